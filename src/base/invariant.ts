@@ -1,0 +1,18 @@
+/** A broken invariant: our own mistake, never the world's. Nobody catches it. */
+export class InvariantError extends Error {
+  override readonly name = "InvariantError";
+  readonly code = "ERR_HOLDFAST_INVARIANT";
+}
+
+/**
+ * States what must hold. Stays on in production.
+ * Throws: InvariantError, which nobody catches.
+ */
+export function invariant(condition: unknown, statement: string): asserts condition {
+  if (!condition) throw new InvariantError(statement);
+}
+
+/** Marks a place that the types say cannot be reached. */
+export function unreachable(value: never): never {
+  throw new InvariantError(`unreachable value ${String(value)}`);
+}

@@ -1,0 +1,41 @@
+/** The way to system calls: the C library through koffi. The only file that imports koffi. */
+import koffi from "koffi";
+import { type ErrorContext, systemError } from "./errors.ts";
+import type { Address } from "./quantities.ts";
+
+const library = koffi.load("libc.so.6");
+
+/** A C function that takes numbers, strings and byte arrays and returns a number. */
+export type NativeFunction = (...args: (number | string | Uint8Array | null)[]) => number;
+
+/**
+ * Binds a C function by its prototype, as koffi writes it. Addresses are declared `uintptr_t`, so
+ * that they are numbers; they stay below 2^47.
+ */
+export function bindFunction(prototype: string): NativeFunction {
+  return library.func(prototype) as unknown as NativeFunction;
+}
+
+/** `errno` as the last C call of this thread left it. Read it before anything else is called. */
+export function lastErrno(): number {
+  return koffi.errno();
+}
+
+/** Throws the last C call's error, node-shaped. */
+export function throwLastError(syscall: string, context: ErrorContext = {}): never {
+  throw systemError(koffi.errno(), syscall, context);
+}
+
+/**
+ * An ArrayBuffer over [address, address + length) of this process, at most 4 GiB. The memory must
+ * stay mapped for as long as the buffer can be reached. V8 may refuse or duplicate a second buffer
+ * over the same address in one thread: make one and keep it.
+ */
+export function viewMemory(address: Address, length: number): ArrayBuffer {
+  return koffi.view(address as unknown as bigint, length) as ArrayBuffer;
+}
+
+/** Where `bytes` lies in this process. It must not be moved: shared or external memory only. */
+export function addressOf(bytes: Uint8Array): Address {
+  return Number(koffi.address(bytes)) as Address;
+}

@@ -1,0 +1,202 @@
+/**
+ * Direct access: what one thread needs to serve a volume's files, and where their bytes lie.
+ *
+ * The layer joins mapping, pin, window, layout and the driver's iomap. Its operations are sleeping
+ * functions that take a task, this context and a mapping.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import type { Ino } from "../base/quantities.ts";
+import type { Device } from "../device/index.ts";
+import type { Extent, IomapDriver, Time } from "../iomap/contract.ts";
+import type { BreakContext } from "../layout/break.ts";
+import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
+import type { MetadataCache } from "../metadata/cache.ts";
+import { readStable } from "../metadata/sequence.ts";
+import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
+import type { Pages } from "../pages/pages.ts";
+import { load } from "../sync/atomics.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Thread } from "../sync/thread.ts";
+import type { Windows } from "../window/window.ts";
+
+/** The driver as direct access sees it: placement, and the times that a change of data sets. */
+export interface DataDriver extends IomapDriver {
+  setAttributes(
+    transaction: Transaction,
+    ino: Ino,
+    change: { modifyTime: Time; changeTime: Time },
+  ): void;
+}
+
+export interface DaxParts {
+  readonly thread: Thread;
+  readonly device: Device;
+  readonly cache: MetadataCache;
+  readonly pages: Pages;
+  readonly windows: Windows;
+  readonly driver: DataDriver;
+  readonly readOnly: boolean;
+  readonly protect: boolean;
+}
+
+/** How far one lookup asks: extents are cached as long as they come. */
+const LOOKUP_BYTES = 2 ** 30;
+const CACHED_EXTENTS_MAX = 1024;
+
+/** Extents of one file as this thread last read them, valid while the sequence is the same. */
+interface CachedExtents {
+  sequence: number;
+  /** Sorted by start, not overlapping. */
+  readonly extents: Extent[];
+}
+
+export class Dax implements BreakContext {
+  readonly thread: Thread;
+  readonly device: Device;
+  readonly cache: MetadataCache;
+  readonly pages: Pages;
+  readonly windows: Windows;
+  readonly driver: DataDriver;
+  readonly readOnly: boolean;
+  readonly protect: boolean;
+  /** This thread reads the fault messages: it shows pages over others but never revokes. */
+  isPager = false;
+  readonly #extents = new Map<Mapping, CachedExtents>();
+
+  constructor(parts: DaxParts) {
+    this.thread = parts.thread;
+    this.device = parts.device;
+    this.cache = parts.cache;
+    this.pages = parts.pages;
+    this.windows = parts.windows;
+    this.driver = parts.driver;
+    this.readOnly = parts.readOnly;
+    this.protect = parts.protect;
+  }
+
+  /** Throws: EROFS when the volume cannot be changed. */
+  assertWritable(): void {
+    if (this.readOnly) throw new HoldfastError("EROFS", "the volume is mounted read-only");
+  }
+
+  /** The cached extent that covers `byte`, or null; one atomic load and a search. */
+  cachedExtent(mapping: Mapping, byte: number): Extent | null {
+    const cached = this.#extents.get(mapping);
+    if (cached === undefined) return null;
+    if (cached.sequence !== load(this.thread.words, mapping + MappingWord.sequence)) return null;
+    return search(cached.extents, byte);
+  }
+
+  /** Keeps an extent read while the sequence was `sequence`. */
+  keepExtent(mapping: Mapping, sequence: number, extent: Extent): void {
+    let cached = this.#extents.get(mapping);
+    if (cached === undefined) {
+      cached = { sequence, extents: [] };
+      this.#extents.set(mapping, cached);
+    }
+    if (cached.sequence !== sequence || cached.extents.length >= CACHED_EXTENTS_MAX) {
+      cached.sequence = sequence;
+      cached.extents.length = 0;
+    }
+    const { extents } = cached;
+    let at = extents.length;
+    while (at > 0 && extents[at - 1]!.start > extent.start) at--;
+    const next = extents[at];
+    const before = extents[at - 1];
+    if (next !== undefined && next.start < extent.start + extent.length) return;
+    if (before !== undefined && before.start + before.length > extent.start) return;
+    extents.splice(at, 0, extent);
+  }
+
+  /** Forgets what is cached of a mapping whose record is given back. */
+  forget(mapping: Mapping): void {
+    this.#extents.delete(mapping);
+  }
+}
+
+function search(extents: readonly Extent[], byte: number): Extent | null {
+  let low = 0;
+  let high = extents.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    const extent = extents[middle]!;
+    if (byte < extent.start) high = middle - 1;
+    else if (byte >= extent.start + extent.length) low = middle + 1;
+    else return extent;
+  }
+  return null;
+}
+
+/**
+ * The extent that covers `byte`: what it holds now. Under the io lock, or the map lock, mapped
+ * extents stay; holes may fill.
+ * Locks: io or map, shared at least. Sleeps: while a transaction changes the layout.
+ * Throws: CorruptionError.
+ */
+export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number): Sleeps<Extent> {
+  const known = dax.cachedExtent(mapping, byte);
+  if (known !== null) return known;
+  const { driver, thread } = dax;
+  const ino = inoOf(thread, mapping);
+  const start = byte - (byte % driver.blockSize);
+  const sequenceWord = mapping + MappingWord.sequence;
+  let sequence = 0;
+  const extent = yield* readStable(task, sequenceWord, () => {
+    sequence = load(thread.words, sequenceWord);
+    return driver.extentAt(ino, start, start + LOOKUP_BYTES);
+  });
+  invariant(
+    extent.start <= byte && extent.start + extent.length > byte,
+    `the driver's extent [${extent.start}, +${extent.length}) does not cover byte ${byte}`,
+  );
+  dax.keepExtent(mapping, sequence, extent);
+  return extent;
+}
+
+/** The file's size, read under neither of its locks. */
+export function* stableSize(task: Task, dax: Dax, mapping: Mapping): Sleeps<number> {
+  return yield* readStable(task, mapping + MappingWord.sequence, () =>
+    sizeOf(dax.thread, mapping),
+  );
+}
+
+/** Opens a transaction that changes the file's layout or size. */
+export function* beginLayoutTransaction(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+): Sleeps<Transaction> {
+  dax.assertWritable();
+  const transaction = yield* beginTransaction(task, dax.cache);
+  transaction.beginLayoutChange(mapping + MappingWord.sequence);
+  return transaction;
+}
+
+/** Sets the size on the device and in the mapping, in one transaction. */
+export function changeSize(
+  dax: Dax,
+  transaction: Transaction,
+  mapping: Mapping,
+  size: number,
+): void {
+  dax.driver.setSize(transaction, inoOf(dax.thread, mapping), size);
+  transaction.setWord(mapping + MappingWord.sizeLow, size | 0);
+  transaction.setWord(mapping + MappingWord.sizeHigh, Math.floor(size / 2 ** 32));
+}
+
+/** Now, as filesystems keep it. */
+export function timeNow(): Time {
+  const milliseconds = performance.timeOrigin + performance.now();
+  const seconds = Math.floor(milliseconds / 1000);
+  return { seconds, nanoseconds: Math.floor((milliseconds - seconds * 1000) * 1e6) };
+}
+
+/** Sets the modification and change times to now. */
+export function touchTimes(dax: Dax, transaction: Transaction, mapping: Mapping): void {
+  const time = timeNow();
+  dax.driver.setAttributes(transaction, inoOf(dax.thread, mapping), {
+    modifyTime: time,
+    changeTime: time,
+  });
+}

@@ -1,0 +1,362 @@
+/**
+ * Faults: from a page of a file to an entry, and from an entry to a window.
+ *
+ * Both need the map lock, shared: a layout change holds it exclusively, so the extents found here
+ * stay mapped until it is dropped. New blocks are zeroed by the driver before their transaction
+ * ends, so nobody ever sees what they held before.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { type Address, HUGE_PAGES, HUGE_SIZE, PAGE_SIZE, roundUp } from "../base/quantities.ts";
+import type { Extent } from "../iomap/contract.ts";
+import {
+  type LockedEntry,
+  lockEntry,
+  notMappable,
+  publishAround,
+  publishPage,
+  publishZero,
+  unlockEntry,
+} from "../mapping/entries.ts";
+import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
+import { EntryKind, findSlot, kindOf, pageOf } from "../mapping/tree.ts";
+import { load } from "../sync/atomics.ts";
+import { lockShared } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Window } from "../window/window.ts";
+import { beginLayoutTransaction, type Dax, findExtent, stableSize, touchTimes } from "./dax.ts";
+
+/** Blocks allocated at once for a store into a hole: neighbours are usually stored to next. */
+const ALLOCATE_AROUND_PAGES = 16;
+
+/** Throws: EOPNOTSUPP where blocks are smaller than pages. */
+export function assertMappable(dax: Dax): void {
+  if (dax.driver.blockSize !== PAGE_SIZE) throw notMappable(dax.driver.blockSize);
+}
+
+function kindAt(dax: Dax, mapping: Mapping, index: number): number {
+  const { words } = dax.thread;
+  const slot = findSlot(words, mapping, index);
+  return slot === 0 ? EntryKind.empty : kindOf(load(words, slot));
+}
+
+function isPresent(kind: number): boolean {
+  return kind === EntryKind.page || kind === EntryKind.huge;
+}
+
+/**
+ * Makes pages [first, first + count) present, allocating what are holes: the slow path of a pin.
+ * Locks: the map lock, shared. Sleeps: for entries and the transaction.
+ * Throws: ENOSPC, ENOMEM, CorruptionError, EROFS for a hole of a read-only volume.
+ */
+export function* populate(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  first: number,
+  count: number,
+): Sleeps<void> {
+  const end = first + count;
+  for (let index = first; index < end; ) {
+    const kind = kindAt(dax, mapping, index);
+    if (kind === EntryKind.huge) index += HUGE_PAGES - (index % HUGE_PAGES);
+    else if (kind === EntryKind.page) index++;
+    else yield* makePresent(task, dax, mapping, index, end);
+  }
+}
+
+/** Makes the page of `index` present, and those after it up to `end` as far as that is easy. */
+function* makePresent(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  index: number,
+  end: number,
+): Sleeps<void> {
+  const extent = yield* mappedExtent(task, dax, mapping, index, end);
+  if (kindAt(dax, mapping, index) === EntryKind.empty && !hugeFits(extent, index)) {
+    const count = Math.min(end, pageEnd(extent)) - index;
+    const page = devicePageAt(extent, index);
+    if (publishAround(dax.thread, dax.pages, mapping, index, count, page) > 0) return;
+  }
+  const held = yield* lockEntry(task, mapping, index, hugeFits(extent, index));
+  if (isPresent(kindOf(held.entry))) {
+    unlockEntry(dax.thread, held);
+    return;
+  }
+  replaceByPage(dax, held, extent);
+}
+
+/** The extent at a page, allocated first if it is a hole. */
+function* mappedExtent(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  index: number,
+  end: number,
+): Sleeps<Extent & { kind: "mapped" | "unwritten" }> {
+  for (;;) {
+    const extent = yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
+    if (extent.kind === "mapped") return extent;
+    const pages = Math.min(end, pageEnd(extent)) - index;
+    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+    const ino = inoOf(dax.thread, mapping);
+    dax.driver.allocate(transaction, ino, index * PAGE_SIZE, pages * PAGE_SIZE, "write");
+    touchTimes(dax, transaction, mapping);
+    transaction.commit();
+  }
+}
+
+/** The page after the extent's last whole one. */
+function pageEnd(extent: Extent): number {
+  return Math.floor((extent.start + extent.length) / PAGE_SIZE);
+}
+
+function devicePageAt(extent: Extent & { kind: "mapped" | "unwritten" }, index: number): number {
+  return (extent.address + (index * PAGE_SIZE - extent.start)) / PAGE_SIZE;
+}
+
+/** Whether the 2 MiB of the file around `index` are 2 MiB of the device, aligned. */
+function hugeFits(extent: Extent & { kind: "mapped" | "unwritten" }, index: number): boolean {
+  const first = index - (index % HUGE_PAGES);
+  return (
+    extent.start <= first * PAGE_SIZE &&
+    extent.start + extent.length >= first * PAGE_SIZE + HUGE_SIZE &&
+    devicePageAt(extent, first) % HUGE_PAGES === 0
+  );
+}
+
+/** Publishes a locked entry as the page the extent says; a zero page is taken away first. */
+function replaceByPage(
+  dax: Dax,
+  held: LockedEntry,
+  extent: Extent & { kind: "mapped" | "unwritten" },
+): void {
+  const devicePage = devicePageAt(extent, held.index);
+  try {
+    if (kindOf(held.entry) === EntryKind.zero) replaceZero(dax, held, devicePage);
+    publishPage(dax.thread, dax.pages, held, devicePage);
+  } catch (error) {
+    unlockEntry(dax.thread, held);
+    throw error;
+  }
+}
+
+/** Takes the zero page out of every window that shows it. The entry is locked. */
+function replaceZero(dax: Dax, held: LockedEntry, devicePage: number): void {
+  const { windows } = dax;
+  if (!windows.hasWindows(held.mapping)) return;
+  if (!dax.isPager) {
+    windows.revokePage(held.mapping, held.index);
+    return;
+  }
+  windows.forEachWindow(held.mapping, (window) => {
+    const within = held.index - windows.firstPage(window);
+    if (within < 0 || within >= windows.pages(window)) return;
+    windows.noteShown(window, held.index, held.index);
+    const address = (windows.address(window) + within * PAGE_SIZE) as Address;
+    windows.port!.show(
+      address,
+      dax.device,
+      devicePage * PAGE_SIZE,
+      PAGE_SIZE,
+      windows.isWritable(window) ? "shared" : "private",
+    );
+  });
+}
+
+/**
+ * Serves a fault of a window: shows the file there, or a lost page. A touch never fails: what goes
+ * wrong (a full volume, a damaged extent) is shown as lost and reported by the window.
+ * Locks: takes the map lock, shared. Sleeps: for it, for entries and for the transaction.
+ */
+export function* resolveFault(
+  task: Task,
+  dax: Dax,
+  window: Window,
+  serial: number,
+  address: number,
+  write: boolean,
+): Sleeps<void> {
+  const { windows } = dax;
+  const mapping = windows.mappingOf(window);
+  const order = inoOf(dax.thread, mapping);
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  if (windows.serial(window) !== serial) return;
+  const page = Math.floor((address - windows.address(window)) / PAGE_SIZE);
+  const index = windows.firstPage(window) + page;
+  windows.countFault();
+  try {
+    const size = yield* stableSize(task, dax, mapping);
+    if (index * PAGE_SIZE >= size) {
+      showLost(dax, window, index);
+      return;
+    }
+    yield* showPage(task, dax, window, index, write, size);
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    showLost(dax, window, index);
+  }
+}
+
+function showLost(dax: Dax, window: Window, index: number): void {
+  const { windows } = dax;
+  windows.noteShown(window, index, index);
+  windows.noteLost(window, index);
+  windows.port!.showLost(addressOfPage(dax, window, index), PAGE_SIZE);
+}
+
+function addressOfPage(dax: Dax, window: Window, index: number): Address {
+  const within = index - dax.windows.firstPage(window);
+  return (dax.windows.address(window) + within * PAGE_SIZE) as Address;
+}
+
+function* showPage(
+  task: Task,
+  dax: Dax,
+  window: Window,
+  index: number,
+  write: boolean,
+  size: number,
+): Sleeps<void> {
+  const { windows } = dax;
+  const mapping = windows.mappingOf(window);
+  const stores = write && windows.isWritable(window);
+  const known = yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
+  if (known.kind !== "mapped" && !stores) {
+    yield* showHole(task, dax, window, index);
+    return;
+  }
+  const fileEnd = roundUp(size, PAGE_SIZE) / PAGE_SIZE;
+  const wanted = Math.min(fileEnd, index + ALLOCATE_AROUND_PAGES);
+  const extent = yield* mappedExtent(task, dax, mapping, index, wanted);
+  if (!isPresent(kindAt(dax, mapping, index))) {
+    yield* makePresent(task, dax, mapping, index, index + 1);
+  }
+  const [first, end] = around(dax, window, extent, index, fileEnd);
+  windows.noteShown(window, first, end - 1);
+  windows.port!.show(
+    addressOfPage(dax, window, first),
+    dax.device,
+    devicePageAt(extent, first) * PAGE_SIZE,
+    (end - first) * PAGE_SIZE,
+    windows.isWritable(window) ? "shared" : "private",
+  );
+}
+
+/** Shows a hole: the zero page, so that in a window that writes the first store faults again. */
+function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<void> {
+  const { windows } = dax;
+  const mapping = windows.mappingOf(window);
+  const held = yield* lockEntry(task, mapping, index, false);
+  if (isPresent(kindOf(held.entry))) {
+    // Somebody allocated meanwhile: the touch is tried again and finds the page.
+    unlockEntry(dax.thread, held);
+    windows.port!.show(
+      addressOfPage(dax, window, index),
+      dax.device,
+      dax.pages.devicePage(pageOf(held.entry)) * PAGE_SIZE + (index - held.index) * PAGE_SIZE,
+      PAGE_SIZE,
+      windows.isWritable(window) ? "shared" : "private",
+    );
+    return;
+  }
+  windows.noteShown(window, index, index);
+  const { port } = windows;
+  const address = addressOfPage(dax, window, index);
+  if (windows.isWritable(window) && port !== null && "showZeroProtected" in port) {
+    port.showZeroProtected(address, PAGE_SIZE);
+  } else {
+    port!.showZero(address, PAGE_SIZE);
+  }
+  publishZero(dax.thread, held);
+}
+
+/**
+ * The pages to show for a fault at `index`: as far as the extent, the 2 MiB of the window around it,
+ * the file and the entries allow. Entries are made for those that have none.
+ */
+function around(
+  dax: Dax,
+  window: Window,
+  extent: Extent & { kind: "mapped" | "unwritten" },
+  index: number,
+  fileEnd: number,
+): [first: number, end: number] {
+  const { windows } = dax;
+  const base = windows.firstPage(window);
+  const slice = base + Math.floor((index - base) / HUGE_PAGES) * HUGE_PAGES;
+  const low = Math.max(slice, Math.ceil(extent.start / PAGE_SIZE));
+  const high = Math.min(
+    slice + HUGE_PAGES,
+    base + windows.pages(window),
+    pageEnd(extent),
+    fileEnd,
+  );
+  const mapping = windows.mappingOf(window);
+  let end = index;
+  while (end < high) {
+    const made = presentFrom(dax, mapping, extent, end, high);
+    if (made === 0) break;
+    end += made;
+  }
+  let first = index;
+  while (first > low) {
+    // Towards the start, leaf node by leaf node: a run that stops before `first` is not joined.
+    const from = Math.max(low, first - 1 - ((first - 1) % 64));
+    let reached = from;
+    while (reached < first) {
+      const made = presentFrom(dax, mapping, extent, reached, first);
+      if (made === 0) break;
+      reached += made;
+    }
+    if (reached < first) break;
+    first = from;
+  }
+  return [first, Math.max(end, index + 1)];
+}
+
+/** How many pages from `index` on are present, or were made so now; 0 where something is in the way. */
+function presentFrom(
+  dax: Dax,
+  mapping: Mapping,
+  extent: Extent & { kind: "mapped" | "unwritten" },
+  index: number,
+  end: number,
+): number {
+  const slot = findSlot(dax.thread.words, mapping, index);
+  if (slot === 0) {
+    const page = devicePageAt(extent, index);
+    return publishAround(dax.thread, dax.pages, mapping, index, end - index, page);
+  }
+  const kind = kindOf(load(dax.thread.words, slot));
+  if (kind === EntryKind.huge) return Math.min(end - index, HUGE_PAGES - (index % HUGE_PAGES));
+  return kind === EntryKind.page ? 1 : 0;
+}
+
+/** Shows a whole window that cannot fault: after it was made and after each layout change. */
+export function* showAll(task: Task, dax: Dax, window: Window): Sleeps<void> {
+  const { windows } = dax;
+  const mapping = windows.mappingOf(window);
+  const base = windows.firstPage(window);
+  const size = yield* stableSize(task, dax, mapping);
+  const fileEnd = Math.ceil(size / PAGE_SIZE);
+  const end = Math.min(base + windows.pages(window), fileEnd);
+  for (let index = base; index < end; ) {
+    const extent = windows.isWritable(window)
+      ? yield* mappedExtent(task, dax, mapping, index, end)
+      : yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
+    const stop = Math.min(end, pageEnd(extent), index + HUGE_PAGES - ((index - base) % HUGE_PAGES));
+    if (extent.kind === "mapped") {
+      yield* populate(task, dax, mapping, index, stop - index);
+      windows.noteShown(window, index, stop - 1);
+      windows.port!.show(
+        addressOfPage(dax, window, index),
+        dax.device,
+        devicePageAt(extent, index) * PAGE_SIZE,
+        (stop - index) * PAGE_SIZE,
+        windows.isWritable(window) ? "shared" : "private",
+      );
+    }
+    index = stop;
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * Reading and writing by copy. The copy runs under the io lock and no other: it may fault on any
+ * window, which takes map locks, entries and transactions in the pager.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { DEVICE_BYTES_MAX, PAGE_SIZE, roundUp } from "../base/quantities.ts";
+import type { Extent } from "../iomap/contract.ts";
+import { inoOf, type Mapping, MappingWord, noteWritten, sizeOf } from "../mapping/mapping.ts";
+import { EntryKind, forEachEntry, kindOf } from "../mapping/tree.ts";
+import { load, store } from "../sync/atomics.ts";
+import { clockMs, remainingMs } from "../sync/clock.ts";
+import { lockExclusive, lockShared } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { beginLayoutTransaction, changeSize, type Dax, findExtent, touchTimes } from "./dax.ts";
+import { refreshWindows } from "./refresh.ts";
+
+/** Blocks allocated in one transaction. */
+const ALLOCATE_BYTES_MAX = 2 ** 26;
+/** How exact modification times are: a write within this of the last one does not set them again. */
+const TIME_GRAIN_MS = 4;
+
+const ioName = (dax: Dax, mapping: Mapping) =>
+  ({ rankName: "io", order: inoOf(dax.thread, mapping) }) as const;
+
+/**
+ * Reads from `position` into `target`, as far as the file goes. Returns the bytes read.
+ * Locks: takes the io lock, shared. Sleeps: for it. Throws: CorruptionError, EIO.
+ */
+export function* readFile(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  target: Uint8Array,
+  position: number,
+): Sleeps<number> {
+  using _io = yield* lockShared(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
+  const length = Math.min(target.length, sizeOf(dax.thread, mapping) - position);
+  for (let done = 0; done < length; ) {
+    const at = position + done;
+    const extent = dax.cachedExtent(mapping, at) ?? (yield* findExtent(task, dax, mapping, at));
+    const part = Math.min(length - done, extent.start + extent.length - at);
+    const whole = done === 0 && part === target.length;
+    const into = whole ? target : target.subarray(done, done + part);
+    if (extent.kind === "mapped") dax.device.copyOut(extent.address + (at - extent.start), into);
+    else into.fill(0);
+    done += part;
+  }
+  return Math.max(0, length);
+}
+
+/**
+ * Writes `source` at `position`, or at the file's end, growing the file and filling holes. Returns
+ * the bytes written: fewer than asked when the volume filled up on the way.
+ * Locks: takes the io lock, exclusively. Sleeps: for it, for transactions, and for the map lock where
+ * windows must be shown new blocks. Throws: ENOSPC, EFBIG, EROFS, CorruptionError, EIO.
+ */
+export function* writeFile(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  source: Uint8Array,
+  position: number | "append",
+): Sleeps<number> {
+  dax.assertWritable();
+  using _io = yield* lockExclusive(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
+  const size = sizeOf(dax.thread, mapping);
+  const start = position === "append" ? size : position;
+  if (start + source.length > DEVICE_BYTES_MAX) {
+    throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
+  }
+  if (source.length === 0) return 0;
+  if (start > size) yield* zeroTail(task, dax, mapping, size);
+  const written = yield* writeExtents(task, dax, mapping, source, start);
+  yield* finishWrite(task, dax, mapping, start, written, size);
+  return written;
+}
+
+/** Copies into the file's blocks, allocating. The io lock is held exclusively. */
+function* writeExtents(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  source: Uint8Array,
+  start: number,
+): Sleeps<number> {
+  let done = 0;
+  try {
+    while (done < source.length) {
+      const at = start + done;
+      const extent = dax.cachedExtent(mapping, at) ?? (yield* findExtent(task, dax, mapping, at));
+      if (extent.kind !== "mapped") {
+        yield* allocateFor(task, dax, mapping, at, source.length - done, extent);
+        continue;
+      }
+      const part = Math.min(source.length - done, extent.start + extent.length - at);
+      const whole = part === source.length;
+      const from = whole ? source : source.subarray(done, done + part);
+      dax.device.copyIn(extent.address + (at - extent.start), from);
+      done += part;
+    }
+  } catch (error) {
+    const full = error instanceof HoldfastError && error.code === "ENOSPC";
+    if (!full || done === 0) throw error;
+  }
+  return done;
+}
+
+/** Backs the blocks of [at, at + length) within a hole or an unwritten extent. */
+function* allocateFor(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  at: number,
+  length: number,
+  extent: Extent,
+): Sleeps<void> {
+  const { blockSize } = dax.driver;
+  const first = at - (at % blockSize);
+  const wanted = roundUp(at + Math.min(length, ALLOCATE_BYTES_MAX), blockSize);
+  const end = Math.min(wanted, extent.start + extent.length);
+  using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+  dax.driver.allocate(transaction, inoOf(dax.thread, mapping), first, end - first, "write");
+  transaction.commit();
+}
+
+/** After the copy: the size, the times, the windows over what was a hole or past the end. */
+function* finishWrite(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  start: number,
+  written: number,
+  size: number,
+): Sleeps<void> {
+  const { thread } = dax;
+  const end = start + written;
+  const now = clockMs();
+  const tick = load(thread.words, mapping + MappingWord.timeTick);
+  const stale = tick === 0 || Math.abs(remainingMs(tick, now)) >= TIME_GRAIN_MS;
+  const first = Math.floor(start / PAGE_SIZE);
+  const last = Math.floor((end - 1) / PAGE_SIZE);
+  noteWritten(thread, mapping, first, last);
+  if (end > size || stale) {
+    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+    if (end > size) changeSize(dax, transaction, mapping, end);
+    touchTimes(dax, transaction, mapping);
+    transaction.commit();
+    store(thread.words, mapping + MappingWord.timeTick, now | 1);
+  }
+  if (!dax.windows.hasWindows(mapping)) return;
+  if (end > size) {
+    yield* refreshWindows(task, dax, mapping, Math.floor(size / PAGE_SIZE), last);
+  } else if (hasZeroEntry(dax, mapping, first, last)) {
+    yield* refreshWindows(task, dax, mapping, first, last);
+  }
+}
+
+function hasZeroEntry(dax: Dax, mapping: Mapping, first: number, last: number): boolean {
+  let found = false;
+  forEachEntry(dax.thread.words, mapping, first, last, (entry) => {
+    if (kindOf(entry) === EntryKind.zero) found = true;
+  });
+  return found;
+}
+
+/**
+ * Zeroes what lies between the file's end and the end of its last block, before the file grows over
+ * it: stores through windows may have left bytes there. The io lock is held exclusively.
+ */
+export function* zeroTail(task: Task, dax: Dax, mapping: Mapping, size: number): Sleeps<void> {
+  const rest = size % dax.driver.blockSize;
+  if (rest === 0) return;
+  const extent = yield* findExtent(task, dax, mapping, size);
+  if (extent.kind !== "mapped") return;
+  dax.device.zero(extent.address + (size - extent.start), dax.driver.blockSize - rest);
+}

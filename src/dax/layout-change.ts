@@ -1,0 +1,334 @@
+/**
+ * Every change of a file's layout: truncate, punch, zero, collapse, insert, preallocate, evict.
+ *
+ * Those that take blocks away or move them run inside `withBrokenLayout`: locks held, range broken.
+ * There they first remove the entries (nobody can reach them), then change the layout in
+ * transactions, so that a block is free only when its page is.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
+import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/break.ts";
+import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
+import { EntryKind, kindOf, pageOf, removeEntries } from "../mapping/tree.ts";
+import type { Transaction } from "../metadata/transaction.ts";
+import { lockExclusive } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { beginLayoutTransaction, changeSize, type Dax, findExtent, touchTimes } from "./dax.ts";
+import { zeroTail } from "./file-io.ts";
+import { refreshWindows, showAgain } from "./refresh.ts";
+
+/** Blocks preallocated in one transaction. */
+const PREALLOCATE_BYTES_MAX = 2 ** 27;
+
+/** Removes the entries of a broken range and frees their pages. */
+function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
+  removeEntries(dax.thread, mapping, range.first, range.last, (entry, _index, count) => {
+    const kind = kindOf(entry);
+    if (kind !== EntryKind.page && kind !== EntryKind.huge) return;
+    dax.pages.disassociate(pageOf(entry), count, mapping);
+  });
+}
+
+/** Runs `step` in one transaction after another until it says that all is done. */
+function* inTransactions(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  step: (transaction: Transaction) => boolean,
+): Sleeps<void> {
+  for (let done = false; !done; ) {
+    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+    done = step(transaction);
+    if (done) touchTimes(dax, transaction, mapping);
+    transaction.commit();
+  }
+}
+
+/** Zeroes [start, end) where it is mapped. The range is broken, or nothing can reach it. */
+function* zeroMapped(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  start: number,
+  end: number,
+): Sleeps<void> {
+  for (let at = start; at < end; ) {
+    const extent = yield* findExtent(task, dax, mapping, at);
+    const stop = Math.min(end, extent.start + extent.length);
+    if (extent.kind === "mapped") dax.device.zero(extent.address + (at - extent.start), stop - at);
+    at = stop;
+  }
+}
+
+/**
+ * The shape of every breaking change: refuse, break, remove the pages, change, show again.
+ * `range` gives the bytes from which on, and up to which, the layout changes; null for nothing.
+ */
+function* changeLayout(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  range: (size: number) => { start: number; end: number } | null,
+  change: (size: number) => Sleeps<void>,
+): Sleeps<void> {
+  dax.assertWritable();
+  const plan = (): PageRange | null => {
+    const bytes = range(sizeOf(dax.thread, mapping));
+    if (bytes === null) return null;
+    const last = Math.ceil(bytes.end / PAGE_SIZE) - 1;
+    return { first: Math.floor(bytes.start / PAGE_SIZE), last: Math.min(last, PAGE_INDEX_MAX) };
+  };
+  yield* withBrokenLayout(task, dax, mapping, plan, function* (broken: BrokenLayout) {
+    if (broken.range !== null) removePages(dax, mapping, broken.range);
+    yield* change(sizeOf(dax.thread, mapping));
+    yield* showAgain(task, dax, mapping, broken.map);
+  });
+}
+
+/**
+ * Sets the file's size. Down: waits for pins from the page of the new end on, then frees. Up: a hole.
+ * Locks: takes io and map. Sleeps: for them, for pins holding neither, and for transactions.
+ * Throws: EFBIG, EROFS, the task's abort or deadline (then nothing has changed).
+ */
+export function* truncateFile(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  size: number,
+): Sleeps<void> {
+  if (size > DEVICE_BYTES_MAX) {
+    throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
+  }
+  const ino = inoOf(dax.thread, mapping);
+  const range = (before: number) => (size < before ? { start: size, end: Infinity } : null);
+  yield* changeLayout(task, dax, mapping, range, function* (before) {
+    if (size > before) yield* zeroTail(task, dax, mapping, before);
+    {
+      using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+      changeSize(dax, transaction, mapping, size);
+      touchTimes(dax, transaction, mapping);
+      transaction.commit();
+    }
+    if (size < before) {
+      yield* zeroTail(task, dax, mapping, size);
+      const from = roundUp(size, dax.driver.blockSize);
+      yield* inTransactions(task, dax, mapping, (transaction) =>
+        dax.driver.removeExtents(transaction, ino, from, Infinity),
+      );
+    } else if (size > before) {
+      dax.windows.revoke(mapping, Math.floor(before / PAGE_SIZE), PAGE_INDEX_MAX);
+    }
+  });
+}
+
+function assertRange(offset: number, length: number): void {
+  if (offset + length > DEVICE_BYTES_MAX) {
+    throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
+  }
+}
+
+/** As FALLOC_FL_PUNCH_HOLE with KEEP_SIZE: the range reads as zeroes and its whole blocks are free. */
+export function* punchHole(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+): Sleeps<void> {
+  assertRange(offset, length);
+  const ino = inoOf(dax.thread, mapping);
+  const { blockSize } = dax.driver;
+  const end = offset + length;
+  yield* changeLayout(task, dax, mapping, () => ({ start: offset, end }), function* () {
+    const first = roundUp(offset, blockSize);
+    const last = roundDown(end, blockSize);
+    yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
+    if (last > first) {
+      yield* inTransactions(task, dax, mapping, (transaction) =>
+        dax.driver.removeExtents(transaction, ino, first, last),
+      );
+    }
+    if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
+  });
+}
+
+/** As FALLOC_FL_ZERO_RANGE: reads as zeroes, its blocks stay (unwritten), holes get some. */
+export function* zeroRange(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+  keepSize: boolean,
+): Sleeps<void> {
+  assertRange(offset, length);
+  const ino = inoOf(dax.thread, mapping);
+  const { blockSize } = dax.driver;
+  const end = offset + length;
+  yield* changeLayout(task, dax, mapping, () => ({ start: offset, end }), function* (size) {
+    const first = roundUp(offset, blockSize);
+    const last = roundDown(end, blockSize);
+    yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
+    if (last > first) {
+      yield* inTransactions(task, dax, mapping, (transaction) =>
+        dax.driver.unwriteExtents(transaction, ino, first, last),
+      );
+    }
+    if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
+    yield* backWithBlocks(task, dax, mapping, offset, end);
+    if (end > size && !keepSize) yield* growTo(task, dax, mapping, size, end);
+  });
+}
+
+/** As FALLOC_FL_COLLAPSE_RANGE: the range is cut out and what follows moves down. */
+export function* collapseRange(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+): Sleeps<void> {
+  const ino = inoOf(dax.thread, mapping);
+  assertBlocks(dax, offset, length);
+  const range = (size: number) => {
+    if (offset + length >= size) {
+      throw new HoldfastError(
+        "EINVAL",
+        `collapse of [${offset}, ${offset + length}) reaches the file's end at ${size}; truncate it`,
+      );
+    }
+    return { start: offset, end: Infinity };
+  };
+  yield* changeLayout(task, dax, mapping, range, function* (size) {
+    yield* inTransactions(task, dax, mapping, (transaction) =>
+      dax.driver.removeExtents(transaction, ino, offset, offset + length),
+    );
+    yield* inTransactions(task, dax, mapping, (transaction) => {
+      dax.driver.shiftExtents(transaction, ino, offset + length, -length);
+      changeSize(dax, transaction, mapping, size - length);
+      return true;
+    });
+  });
+}
+
+/** As FALLOC_FL_INSERT_RANGE: a hole is put in and what follows moves up. */
+export function* insertRange(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+): Sleeps<void> {
+  const ino = inoOf(dax.thread, mapping);
+  assertBlocks(dax, offset, length);
+  const range = (size: number) => {
+    if (offset >= size) {
+      throw new HoldfastError(
+        "EINVAL",
+        `insert at ${offset} is not before the file's end at ${size}; truncate or allocate instead`,
+      );
+    }
+    assertRange(size, length);
+    return { start: offset, end: Infinity };
+  };
+  yield* changeLayout(task, dax, mapping, range, function* (size) {
+    yield* inTransactions(task, dax, mapping, (transaction) => {
+      dax.driver.shiftExtents(transaction, ino, offset, length);
+      changeSize(dax, transaction, mapping, size + length);
+      return true;
+    });
+  });
+}
+
+function assertBlocks(dax: Dax, offset: number, length: number): void {
+  const { blockSize } = dax.driver;
+  if (offset % blockSize !== 0 || length % blockSize !== 0 || length === 0) {
+    throw new HoldfastError(
+      "EINVAL",
+      `offset ${offset} and length ${length} must be multiples of the block size ${blockSize}`,
+    );
+  }
+}
+
+/**
+ * As fallocate without a mode: backs the range with unwritten blocks. Nothing moves, so no break.
+ * On ENOSPC what was allocated so far stays, as in Linux.
+ */
+export function* preallocate(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+  keepSize: boolean,
+): Sleeps<void> {
+  dax.assertWritable();
+  assertRange(offset, length);
+  const order = inoOf(dax.thread, mapping);
+  using _io = yield* lockExclusive(task, mapping + MappingWord.ioLock, { rankName: "io", order });
+  const size = sizeOf(dax.thread, mapping);
+  const end = offset + length;
+  yield* backWithBlocks(task, dax, mapping, offset, end);
+  if (end <= size || keepSize) return;
+  yield* growTo(task, dax, mapping, size, end);
+  const last = Math.floor((end - 1) / PAGE_SIZE);
+  yield* refreshWindows(task, dax, mapping, Math.floor(size / PAGE_SIZE), last);
+}
+
+/** Backs the holes of [start, end) with unwritten blocks. */
+function* backWithBlocks(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  start: number,
+  end: number,
+): Sleeps<void> {
+  const { blockSize } = dax.driver;
+  const ino = inoOf(dax.thread, mapping);
+  for (let at = roundDown(start, blockSize); at < end; ) {
+    const length = Math.min(PREALLOCATE_BYTES_MAX, roundUp(end, blockSize) - at);
+    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+    const extent = dax.driver.allocate(transaction, ino, at, length, "preallocate");
+    transaction.commit();
+    at = extent.start + extent.length;
+  }
+}
+
+/** Makes the file larger; what is between reads as zeroes. The io lock is held exclusively. */
+function* growTo(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  size: number,
+  end: number,
+): Sleeps<void> {
+  yield* zeroTail(task, dax, mapping, size);
+  using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+  changeSize(dax, transaction, mapping, end);
+  touchTimes(dax, transaction, mapping);
+  transaction.commit();
+}
+
+/**
+ * Takes all pages of a file that nobody has open any more out of memory, waiting for the last pins;
+ * with `free`, its blocks too, for a file without a name.
+ */
+export function* evictMapping(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  free: boolean,
+): Sleeps<void> {
+  const ino = inoOf(dax.thread, mapping);
+  const all = (): PageRange => ({ first: 0, last: PAGE_INDEX_MAX });
+  yield* withBrokenLayout(task, dax, mapping, all, function* (broken: BrokenLayout) {
+    removePages(dax, mapping, broken.range!);
+    if (!free) return;
+    for (let done = false; !done; ) {
+      using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+      done = dax.driver.removeExtents(transaction, ino, 0, Infinity);
+      transaction.commit();
+    }
+  });
+  dax.forget(mapping);
+}

@@ -1,0 +1,130 @@
+/** Windows as a program holds them: a Uint8Array that is the file. */
+import { HoldfastError } from "../base/errors.ts";
+import { type Address, PAGE_SIZE } from "../base/quantities.ts";
+import { viewMemory } from "../base/libc.ts";
+import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
+import { lockExclusive, lockShared } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { type Window, WINDOW_BYTES_MAX } from "../window/window.ts";
+import { type Dax } from "./dax.ts";
+import { assertMappable, showAll } from "./fault.ts";
+
+/** Address ranges whose window is closed are given back when no view of them is left. */
+const closedRanges = new FinalizationRegistry<() => void>((release) => release());
+
+/** A range of the file that touches of the window did not reach. */
+export interface LostRange {
+  readonly offset: number;
+  readonly length: number;
+  readonly pages: number;
+}
+
+/**
+ * A window. `bytes` is the file's storage itself, faulted in by touching it; loads and stores of any
+ * thread that has the same file mapped meet there. After `close()` the bytes are zeroes of nobody:
+ * touching them does no harm and means nothing.
+ */
+export class FileWindow {
+  readonly bytes: Uint8Array;
+  /** First byte of the window in the file. */
+  readonly offset: number;
+  readonly writable: boolean;
+  readonly mapping: Mapping;
+  readonly #dax: Dax;
+  readonly #serial: number;
+  #window: Window;
+
+  constructor(dax: Dax, mapping: Mapping, window: Window, bytes: Uint8Array, offset: number) {
+    this.#dax = dax;
+    this.mapping = mapping;
+    this.#window = window;
+    this.#serial = dax.windows.serial(window);
+    this.bytes = bytes;
+    this.offset = offset;
+    this.writable = dax.windows.isWritable(window);
+  }
+
+  get closed(): boolean {
+    return this.#window === 0;
+  }
+
+  /**
+   * What touches could not reach so far, because it lay beyond the file's end or could not be
+   * allocated or read: loads gave zeroes there and stores went nowhere. Null: nothing.
+   */
+  get lost(): LostRange | null {
+    if (this.#window === 0) return null;
+    const { windows } = this.#dax;
+    const lost = windows.lost(this.#window);
+    if (lost === null) return null;
+    return {
+      offset: lost.first * PAGE_SIZE,
+      length: (lost.last - lost.first + 1) * PAGE_SIZE,
+      pages: lost.pages,
+    };
+  }
+
+  /** Takes the window away. Locks: the map lock, exclusively. Sleeps: for it. Twice does nothing. */
+  *closeWith(task: Task): Sleeps<void> {
+    if (this.#window === 0) return;
+    const { thread, windows } = this.#dax;
+    using _map = yield* lockExclusive(task, this.mapping + MappingWord.mapLock, {
+      rankName: "map",
+      order: inoOf(thread, this.mapping),
+    });
+    const window = this.#window;
+    this.#window = 0;
+    if (window === 0 || windows.serial(window) !== this.#serial) return;
+    const address = windows.address(window);
+    const length = windows.pages(window) * PAGE_SIZE;
+    windows.remove(window);
+    const { port } = windows;
+    closedRanges.register(this.bytes.buffer, () => port?.release(address, length));
+  }
+}
+
+/**
+ * Shows [offset, offset + length) of a file as memory; `offset` a multiple of 4096. Beyond the
+ * file's end touches are lost until it grows.
+ * Locks: takes the map lock, exclusively. Sleeps: for it; where nothing can fault, also to show it.
+ * Throws: EINVAL, EOPNOTSUPP for small blocks, EROFS, ENOMEM, ENFILE.
+ */
+export function* mapWindow(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+  writable: boolean,
+): Sleeps<FileWindow> {
+  assertMappable(dax);
+  if (writable) dax.assertWritable();
+  if (offset % PAGE_SIZE !== 0 || length <= 0) {
+    throw new HoldfastError(
+      "EINVAL",
+      `a window of ${length} bytes at ${offset}: offset must be a multiple of ${PAGE_SIZE}, ` +
+        "length positive",
+    );
+  }
+  if (length > WINDOW_BYTES_MAX) {
+    throw new HoldfastError(
+      "EINVAL",
+      `a window of ${length} bytes: ${WINDOW_BYTES_MAX} at most, map larger ranges as several`,
+    );
+  }
+  const { thread, windows } = dax;
+  const name = { rankName: "map", order: inoOf(thread, mapping) } as const;
+  const pages = Math.ceil(length / PAGE_SIZE);
+  let window: Window;
+  {
+    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, name);
+    window = windows.add(mapping, offset / PAGE_SIZE, pages, writable);
+  }
+  const buffer = viewMemory(windows.address(window) as Address, pages * PAGE_SIZE);
+  const view = new FileWindow(dax, mapping, window, new Uint8Array(buffer, 0, length), offset);
+  if (windows.port !== null && !windows.port.faults) {
+    using _map = yield* lockShared(task, mapping + MappingWord.mapLock, name);
+    yield* showAll(task, dax, window);
+  }
+  return view;
+}

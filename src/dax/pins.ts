@@ -1,0 +1,168 @@
+/** Pins as a program holds them: the storage of a range of a file as buffers, until the release. */
+import { HoldfastError } from "../base/errors.ts";
+import { type DeviceByte, PAGE_SIZE, roundUp } from "../base/quantities.ts";
+import { inoOf, type Mapping } from "../mapping/mapping.ts";
+import {
+  type OwnedPage,
+  pagesOfPin,
+  type PinRecord,
+  pinnedPage,
+  pinSlow,
+  releasePin,
+  stillOwned,
+  tryPin,
+} from "../pin/pin.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { type Dax, stableSize } from "./dax.ts";
+import { assertMappable, populate } from "./fault.ts";
+
+/**
+ * A pinned range. `buffers` are views of the device itself: I/O into them is I/O to the file. They
+ * are the file's until `release()`; what is written to them later goes into whatever owns the blocks
+ * then, so let go of them first.
+ */
+export class Pin implements Disposable {
+  /** First byte of the range in the file. */
+  readonly offset: number;
+  readonly length: number;
+  readonly #dax: Dax;
+  readonly #mapping: Mapping;
+  #record: PinRecord;
+  #buffers: Uint8Array[] | null = null;
+  /** Set where the volume is mounted without protection: then nothing is counted. */
+  #unprotected: OwnedPage[] | null = null;
+
+  constructor(dax: Dax, mapping: Mapping, record: PinRecord, offset: number, length: number) {
+    this.#dax = dax;
+    this.#mapping = mapping;
+    this.#record = record;
+    this.offset = offset;
+    this.length = length;
+    if (!dax.protect) this.#dropCount();
+  }
+
+  /** What `protect: false` means: the buffers stay in use while nothing keeps the blocks. */
+  #dropCount(): void {
+    const { thread, pages } = this.#dax;
+    this.#buffers = this.#makeBuffers();
+    this.#unprotected = pagesOfPin(thread, pages, this.#record);
+    releasePin(thread, pages, this.#record);
+  }
+
+  /** The range's bytes in order, one buffer for each run of the device. Throws: EBADF when released. */
+  get buffers(): readonly Uint8Array[] {
+    if (this.#buffers === null) {
+      this.#assertHeld();
+      this.#buffers = this.#makeBuffers();
+    }
+    return this.#buffers;
+  }
+
+  /** Whether every page still belongs to the same file at the same offset. True while pinned. */
+  verify(): boolean {
+    this.#assertHeld();
+    const { thread, pages } = this.#dax;
+    const owned = this.#unprotected ?? pagesOfPin(thread, pages, this.#record);
+    return stillOwned(pages, this.#mapping, owned);
+  }
+
+  /** Gives the range back. Releasing twice does nothing. Sleeps: never. */
+  release(): void {
+    if (this.#record === 0) return;
+    const record = this.#record;
+    this.#record = 0;
+    if (this.#unprotected !== null) return;
+    releasePin(this.#dax.thread, this.#dax.pages, record);
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  #assertHeld(): void {
+    if (this.#record === 0) throw new HoldfastError("EBADF", "the pin has been released");
+  }
+
+  #makeBuffers(): Uint8Array[] {
+    const { device, thread, pages } = this.#dax;
+    const buffers: Uint8Array[] = [];
+    const first = Math.floor(this.offset / PAGE_SIZE);
+    const end = Math.ceil((this.offset + this.length) / PAGE_SIZE);
+    let skip = this.offset % PAGE_SIZE;
+    let rest = this.length;
+    for (let page = first; page < end; ) {
+      let { devicePage, run } = pinnedPage(thread, pages, this.#record, page - first);
+      const start = devicePage;
+      page += run;
+      while (page < end) {
+        const next = pinnedPage(thread, pages, this.#record, page - first);
+        if (next.devicePage !== start + run) break;
+        run += next.run;
+        page += next.run;
+      }
+      let at = start * PAGE_SIZE + skip;
+      let left = Math.min(rest, run * PAGE_SIZE - skip);
+      rest -= left;
+      skip = 0;
+      while (left > 0) {
+        const bytes = device.bytesUpTo(at as DeviceByte, left);
+        buffers.push(bytes);
+        at += bytes.length;
+        left -= bytes.length;
+      }
+    }
+    return buffers;
+  }
+}
+
+/**
+ * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated.
+ * Locks: none when all is present (the fast path), else the map lock, shared. Sleeps: then.
+ * Throws: EINVAL for a range outside the file, EOPNOTSUPP for small blocks, ENOSPC, EROFS.
+ */
+export function* pinRange(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+  write: boolean,
+): Sleeps<Pin> {
+  const pin = tryPinRange(dax, mapping, offset, length, write);
+  if (pin !== null) return pin;
+  const { thread, pages } = dax;
+  assertMappable(dax);
+  if (write) dax.assertWritable();
+  const first = Math.floor(offset / PAGE_SIZE);
+  const count = Math.ceil((offset + length) / PAGE_SIZE) - first;
+  const ino = inoOf(thread, mapping);
+  const record = yield* pinSlow(task, pages, mapping, ino, first, count, write, function* () {
+    const size = yield* stableSize(task, dax, mapping);
+    if (length <= 0 || offset + length > roundUp(size, PAGE_SIZE)) {
+      throw new HoldfastError(
+        "EINVAL",
+        `the range [${offset}, ${offset + length}) is not inside the file of ${size} bytes`,
+      );
+    }
+    yield* populate(task, dax, mapping, first, count);
+  });
+  return new Pin(dax, mapping, record, offset, length);
+}
+
+/**
+ * As `pinRange`, or null when something is missing or in the way. A page that is present lies inside
+ * the file, but for the last one's tail. Sleeps: never.
+ */
+export function tryPinRange(
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+  write: boolean,
+): Pin | null {
+  if (length <= 0 || (write && dax.readOnly)) return null;
+  const first = Math.floor(offset / PAGE_SIZE);
+  const count = Math.ceil((offset + length) / PAGE_SIZE) - first;
+  const record = tryPin(dax.thread, dax.pages, mapping, first, count, write);
+  return record === 0 ? null : new Pin(dax, mapping, record, offset, length);
+}

@@ -1,0 +1,311 @@
+/**
+ * A direct-access device: storage mapped into this process and reached as memory.
+ *
+ * It is an image file, a block device, or memory that ends with the process. It is mapped segment
+ * by segment on first use, so a sparse 16 TiB image costs nothing until it is touched.
+ *
+ * A device opened for writing is mapped MAP_SHARED: a store is on the device at once, and on the
+ * medium after `persist`. A device opened read-only is mapped MAP_PRIVATE and writable: a stray
+ * store by a program that holds a view changes a private copy of the page, where a read-only
+ * mapping would end the process with SIGSEGV.
+ *
+ * What nobody can prevent: an image file that is shrunk by somebody else, whose filesystem runs
+ * full while one of its holes is written, or whose medium fails under a read, ends the process with
+ * SIGBUS. Memory devices are sealed against resizing.
+ */
+import { closeSync, fdatasync, fdatasyncSync } from "node:fs";
+import { type ErrorCode, HoldfastError, systemError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import { viewMemory } from "../base/libc.ts";
+import { type Address, HUGE_SIZE, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
+import {
+  type MapMode,
+  mapStorageOver,
+  mapZeroesOver,
+  reserveAddresses,
+  synchronizeAddresses,
+  unmapAddresses,
+} from "./address-space.ts";
+import { releaseClaim } from "./claim.ts";
+import {
+  CLOSED_SEGMENT,
+  LocalSegmentTable,
+  SEGMENT_SIZE,
+  type SegmentTable,
+  segmentCountOf,
+} from "./segments.ts";
+
+export type DeviceKind = "image" | "block" | "memory";
+
+/** What another thread of this process needs to use the device. Plain data. */
+export interface DeviceHandle {
+  readonly kind: DeviceKind;
+  /** As given to openDevice; "memory" for memory devices. */
+  readonly path: string;
+  /** Open in the whole process. The thread that opened the device closes it. */
+  readonly fd: number;
+  /** Bytes, before rounding down to whole pages. */
+  readonly exactSize: number;
+  readonly readOnly: boolean;
+}
+
+/** The device behind `handle`, in a thread that did not open it. `segments` is the opener's. */
+export function attachDevice(handle: DeviceHandle, segments: SegmentTable): Device {
+  return new Device(handle, segments, false);
+}
+
+export class Device {
+  readonly kind: DeviceKind;
+  readonly path: string;
+  readonly fd: number;
+  readonly readOnly: boolean;
+  /** Bytes that can be reached: whole pages. */
+  readonly size: number;
+  /** Bytes the storage has; up to a page less one more than `size`. */
+  readonly exactSize: number;
+  readonly segmentCount: number;
+
+  readonly #owner: boolean;
+  #segments: SegmentTable;
+  /** This thread's one buffer per segment. */
+  readonly #views: (Uint8Array<ArrayBuffer> | undefined)[];
+  /** `size`, or -1 once closed: one comparison tests both. */
+  #limit: number;
+
+  /** Use openDevice, memoryDevice or attachDevice. */
+  constructor(handle: DeviceHandle, segments: SegmentTable | null, owner: boolean) {
+    this.kind = handle.kind;
+    this.path = handle.path;
+    this.fd = handle.fd;
+    this.readOnly = handle.readOnly;
+    this.exactSize = handle.exactSize;
+    this.size = roundDown(handle.exactSize, PAGE_SIZE);
+    this.segmentCount = segmentCountOf(this.size);
+    this.#owner = owner;
+    this.#segments = segments ?? new LocalSegmentTable(this.segmentCount);
+    this.#views = new Array(this.segmentCount).fill(undefined);
+    this.#limit = this.size;
+  }
+
+  /** For attachDevice in other threads of this process. */
+  handle(): DeviceHandle {
+    const { kind, path, fd, exactSize, readOnly } = this;
+    return { kind, path, fd, exactSize, readOnly };
+  }
+
+  get closed(): boolean {
+    return this.#limit < 0;
+  }
+
+  /**
+   * Moves to a table that other threads know. What is mapped already is published there.
+   * Call it once, before another thread attaches.
+   */
+  useSegments(table: SegmentTable): void {
+    for (let index = 0; index < this.segmentCount; index++) {
+      const address = this.#segments.get(index);
+      if (address === 0) continue;
+      invariant(table.publish(index, address) === address, `segment ${index} was mapped twice`);
+    }
+    this.#segments = table;
+  }
+
+  /**
+   * A view of [at, at + length), which lies within one segment.
+   * Throws: EBADF once closed, EFAULT or EINVAL outside the device.
+   */
+  bytes(at: number, length: number): Uint8Array<ArrayBuffer> {
+    if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    const index = Math.floor(at / SEGMENT_SIZE);
+    const start = at - index * SEGMENT_SIZE;
+    invariant(start + length <= SEGMENT_SIZE, "a view crosses a segment boundary");
+    const view = this.#views[index] ?? this.#viewSegment(index);
+    return view.subarray(start, start + length);
+  }
+
+  /** As `bytes`, cut at the end of the segment that holds `at`. Loop to reach the rest. */
+  bytesUpTo(at: number, length: number): Uint8Array<ArrayBuffer> {
+    return this.bytes(at, Math.min(length, SEGMENT_SIZE - (at % SEGMENT_SIZE)));
+  }
+
+  /** Fills `target` from byte `at` on. Throws: as `bytes`. */
+  copyOut(at: number, target: Uint8Array): void {
+    const length = target.length;
+    if (!(at >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    const index = Math.floor(at / SEGMENT_SIZE);
+    const start = at - index * SEGMENT_SIZE;
+    const view = this.#views[index] ?? this.#viewSegment(index);
+    if (start + length <= SEGMENT_SIZE) {
+      target.set(view.subarray(start, start + length));
+      return;
+    }
+    const first = SEGMENT_SIZE - start;
+    target.set(view.subarray(start));
+    this.copyOut(at + first, target.subarray(first));
+  }
+
+  /** Stores `source` from byte `at` on. Throws: as `bytes`; EROFS on a read-only device. */
+  copyIn(at: number, source: Uint8Array): void {
+    const length = source.length;
+    if (!(at >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    if (this.readOnly) this.#refuseWrite("write");
+    const index = Math.floor(at / SEGMENT_SIZE);
+    const start = at - index * SEGMENT_SIZE;
+    const view = this.#views[index] ?? this.#viewSegment(index);
+    if (start + length <= SEGMENT_SIZE) {
+      view.set(source, start);
+      return;
+    }
+    const first = SEGMENT_SIZE - start;
+    view.set(source.subarray(0, first), start);
+    this.copyIn(at + first, source.subarray(first));
+  }
+
+  /** Stores zeroes over [at, at + length). Throws: as `copyIn`. */
+  zero(at: number, length: number): void {
+    if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    if (this.readOnly) this.#refuseWrite("write");
+    const end = at + length;
+    while (at < end) {
+      const piece = this.bytesUpTo(at, end - at);
+      piece.fill(0);
+      at += piece.length;
+    }
+  }
+
+  /**
+   * Puts [at, at + length), rounded out to pages, on the medium and waits for it, whichever mapping
+   * it was stored through. Nothing to do on a read-only device.
+   * Throws: EIO and whatever else the medium answers; as `bytes`.
+   */
+  persist(at: number, length: number): void {
+    if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    if (this.readOnly || length === 0) return;
+    const end = roundUp(at + length, PAGE_SIZE);
+    at = roundDown(at, PAGE_SIZE);
+    while (at < end) {
+      const index = Math.floor(at / SEGMENT_SIZE);
+      const start = at - index * SEGMENT_SIZE;
+      const piece = Math.min(end - at, SEGMENT_SIZE - start);
+      const address = (this.#mapSegment(index) + start) as Address;
+      synchronizeAddresses(address, piece, { path: this.path });
+      at += piece;
+    }
+  }
+
+  /** Puts the whole device on the medium and waits for it. Throws: EIO and other answers. */
+  persistAll(): void {
+    if (this.closed) this.#refuse(0, 0);
+    try {
+      fdatasyncSync(this.fd);
+    } catch (error) {
+      throw storageError(error, this.path);
+    }
+  }
+
+  /** As `persistAll`, on the thread pool. The device must not be closed meanwhile. */
+  persistAllAsync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.closed) this.#refuse(0, 0);
+      fdatasync(this.fd, (error) => {
+        if (error === null) resolve();
+        else reject(storageError(error, this.path));
+      });
+    });
+  }
+
+  /**
+   * Maps the device's [at, at + length) over the addresses from `address` on, whole pages. What was
+   * there is gone in one step. "private" keeps every store from the storage.
+   * Throws: ENOMEM naming vm.max_map_count; as `bytes`.
+   */
+  mapFixed(address: Address, at: number, length: number, mode: MapMode, writable: boolean): void {
+    if (!(at >= 0 && length > 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    invariant(at % PAGE_SIZE === 0 && length % PAGE_SIZE === 0, "a window shows whole pages");
+    invariant(mode === "private" || !writable || !this.readOnly, "a read-only device is shared");
+    mapStorageOver(address, length, this.fd, at, mode, writable);
+  }
+
+  /**
+   * Ends the use of the device. In the thread that opened it: every segment becomes private zeroes,
+   * for views of it may live on in a program's hands and must not end the process; then the
+   * descriptor is closed and the claim gone. Windows are retired and other threads have stopped
+   * using the device before. In a thread that attached: only this object is closed. Idempotent.
+   */
+  close(): void {
+    if (this.closed) return;
+    this.#limit = -1;
+    this.#views.fill(undefined);
+    if (!this.#owner) return;
+    for (let index = 0; index < this.segmentCount; index++) {
+      const address = this.#segments.publish(index, CLOSED_SEGMENT);
+      if (address !== CLOSED_SEGMENT) mapZeroesOver(address, this.#segmentLength(index));
+    }
+    if (this.kind !== "memory") releaseClaim(this.fd);
+    closeSync(this.fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #segmentLength(index: number): number {
+    return Math.min(SEGMENT_SIZE, this.size - index * SEGMENT_SIZE);
+  }
+
+  #viewSegment(index: number): Uint8Array<ArrayBuffer> {
+    const buffer = viewMemory(this.#mapSegment(index), this.#segmentLength(index));
+    const view = new Uint8Array(buffer);
+    this.#views[index] = view;
+    return view;
+  }
+
+  /** The segment's address in this process, mapped now if nobody has. */
+  #mapSegment(index: number): Address {
+    let address = this.#segments.get(index);
+    if (address === 0) {
+      const own = this.#mapOwn(index);
+      address = this.#segments.publish(index, own);
+      // Another thread was quicker, or the device has been closed.
+      if (address !== own) unmapAddresses(own, this.#segmentLength(index));
+    }
+    if (address === CLOSED_SEGMENT) throw this.#error("EBADF", "is closed");
+    return address;
+  }
+
+  #mapOwn(index: number): Address {
+    const length = this.#segmentLength(index);
+    const own = reserveAddresses(length, HUGE_SIZE);
+    try {
+      const mode = this.readOnly ? "private" : "shared";
+      mapStorageOver(own, length, this.fd, index * SEGMENT_SIZE, mode, true);
+      return own;
+    } catch (error) {
+      unmapAddresses(own, length);
+      throw error;
+    }
+  }
+
+  #refuse(at: number, length: number): never {
+    if (this.closed) throw this.#error("EBADF", "is closed");
+    const range = `${length} bytes from byte ${at}`;
+    if (!Number.isSafeInteger(at) || !Number.isSafeInteger(length) || at < 0 || length < 0) {
+      throw this.#error("EINVAL", `cannot be asked for ${range}`);
+    }
+    throw this.#error("EFAULT", `is asked for ${range}, but has ${this.size}`);
+  }
+
+  #refuseWrite(syscall: string): never {
+    throw this.#error("EROFS", "was opened read-only", syscall);
+  }
+
+  #error(code: ErrorCode, what: string, syscall?: string): HoldfastError {
+    return new HoldfastError(code, `device '${this.path}' ${what}`, { path: this.path, syscall });
+  }
+}
+
+/** The error of a failed fdatasync, with the device named. */
+function storageError(error: unknown, path: string): unknown {
+  const errno = (error as NodeJS.ErrnoException).errno;
+  return errno === undefined ? error : systemError(-errno, "fdatasync", { path, cause: error });
+}

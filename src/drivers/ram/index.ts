@@ -1,0 +1,2 @@
+/** `holdfast/ram`: the ram filesystem. */
+export { RamDriver } from "./driver.ts";

@@ -1,0 +1,205 @@
+/**
+ * What a filesystem driver provides: where a file's bytes lie, and its names and attributes.
+ *
+ * A driver never sleeps and takes no lock. Its callers hold the locks and open the transactions:
+ *
+ * - `extentAt`, `readInode`: called optimistically, under the inode's layout sequence or a
+ *   transaction. They may run while another thread changes the same blocks, so they must end on any
+ *   bytes whatever (as they must on a damaged image); the caller throws away what a torn read gave.
+ * - `lookup`, `readDirectory`: the directory's io lock is held, shared at least.
+ * - Everything with a `transaction` argument: the volume's one transaction is open in this thread
+ *   and the inodes' io locks are held exclusively (for `allocate` in a fault: the map lock, shared).
+ *   When it throws, the caller aborts the transaction and every edit is undone.
+ *
+ * No fact lives in a driver's JavaScript objects: each thread attaches its own driver object to the
+ * same volume, and whatever is cached in one must be recognisable as stale.
+ */
+import type { Ino } from "../base/quantities.ts";
+import type { Transaction } from "../metadata/transaction.ts";
+
+/** What holds a range of a file. `start` and `length` are bytes, multiples of the block size. */
+export type Extent = { readonly start: number; readonly length: number } & (
+  | { readonly kind: "hole" }
+  | {
+      readonly kind: "mapped" | "unwritten";
+      /** First byte on the device. */
+      readonly address: number;
+      /** Another file owns these blocks too: copy before writing. */
+      readonly shared: boolean;
+    }
+);
+
+export type FileType =
+  | "file"
+  | "directory"
+  | "symlink"
+  | "character-device"
+  | "block-device"
+  | "fifo"
+  | "socket";
+
+/** A time as filesystems keep it. `seconds` may be negative. */
+export interface Time {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+export interface InodeInfo {
+  readonly ino: Ino;
+  /** Tells this file from earlier ones with the same number. */
+  readonly generation: number;
+  readonly type: FileType;
+  /** Permission bits, set-id and sticky: the low 12 bits of the mode. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly linkCount: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Space used, in units of 512 bytes, as stat counts it. */
+  readonly sectors: number;
+  readonly accessTime: Time;
+  readonly modifyTime: Time;
+  readonly changeTime: Time;
+  readonly birthTime: Time;
+  /** Of devices; 0 otherwise. */
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+  /** Set where writing is refused by the inode itself: immutable or append-only, by name. */
+  readonly restriction: string | null;
+}
+
+export interface DirectoryEntry {
+  readonly name: Uint8Array;
+  readonly ino: Ino;
+  /** null where the format does not store it in the entry. */
+  readonly type: FileType | null;
+}
+
+export interface AttributeChange {
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly accessTime?: Time;
+  readonly modifyTime?: Time;
+  readonly changeTime?: Time;
+}
+
+export interface NewInode {
+  readonly type: FileType;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly time: Time;
+  readonly deviceMajor?: number;
+  readonly deviceMinor?: number;
+  /** A symlink's target. */
+  readonly target?: Uint8Array;
+}
+
+export interface SpaceInfo {
+  readonly blockSize: number;
+  readonly blocks: number;
+  readonly blocksFree: number;
+  readonly blocksAvailable: number;
+  readonly inodes: number;
+  readonly inodesFree: number;
+  readonly nameLengthMax: number;
+}
+
+/** The half of a driver that places file data: all that direct access needs. */
+export interface IomapDriver {
+  readonly blockSize: number;
+  /**
+   * The extent that covers `byte`, cut at `limit` (both multiples of the block size). Past the last
+   * extent it is a hole up to `limit`. As long as possible: neighbours that continue each other on
+   * the device come back as one.
+   * Throws: CorruptionError.
+   */
+  extentAt(ino: Ino, byte: number, limit: number): Extent;
+  /**
+   * Makes [start, start + length) backed by blocks, and returns the extent at `start`, which may be
+   * shorter than asked (then call again from its end). In mode "write" what was a hole or unwritten
+   * becomes mapped, and reads as zeroes: the driver zeroes the new blocks on the device before any
+   * reader can find them. In mode "preallocate" holes become unwritten; nothing else changes.
+   * Large allocations are placed so that 2 MiB of the file lie in 2 MiB of the device, aligned,
+   * where free space allows.
+   * Throws: ENOSPC with nothing changed by this call, EFBIG, CorruptionError.
+   */
+  allocate(
+    transaction: Transaction,
+    ino: Ino,
+    start: number,
+    length: number,
+    mode: "write" | "preallocate",
+  ): Extent;
+  /**
+   * Removes the blocks of [start, end) and frees them; `end` may be Infinity. Bounded work: returns
+   * false when more is left, and is then called again in a new transaction. Works from the end down,
+   * so that what is left is always a whole file.
+   */
+  removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean;
+  /** Turns [start, end), where mapped, into unwritten extents. Bounded like removeExtents. */
+  unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean;
+  /**
+   * Moves all extents at or after `start` by `distance` bytes (negative: collapse, into a range
+   * that is already a hole; positive: insert). Bounded? No: one transaction, so that a file is never
+   * half shifted. Throws: EFBIG, EINVAL, ENOSPC.
+   */
+  shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void;
+  setSize(transaction: Transaction, ino: Ino, size: number): void;
+}
+
+/** A whole driver: data placement, names, attributes and the life of inodes. */
+export interface FilesystemDriver extends IomapDriver {
+  readonly type: string;
+  readonly rootIno: Ino;
+  /** Why the volume can only be read, or null. */
+  readonly readOnlyReason: string | null;
+  /** Volume label and uuid, for people; "" where there is none. */
+  readonly label: string;
+  readonly uuid: string;
+
+  /** Throws: CorruptionError; ENOENT when the inode is not in use. */
+  readInode(ino: Ino): InodeInfo;
+  readLink(ino: Ino): Uint8Array;
+  lookup(directory: Ino, name: Uint8Array): { ino: Ino; type: FileType | null } | null;
+  /**
+   * Entries from `cursor` (0 at first) on, "." and ".." included, at most `limit`; `cursor` of the
+   * answer continues, null at the end. A name present all along is given exactly once.
+   */
+  readDirectory(
+    directory: Ino,
+    cursor: number,
+    limit: number,
+  ): { entries: DirectoryEntry[]; cursor: number | null };
+
+  /** A new inode under a new name. Throws: EEXIST, ENOSPC, ENAMETOOLONG, EMLINK. */
+  create(transaction: Transaction, directory: Ino, name: Uint8Array, inode: NewInode): Ino;
+  /** Another name for `ino`; lifts it from the orphan list if it is there. */
+  link(transaction: Transaction, directory: Ino, name: Uint8Array, ino: Ino, time: Time): void;
+  /**
+   * Removes a name. The inode's link count falls; at zero the inode goes to the orphan list and
+   * keeps its blocks until `freeInode`. For a directory (which must be empty: ENOTEMPTY) both its
+   * links and its parent's count are dropped.
+   */
+  unlink(transaction: Transaction, directory: Ino, name: Uint8Array, time: Time): Ino;
+  /** As rename(2), replacing what has the new name; returns the inode that lost it, or null. */
+  rename(
+    transaction: Transaction,
+    from: { directory: Ino; name: Uint8Array },
+    to: { directory: Ino; name: Uint8Array },
+    time: Time,
+  ): Ino | null;
+  setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void;
+  /** Inode and its extended attributes back to the free pool; its extents are gone already. */
+  freeInode(transaction: Transaction, ino: Ino): void;
+  /** Inodes without a name that still hold space, from this mount: freed before a clean close. */
+  orphans(): Ino[];
+
+  spaceInfo(): SpaceInfo;
+  /** First change of a mount: the superblock says "in use". */
+  markInUse(transaction: Transaction): void;
+  /** Counters and times up to date in the superblock; says "clean" when `clean`. */
+  updateSuperblock(transaction: Transaction, options: { clean: boolean; time: Time }): void;
+}

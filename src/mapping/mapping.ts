@@ -1,0 +1,138 @@
+/**
+ * A file's record in the region: its locks, its size, its tree of entries and what is announced
+ * about them. A mapping is named by its record's offset, in every thread the same.
+ *
+ * Record, in words:
+ *
+ *     0 inode number, low | 1 high | 2 references | 3 next in the inode table's bucket
+ *     4 size, low | 5 size, high | 6 layout sequence (metadata/sequence.ts)
+ *     7 tree root, with its level in the low bits | 8 tree guard
+ *     9 break: first page | 10 break: last page | 11 break: who announced it, 0 for none
+ *     12 breakers waiting for pins | 13 until when new pins let them pass, ms | 14 break wake
+ *     15 windows' head | 16..23 io lock | 24..31 map lock
+ *     32 written, not yet persistent: first page (-1: none) | 33 last page | 34 flags
+ *     35 inode generation | 36 when the modification time was last set, ms
+ *
+ * The io lock of a directory ranks as `directory`.
+ */
+import { DEVICE_BYTES_MAX, type Ino } from "../base/quantities.ts";
+import { cas, exchange, load, loadUnsigned, store } from "../sync/atomics.ts";
+import { initSlab, SLAB_WORDS } from "../sync/slab.ts";
+import { Root } from "../sync/region.ts";
+import type { Thread } from "../sync/thread.ts";
+
+export const MAPPING_WORDS = 64;
+
+export const MappingWord = {
+  inoLow: 0,
+  inoHigh: 1,
+  references: 2,
+  next: 3,
+  sizeLow: 4,
+  sizeHigh: 5,
+  sequence: 6,
+  root: 7,
+  treeGuard: 8,
+  breakFirst: 9,
+  breakLast: 10,
+  breakHolder: 11,
+  breakWaiters: 12,
+  breakInsist: 13,
+  breakWake: 14,
+  windows: 15,
+  ioLock: 16,
+  mapLock: 24,
+  writtenFirst: 32,
+  writtenLast: 33,
+  flags: 34,
+  generation: 35,
+  timeTick: 36,
+} as const;
+
+/** A mapping's name: the word offset of its record. */
+export type Mapping = number;
+
+/** The last page a mapping can have: its bytes end at 16 TiB. */
+export const PAGE_INDEX_MAX = DEVICE_BYTES_MAX / 4096 - 1;
+
+/** The area of the layer: a slab of records, then one of tree nodes. */
+const Area = { mappings: 0, nodes: SLAB_WORDS } as const;
+export const NODE_WORDS = 72;
+
+export function createMappingArea(thread: Thread): void {
+  const { region } = thread;
+  const area = region.allocatePages(SLAB_WORDS * 2);
+  initSlab(region, area + Area.mappings, MAPPING_WORDS);
+  initSlab(region, area + Area.nodes, NODE_WORDS);
+  region.setRoot(Root.mapping, area);
+}
+
+export function mappingSlab(thread: Thread): number {
+  return thread.region.root(Root.mapping) + Area.mappings;
+}
+
+export function nodeSlab(thread: Thread): number {
+  return thread.region.root(Root.mapping) + Area.nodes;
+}
+
+export function inoOf(thread: Thread, mapping: Mapping): Ino {
+  const low = loadUnsigned(thread.words, mapping + MappingWord.inoLow);
+  return (load(thread.words, mapping + MappingWord.inoHigh) * 2 ** 32 + low) as Ino;
+}
+
+/**
+ * The file's size in bytes. Locks: the io lock, or read under the layout sequence: the two words
+ * change together only for those.
+ */
+export function sizeOf(thread: Thread, mapping: Mapping): number {
+  const low = loadUnsigned(thread.words, mapping + MappingWord.sizeLow);
+  return load(thread.words, mapping + MappingWord.sizeHigh) * 2 ** 32 + low;
+}
+
+/** Sets up the record of an inode that is not in use in memory. */
+export function initMapping(
+  thread: Thread,
+  mapping: Mapping,
+  ino: Ino,
+  size: number,
+  generation: number,
+): void {
+  const { words } = thread;
+  // Never a sequence again that some thread may have read for the inode that was here before.
+  const sequence = (load(words, mapping + MappingWord.sequence) + 2) & ~1;
+  for (let word = mapping; word < mapping + MAPPING_WORDS; word++) store(words, word, 0);
+  store(words, mapping + MappingWord.sequence, sequence);
+  store(words, mapping + MappingWord.writtenFirst, -1);
+  store(words, mapping + MappingWord.inoLow, ino | 0);
+  store(words, mapping + MappingWord.inoHigh, Math.floor(ino / 2 ** 32));
+  store(words, mapping + MappingWord.sizeLow, size | 0);
+  store(words, mapping + MappingWord.sizeHigh, Math.floor(size / 2 ** 32));
+  store(words, mapping + MappingWord.generation, generation | 0);
+}
+
+/**
+ * Notes that pages [first, last] were written past their entries' marks (by a write call, or through
+ * a window that no longer shows them), so that write-back persists them. Locks: none; the range only
+ * grows until write-back takes it.
+ */
+export function noteWritten(thread: Thread, mapping: Mapping, first: number, last: number): void {
+  const { words } = thread;
+  for (;;) {
+    const from = load(words, mapping + MappingWord.writtenFirst);
+    const to = load(words, mapping + MappingWord.writtenLast);
+    const grows = from === -1 || last > to >>> 0;
+    if (grows && !cas(words, mapping + MappingWord.writtenLast, to, last | 0)) continue;
+    if (from !== -1 && first >= from >>> 0) return;
+    if (cas(words, mapping + MappingWord.writtenFirst, from, first | 0)) return;
+  }
+}
+
+/** Takes the range that `noteWritten` noted, leaving none; null when there is none. */
+export function takeWritten(
+  thread: Thread,
+  mapping: Mapping,
+): { first: number; last: number } | null {
+  const first = exchange(thread.words, mapping + MappingWord.writtenFirst, -1);
+  if (first === -1) return null;
+  return { first: first >>> 0, last: loadUnsigned(thread.words, mapping + MappingWord.writtenLast) };
+}

@@ -1,0 +1,309 @@
+/**
+ * Cached metadata blocks in shared memory. Metadata is edited in these copies, through transactions
+ * only (transaction.ts), and reaches its home on the device by `flush`: the device mapping is shared
+ * with the page cache, which may write any dirty page back at any time.
+ *
+ * Area, in words:
+ *
+ *     0 guard | 1 block size | 2 buffers made | 3 spare buffers' head | 16..: hash buckets
+ *
+ * A bucket is the index + 1 of its first buffer. Buffer headers lie in chunks of 64:
+ *
+ *     0 block, low | 1 block, high | 2 flags | 3 next in bucket | 4 data, word offset
+ *
+ * Rules. (1) A buffer in a bucket keeps its block for ever; what is freed is only marked not valid.
+ *            So readers walk buckets without a lock. (2) A buffer is dirty only when valid.
+ *        (3) The bytes of a valid buffer change only inside the volume's one transaction.
+ */
+import { CorruptionError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import { load, store } from "../sync/atomics.ts";
+import { enterGuard, leaveGuard } from "../sync/guard.ts";
+import { Root } from "../sync/region.ts";
+import type { Thread } from "../sync/thread.ts";
+
+const BUCKETS = 65536;
+const CHUNK_BUFFERS = 64;
+const BUFFER_WORDS = 8;
+const CHUNKS_MAX = 65536;
+
+const Area = { guard: 0, blockSize: 1, made: 2, spare: 3, buckets: 16 } as const;
+const CHUNK_TABLE = Area.buckets + BUCKETS;
+const AREA_WORDS = CHUNK_TABLE + CHUNKS_MAX;
+
+const Header = { low: 0, high: 1, flags: 2, next: 3, data: 4 } as const;
+
+export const VALID = 1;
+export const DIRTY = 2;
+
+/** What the cache needs of a device. */
+export interface MetadataDevice {
+  readonly size: number;
+  copyOut(at: number, target: Uint8Array): void;
+  copyIn(at: number, source: Uint8Array): void;
+}
+
+/** One metadata block's cached copy. Valid until the lock it was read under is dropped. */
+export interface MetadataBlock {
+  /** Filesystem block number. */
+  readonly block: number;
+  /** The block's bytes, over shared memory. Changed only after `Transaction.edit`. */
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+/** A block with its buffer: what the transaction works on. */
+export class CachedBlock implements MetadataBlock {
+  readonly block: number;
+  readonly header: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+
+  constructor(thread: Thread, block: number, header: number, blockSize: number) {
+    const data = load(thread.words, header + Header.data);
+    this.block = block;
+    this.header = header;
+    this.bytes = thread.region.bytes(data, blockSize);
+    this.view = thread.region.view(data, blockSize);
+  }
+}
+
+export class MetadataCache {
+  readonly thread: Thread;
+  readonly blockSize: number;
+  readonly device: MetadataDevice;
+  readonly #area: number;
+  readonly #blockCount: number;
+  /** Views made so far. A view names its buffer, and a buffer keeps its block (rule 1). */
+  readonly #views = new Map<number, CachedBlock>();
+
+  private constructor(thread: Thread, device: MetadataDevice, area: number) {
+    this.thread = thread;
+    this.device = device;
+    this.#area = area;
+    this.blockSize = load(thread.words, area + Area.blockSize);
+    this.#blockCount = Math.floor(device.size / this.blockSize);
+  }
+
+  static create(thread: Thread, device: MetadataDevice, blockSize: number): MetadataCache {
+    const { region } = thread;
+    const area = region.allocatePages(AREA_WORDS);
+    store(thread.words, area + Area.blockSize, blockSize);
+    region.setRoot(Root.metadata, area);
+    return new MetadataCache(thread, device, area);
+  }
+
+  static attach(thread: Thread, device: MetadataDevice): MetadataCache {
+    return new MetadataCache(thread, device, thread.region.root(Root.metadata));
+  }
+
+  /**
+   * The cached copy of `block`; when there is none, read from the device and checked by `verify`,
+   * which throws CorruptionError (then nothing is cached).
+   * Locks: whatever keeps the block from changing, or a sequence that tells. Sleeps: never.
+   * Throws: CorruptionError, also for a block beyond the device; ENOMEM.
+   */
+  read(block: number, verify: (block: MetadataBlock) => void): MetadataBlock {
+    const known = this.#views.get(block);
+    if (known !== undefined && this.#flags(known.header) & VALID) return known;
+    this.#assertOnDevice(block);
+    const header = this.#find(block);
+    if (header !== 0 && this.#flags(header) & VALID) return this.#view(block, header);
+    return this.#fill(block, verify);
+  }
+
+  /** The buffer of `block`, whatever it holds: for `Transaction.create` and `revoke`. */
+  buffer(block: number): CachedBlock {
+    const known = this.#views.get(block);
+    if (known !== undefined) return known;
+    this.#assertOnDevice(block);
+    let header = this.#find(block);
+    if (header === 0) header = this.#insert(block, this.#takeBuffer(), 0);
+    return this.#view(block, header);
+  }
+
+  /** The buffer of `block` if it has one. */
+  bufferIfCached(block: number): CachedBlock | null {
+    const header = this.#find(block);
+    return header === 0 ? null : this.#view(block, header);
+  }
+
+  /**
+   * Writes every dirty block home. Locks: the transaction is held, so that the blocks agree with one
+   * another. Sleeps: in the device. Returns the number of blocks written.
+   */
+  flush(): number {
+    const made = load(this.thread.words, this.#area + Area.made);
+    let written = 0;
+    for (let index = 0; index < made; index++) {
+      const header = this.#header(index);
+      if ((this.#flags(header) & DIRTY) === 0) continue;
+      this.writeHome(this.#view(this.#blockOf(header), header));
+      written++;
+    }
+    return written;
+  }
+
+  /** Writes one dirty block home. Locks: the transaction is held. */
+  writeHome(block: CachedBlock): void {
+    this.device.copyIn(block.block * this.blockSize, block.bytes);
+    store(this.thread.words, block.header + Header.flags, VALID);
+  }
+
+  setFlags(header: number, flags: number): void {
+    store(this.thread.words, header + Header.flags, flags);
+  }
+
+  flagsOf(header: number): number {
+    return this.#flags(header);
+  }
+
+  /** The view of a buffer by its header alone: for undoing another thread's edits. */
+  viewOfHeader(header: number): CachedBlock {
+    return this.#view(this.#blockOf(header), header);
+  }
+
+  #flags(header: number): number {
+    return load(this.thread.words, header + Header.flags);
+  }
+
+  #blockOf(header: number): number {
+    const low = load(this.thread.words, header + Header.low) >>> 0;
+    return load(this.thread.words, header + Header.high) * 2 ** 32 + low;
+  }
+
+  #assertOnDevice(block: number): void {
+    if (!(Number.isInteger(block) && block >= 0 && block < this.#blockCount)) {
+      throw new CorruptionError({
+        structure: "metadata block",
+        field: "block number",
+        value: block,
+        expected: `below the device's ${this.#blockCount} blocks`,
+      });
+    }
+  }
+
+  #bucket(block: number): number {
+    const mixed = Math.imul((block ^ (block / 2 ** 32)) >>> 0, 0x9e3779b1) >>> 16;
+    return this.#area + Area.buckets + mixed;
+  }
+
+  #header(index: number): number {
+    const chunk = load(this.thread.words, this.#area + CHUNK_TABLE + (index >>> 6));
+    return chunk + (index & (CHUNK_BUFFERS - 1)) * BUFFER_WORDS;
+  }
+
+  #find(block: number): number {
+    const { words } = this.thread;
+    let index = load(words, this.#bucket(block));
+    while (index !== 0) {
+      const header = this.#header(index - 1);
+      if (this.#blockOf(header) === block) return header;
+      index = load(words, header + Header.next);
+    }
+    return 0;
+  }
+
+  #view(block: number, header: number): CachedBlock {
+    let view = this.#views.get(block);
+    if (view === undefined) {
+      view = new CachedBlock(this.thread, block, header, this.blockSize);
+      this.#views.set(block, view);
+    }
+    return view;
+  }
+
+  #fill(block: number, verify: (block: MetadataBlock) => void): MetadataBlock {
+    const index = this.#takeBuffer();
+    const draft = new CachedBlock(this.thread, block, this.#header(index), this.blockSize);
+    try {
+      this.device.copyOut(block * this.blockSize, draft.bytes);
+      verify(draft);
+    } catch (error) {
+      this.#giveBuffer(index);
+      throw error;
+    }
+    return this.#view(block, this.#insert(block, index, VALID));
+  }
+
+  /**
+   * Puts a filled buffer into its bucket, or gives it back if another thread was first. A buffer
+   * that was there but not valid takes over the bytes.
+   */
+  #insert(block: number, index: number, flags: number): number {
+    const { thread } = this;
+    const { words } = thread;
+    const header = this.#header(index);
+    const guard = this.#area + Area.guard;
+    enterGuard(thread, guard);
+    const other = this.#find(block);
+    if (other === 0) {
+      const bucket = this.#bucket(block);
+      store(words, header + Header.low, block | 0);
+      store(words, header + Header.high, Math.floor(block / 2 ** 32));
+      store(words, header + Header.flags, flags);
+      store(words, header + Header.next, load(words, bucket));
+      store(words, bucket, index + 1);
+    } else if ((this.#flags(other) & VALID) === 0 && flags !== 0) {
+      const target = load(words, other + Header.data);
+      const source = load(words, header + Header.data);
+      thread.region.bytes(target, this.blockSize).set(thread.region.bytes(source, this.blockSize));
+      store(words, other + Header.flags, flags);
+    }
+    leaveGuard(thread, guard);
+    if (other === 0) return header;
+    this.#giveBuffer(index);
+    return other;
+  }
+
+  /** A buffer in no bucket. */
+  #takeBuffer(): number {
+    const { thread } = this;
+    const { words } = thread;
+    const guard = this.#area + Area.guard;
+    enterGuard(thread, guard);
+    const spare = load(words, this.#area + Area.spare);
+    if (spare !== 0) {
+      store(words, this.#area + Area.spare, load(words, this.#header(spare - 1) + Header.next));
+      leaveGuard(thread, guard);
+      return spare - 1;
+    }
+    leaveGuard(thread, guard);
+    this.#makeBuffers();
+    return this.#takeBuffer();
+  }
+
+  #giveBuffer(index: number): void {
+    const { thread } = this;
+    enterGuard(thread, this.#area + Area.guard);
+    const header = this.#header(index);
+    store(thread.words, header + Header.next, load(thread.words, this.#area + Area.spare));
+    store(thread.words, this.#area + Area.spare, index + 1);
+    leaveGuard(thread, this.#area + Area.guard);
+  }
+
+  /** Adds a chunk of buffers to the spare ones. Throws: ENOMEM. */
+  #makeBuffers(): void {
+    const { thread } = this;
+    const { words, region } = thread;
+    const dataWords = this.blockSize / 4;
+    const chunk = region.allocatePages(CHUNK_BUFFERS * BUFFER_WORDS);
+    const data = region.allocatePages(CHUNK_BUFFERS * dataWords);
+    enterGuard(thread, this.#area + Area.guard);
+    const made = load(words, this.#area + Area.made);
+    const room = made / CHUNK_BUFFERS < CHUNKS_MAX;
+    if (room) {
+      for (let index = 0; index < CHUNK_BUFFERS; index++) {
+        const header = chunk + index * BUFFER_WORDS;
+        store(words, header + Header.data, data + index * dataWords);
+        const next = index + 1 < CHUNK_BUFFERS ? made + index + 2 : load(words, this.#area + Area.spare);
+        store(words, header + Header.next, next);
+      }
+      store(words, this.#area + CHUNK_TABLE + made / CHUNK_BUFFERS, chunk);
+      store(words, this.#area + Area.made, made + CHUNK_BUFFERS);
+      store(words, this.#area + Area.spare, made + 1);
+    }
+    leaveGuard(thread, this.#area + Area.guard);
+    invariant(room, "the metadata cache's chunk table is full");
+  }
+}

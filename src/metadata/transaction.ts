@@ -1,0 +1,235 @@
+/**
+ * Transactions: the only way to change metadata. One is open per volume at a time; whatever it
+ * changes can be undone from its log in shared memory, by itself (an error, an abort) or by another
+ * thread (its own died). So an operation happens whole or not at all.
+ *
+ * Area, in words:
+ *
+ *     0 mutex | 1 state | 2 log words used | 3 transactions committed | LOG..: the log
+ *
+ * State: idle -> open -> (committed | rolling back) -> idle. It is the mutex that is taken and
+ * dropped; `state` tells a recoverer which of the two to finish.
+ *
+ * Log record, read from its end: payload | a | b | kind | words. A record is complete before
+ * `used` covers it, and `used` covers it before the change it undoes is made.
+ *
+ * Rules. (1) Undo first, change second. (2) Undoing twice is undoing once. (3) A layout sequence is
+ *        odd from before the first change of that layout until the transaction has ended.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import { add, load, store, wakeAll } from "../sync/atomics.ts";
+import { breakMutex, type Held, lockMutex } from "../sync/lock.ts";
+import { Root } from "../sync/region.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Thread } from "../sync/thread.ts";
+import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID } from "./cache.ts";
+
+const Area = { mutex: 0, state: 1, used: 2, committed: 3, log: 16 } as const;
+const State = { idle: 0, open: 1, committed: 2 } as const;
+const Kind = { word: 1, block: 2, sequence: 3 } as const;
+/** Fits about 8,000 before-images of 4 KiB. Virtual memory until used. */
+const LOG_WORDS = 2 ** 23;
+const TRAILER_WORDS = 4;
+
+export type Seal = (block: MetadataBlock) => void;
+
+/** Makes the transaction area of a new region. */
+export function createTransactionArea(thread: Thread): void {
+  thread.region.setRoot(Root.transaction, thread.region.allocatePages(Area.log + LOG_WORDS));
+}
+
+/** Has this thread undo what threads that die had open. After attaching the cache. */
+export function recoverTransactions(cache: MetadataCache): void {
+  const { thread } = cache;
+  const area = thread.region.root(Root.transaction);
+  thread.onThreadDeath((dead) => {
+    if (Math.abs(load(thread.words, area + Area.mutex)) !== dead) return;
+    if (load(thread.words, area + Area.state) === State.open) rollBack(cache, area);
+    endSequences(thread, area);
+    store(thread.words, area + Area.used, 0);
+    store(thread.words, area + Area.state, State.idle);
+    breakMutex(thread, area + Area.mutex, dead);
+  });
+}
+
+/**
+ * Opens the volume's transaction.
+ * Locks: ranks below map and above entry. Sleeps: while another one is open.
+ */
+export function* beginTransaction(task: Task, cache: MetadataCache): Sleeps<Transaction> {
+  const { thread } = task;
+  const area = thread.region.root(Root.transaction);
+  const held = yield* lockMutex(task, area + Area.mutex, "transaction");
+  store(thread.words, area + Area.state, State.open);
+  return new Transaction(cache, area, held);
+}
+
+/** Transactions committed since the region was made. */
+export function transactionsCommitted(thread: Thread): number {
+  return load(thread.words, thread.region.root(Root.transaction) + Area.committed);
+}
+
+/** The open transaction. `using`: aborted unless it was committed. */
+export class Transaction implements Disposable {
+  readonly cache: MetadataCache;
+  readonly #area: number;
+  readonly #held: Held<"transaction">;
+  readonly #seals = new Map<CachedBlock, Seal>();
+  #open = true;
+
+  constructor(cache: MetadataCache, area: number, held: Held<"transaction">) {
+    this.cache = cache;
+    this.#area = area;
+    this.#held = held;
+  }
+
+  /**
+   * Write access to a block: saves its bytes, once, and marks it dirty. Change the bytes after this.
+   * `seal` runs at commit, to write the block's checksum; the last one given counts.
+   * Throws: EOVERFLOW when the transaction is too large.
+   */
+  edit(block: MetadataBlock, seal: Seal): MetadataBlock {
+    const cached = block as CachedBlock;
+    if (!this.#seals.has(cached)) {
+      invariant(this.cache.flagsOf(cached.header) & VALID, `block ${block.block} is not valid`);
+      this.#save(cached);
+      this.cache.setFlags(cached.header, VALID | DIRTY);
+    }
+    this.#seals.set(cached, seal);
+    return block;
+  }
+
+  /** A block that becomes metadata: zero-filled, not read from the device, dirty. */
+  create(block: number, seal: Seal): MetadataBlock {
+    const cached = this.cache.buffer(block);
+    this.#save(cached);
+    cached.bytes.fill(0);
+    this.cache.setFlags(cached.header, VALID | DIRTY);
+    this.#seals.set(cached, seal);
+    return cached;
+  }
+
+  /** `block` is metadata no longer: its copy is forgotten and never reaches the device. */
+  revoke(block: number): void {
+    const cached = this.cache.bufferIfCached(block);
+    if (cached === null) return;
+    this.#save(cached);
+    this.cache.setFlags(cached.header, 0);
+    this.#seals.delete(cached);
+  }
+
+  getWord(word: number): number {
+    return load(this.cache.thread.words, word);
+  }
+
+  /** Changes a word of the region that the open transaction guards. */
+  setWord(word: number, value: number): void {
+    const { words } = this.cache.thread;
+    this.#append(0, word, load(words, word), Kind.word);
+    store(words, word, value);
+  }
+
+  /** A layout is about to change: those who read it meanwhile, or before, will read it again. */
+  beginLayoutChange(sequence: number): void {
+    const { words } = this.cache.thread;
+    if (load(words, sequence) & 1) return;
+    this.#append(0, sequence, 0, Kind.sequence);
+    add(words, sequence, 1);
+  }
+
+  /** Ends the transaction: its changes stay. */
+  commit(): void {
+    invariant(this.#open, "a transaction is committed twice");
+    for (const [block, seal] of this.#seals) seal(block);
+    const { thread } = this.cache;
+    store(thread.words, this.#area + Area.state, State.committed);
+    add(thread.words, this.#area + Area.committed, 1);
+    this.#end();
+  }
+
+  /** Ends the transaction: everything is as it was before. */
+  abort(): void {
+    if (!this.#open) return;
+    rollBack(this.cache, this.#area);
+    this.#end();
+  }
+
+  [Symbol.dispose](): void {
+    this.abort();
+  }
+
+  #end(): void {
+    const { thread } = this.cache;
+    this.#open = false;
+    endSequences(thread, this.#area);
+    store(thread.words, this.#area + Area.used, 0);
+    store(thread.words, this.#area + Area.state, State.idle);
+    this.#held.release();
+  }
+
+  #save(block: CachedBlock): void {
+    const payload = this.cache.blockSize / 4;
+    const flags = this.cache.flagsOf(block.header);
+    this.#append(payload, block.header, flags, Kind.block, block);
+  }
+
+  #append(payload: number, a: number, b: number, kind: number, block?: CachedBlock): void {
+    const { thread } = this.cache;
+    const { words } = thread;
+    invariant(this.#open, "an ended transaction is changed");
+    const used = load(words, this.#area + Area.used);
+    const length = payload + TRAILER_WORDS;
+    if (used + length > LOG_WORDS) {
+      throw new HoldfastError("EOVERFLOW", "the operation changes too much for one transaction");
+    }
+    const record = this.#area + Area.log + used;
+    if (block !== undefined) thread.region.bytes(record, payload * 4).set(block.bytes);
+    store(words, record + payload, a);
+    store(words, record + payload + 1, b);
+    store(words, record + payload + 2, kind);
+    store(words, record + payload + 3, length);
+    store(words, this.#area + Area.used, used + length);
+  }
+}
+
+/** Undoes the log's records, last first. Sequences stay odd until all is undone. */
+function rollBack(cache: MetadataCache, area: number): void {
+  const { thread } = cache;
+  const { words } = thread;
+  let end = area + Area.log + load(words, area + Area.used);
+  while (end > area + Area.log) {
+    const [a, b, kind, length] = readTrailer(thread, end);
+    const start = end - length;
+    if (kind === Kind.word) store(words, a, b);
+    if (kind === Kind.block) {
+      cache.viewOfHeader(a).bytes.set(thread.region.bytes(start, cache.blockSize));
+      cache.setFlags(a, b);
+    }
+    end = start;
+  }
+}
+
+/** Makes the layout sequences named in the log even again. */
+function endSequences(thread: Thread, area: number): void {
+  const { words } = thread;
+  let end = area + Area.log + load(words, area + Area.used);
+  while (end > area + Area.log) {
+    const [sequence, , kind, length] = readTrailer(thread, end);
+    if (kind === Kind.sequence && load(words, sequence) & 1) {
+      add(words, sequence, 1);
+      wakeAll(words, sequence);
+    }
+    end -= length;
+  }
+}
+
+function readTrailer(thread: Thread, end: number): [number, number, number, number] {
+  const { words } = thread;
+  return [
+    load(words, end - 4),
+    load(words, end - 3),
+    load(words, end - 2),
+    load(words, end - 1),
+  ];
+}

@@ -1,0 +1,295 @@
+/**
+ * Page records: what is known of the device pages in use.
+ *
+ * Records come in chunks, one per 2 MiB of device that holds a page in use, so memory follows use.
+ * A record's id is its place in the arena: entries name records by id (27 bits), and ids and device
+ * pages are turned into one another by arithmetic.
+ *
+ * Area, in words:
+ *
+ *     0 guard | 1 chunks made | 2 free chunks' head | 3 device chunks | 4 chunks max
+ *     5 arena | 6 chunk headers | 7 directory: chunk + 1 of each 2 MiB of the device, 0 for none
+ *
+ * Chunk header: 0 device chunk (free: next free chunk + 1) | 1 pages with an owner
+ * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 flags
+ *
+ * A folio of 2 MiB is kept in its first page's record, flagged; the others stay free.
+ *
+ * State of a page, by its record:
+ *
+ *     free -- associate --> idle -- first pin --> busy -- last release --> idle -- disassociate --> free
+ *
+ * Invariants. (1) Pins are counted only on a page with an owner.
+ *             (2) Owner and index change only under the owner's entry lock or, exclusively, map lock.
+ *             (3) A page is disassociated only when no pin is counted: the busy canary.
+ *             (4) Whoever waits for a page sets WAITED in the very word that it waits on and that
+ *                 the release of the last pin takes to zero: tested and waited for are the same.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import { HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
+import { add, addThenStore, and, cas, load, loadUnsigned, or, store, wakeAll } from "../sync/atomics.ts";
+import { enterGuard, leaveGuard } from "../sync/guard.ts";
+import { Root } from "../sync/region.ts";
+import type { Thread } from "../sync/thread.ts";
+
+const Area = {
+  guard: 0,
+  made: 1,
+  free: 2,
+  deviceChunks: 3,
+  chunksMax: 4,
+  arena: 5,
+  headers: 6,
+  directory: 7,
+} as const;
+const AREA_WORDS = 16;
+const HEADER_WORDS = 2;
+const RECORD_SHIFT = 2;
+const CHUNK_SHIFT = 9;
+
+const Record = { pins: 0, owner: 1, index: 2, flags: 3 } as const;
+/** In the pin count: somebody waits for it to fall to zero. */
+const WAITED = 0x40000000;
+const HUGE = 1;
+
+/** Record ids fit an entry: 2^27. */
+const CHUNKS_LIMIT = 2 ** 18;
+
+/** A page record's id. */
+export type PageId = number;
+
+export class Pages {
+  readonly thread: Thread;
+  readonly #area: number;
+  /** Word offset of record 0. */
+  readonly arena: number;
+  readonly #headers: number;
+  readonly #directory: number;
+
+  private constructor(thread: Thread) {
+    this.thread = thread;
+    this.#area = thread.region.root(Root.pages);
+    this.arena = load(thread.words, this.#area + Area.arena);
+    this.#headers = load(thread.words, this.#area + Area.headers);
+    this.#directory = load(thread.words, this.#area + Area.directory);
+  }
+
+  /** Makes the area for a device of `deviceBytes`; an eighth of the region may hold records. */
+  static create(thread: Thread, deviceBytes: number): Pages {
+    const { region, words } = thread;
+    const deviceChunks = Math.ceil(deviceBytes / (PAGE_SIZE * HUGE_PAGES));
+    const recordWords = HUGE_PAGES << RECORD_SHIFT;
+    const affordable = Math.floor(region.buffer.byteLength / 8 / (recordWords * 4));
+    const chunksMax = Math.min(CHUNKS_LIMIT, deviceChunks, affordable);
+    const area = region.allocatePages(AREA_WORDS);
+    store(words, area + Area.deviceChunks, deviceChunks);
+    store(words, area + Area.chunksMax, chunksMax);
+    store(words, area + Area.arena, region.allocatePages(chunksMax * recordWords));
+    store(words, area + Area.headers, region.allocatePages(chunksMax * HEADER_WORDS));
+    store(words, area + Area.directory, region.allocatePages(deviceChunks));
+    region.setRoot(Root.pages, area);
+    return new Pages(thread);
+  }
+
+  static attach(thread: Thread): Pages {
+    return new Pages(thread);
+  }
+
+  /** Word offset of a page's pin count: what a breaker waits on. */
+  pinWord(page: PageId): number {
+    return this.arena + (page << RECORD_SHIFT);
+  }
+
+  /** Pins counted on the page, or on the folio whose first page it is. */
+  pinCount(page: PageId): number {
+    return load(this.thread.words, this.pinWord(page)) & ~WAITED;
+  }
+
+  owner(page: PageId): number {
+    return load(this.thread.words, this.pinWord(page) + Record.owner);
+  }
+
+  index(page: PageId): number {
+    return loadUnsigned(this.thread.words, this.pinWord(page) + Record.index);
+  }
+
+  isHuge(page: PageId): boolean {
+    return (load(this.thread.words, this.pinWord(page) + Record.flags) & HUGE) !== 0;
+  }
+
+  /** The device page behind a record. */
+  devicePage(page: PageId): number {
+    const header = this.#headers + (page >>> CHUNK_SHIFT) * HEADER_WORDS;
+    return load(this.thread.words, header) * HUGE_PAGES + (page & (HUGE_PAGES - 1));
+  }
+
+  /** The record of a device page, or null when no page near it is in use. */
+  find(devicePage: number): PageId | null {
+    const chunk = load(this.thread.words, this.#directory + Math.floor(devicePage / HUGE_PAGES));
+    return chunk === 0 ? null : ((chunk - 1) << CHUNK_SHIFT) + (devicePage % HUGE_PAGES);
+  }
+
+  /**
+   * Gives `count` device pages from `devicePage` on, all in one 2 MiB of the device, their owner and
+   * indexes. `huge`: as one folio, the whole 2 MiB.
+   * Locks: the entries are locked. Throws: ENOMEM with nothing changed.
+   * Invariant: the pages were free.
+   */
+  associate(devicePage: number, count: number, owner: number, index: number, huge: boolean): PageId {
+    const { words } = this.thread;
+    const first = this.#chunkInUse(devicePage, count);
+    for (let offset = 0; offset < (huge ? 1 : count); offset++) {
+      const record = this.pinWord(first + offset);
+      const free = load(words, record + Record.owner) === 0 && load(words, record) === 0;
+      invariant(free, `device page ${devicePage + offset} gets an owner while it has one`);
+      store(words, record + Record.index, (index + offset) | 0);
+      store(words, record + Record.flags, huge ? HUGE : 0);
+      store(words, record + Record.owner, owner);
+    }
+    return first;
+  }
+
+  /**
+   * Takes the owner from pages that `associate` gave one. Locks: the owner's map lock, exclusively.
+   * Invariant: not one of them is pinned (the busy canary).
+   */
+  disassociate(page: PageId, count: number, owner: number): void {
+    const { words } = this.thread;
+    const huge = this.isHuge(page);
+    for (let offset = 0; offset < (huge ? 1 : count); offset++) {
+      const record = this.pinWord(page + offset);
+      invariant(
+        (load(words, record) & ~WAITED) === 0,
+        `page ${load(words, record + Record.index) >>> 0} loses its owner while it is pinned`,
+      );
+      invariant(load(words, record + Record.owner) === owner, "a page has another owner");
+      store(words, record + Record.owner, 0);
+      store(words, record + Record.flags, 0);
+    }
+    this.#dropUse(page >>> CHUNK_SHIFT, huge ? HUGE_PAGES : count);
+  }
+
+  /** One pin less, noted in `note` (pin/pin.ts, invariant 1); the last one wakes whoever waits. */
+  releaseNoting(page: PageId, note: number, value: number): void {
+    const { words } = this.thread;
+    const before = addThenStore(words, this.pinWord(page), -1, note, value);
+    invariant((before & ~WAITED) > 0, `page ${this.index(page)} is released more than pinned`);
+    if (before === (WAITED | 1)) this.wakeWaiters(page);
+  }
+
+  /** After the last pin is gone: takes the mark away and wakes all who wait. */
+  wakeWaiters(page: PageId): void {
+    const { words } = this.thread;
+    and(words, this.pinWord(page), ~WAITED);
+    wakeAll(words, this.pinWord(page));
+  }
+
+  /**
+   * Announces a waiter on a busy page. Returns the value to wait on, or null when it is idle.
+   * Wait while `pinWord(page)` holds that value, then look again.
+   */
+  prepareWait(page: PageId): number | null {
+    const { words } = this.thread;
+    const word = this.pinWord(page);
+    if ((load(words, word) & ~WAITED) === 0) return null;
+    const value = or(words, word, WAITED) | WAITED;
+    if (value !== WAITED) return value;
+    cas(words, word, WAITED, 0);
+    return null;
+  }
+
+  /** Whether a device range may go back to the free pool: no owner and no pin in it. */
+  isFree(devicePage: number, count: number): boolean {
+    const end = devicePage + count;
+    for (let at = devicePage; at < end; ) {
+      const chunkEnd = Math.min(end, at - (at % HUGE_PAGES) + HUGE_PAGES);
+      const page = this.find(at);
+      if (page !== null) {
+        const head = page - (page & (HUGE_PAGES - 1));
+        if (this.isHuge(head) && this.owner(head) !== 0) return false;
+        for (let offset = 0; offset < chunkEnd - at; offset++) {
+          if (this.owner(page + offset) !== 0 || this.pinCount(page + offset) !== 0) return false;
+        }
+      }
+      at = chunkEnd;
+    }
+    return true;
+  }
+
+  /** Chunks that hold a page in use: for figures and leak tests. */
+  chunksInUse(): number {
+    const { words } = this.thread;
+    let count = 0;
+    const made = load(words, this.#area + Area.made);
+    for (let chunk = 0; chunk < made; chunk++) {
+      if (load(words, this.#headers + chunk * HEADER_WORDS + 1) !== 0) count++;
+    }
+    return count;
+  }
+
+  /** Pins counted on all pages: for leak tests. */
+  totalPins(): number {
+    const { words } = this.thread;
+    const end = this.arena + ((load(words, this.#area + Area.made) * HUGE_PAGES) << RECORD_SHIFT);
+    let pins = 0;
+    for (let record = this.arena; record < end; record += 1 << RECORD_SHIFT) {
+      pins += load(words, record) & ~WAITED;
+    }
+    return pins;
+  }
+
+  /** Counts `count` more pages in use in the device chunk of `devicePage`, making it if needed. */
+  #chunkInUse(devicePage: number, count: number): PageId {
+    const { thread } = this;
+    const { words } = thread;
+    const deviceChunk = Math.floor(devicePage / HUGE_PAGES);
+    const within = devicePage % HUGE_PAGES;
+    invariant(within + count <= HUGE_PAGES, "pages of two device chunks are associated at once");
+    enterGuard(thread, this.#area + Area.guard);
+    let chunk = load(words, this.#directory + deviceChunk) - 1;
+    if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
+    if (chunk >= 0) add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
+    leaveGuard(thread, this.#area + Area.guard);
+    if (chunk < 0) throw this.#outOfRecords();
+    return (chunk << CHUNK_SHIFT) + within;
+  }
+
+  /** The guard is held. Returns -1 when there is no room. */
+  #makeChunk(deviceChunk: number): number {
+    const { words } = this.thread;
+    let chunk = load(words, this.#area + Area.free) - 1;
+    if (chunk >= 0) {
+      store(words, this.#area + Area.free, load(words, this.#headers + chunk * HEADER_WORDS));
+    } else {
+      chunk = load(words, this.#area + Area.made);
+      if (chunk >= load(words, this.#area + Area.chunksMax)) return -1;
+      store(words, this.#area + Area.made, chunk + 1);
+    }
+    store(words, this.#headers + chunk * HEADER_WORDS, deviceChunk);
+    store(words, this.#headers + chunk * HEADER_WORDS + 1, 0);
+    store(words, this.#directory + deviceChunk, chunk + 1);
+    return chunk;
+  }
+
+  #dropUse(chunk: number, count: number): void {
+    const { thread } = this;
+    const { words } = thread;
+    const header = this.#headers + chunk * HEADER_WORDS;
+    enterGuard(thread, this.#area + Area.guard);
+    if (add(words, header + 1, -count) === count) {
+      store(words, this.#directory + load(words, header), 0);
+      store(words, header, load(words, this.#area + Area.free));
+      store(words, this.#area + Area.free, chunk + 1);
+    }
+    leaveGuard(thread, this.#area + Area.guard);
+  }
+
+  #outOfRecords(): Error {
+    const max = load(this.thread.words, this.#area + Area.chunksMax);
+    return new HoldfastError(
+      "ENOMEM",
+      `page records are used up (${max} chunks of 2 MiB in use); mount with a larger regionBytes`,
+    );
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * Pins: counted references held by I/O. A pinned page's block stays with its file and offset until
+ * the release, and nothing can take it away meanwhile.
+ *
+ * Record, in the holder's table: 0 mapping | 1 first page | 2 pages counted so far | 3 flags.
+ *
+ * Invariants. (1) A page's pins are the records that cover it: a record's `counted` moves together
+ *                 with the page's count, one entry at a time (sync/atomics.ts, ...ThenStore).
+ *             (2) Once a break is announced and an epoch has passed, no count in its range rises:
+ *                 the fast path looks for the announcement inside the epoch that it counts in, and
+ *                 the slow path holds the map lock. (So an entry need not be read again after the
+ *                 count: it cannot have gone within the epoch.)
+ *             (3) A pinned entry is marked pinned before it is counted, so that a search by marks
+ *                 finds it; marks are cleared only inside a broken range.
+ *             (4) A page pinned for writing is marked dirty, and was so after it was counted:
+ *                 write-back clears the mark first and looks at the count second.
+ *             (5) A pin of many pages holds all of them or none while it waits.
+ *
+ * An entry of 2 MiB is counted once for all its pages that one pin covers.
+ */
+import { invariant } from "../base/invariant.ts";
+import { HUGE_PAGES } from "../base/quantities.ts";
+import { type Mapping, MappingWord } from "../mapping/mapping.ts";
+import {
+  EntryKind,
+  findSlot,
+  isHugeKind,
+  isMarked,
+  kindOf,
+  pageOf,
+  setMark,
+} from "../mapping/tree.ts";
+import type { PageId, Pages } from "../pages/pages.ts";
+import { addThenStore, load, loadUnsigned, store, type Words } from "../sync/atomics.ts";
+import { clockMs, remainingMs } from "../sync/clock.ts";
+import { enterEpoch, leaveEpoch } from "../sync/guard.ts";
+import { lockShared } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { forEachRecord } from "../sync/table.ts";
+import { type Holder, Slot, type Thread } from "../sync/thread.ts";
+
+const Record = { mapping: 0, first: 1, counted: 2, flags: 3 } as const;
+const WRITE = 1;
+/** Entries counted in one epoch: a breaker waits for no more than this. */
+const EPOCH_ENTRIES = 64;
+
+/** A pin by its record's offset. */
+export type PinRecord = number;
+
+/** Makes every page of a range present, with the map lock held shared: the slow path's fault. */
+export type Populate = (first: number, count: number, write: boolean) => Sleeps<void>;
+
+/**
+ * Pins pages [first, first + count) if all are present and nothing stands in the way.
+ * Locks: none. Sleeps: never. Returns the record, or 0: then `pinSlow`.
+ */
+export function tryPin(
+  thread: Thread,
+  pages: Pages,
+  mapping: Mapping,
+  first: number,
+  count: number,
+  write: boolean,
+): PinRecord {
+  const { words } = thread;
+  const record = thread.pins.take();
+  store(words, record + Record.first, first | 0);
+  store(words, record + Record.counted, 0);
+  store(words, record + Record.flags, write ? WRITE : 0);
+  store(words, record, mapping);
+  let counted = 0;
+  while (counted < count) {
+    enterEpoch(thread);
+    const next = countInEpoch(words, pages, mapping, record, first, counted, count, write);
+    leaveEpoch(thread);
+    if (next === counted) {
+      releasePin(thread, pages, record);
+      return 0;
+    }
+    counted = next;
+  }
+  return record;
+}
+
+/** Counts up to EPOCH_ENTRIES entries. Returns the pages counted so far; no more than before: give up. */
+function countInEpoch(
+  words: Words,
+  pages: Pages,
+  mapping: Mapping,
+  record: PinRecord,
+  first: number,
+  before: number,
+  count: number,
+  write: boolean,
+): number {
+  if (load(words, mapping + MappingWord.breakHolder) !== 0) {
+    const breakFirst = loadUnsigned(words, mapping + MappingWord.breakFirst);
+    const breakLast = loadUnsigned(words, mapping + MappingWord.breakLast);
+    if (first <= breakLast && first + count - 1 >= breakFirst) return before;
+  }
+  let counted = before;
+  for (let entries = 0; entries < EPOCH_ENTRIES && counted < count; entries++) {
+    const index = first + counted;
+    const slot = findSlot(words, mapping, index);
+    if (slot === 0) return before;
+    const entry = load(words, slot);
+    const kind = kindOf(entry);
+    if (kind !== EntryKind.page && kind !== EntryKind.huge) return before;
+    if (!isMarked(words, slot, entry, index, "pinned")) return before;
+    const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
+    const now = Math.min(count, counted + covered);
+    addThenStore(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
+    counted = now;
+    if (write && !isMarked(words, slot, entry, index, "dirty")) return before;
+  }
+  return counted;
+}
+
+/**
+ * Pins pages [first, first + count), making present what is not.
+ * Locks: takes the map lock, shared. Sleeps: for that lock, in `populate`, and while a break that
+ * has waited long lets no new pins in (unless this thread holds pins, which the break may wait for).
+ */
+export function* pinSlow(
+  task: Task,
+  pages: Pages,
+  mapping: Mapping,
+  ino: number,
+  first: number,
+  count: number,
+  write: boolean,
+  populate: Populate,
+): Sleeps<PinRecord> {
+  const { thread } = task;
+  yield* letBreakPass(task, mapping);
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, {
+    rankName: "map",
+    order: ino,
+  });
+  yield* populate(first, count, write);
+  const record = thread.pins.take();
+  store(thread.words, record + Record.first, first | 0);
+  store(thread.words, record + Record.counted, 0);
+  store(thread.words, record + Record.flags, write ? WRITE : 0);
+  store(thread.words, record, mapping);
+  for (let counted = 0; counted < count; ) {
+    counted = countUnderLock(thread, pages, mapping, record, first, counted, count, write);
+  }
+  return record;
+}
+
+/** Marks and counts one entry. The map lock is held shared and the entry is present. */
+function countUnderLock(
+  thread: Thread,
+  pages: Pages,
+  mapping: Mapping,
+  record: PinRecord,
+  first: number,
+  counted: number,
+  count: number,
+  write: boolean,
+): number {
+  const { words } = thread;
+  const index = first + counted;
+  const slot = findSlot(words, mapping, index);
+  invariant(slot !== 0, `page ${index} is not present after it was made so`);
+  const entry = load(words, slot);
+  const kind = kindOf(entry);
+  invariant(
+    kind === EntryKind.page || kind === EntryKind.huge,
+    `the entry of page ${index} has no page to pin`,
+  );
+  if (!isMarked(words, slot, entry, index, "pinned")) setMark(thread, mapping, index, "pinned");
+  const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
+  const now = Math.min(count, counted + covered);
+  addThenStore(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
+  if (write && !isMarked(words, slot, entry, index, "dirty")) {
+    setMark(thread, mapping, index, "dirty");
+  }
+  return now;
+}
+
+/** Holds a new pin back while a break insists, so that new pins cannot starve it. */
+function* letBreakPass(task: Task, mapping: Mapping): Sleeps<void> {
+  const { thread } = task;
+  const { words } = thread;
+  if (thread.pins.count > 0) return;
+  for (;;) {
+    const wake = load(words, mapping + MappingWord.breakWake);
+    const until = load(words, mapping + MappingWord.breakInsist);
+    if (until === 0) return;
+    const rest = remainingMs(until, clockMs());
+    if (rest <= 0) return;
+    yield {
+      word: mapping + MappingWord.breakWake,
+      expected: wake,
+      what: () => "a layout change that has waited long for pins",
+      sliceMs: rest,
+    };
+  }
+}
+
+/**
+ * Gives a pin back; the release of a page's last pin wakes whoever waits for it.
+ * Locks: none. Sleeps: never.
+ */
+export function releasePin(thread: Thread, pages: Pages, record: PinRecord): void {
+  uncount(thread, pages, record);
+  thread.pins.give(record);
+}
+
+/** Takes back what a record has counted, from its end. Repeatable: goes on from what is left. */
+function uncount(thread: Thread, pages: Pages, record: PinRecord): void {
+  const { words } = thread;
+  const mapping = load(words, record);
+  const first = loadUnsigned(words, record + Record.first);
+  let counted = load(words, record + Record.counted);
+  while (counted > 0) {
+    const index = first + counted - 1;
+    const slot = findSlot(words, mapping, index);
+    invariant(slot !== 0, `the entry of pinned page ${index} is gone`);
+    const entry = load(words, slot);
+    const before = isHugeKind(kindOf(entry)) ? Math.max(first, index - (index % HUGE_PAGES)) : index;
+    counted = before - first;
+    pages.releaseNoting(pageOf(entry), record + Record.counted, counted);
+  }
+}
+
+/** The page record and the page's place in its entry, for a page of a pin. */
+export function pinnedPage(
+  thread: Thread,
+  pages: Pages,
+  record: PinRecord,
+  offset: number,
+): { devicePage: number; run: number } {
+  const { words } = thread;
+  const index = loadUnsigned(words, record + Record.first) + offset;
+  const slot = findSlot(words, load(words, record), index);
+  invariant(slot !== 0, `the entry of pinned page ${index} is gone`);
+  const entry = load(words, slot);
+  const huge = isHugeKind(kindOf(entry));
+  const within = huge ? index % HUGE_PAGES : 0;
+  const devicePage = pages.devicePage(pageOf(entry)) + within;
+  return { devicePage, run: huge ? HUGE_PAGES - within : 1 };
+}
+
+/** A page, or a folio's first one, with its place in the file. */
+export interface OwnedPage {
+  readonly page: PageId;
+  readonly index: number;
+}
+
+/** The pages that a pin holds. */
+export function pagesOfPin(thread: Thread, pages: Pages, record: PinRecord): OwnedPage[] {
+  const { words } = thread;
+  const mapping = load(words, record);
+  const first = loadUnsigned(words, record + Record.first);
+  const end = first + load(words, record + Record.counted);
+  const owned: OwnedPage[] = [];
+  for (let index = first; index < end; ) {
+    const slot = findSlot(words, mapping, index);
+    invariant(slot !== 0, `the entry of pinned page ${index} is gone`);
+    const entry = load(words, slot);
+    const within = isHugeKind(kindOf(entry)) ? index % HUGE_PAGES : 0;
+    owned.push({ page: pageOf(entry), index: index - within });
+    index += pages.isHuge(pageOf(entry)) ? HUGE_PAGES - within : 1;
+  }
+  return owned;
+}
+
+/** Whether pages still belong to `mapping`, at the same places. */
+export function stillOwned(pages: Pages, mapping: Mapping, owned: readonly OwnedPage[]): boolean {
+  return owned.every(
+    ({ page, index }) => pages.owner(page) === mapping && pages.index(page) === index,
+  );
+}
+
+/** Who holds pins in a range, in words, for whoever waits: at most `limit` of them. */
+export function pinHolders(
+  thread: Thread,
+  mapping: Mapping,
+  first: number,
+  last: number,
+  limit = 4,
+): string {
+  const { region, words } = thread;
+  const found: string[] = [];
+  for (let slot = 0; slot < region.slotsUsed; slot++) {
+    const holder: Holder = thread.holderIn(slot);
+    if (holder === 0) continue;
+    forEachRecord(words, region.slotBase(slot) + Slot.pins, 4, (record) => {
+      if (load(words, record) !== mapping) return;
+      const start = loadUnsigned(words, record + Record.first);
+      const count = load(words, record + Record.counted);
+      if (count === 0 || start > last || start + count - 1 < first) return;
+      found.push(`pages ${start} to ${start + count - 1} by ${thread.describe(holder)}`);
+    });
+  }
+  if (found.length === 0) return "no pin";
+  const more = found.length > limit ? ` and ${found.length - limit} more` : "";
+  return `pinned: ${found.slice(0, limit).join(", ")}${more}`;
+}
+
+/** Gives back the pins of dead threads. (Node ends a thread only when its requests have ended.) */
+export function recoverPins(thread: Thread, pages: Pages): void {
+  thread.onThreadDeath((_dead, slotBase) => {
+    forEachRecord(thread.words, slotBase + Slot.pins, 4, (record) => {
+      uncount(thread, pages, record);
+      store(thread.words, record, 0);
+    });
+  });
+}

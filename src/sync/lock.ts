@@ -13,6 +13,9 @@
  *            counts are caches of those and can be counted again. (3) New shared holders queue
  *            behind a waiting exclusive one; when an exclusive one leaves, all who then wait for
  *            shared (the batch) go before the next exclusive one. So neither side starves.
+ *        (4) `phase` counts exclusive holders gone. The batch are those who have waited for shared
+ *            since before the present phase; as no phase ends before its batch is through, a record
+ *            tells by one bit, its phase's parity, whether it belongs.
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
@@ -36,7 +39,13 @@ const Lock = {
 } as const;
 
 /** In a table record: the lock's offset (a multiple of 8) plus one of these. */
-const Mode = { shared: 1, exclusive: 2, waitShared: 3, waitExclusive: 4 } as const;
+const Mode = {
+  shared: 1,
+  exclusive: 2,
+  waitExclusive: 3,
+  /** Waiting for shared since an even phase; since an odd one: one more. */
+  waitShared: 4,
+} as const;
 
 type RankName = keyof typeof Rank;
 
@@ -115,7 +124,7 @@ function wake(thread: Thread, lock: number): void {
 /** Works out the lock's words from the threads' tables. The guard is held. */
 function recount(thread: Thread, lock: number): void {
   const { region, words } = thread;
-  const counts = [0, 0, 0, 0, 0];
+  const counts = [0, 0, 0, 0, 0, 0];
   let exclusive: Holder = 0;
   for (let slot = 0; slot < region.slotsUsed; slot++) {
     const holder = thread.holderIn(slot);
@@ -130,11 +139,10 @@ function recount(thread: Thread, lock: number): void {
   }
   store(words, lock + Lock.exclusive, exclusive);
   store(words, lock + Lock.shared, counts[Mode.shared]!);
-  store(words, lock + Lock.waitingShared, counts[Mode.waitShared]!);
+  const [even, odd] = [counts[Mode.waitShared]!, counts[Mode.waitShared + 1]!];
+  store(words, lock + Lock.waitingShared, even + odd);
   store(words, lock + Lock.waitingExclusive, counts[Mode.waitExclusive]!);
-  if (load(words, lock + Lock.batch) > counts[Mode.waitShared]!) {
-    store(words, lock + Lock.batch, counts[Mode.waitShared]!);
-  }
+  store(words, lock + Lock.batch, load(words, lock + Lock.phase) & 1 ? even : odd);
   wake(thread, lock);
 }
 
@@ -236,9 +244,9 @@ function* waitShared(task: Task, lock: number, name: () => string): Sleeps<numbe
   const { words } = thread;
   const record = thread.heldLocks.take();
   enter(thread, lock);
-  store(words, record, lock + Mode.waitShared);
-  add(words, lock + Lock.waitingShared, 1);
   const phase = load(words, lock + Lock.phase);
+  store(words, record, lock + Mode.waitShared + (phase & 1));
+  add(words, lock + Lock.waitingShared, 1);
   leave(thread, lock);
   try {
     for (;;) {

@@ -5,7 +5,7 @@
  */
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { inoOf, type Mapping, MappingWord, noteWritten, takeWritten } from "../mapping/mapping.ts";
-import { clearMark, findSlot, isHugeKind, kindOf, nextMarked, pageOf, setMark } from "../mapping/tree.ts";
+import { clearMark, findSlot, isHugeKind, kindOf, Mark, nextMarked, pageOf, setMark } from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -63,19 +63,19 @@ function persistMarked(dax: Dax, mapping: Mapping): void {
   const { thread, pages } = dax;
   const { words } = thread;
   for (let index = 0; ; ) {
-    index = nextMarked(words, mapping, index, 0xffffffff, "dirty");
+    index = nextMarked(words, mapping, index, 0xffffffff, Mark.dirty);
     if (index < 0) return;
     const entry = load(words, findSlot(words, mapping, index));
     const count = isHugeKind(kindOf(entry)) ? 512 : 1;
     const page = pageOf(entry);
-    clearMark(thread, mapping, index, "dirty");
+    clearMark(thread, mapping, index, Mark.dirty);
     try {
       dax.device.persist(pages.devicePage(page) * PAGE_SIZE, count * PAGE_SIZE);
     } catch (error) {
-      setMark(thread, mapping, index, "dirty");
+      setMark(thread, mapping, index, Mark.dirty);
       throw error;
     }
-    if (pages.pinCount(page) > 0) setMark(thread, mapping, index, "dirty");
+    if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
     index += count;
   }
 }

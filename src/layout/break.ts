@@ -29,6 +29,7 @@ import {
   findSlot,
   isHugeKind,
   kindOf,
+  Mark,
   nextMarked,
   pageOf,
 } from "../mapping/tree.ts";
@@ -194,7 +195,7 @@ function findBusy(
   const { thread, pages } = context;
   let from = range.first;
   for (;;) {
-    const index = nextMarked(thread.words, mapping, from, range.last, "pinned");
+    const index = nextMarked(thread.words, mapping, from, range.last, Mark.pinned);
     if (index < 0) return null;
     const entry = load(thread.words, findSlot(thread.words, mapping, index));
     const kind = kindOf(entry);
@@ -202,7 +203,7 @@ function findBusy(
       const page = pageOf(entry);
       if (pages.pinCount(page) > 0) return { page, index };
     }
-    clearMark(thread, mapping, index, "pinned");
+    clearMark(thread, mapping, index, Mark.pinned);
     from = index + (isHugeKind(kind) ? HUGE_PAGES : 1);
   }
 }

@@ -22,14 +22,16 @@ import { allocateZeroed, freeObject } from "../sync/slab.ts";
 import type { Thread } from "../sync/thread.ts";
 import { type Mapping, MappingWord, nodeSlab, PAGE_INDEX_MAX } from "./mapping.ts";
 
-const Node = { level: 0, parent: 1, slotInParent: 2, dirty: 4, pinned: 6, slots: 8 } as const;
+const Node = { level: 0, parent: 1, slotInParent: 2, slots: 8 } as const;
 const FANOUT = 64;
 const LEVEL_MAX = 5;
 /** The level whose slots cover 64 pages: 8 of them make 2 MiB. */
 export const HUGE_LEVEL = 1;
 const HUGE_SLOTS = 8;
 
-export type Mark = "dirty" | "pinned";
+/** A mark, as the offset of its bits in a node. */
+export const Mark = { dirty: 4, pinned: 6 } as const;
+export type Mark = (typeof Mark)[keyof typeof Mark];
 
 /** An entry word. */
 export type Entry = number;
@@ -104,7 +106,7 @@ export function isMarked(
   const huge = isHugeKind(kindOf(entry));
   const bit = huge ? (index >>> 6) & 56 : index & 63;
   const node = slot - (huge ? (index >>> 6) & 63 : bit) - Node.slots;
-  return ((load(words, node + Node[mark] + (bit >>> 5)) >>> (bit & 31)) & 1) !== 0;
+  return ((load(words, node + mark + (bit >>> 5)) >>> (bit & 31)) & 1) !== 0;
 }
 
 function levelFor(index: number): number {
@@ -194,7 +196,7 @@ function hugeSlotsAreFree(words: Words, first: number): boolean {
 /** Puts the old root under a new one that is not linked yet, with its marks. */
 function linkBelow(words: Words, node: number, child: number, within: number): void {
   store(words, node + Node.slots + within, child);
-  for (const mark of [Node.dirty, Node.pinned]) {
+  for (const mark of Object.values(Mark)) {
     const marked = load(words, child + mark) !== 0 || load(words, child + mark + 1) !== 0;
     store(words, node + mark, marked ? 1 << within : 0);
   }
@@ -218,7 +220,7 @@ export function setMark(thread: Thread, mapping: Mapping, index: number, mark: M
     let within = (index >>> (6 * level)) & 63;
     const value = load(words, node + Node.slots + within);
     if (value & ENTRY && isHugeKind(kindOf(value))) within &= 56;
-    setBit(words, node + Node[mark], within);
+    setBit(words, node + mark, within);
     if (value & ENTRY || value === 0 || level === 0) break;
     node = value;
     level--;
@@ -236,7 +238,7 @@ export function clearMark(thread: Thread, mapping: Mapping, index: number, mark:
     let within = huge ? (index >>> 6) & 56 : index & 63;
     let node = slot - (huge ? (index >>> 6) & 63 : within) - Node.slots;
     for (;;) {
-      const empty = clearBit(words, node + Node[mark], within);
+      const empty = clearBit(words, node + mark, within);
       const parent = load(words, node + Node.parent);
       if (!empty || parent === 0) break;
       within = load(words, node + Node.slotInParent);
@@ -271,7 +273,7 @@ export function nextMarked(
 ): number {
   const root = load(words, mapping + MappingWord.root);
   if (root === 0) return -1;
-  return nextMarkedBelow(words, root - (root & 7), root & 7, 0, from, last, Node[mark]);
+  return nextMarkedBelow(words, root - (root & 7), root & 7, 0, from, last, mark);
 }
 
 function nextMarkedBelow(
@@ -420,8 +422,8 @@ function removeBelow(
       } else {
         store(words, slot, 0);
       }
-      clearBit(words, node + Node.dirty, huge ? within & 56 : within);
-      clearBit(words, node + Node.pinned, huge ? within & 56 : within);
+      clearBit(words, node + Mark.dirty, huge ? within & 56 : within);
+      clearBit(words, node + Mark.pinned, huge ? within & 56 : within);
       continue;
     }
     removeBelow(thread, value, level - 1, first, from, last, visit);
@@ -438,7 +440,7 @@ function dropChild(
   whole: boolean,
 ): void {
   const { words } = thread;
-  for (const mark of [Node.dirty, Node.pinned]) {
+  for (const mark of Object.values(Mark)) {
     if (whole || (load(words, child + mark) === 0 && load(words, child + mark + 1) === 0)) {
       clearBit(words, node + mark, within);
     }

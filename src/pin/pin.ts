@@ -2,7 +2,8 @@
  * Pins: counted references held by I/O. A pinned page's block stays with its file and offset until
  * the release, and nothing can take it away meanwhile.
  *
- * Record, in the holder's table: 0 mapping | 1 first page | 2 pages counted so far | 3 flags.
+ * Record, in the holder's table: 0 mapping | 1 first page | 2 pages counted so far | 3 page record's
+ * id + 1 when one entry holds all of the pin, else 0.
  *
  * Invariants. (1) A page's pins are the records that cover it: a record's `counted` moves together
  *                 with the page's count, one entry at a time (sync/atomics.ts, ...ThenStore).
@@ -27,11 +28,20 @@ import {
   isHugeKind,
   isMarked,
   kindOf,
+  Mark,
   pageOf,
   setMark,
 } from "../mapping/tree.ts";
 import type { PageId, Pages } from "../pages/pages.ts";
-import { addThenStore, load, loadUnsigned, store, type Words } from "../sync/atomics.ts";
+import {
+  addThenStore,
+  load,
+  loadOwn,
+  loadUnsigned,
+  store,
+  storeOwn,
+  type Words,
+} from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
 import { enterEpoch, leaveEpoch } from "../sync/guard.ts";
 import { lockShared } from "../sync/lock.ts";
@@ -39,8 +49,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { type Holder, Slot, type Thread } from "../sync/thread.ts";
 
-const Record = { mapping: 0, first: 1, counted: 2, flags: 3 } as const;
-const WRITE = 1;
+const Record = { mapping: 0, first: 1, counted: 2, only: 3 } as const;
 /** Entries counted in one epoch: a breaker waits for no more than this. */
 const EPOCH_ENTRIES = 64;
 
@@ -63,11 +72,7 @@ export function tryPin(
   write: boolean,
 ): PinRecord {
   const { words } = thread;
-  const record = thread.pins.take();
-  store(words, record + Record.first, first | 0);
-  store(words, record + Record.counted, 0);
-  store(words, record + Record.flags, write ? WRITE : 0);
-  store(words, record, mapping);
+  const record = takeRecord(thread, mapping, first);
   let counted = 0;
   while (counted < count) {
     enterEpoch(thread);
@@ -79,6 +84,15 @@ export function tryPin(
     }
     counted = next;
   }
+  return record;
+}
+
+/** A record that counts nothing yet; the first count shows it to others. */
+function takeRecord(thread: Thread, mapping: Mapping, first: number): PinRecord {
+  const record = thread.pins.take();
+  storeOwn(thread.words, record + Record.first, first | 0);
+  storeOwn(thread.words, record + Record.only, 0);
+  storeOwn(thread.words, record, mapping);
   return record;
 }
 
@@ -106,12 +120,13 @@ function countInEpoch(
     const entry = load(words, slot);
     const kind = kindOf(entry);
     if (kind !== EntryKind.page && kind !== EntryKind.huge) return before;
-    if (!isMarked(words, slot, entry, index, "pinned")) return before;
+    if (!isMarked(words, slot, entry, index, Mark.pinned)) return before;
     const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
     const now = Math.min(count, counted + covered);
+    if (now === count && counted === 0) storeOwn(words, record + Record.only, pageOf(entry) + 1);
     addThenStore(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
     counted = now;
-    if (write && !isMarked(words, slot, entry, index, "dirty")) return before;
+    if (write && !isMarked(words, slot, entry, index, Mark.dirty)) return before;
   }
   return counted;
 }
@@ -138,11 +153,7 @@ export function* pinSlow(
     order: ino,
   });
   yield* populate(first, count, write);
-  const record = thread.pins.take();
-  store(thread.words, record + Record.first, first | 0);
-  store(thread.words, record + Record.counted, 0);
-  store(thread.words, record + Record.flags, write ? WRITE : 0);
-  store(thread.words, record, mapping);
+  const record = takeRecord(thread, mapping, first);
   for (let counted = 0; counted < count; ) {
     counted = countUnderLock(thread, pages, mapping, record, first, counted, count, write);
   }
@@ -170,12 +181,12 @@ function countUnderLock(
     kind === EntryKind.page || kind === EntryKind.huge,
     `the entry of page ${index} has no page to pin`,
   );
-  if (!isMarked(words, slot, entry, index, "pinned")) setMark(thread, mapping, index, "pinned");
+  if (!isMarked(words, slot, entry, index, Mark.pinned)) setMark(thread, mapping, index, Mark.pinned);
   const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
   const now = Math.min(count, counted + covered);
   addThenStore(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
-  if (write && !isMarked(words, slot, entry, index, "dirty")) {
-    setMark(thread, mapping, index, "dirty");
+  if (write && !isMarked(words, slot, entry, index, Mark.dirty)) {
+    setMark(thread, mapping, index, Mark.dirty);
   }
   return now;
 }
@@ -205,8 +216,10 @@ function* letBreakPass(task: Task, mapping: Mapping): Sleeps<void> {
  * Locks: none. Sleeps: never.
  */
 export function releasePin(thread: Thread, pages: Pages, record: PinRecord): void {
-  uncount(thread, pages, record);
-  thread.pins.give(record);
+  const only = loadOwn(thread.words, record + Record.only);
+  if (only !== 0) pages.releaseNoting(only - 1, record + Record.counted, 0);
+  else uncount(thread, pages, record);
+  thread.pins.giveOwn(record);
 }
 
 /** Takes back what a record has counted, from its end. Repeatable: goes on from what is left. */

@@ -6,7 +6,7 @@
  *
  * Block, in words: 0 next block | 1..: records.
  */
-import { load, store, type Words } from "./atomics.ts";
+import { load, store, storeOwn, type Words } from "./atomics.ts";
 import type { Region } from "./region.ts";
 
 const BLOCK_WORDS = 1024;
@@ -47,6 +47,13 @@ export class ThreadTable {
   /** Gives a record back. */
   give(record: number): void {
     store(this.#words, record, 0);
+    this.#free.push(record);
+    this.count--;
+  }
+
+  /** As `give`, for a record whose other words already tell others that it holds nothing. */
+  giveOwn(record: number): void {
+    storeOwn(this.#words, record, 0);
     this.#free.push(record);
     this.count--;
   }

@@ -385,7 +385,7 @@ export function removeEntries(
   if (root === 0) return;
   const level = root & 7;
   removeBelow(thread, root - level, level, 0, from, last, visit);
-  if (from === 0 && last >= 2 ** (6 * level + 6) - 1) {
+  if (from === 0 && last >= Math.min(PAGE_INDEX_MAX, 2 ** (6 * level + 6) - 1)) {
     store(thread.words, mapping + MappingWord.root, 0);
     freeObject(thread, nodeSlab(thread), root - level);
   }

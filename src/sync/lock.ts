@@ -239,7 +239,7 @@ function leaveSharedQueue(thread: Thread, lock: number, record: number, phase: n
   }
 }
 
-function* waitShared(task: Task, lock: number, name: () => string): Sleeps<number> {
+function* waitShared(task: Task, lock: number, name: LockName<RankName>): Sleeps<number> {
   const { thread } = task;
   const { words } = thread;
   const record = thread.heldLocks.take();
@@ -260,7 +260,12 @@ function* waitShared(task: Task, lock: number, name: () => string): Sleeps<numbe
       const expected = load(words, lock + Lock.wake);
       leave(thread, lock);
       if (admitted) return record;
-      yield { word: lock + Lock.wake, expected, what: () => describe(thread, lock, name) };
+      yield {
+        word: lock + Lock.wake,
+        expected,
+        what: () => describe(thread, lock, name),
+        rank: Rank[name.rankName],
+      };
     }
   } catch (error) {
     enter(thread, lock);
@@ -271,7 +276,7 @@ function* waitShared(task: Task, lock: number, name: () => string): Sleeps<numbe
   }
 }
 
-function* waitExclusive(task: Task, lock: number, name: () => string): Sleeps<number> {
+function* waitExclusive(task: Task, lock: number, name: LockName<RankName>): Sleeps<number> {
   const { thread } = task;
   const { words } = thread;
   const record = thread.heldLocks.take();
@@ -291,7 +296,12 @@ function* waitExclusive(task: Task, lock: number, name: () => string): Sleeps<nu
       const expected = load(words, lock + Lock.wake);
       leave(thread, lock);
       if (admitted) return record;
-      yield { word: lock + Lock.wake, expected, what: () => describe(thread, lock, name) };
+      yield {
+        word: lock + Lock.wake,
+        expected,
+        what: () => describe(thread, lock, name),
+        rank: Rank[name.rankName],
+      };
     }
   } catch (error) {
     enter(thread, lock);
@@ -305,11 +315,12 @@ function* waitExclusive(task: Task, lock: number, name: () => string): Sleeps<nu
   }
 }
 
-function describe(thread: Thread, lock: number, name: () => string): string {
+function describe(thread: Thread, lock: number, name: LockName<RankName>): string {
+  const named = `the ${name.rankName} lock of inode ${name.order}`;
   const exclusive = load(thread.words, lock + Lock.exclusive);
-  if (exclusive !== 0) return `${name()}, held by ${thread.describe(exclusive)}`;
+  if (exclusive !== 0) return `${named}, held by ${thread.describe(exclusive)}`;
   const shared = load(thread.words, lock + Lock.shared);
-  return `${name()}, held by ${shared} readers`;
+  return `${named}, held by ${shared} readers`;
 }
 
 /** A lock's identity for the order and for messages. */
@@ -318,8 +329,6 @@ export interface LockName<R extends RankName> {
   /** Sorts locks of one rank: the inode number. */
   readonly order: number;
 }
-
-const nameOf = (name: LockName<RankName>) => () => `the ${name.rankName} lock of inode ${name.order}`;
 
 /**
  * Takes the lock shared.
@@ -330,7 +339,7 @@ export function* lockShared<R extends RankName>(
   lock: number,
   name: LockName<R>,
 ): Sleeps<Held<R>> {
-  return tryLockShared(task, lock, name) ?? heldShared(task, lock, name, yield* waitShared(task, lock, nameOf(name)));
+  return tryLockShared(task, lock, name) ?? heldShared(task, lock, name, yield* waitShared(task, lock, name));
 }
 
 /** Takes the lock exclusively. Sleeps: while anybody holds it. Errors: signal and deadline. */
@@ -341,7 +350,7 @@ export function* lockExclusive<R extends RankName>(
 ): Sleeps<Held<R>> {
   return (
     tryLockExclusive(task, lock, name) ??
-    heldExclusive(task, lock, name, yield* waitExclusive(task, lock, nameOf(name)))
+    heldExclusive(task, lock, name, yield* waitExclusive(task, lock, name))
   );
 }
 
@@ -419,6 +428,7 @@ export function* lockMutex<R extends RankName>(
     yield {
       word,
       expected: -Math.abs(value),
+      rank: Rank[rankName],
       what: () => `the ${rankName}, held by ${thread.describe(Math.abs(value))}`,
     };
     mine = -holder;

@@ -7,10 +7,11 @@
  *        (2) Every wait ends by its operation's signal or deadline, too: the runner throws into the
  *            generator at the yield, whose `finally` blocks give back what it holds.
  *        (3) Waiters look for dead threads every slice of time and recover what those held.
- *        (4) An operation is suspended only while all it holds ranks above the map lock. Holding
- *            that or anything deeper it waits by blocking: a page fault of this thread may need what
- *            it holds, and a thread in a page fault runs no event loop. Such waits are short: nobody
- *            keeps these locks while waiting for a pin.
+ *        (4) An operation is suspended only while all that it holds, and what it waits for, ranks
+ *            above the map lock. Holding or wanting that or anything deeper it waits by blocking: a
+ *            page fault of this thread may need what it holds, or queue behind what it wants, and a
+ *            thread in a page fault runs no event loop. Such waits are short: nobody keeps these
+ *            locks while waiting for a pin.
  *        (5) A thread that blocks goes on with its own suspended operations meanwhile, since what it
  *            waits for may be held by one of them.
  */
@@ -26,6 +27,8 @@ export interface Wait {
   readonly expected: number;
   /** In words, for whoever asks why: "the io lock of inode 12". */
   readonly what: () => string;
+  /** Of a lock: its rank. */
+  readonly rank?: number;
   /** Also returns after this many milliseconds, for waits that watch something else as well. */
   readonly sliceMs?: number;
 }
@@ -78,6 +81,11 @@ export class Task {
     return null;
   }
 
+  /** Whether the thread must stay in this wait: rule 4. */
+  mustBlock(wait: Wait): boolean {
+    return (wait.rank ?? 0) >= Rank.map || this.rank >= Rank.map;
+  }
+
   /** How long to sleep before looking around again. */
   sliceMs(wait: Wait): number {
     const slice = Math.min(
@@ -98,10 +106,10 @@ function resumeSuspended(thread: Thread): boolean {
 /** Blocks the thread until `wait` may be over. Returns the error that ends the operation, or null. */
 function blockOn(task: Task, wait: Wait): Error | null {
   const { thread } = task;
-  // While this wait blocks with deep locks held, operations of this thread must stay where they
-  // are: rule 4 says that none of them holds what is waited for.
-  const shallow = task.rank < Rank.map;
-  if (shallow && thread.suspended.size > 0 && resumeSuspended(thread)) return null;
+  // In a wait that must block, this thread's other operations stay where they are: none of them
+  // holds what is waited for (rule 4), and going on they might fault.
+  const mayResume = thread.suspended.size > 0 && !task.mustBlock(wait);
+  if (mayResume && resumeSuspended(thread)) return null;
   if (load(thread.words, wait.word) !== wait.expected) return null;
   sleepWhile(thread.words, wait.word, wait.expected, task.sliceMs(wait));
   if (load(thread.words, wait.word) === wait.expected) thread.reap();
@@ -201,7 +209,7 @@ class Suspended<T> {
         }
         error = this.#task.interruption(step.value);
         if (error !== null) continue;
-        if (this.#task.rank >= Rank.map) {
+        if (this.#task.mustBlock(step.value)) {
           error = blockOn(this.#task, step.value);
           continue;
         }

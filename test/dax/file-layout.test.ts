@@ -102,7 +102,7 @@ function apply(core: Core, mapping: number, model: Model, step: Step): void {
     if (step.at >= size || size > FILE_MAX) return;
     core.run((task) => insertRange(task, dax, mapping, step.at, step.length));
     model.insert(step.at, step.length);
-  } else {
+  } else if (step.kind === "pin") {
     if (step.at + step.length > size) return;
     using pin = core.run((task) => pinRange(task, dax, mapping, step.at, step.length, true));
     expect(pin.verify()).toBe(true);

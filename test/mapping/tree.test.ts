@@ -115,7 +115,7 @@ function apply(mapping: number, model: Model, next: Step, page: number): void {
     const expected = model.sorted().filter(([at]) => at >= first && at <= last);
     expect(removed).toEqual(expected.map(([at]) => at));
     for (const at of removed) model.entries.delete(at);
-  } else {
+  } else if (next.kind === "mark" || next.kind === "unmark") {
     const found = model.at(next.index);
     if (found === null) return;
     if (next.kind === "mark") {

@@ -107,6 +107,8 @@ export class RamDriver implements FilesystemDriver {
   }
 
   removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
+    // Of directories and symlinks the nodes are names, which go with the inode.
+    if (this.readInode(ino).type !== "file") return true;
     return removeExtents(this.#tables, transaction, ino, start, end);
   }
 

@@ -4,6 +4,7 @@
  * point: a block freed too early is overwritten at once, and shows.
  */
 import { HoldfastError } from "../../base/errors.ts";
+import { invariant } from "../../base/invariant.ts";
 import type { Extent } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { BLOCK_SIZE, Header, Inode, Node, type Tables } from "./layout.ts";
@@ -70,6 +71,7 @@ function setBlocks(tables: Tables, transaction: Transaction, run: Run, used: boo
   for (let block = run.start; block < run.start + run.length; block++) {
     const word = tables.bitmap + (block >>> 5);
     const bit = 1 << (block & 31);
+    invariant(isFree(tables, block) === used, `block ${block} is ${used ? "given" : "freed"} twice`);
     transaction.setWord(word, used ? tables.get(word) | bit : tables.get(word) & ~bit);
   }
   tables.add(transaction, tables.header + Header.blocksFree, used ? -run.length : run.length);

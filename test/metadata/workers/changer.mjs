@@ -13,7 +13,8 @@ const thread = Thread.join(region);
 recoverLocks(thread);
 const cache = MetadataCache.attach(thread, memoryStore(workerData.store));
 recoverTransactions(cache);
-parentPort.postMessage("joined");
+parentPort?.postMessage("joined");
+/** @param {import("../../../dist/metadata/cache.js").MetadataBlock} block */
 const seal = (block) => block.view.setUint32(4092, block.view.getUint32(0) ^ 0xffffffff);
 
 for (let turn = 1; ; turn++) {

@@ -10,11 +10,13 @@ const { buffer, lock, counters, asynchronous, sharedPart, turns } = workerData;
 const region = Region.attach(buffer);
 const thread = Thread.join(region);
 recoverLocks(thread);
-parentPort.postMessage("joined");
+parentPort?.postMessage("joined");
 const { words } = region;
-const name = { rankName: "io", order: 1 };
+const name = { rankName: /** @type {const} */ ("io"), order: 1 };
+/** @typedef {import("../../../dist/sync/sleep.js").Task} Task */
 
 // counters: 0 bad | 1 exclusive turns | 2 shared turns | 3, 4 a pair that must agree | 5 inside
+/** @param {Task} task */
 function* exclusiveTurn(task) {
   const held = yield* lockExclusive(task, lock, name);
   // The pair may disagree here only because a holder died between the two stores.
@@ -29,6 +31,7 @@ function* exclusiveTurn(task) {
   held.release();
 }
 
+/** @param {Task} task */
 function* sharedTurn(task) {
   const held = yield* lockShared(task, lock, name);
   const value = load(words, counters + 3);

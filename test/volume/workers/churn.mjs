@@ -1,0 +1,51 @@
+// A thread that works on a volume without end, until it is terminated: names, contents, windows, pins.
+import { workerData } from "node:worker_threads";
+import { attach } from "holdfast";
+
+const volume = attach(workerData.handle);
+const own = `/churn/${workerData.name}`;
+const progress = new Int32Array(workerData.progress);
+volume.mkdirSync(own, { recursive: true });
+let seed = workerData.seed;
+const random = (/** @type {number} */ limit) => {
+  seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+  return (seed >>> 8) % limit;
+};
+
+/** @param {() => void} run */
+function unlessExpected(run) {
+  try {
+    run();
+  } catch (error) {
+    const expected = ["ENOENT", "EEXIST", "ENOTEMPTY", "ENOSPC", "ETIMEDOUT", "EINVAL"];
+    if (!expected.includes(/** @type {{ code: string }} */ (error).code)) throw error;
+  }
+}
+
+for (let turn = 0; ; turn++) {
+  const path = random(4) === 0 ? `/churn/shared${random(3)}` : `${own}/f${random(6)}`;
+  unlessExpected(() => {
+    const file = volume.openSync(path, random(3) === 0 ? "w+" : "a+");
+    file.writeSync(new Uint8Array(1 + random(60_000)).fill(turn), random(200_000));
+    if (workerData.mappable && random(3) === 0) {
+      const window = file.map();
+      for (let at = 0; at < window.bytes.length; at += 4096) window.bytes[at] = turn;
+      if (random(2) === 0) window.close();
+    }
+    if (workerData.mappable && random(3) === 0) {
+      const { size } = file.statSync();
+      const pin = file.pinSync(0, Math.min(size, 1 + random(50_000)), { write: true });
+      pin.buffers[0]?.fill(turn);
+      if (random(4) === 0) file.truncateSync(0, { timeoutMs: 1 });
+      pin.release();
+    }
+    file.truncateSync(random(100_000), { timeoutMs: 1000 });
+    file.closeSync();
+  });
+  unlessExpected(() => volume.unlinkSync(`${own}/f${random(6)}`));
+  unlessExpected(() => volume.renameSync(`${own}/f${random(6)}`, `${own}/f${random(6)}`));
+  unlessExpected(() => volume.renameSync(`${own}/f${random(6)}`, `/churn/shared${random(3)}`));
+  unlessExpected(() => volume.mkdirSync(`${own}/d${random(3)}/e`, { recursive: true }));
+  unlessExpected(() => volume.rmdirSync(`${own}/d${random(3)}/e`));
+  Atomics.add(progress, 0, 1);
+}

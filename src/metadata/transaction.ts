@@ -5,7 +5,7 @@
  *
  * Area, in words:
  *
- *     0 mutex | 1 state | 2 log words used | 3 transactions committed | LOG..: the log
+ *     0 mutex | 1 state | 2 log words used | 3 transactions committed | 4 log size, words | 16..: log
  *
  * State: idle -> open -> (committed | rolling back) -> idle. It is the mutex that is taken and
  * dropped; `state` tells a recoverer which of the two to finish.
@@ -25,18 +25,22 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID } from "./cache.ts";
 
-const Area = { mutex: 0, state: 1, used: 2, committed: 3, log: 16 } as const;
+const Area = { mutex: 0, state: 1, used: 2, committed: 3, size: 4, log: 16 } as const;
 const State = { idle: 0, open: 1, committed: 2 } as const;
 const Kind = { word: 1, block: 2, sequence: 3 } as const;
-/** Fits about 8,000 before-images of 4 KiB. Virtual memory until used. */
-const LOG_WORDS = 2 ** 23;
+/** Fits about 8,000 before-images of 4 KiB, or an eighth of the region. Virtual memory until used. */
+const LOG_WORDS_MAX = 2 ** 23;
 const TRAILER_WORDS = 4;
 
 export type Seal = (block: MetadataBlock) => void;
 
 /** Makes the transaction area of a new region. */
 export function createTransactionArea(thread: Thread): void {
-  thread.region.setRoot(Root.transaction, thread.region.allocatePages(Area.log + LOG_WORDS));
+  const { region, words } = thread;
+  const size = Math.min(LOG_WORDS_MAX, Math.floor(words.length / 8));
+  const area = region.allocatePages(Area.log + size);
+  store(words, area + Area.size, size);
+  region.setRoot(Root.transaction, area);
 }
 
 /** Has this thread undo what threads that die had open. After attaching the cache. */
@@ -180,8 +184,11 @@ export class Transaction implements Disposable {
     invariant(this.#open, "an ended transaction is changed");
     const used = load(words, this.#area + Area.used);
     const length = payload + TRAILER_WORDS;
-    if (used + length > LOG_WORDS) {
-      throw new HoldfastError("EOVERFLOW", "the operation changes too much for one transaction");
+    if (used + length > load(words, this.#area + Area.size)) {
+      throw new HoldfastError(
+        "EOVERFLOW",
+        "the operation changes too much for one transaction; mount with a larger regionBytes",
+      );
     }
     const record = this.#area + Area.log + used;
     if (block !== undefined) thread.region.bytes(record, payload * 4).set(block.bytes);

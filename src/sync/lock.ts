@@ -64,31 +64,37 @@ export class HeldLock<R extends RankName = RankName> implements Held<R> {
   readonly order: number;
   readonly exclusive: boolean;
   readonly #task: Task;
-  readonly #unlock: () => void;
-  #held = true;
+  readonly #lock: number;
+  /** The record in the thread's table; 0 for a mutex, -1 once released. */
+  #record: number;
 
   constructor(
     task: Task,
-    rankName: R,
-    order: number,
+    name: LockName<R>,
     exclusive: boolean,
-    unlock: () => void,
+    lock: number,
+    record: number,
   ) {
-    this.rankName = rankName;
-    this.rank = Rank[rankName];
-    this.order = order;
+    this.rankName = name.rankName;
+    this.rank = Rank[name.rankName];
+    this.order = name.order;
     this.exclusive = exclusive;
     this.#task = task;
-    this.#unlock = unlock;
+    this.#lock = lock;
+    this.#record = record;
     task.held.push(this);
   }
 
   release(): void {
-    if (!this.#held) return;
-    this.#held = false;
-    const { held } = this.#task;
-    held.splice(held.lastIndexOf(this), 1);
-    this.#unlock();
+    const record = this.#record;
+    if (record < 0) return;
+    this.#record = -1;
+    const { held, thread } = this.#task;
+    if (held[held.length - 1] === this) held.pop();
+    else held.splice(held.lastIndexOf(this), 1);
+    if (record === 0) unlockMutex(thread, this.#lock);
+    else if (this.exclusive) unlockExclusive(thread, this.#lock, record);
+    else unlockShared(thread, this.#lock, record);
   }
 
   [Symbol.dispose](): void {
@@ -213,7 +219,7 @@ function unlockShared(thread: Thread, lock: number, record: number): void {
   const others = add(words, lock + Lock.shared, -1) - 1;
   if (others === 0 && load(words, lock + Lock.waitingExclusive) > 0) wake(thread, lock);
   leave(thread, lock);
-  thread.heldLocks.give(record);
+  thread.heldLocks.giveOwn(record);
 }
 
 function unlockExclusive(thread: Thread, lock: number, record: number): void {
@@ -226,7 +232,7 @@ function unlockExclusive(thread: Thread, lock: number, record: number): void {
   add(words, lock + Lock.phase, 1);
   if (waitingShared + load(words, lock + Lock.waitingExclusive) > 0) wake(thread, lock);
   leave(thread, lock);
-  thread.heldLocks.give(record);
+  thread.heldLocks.giveOwn(record);
 }
 
 /** Leaves the queue for shared: as a holder when `admitted`, else for good. The guard is held. */
@@ -339,7 +345,9 @@ export function* lockShared<R extends RankName>(
   lock: number,
   name: LockName<R>,
 ): Sleeps<Held<R>> {
-  return tryLockShared(task, lock, name) ?? heldShared(task, lock, name, yield* waitShared(task, lock, name));
+  const held = tryLockShared(task, lock, name);
+  if (held !== null) return held;
+  return new HeldLock(task, name, false, lock, yield* waitShared(task, lock, name));
 }
 
 /** Takes the lock exclusively. Sleeps: while anybody holds it. Errors: signal and deadline. */
@@ -348,10 +356,9 @@ export function* lockExclusive<R extends RankName>(
   lock: number,
   name: LockName<R>,
 ): Sleeps<Held<R>> {
-  return (
-    tryLockExclusive(task, lock, name) ??
-    heldExclusive(task, lock, name, yield* waitExclusive(task, lock, name))
-  );
+  const held = tryLockExclusive(task, lock, name);
+  if (held !== null) return held;
+  return new HeldLock(task, name, true, lock, yield* waitExclusive(task, lock, name));
 }
 
 /** As `lockShared`, or null at once when it would sleep. */
@@ -362,7 +369,7 @@ export function tryLockShared<R extends RankName>(
 ): Held<R> | null {
   assertRank(task, name.rankName, name.order);
   const record = tryShared(task.thread, lock);
-  return record === 0 ? null : heldShared(task, lock, name, record);
+  return record === 0 ? null : new HeldLock(task, name, false, lock, record);
 }
 
 export function tryLockExclusive<R extends RankName>(
@@ -372,31 +379,7 @@ export function tryLockExclusive<R extends RankName>(
 ): Held<R> | null {
   assertRank(task, name.rankName, name.order);
   const record = tryExclusive(task.thread, lock);
-  return record === 0 ? null : heldExclusive(task, lock, name, record);
-}
-
-function heldShared<R extends RankName>(
-  task: Task,
-  lock: number,
-  name: LockName<R>,
-  record: number,
-): Held<R> {
-  const { thread } = task;
-  return new HeldLock(task, name.rankName, name.order, false, () =>
-    unlockShared(thread, lock, record),
-  );
-}
-
-function heldExclusive<R extends RankName>(
-  task: Task,
-  lock: number,
-  name: LockName<R>,
-  record: number,
-): Held<R> {
-  const { thread } = task;
-  return new HeldLock(task, name.rankName, name.order, true, () =>
-    unlockExclusive(thread, lock, record),
-  );
+  return record === 0 ? null : new HeldLock(task, name, true, lock, record);
 }
 
 /** Who holds the lock exclusively now, or 0. */
@@ -433,9 +416,11 @@ export function* lockMutex<R extends RankName>(
     };
     mine = -holder;
   }
-  return new HeldLock(task, rankName, 0, true, () => {
-    if (exchange(words, word, 0) < 0) wakeAll(words, word);
-  });
+  return new HeldLock(task, { rankName, order: 0 }, true, word, 0);
+}
+
+function unlockMutex(thread: Thread, word: number): void {
+  if (exchange(thread.words, word, 0) < 0) wakeAll(thread.words, word);
 }
 
 /** Releases the mutex of a dead holder. */

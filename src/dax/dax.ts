@@ -156,9 +156,7 @@ export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number
 
 /** The file's size, read under neither of its locks. */
 export function* stableSize(task: Task, dax: Dax, mapping: Mapping): Sleeps<number> {
-  return yield* readStable(task, mapping + MappingWord.sequence, () =>
-    sizeOf(dax.thread, mapping),
-  );
+  return yield* readStable(task, mapping + MappingWord.sequence, () => sizeOf(dax.thread, mapping));
 }
 
 /** Opens a transaction that changes the file's layout or size. */

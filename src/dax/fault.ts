@@ -286,12 +286,7 @@ function around(
   const base = windows.firstPage(window);
   const slice = base + Math.floor((index - base) / HUGE_PAGES) * HUGE_PAGES;
   const low = Math.max(slice, Math.ceil(extent.start / PAGE_SIZE));
-  const high = Math.min(
-    slice + HUGE_PAGES,
-    base + windows.pages(window),
-    pageEnd(extent),
-    fileEnd,
-  );
+  const high = Math.min(slice + HUGE_PAGES, base + windows.pages(window), pageEnd(extent), fileEnd);
   const mapping = windows.mappingOf(window);
   let end = index;
   while (end < high) {

@@ -89,7 +89,12 @@ export function* writeFile(
     if (start > size) yield* zeroTail(task, dax, mapping, size);
     const written = yield* writeExtents(task, dax, mapping, source, start);
     const end = start + written;
-    noteWritten(dax.thread, mapping, Math.floor(start / PAGE_SIZE), Math.floor((end - 1) / PAGE_SIZE));
+    noteWritten(
+      dax.thread,
+      mapping,
+      Math.floor(start / PAGE_SIZE),
+      Math.floor((end - 1) / PAGE_SIZE),
+    );
     if (end > size || isTimeStale(dax, mapping)) yield* finishWrite(task, dax, mapping, end, size);
     if (dax.windows.hasWindows(mapping)) yield* showWritten(task, dax, mapping, start, end, size);
     return written;

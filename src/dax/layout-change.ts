@@ -90,12 +90,7 @@ function* changeLayout(
  * Locks: takes io and map. Sleeps: for them, for pins holding neither, and for transactions.
  * Throws: EFBIG, EROFS, the task's abort or deadline (then nothing has changed).
  */
-export function* truncateFile(
-  task: Task,
-  dax: Dax,
-  mapping: Mapping,
-  size: number,
-): Sleeps<void> {
+export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: number): Sleeps<void> {
   if (size > DEVICE_BYTES_MAX) {
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
   }
@@ -139,17 +134,23 @@ export function* punchHole(
   const ino = inoOf(dax.thread, mapping);
   const { blockSize } = dax.driver;
   const end = offset + length;
-  yield* changeLayout(task, dax, mapping, () => ({ start: offset, end }), function* () {
-    const first = roundUp(offset, blockSize);
-    const last = roundDown(end, blockSize);
-    yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
-    if (last > first) {
-      yield* inTransactions(task, dax, mapping, (transaction) =>
-        dax.driver.removeExtents(transaction, ino, first, last),
-      );
-    }
-    if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
-  });
+  yield* changeLayout(
+    task,
+    dax,
+    mapping,
+    () => ({ start: offset, end }),
+    function* () {
+      const first = roundUp(offset, blockSize);
+      const last = roundDown(end, blockSize);
+      yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
+      if (last > first) {
+        yield* inTransactions(task, dax, mapping, (transaction) =>
+          dax.driver.removeExtents(transaction, ino, first, last),
+        );
+      }
+      if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
+    },
+  );
 }
 
 /** As FALLOC_FL_ZERO_RANGE: reads as zeroes, its blocks stay (unwritten), holes get some. */
@@ -165,19 +166,25 @@ export function* zeroRange(
   const ino = inoOf(dax.thread, mapping);
   const { blockSize } = dax.driver;
   const end = offset + length;
-  yield* changeLayout(task, dax, mapping, () => ({ start: offset, end }), function* (size) {
-    const first = roundUp(offset, blockSize);
-    const last = roundDown(end, blockSize);
-    yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
-    if (last > first) {
-      yield* inTransactions(task, dax, mapping, (transaction) =>
-        dax.driver.unwriteExtents(transaction, ino, first, last),
-      );
-    }
-    if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
-    yield* backWithBlocks(task, dax, mapping, offset, end);
-    if (end > size && !keepSize) yield* growTo(task, dax, mapping, size, end);
-  });
+  yield* changeLayout(
+    task,
+    dax,
+    mapping,
+    () => ({ start: offset, end }),
+    function* (size) {
+      const first = roundUp(offset, blockSize);
+      const last = roundDown(end, blockSize);
+      yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
+      if (last > first) {
+        yield* inTransactions(task, dax, mapping, (transaction) =>
+          dax.driver.unwriteExtents(transaction, ino, first, last),
+        );
+      }
+      if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
+      yield* backWithBlocks(task, dax, mapping, offset, end);
+      if (end > size && !keepSize) yield* growTo(task, dax, mapping, size, end);
+    },
+  );
 }
 
 /** As FALLOC_FL_COLLAPSE_RANGE: the range is cut out and what follows moves down. */
@@ -295,13 +302,7 @@ function* backWithBlocks(
 }
 
 /** Makes the file larger; what is between reads as zeroes. The io lock is held exclusively. */
-function* growTo(
-  task: Task,
-  dax: Dax,
-  mapping: Mapping,
-  size: number,
-  end: number,
-): Sleeps<void> {
+function* growTo(task: Task, dax: Dax, mapping: Mapping, size: number, end: number): Sleeps<void> {
   yield* zeroTail(task, dax, mapping, size);
   using transaction = yield* beginLayoutTransaction(task, dax, mapping);
   changeSize(dax, transaction, mapping, end);
@@ -313,12 +314,7 @@ function* growTo(
  * Takes all pages of a file that nobody has open any more out of memory, waiting for the last pins;
  * with `free`, its blocks too, for a file without a name.
  */
-export function* evictMapping(
-  task: Task,
-  dax: Dax,
-  mapping: Mapping,
-  free: boolean,
-): Sleeps<void> {
+export function* evictMapping(task: Task, dax: Dax, mapping: Mapping, free: boolean): Sleeps<void> {
   const ino = inoOf(dax.thread, mapping);
   const all = (): PageRange => ({ first: 0, last: PAGE_INDEX_MAX });
   yield* withBrokenLayout(task, dax, mapping, all, function* (broken: BrokenLayout) {

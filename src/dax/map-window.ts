@@ -6,7 +6,7 @@ import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
 import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { type Window, WINDOW_BYTES_MAX } from "../window/window.ts";
-import { type Dax } from "./dax.ts";
+import type { Dax } from "./dax.ts";
 import { assertMappable, showAll } from "./fault.ts";
 
 /** Address ranges whose window is closed are given back when no view of them is left. */

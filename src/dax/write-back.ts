@@ -5,7 +5,16 @@
  */
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { inoOf, type Mapping, MappingWord, noteWritten, takeWritten } from "../mapping/mapping.ts";
-import { clearMark, findSlot, isHugeKind, kindOf, Mark, nextMarked, pageOf, setMark } from "../mapping/tree.ts";
+import {
+  clearMark,
+  findSlot,
+  isHugeKind,
+  kindOf,
+  Mark,
+  nextMarked,
+  pageOf,
+  setMark,
+} from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";

@@ -254,6 +254,8 @@ export class Device {
   }
 
   #viewSegment(index: number): Uint8Array<ArrayBuffer> {
+    // No bytes at the very end of a device of whole segments.
+    if (index === this.segmentCount) return new Uint8Array(0);
     const buffer = viewMemory(this.#mapSegment(index), this.#segmentLength(index));
     const view = new Uint8Array(buffer);
     this.#views[index] = view;

@@ -105,7 +105,10 @@ export function* withBrokenLayout<T>(
   for (;;) {
     let busy: BusyPage;
     {
-      using io = yield* lockExclusive(task, mapping + MappingWord.ioLock, { rankName: "io", order });
+      using io = yield* lockExclusive(task, mapping + MappingWord.ioLock, {
+        rankName: "io",
+        order,
+      });
       using map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
         rankName: "map",
         order,
@@ -272,4 +275,3 @@ class Patience {
     wakeAll(words, this.#mapping + MappingWord.breakWake);
   }
 }
-

@@ -219,11 +219,7 @@ export function publishAround(
     }
   } finally {
     for (let offset = 0; offset < claimed; offset++) {
-      store(
-        words,
-        first + offset,
-        page < 0 ? 0 : makeEntry(EntryKind.page, page + offset),
-      );
+      store(words, first + offset, page < 0 ? 0 : makeEntry(EntryKind.page, page + offset));
       wakeAll(words, first + offset);
     }
     thread.entryLocks.give(record);

@@ -134,5 +134,8 @@ export function takeWritten(
 ): { first: number; last: number } | null {
   const first = exchange(thread.words, mapping + MappingWord.writtenFirst, -1);
   if (first === -1) return null;
-  return { first: first >>> 0, last: loadUnsigned(thread.words, mapping + MappingWord.writtenLast) };
+  return {
+    first: first >>> 0,
+    last: loadUnsigned(thread.words, mapping + MappingWord.writtenLast),
+  };
 }

@@ -296,7 +296,8 @@ export class MetadataCache {
       for (let index = 0; index < CHUNK_BUFFERS; index++) {
         const header = chunk + index * BUFFER_WORDS;
         store(words, header + Header.data, data + index * dataWords);
-        const next = index + 1 < CHUNK_BUFFERS ? made + index + 2 : load(words, this.#area + Area.spare);
+        const next =
+          index + 1 < CHUNK_BUFFERS ? made + index + 2 : load(words, this.#area + Area.spare);
         store(words, header + Header.next, next);
       }
       store(words, this.#area + CHUNK_TABLE + made / CHUNK_BUFFERS, chunk);

@@ -233,10 +233,5 @@ function endSequences(thread: Thread, area: number): void {
 
 function readTrailer(thread: Thread, end: number): [number, number, number, number] {
   const { words } = thread;
-  return [
-    load(words, end - 4),
-    load(words, end - 3),
-    load(words, end - 2),
-    load(words, end - 1),
-  ];
+  return [load(words, end - 4), load(words, end - 3), load(words, end - 2), load(words, end - 1)];
 }

@@ -28,7 +28,17 @@
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
-import { add, addThenStore, and, cas, load, loadUnsigned, or, store, wakeAll } from "../sync/atomics.ts";
+import {
+  add,
+  addThenStore,
+  and,
+  cas,
+  load,
+  loadUnsigned,
+  or,
+  store,
+  wakeAll,
+} from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -136,7 +146,13 @@ export class Pages {
    * Locks: the entries are locked. Throws: ENOMEM with nothing changed.
    * Invariant: the pages were free.
    */
-  associate(devicePage: number, count: number, owner: number, index: number, huge: boolean): PageId {
+  associate(
+    devicePage: number,
+    count: number,
+    owner: number,
+    index: number,
+    huge: boolean,
+  ): PageId {
     const { words } = this.thread;
     const first = this.#chunkInUse(devicePage, count);
     for (let offset = 0; offset < (huge ? 1 : count); offset++) {

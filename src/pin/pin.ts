@@ -181,7 +181,8 @@ function countUnderLock(
     kind === EntryKind.page || kind === EntryKind.huge,
     `the entry of page ${index} has no page to pin`,
   );
-  if (!isMarked(words, slot, entry, index, Mark.pinned)) setMark(thread, mapping, index, Mark.pinned);
+  if (!isMarked(words, slot, entry, index, Mark.pinned))
+    setMark(thread, mapping, index, Mark.pinned);
   const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
   const now = Math.min(count, counted + covered);
   addThenStore(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
@@ -233,7 +234,9 @@ function uncount(thread: Thread, pages: Pages, record: PinRecord): void {
     const slot = findSlot(words, mapping, index);
     invariant(slot !== 0, `the entry of pinned page ${index} is gone`);
     const entry = load(words, slot);
-    const before = isHugeKind(kindOf(entry)) ? Math.max(first, index - (index % HUGE_PAGES)) : index;
+    const before = isHugeKind(kindOf(entry))
+      ? Math.max(first, index - (index % HUGE_PAGES))
+      : index;
     counted = before - first;
     pages.releaseNoting(pageOf(entry), record + Record.counted, counted);
   }

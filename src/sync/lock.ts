@@ -68,13 +68,7 @@ export class HeldLock<R extends RankName = RankName> implements Held<R> {
   /** The record in the thread's table; 0 for a mutex, -1 once released. */
   #record: number;
 
-  constructor(
-    task: Task,
-    name: LockName<R>,
-    exclusive: boolean,
-    lock: number,
-    record: number,
-  ) {
+  constructor(task: Task, name: LockName<R>, exclusive: boolean, lock: number, record: number) {
     this.rankName = name.rankName;
     this.rank = Rank[name.rankName];
     this.order = name.order;

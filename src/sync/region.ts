@@ -18,7 +18,15 @@ const MAGIC = 0x48464453;
 /** Changes with every change of any layout in the region: threads of two builds never mix. */
 const LAYOUT_VERSION = 1;
 
-const Header = { magic: 0, version: 1, pages: 2, nextPage: 3, state: 4, slots: 5, roots: 8 } as const;
+const Header = {
+  magic: 0,
+  version: 1,
+  pages: 2,
+  nextPage: 3,
+  state: 4,
+  slots: 5,
+  roots: 8,
+} as const;
 const HEADER_WORDS = 1024;
 
 export const SLOT_WORDS = 128;
@@ -124,7 +132,10 @@ export class Region {
   }
 
   setRoot(index: number, offset: number): void {
-    invariant(cas(this.words, Header.roots + index, 0, offset), `region root ${index} is set twice`);
+    invariant(
+      cas(this.words, Header.roots + index, 0, offset),
+      `region root ${index} is set twice`,
+    );
   }
 
   /**

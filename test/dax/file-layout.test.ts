@@ -61,7 +61,12 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant("write" as const), at, length, fill: fc.nat(255) }),
   fc.record({ kind: fc.constant("truncate" as const), at }),
   fc.record({
-    kind: fc.constantFrom("punch" as const, "zero" as const, "zero-keep" as const, "allocate" as const),
+    kind: fc.constantFrom(
+      "punch" as const,
+      "zero" as const,
+      "zero-keep" as const,
+      "allocate" as const,
+    ),
     at,
     length,
   }),

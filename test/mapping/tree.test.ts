@@ -156,7 +156,8 @@ describe("the entry tree", () => {
         const nodes = objectsInUse(thread, nodeSlab(thread));
         const model = new Model();
         for (const next of sequence) {
-          apply(mapping, model, next, (page = (page % 1_000_000) + 1));
+          page = (page % 1_000_000) + 1;
+          apply(mapping, model, next, page);
           assertSame(mapping, model);
         }
         for (const [at, entry] of model.entries) {

@@ -28,7 +28,15 @@ function setUp() {
   const cache = MetadataCache.create(thread, memoryStore(store), 4096);
   recoverTransactions(cache);
   const words = region.allocatePages(16);
-  return { region, thread, cache, store, disk: new Uint8Array(store), word: words, sequence: words + 1 };
+  return {
+    region,
+    thread,
+    cache,
+    store,
+    disk: new Uint8Array(store),
+    word: words,
+    sequence: words + 1,
+  };
 }
 
 const accept = (): void => {};

@@ -68,12 +68,13 @@ export function ramCore(bytes: number, regionBytes = 2 ** 28): Core {
     makeFile(name) {
       const ino = run(function* (task) {
         using transaction = yield* beginTransaction(task, cache);
-        const made = driver.create(
-          transaction,
-          driver.rootIno,
-          new TextEncoder().encode(name),
-          { type: "file", mode: 0o644, uid: 0, gid: 0, time: timeNow() },
-        );
+        const made = driver.create(transaction, driver.rootIno, new TextEncoder().encode(name), {
+          type: "file",
+          mode: 0o644,
+          uid: 0,
+          gid: 0,
+          time: timeNow(),
+        });
         transaction.commit();
         return made as Ino;
       });

@@ -136,9 +136,7 @@ describe("a shared/exclusive lock", () => {
       const waiting = runAsync(thread, wait, { signal: controller.signal });
       controller.abort();
       waiting.catch(() => {});
-      expect(() => runBlocking(thread, wait, { signal: AbortSignal.abort() })).toThrow(
-        /aborted/,
-      );
+      expect(() => runBlocking(thread, wait, { signal: AbortSignal.abort() })).toThrow(/aborted/);
     });
     for (const word of [0, 1, 2, 3, 4, 6]) expect(load(thread.words, lock + word)).toBe(0);
   });

@@ -298,8 +298,7 @@ describe.each(volumeKinds)("$name", (kind) => {
         const root = `run${run++}`;
         made.volume.mkdirSync(root, { mode: 0o777 });
         made.volume.chmodSync(root, 0o700);
-        const below = <T extends unknown[]>(on: Filesystem): Filesystem =>
-          prefixed(on, root) as Filesystem;
+        const below = (on: Filesystem): Filesystem => prefixed(on, root);
         const node = onNode(oracle.path);
         for (const [each, asynchronous] of steps) {
           const volume = below((asynchronous ? onVolumeAsync : onVolume)(made.volume));

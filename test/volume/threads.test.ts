@@ -31,7 +31,7 @@ describe.each(volumeKinds)("$name", (kind) => {
     await using runner = await startRunner(made.volume.share());
     const content = await runner.run(
       async (volume, _kept, url) => {
-        const { Worker } = await import("node:worker_threads");
+        const { Worker } = process.getBuiltinModule("node:worker_threads");
         const nested = new Worker(new URL(url), { workerData: { handle: volume.share() } });
         await new Promise((resolve) => nested.once("message", resolve));
         const done = new Promise((resolve) => nested.once("message", resolve));

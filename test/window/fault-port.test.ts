@@ -32,7 +32,7 @@ class Stage {
   readonly base: Address;
   readonly length: number;
   readonly view: Uint8Array;
-  readonly #exits: Promise<unknown>[] = [];
+  readonly #exits = { pager: [] as Promise<unknown>[], reader: [] as Promise<unknown>[] };
 
   constructor(device: Device, length: number) {
     this.device = device;
@@ -46,7 +46,7 @@ class Stage {
     const worker = new Worker(new URL(`./workers/${fixture}.mjs`, import.meta.url), {
       workerData: { port: this.port.handle(), device: this.device.handle(), base, control, plan },
     });
-    this.#exits.push(new Promise((resolve) => worker.once("exit", resolve)));
+    this.#exits[fixture].push(new Promise((resolve) => worker.once("exit", resolve)));
     await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
     return worker;
   }
@@ -61,8 +61,10 @@ class Stage {
 
   async stop(): Promise<void> {
     this.set("stop", 1);
+    await Promise.all(this.#exits.reader);
+    this.set("stopPager", 1);
     this.port.kick();
-    await Promise.all(this.#exits);
+    await Promise.all(this.#exits.pager);
     this.port.retire(this.base, this.length);
     this.port.close();
     this.device.close();
@@ -222,7 +224,7 @@ describe.skipIf(!available)("a fault port", () => {
   test("wakes its reader when it is kicked, now or before it waits", async () => {
     stage = new Stage(memoryDevice(PAGE), PAGE);
     const pager = await stage.start("pager", "pages");
-    stage.set("stop", 1);
+    stage.set("stopPager", 1);
     stage.port.kick();
     await new Promise((resolve) => pager.once("exit", resolve));
     stage.port.kick();

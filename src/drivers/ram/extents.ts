@@ -71,7 +71,10 @@ function setBlocks(tables: Tables, transaction: Transaction, run: Run, used: boo
   for (let block = run.start; block < run.start + run.length; block++) {
     const word = tables.bitmap + (block >>> 5);
     const bit = 1 << (block & 31);
-    invariant(isFree(tables, block) === used, `block ${block} is ${used ? "given" : "freed"} twice`);
+    invariant(
+      isFree(tables, block) === used,
+      `block ${block} is ${used ? "given" : "freed"} twice`,
+    );
     transaction.setWord(word, used ? tables.get(word) | bit : tables.get(word) & ~bit);
   }
   tables.add(transaction, tables.header + Header.blocksFree, used ? -run.length : run.length);
@@ -172,17 +175,10 @@ export function allocate(
   }
   if (found.kind === "unwritten") {
     device.zero(found.address, found.length);
-    forEachInside(
-      tables,
-      transaction,
-      inode,
-      first,
-      first + found.length / BLOCK_SIZE,
-      (node) => {
-        transaction.setWord(node + Node.d, 0);
-        return "keep";
-      },
-    );
+    forEachInside(tables, transaction, inode, first, first + found.length / BLOCK_SIZE, (node) => {
+      transaction.setWord(node + Node.d, 0);
+      return "keep";
+    });
     return { ...found, kind: "mapped" };
   }
   const run = findFree(tables, found.length / BLOCK_SIZE);

@@ -22,7 +22,10 @@ for (let turn = 1; ; turn++) {
     const transaction = yield* beginTransaction(task, cache);
     transaction.beginLayoutChange(workerData.sequence);
     for (const block of [1, 2]) {
-      const cached = transaction.edit(cache.read(block, () => {}), seal);
+      const cached = transaction.edit(
+        cache.read(block, () => {}),
+        seal,
+      );
       for (let at = 0; at < 4092; at += 4) cached.view.setUint32(at, turn);
     }
     transaction.setWord(workerData.word, turn);

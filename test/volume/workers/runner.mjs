@@ -9,7 +9,7 @@ const kept = {};
 
 port.on("message", async ({ id, code, args }) => {
   try {
-    const run = (0, eval)(`(${code})`);
+    const run = new Function(`return (${code});`)();
     port.postMessage({ id, value: await run(volume, kept, ...args) });
   } catch (thrown) {
     const error = /** @type {Error & { code?: string }} */ (thrown);

@@ -3,6 +3,8 @@
 export const Control = {
   ready: 0,
   stop: 1,
+  /** Stops the pager, when nobody else can fault any more. */
+  stopPager: 9,
   /** Which generation of a page to show: see pager.mjs. */
   generation: 2,
   /** The generation that every earlier mapping has been revoked for. */

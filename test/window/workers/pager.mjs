@@ -43,7 +43,7 @@ function showGeneration(address) {
 }
 
 parentPort?.postMessage("ready");
-while (Atomics.load(control, Control.stop) === 0) {
+while (Atomics.load(control, Control.stopPager) === 0) {
   port.waitForEvents(-1);
   for (;;) {
     const count = port.readEvents(onFault);

@@ -28,7 +28,7 @@ if ("unavailable" in port) {
   } catch (error) {
     systemCall = String(/** @type {NodeJS.ErrnoException} */ (error).code);
   }
-  Atomics.store(control, Control.stop, 1);
+  Atomics.store(control, Control.stopPager, 1);
   port.kick();
   await new Promise((resolve) => pager.once("exit", resolve));
   console.log(JSON.stringify({ kernelFaults: port.kernelFaults, touched, systemCall }));

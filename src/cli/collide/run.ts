@@ -1,0 +1,275 @@
+/** A run from the outside: make the volume, start the workers, watch them, and check everything. */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { HoldfastError } from "../../base/errors.ts";
+import { mount, mountRam, type Volume } from "../../index.ts";
+import { makeSharedBuffer } from "../../sync/atomics.ts";
+import type { Terminal } from "../terminal.ts";
+import { UsageError } from "../usage.ts";
+import { Board } from "./board.ts";
+import { Crew } from "./crew.ts";
+import { checkExt4Image, makeExt4Image, Scratch, type Verdict } from "./image.ts";
+import { LANES } from "./lanes.ts";
+import { Leases } from "./leases.ts";
+import type { CollideOptions } from "./options.ts";
+import { progressLine } from "./report.ts";
+import { removeFiles, type Survey, surveyVolume } from "./survey.ts";
+import { type Finding, Tally } from "./tally.ts";
+
+/** Of the source, at most this much is used, and kept in memory to compare with. */
+const SOURCE_BYTES_MAX = 64 * 2 ** 20;
+const SOURCE_BYTES_MIN = 2 ** 20;
+const DIRECTORIES = ["/left", "/right"] as const;
+const NAMES = 12;
+/** The files together want this many times the room that the volume has. */
+const OVERCOMMIT = 1.5;
+const FILE_BLOCKS_MIN = 128;
+const FILE_BLOCKS_MAX = 2048;
+/** A run that has found this much has shown its point. */
+const FINDINGS_MAX = 20;
+const WATCH_EVERY_MS = 100;
+
+/** What a run found out. */
+export interface Outcome {
+  readonly options: CollideOptions;
+  /** How the volume came to be, in words. */
+  readonly volumeMade: string;
+  /** Where the image was left, with --keep. */
+  readonly image: string | null;
+  readonly seconds: number;
+  readonly interrupted: boolean;
+  readonly tally: Tally;
+  readonly faults: number;
+  readonly revocations: number;
+  /** Waits for pins, by the volume's own count. */
+  readonly pinWaits: number;
+  readonly leakedPins: number;
+  readonly blocksFreeBefore: number;
+  /** null: it did not come to that. */
+  readonly blocksFreeAfter: number | null;
+  readonly survey: Survey;
+  /** With the files in place, and after their removal; empty for other drivers. */
+  readonly verdicts: readonly Verdict[];
+  readonly findings: readonly Finding[];
+}
+
+/** One run's volume, and what is found out about it step by step. */
+export class Run {
+  readonly options: CollideOptions;
+  readonly #terminal: Terminal;
+  readonly #source: SharedArrayBuffer;
+  readonly #scratch: Scratch;
+  readonly #image: string;
+  readonly #beganAt = Date.now();
+  readonly findings: Finding[] = [];
+  #volumeMade = "in memory";
+  #seconds = 0;
+  #interrupted = false;
+  #tally = new Tally();
+  #statistics = { faults: 0, revocations: 0, breakWaits: 0, pinsHeld: 0 };
+  #freeBefore = 0;
+  #freeAfter: number | null = null;
+  #survey: Survey = { files: 0, blocks: 0, foreignBlocks: 0 };
+  readonly #verdicts: Verdict[] = [];
+
+  constructor(options: CollideOptions, terminal: Terminal) {
+    this.options = options;
+    this.#terminal = terminal;
+    this.#source = readSource(options.source);
+    this.#scratch = new Scratch(options.volumeBytes * 2);
+    this.#image = this.#scratch.file("volume");
+  }
+
+  /**
+   * Runs to the end. Throws what keeps it from starting; what goes wrong later is a finding.
+   * Returns null when the threads are stuck: then the process has to be ended.
+   */
+  async run(): Promise<Outcome> {
+    try {
+      let volume = await this.#mountFirst();
+      for (const directory of DIRECTORIES) await volume.mkdir(directory);
+      this.#freeBefore = (await volume.statfs()).bfree;
+      const names = Array.from(
+        { length: NAMES },
+        (_, index) => `${DIRECTORIES[index % DIRECTORIES.length]}/file-${index}`,
+      );
+      const board = Board.create(this.options.threads, LANES.length);
+      const isStuck = await this.#collide(volume, board, names);
+      if (isStuck) return this.#outcome();
+      await this.#attempt("checking the files", () => this.#surveyNow(volume, board, "at the end"));
+      if (this.options.driver === "ext4") {
+        volume = (await this.#attempt("mounting again", () => this.#remount(volume))) ?? volume;
+        await this.#attempt("checking the files again", () =>
+          this.#surveyNow(volume, board, "mounted again"),
+        );
+      }
+      await this.#attempt("removing the files", () => this.#removeAll(volume));
+      await this.#attempt("unmounting", () => volume.close());
+      this.#checkImage("after the files were removed");
+      return this.#outcome();
+    } finally {
+      if (this.options.keep) this.#scratch.keep();
+      this.#scratch.remove();
+    }
+  }
+
+  async #mountFirst(): Promise<Volume> {
+    const { driver, protect, volumeBytes } = this.options;
+    if (driver === "ram") return await mountRam({ size: volumeBytes, protect });
+    this.#volumeMade = makeExt4Image(this.#image, volumeBytes);
+    return await mount(this.#image, { protect });
+  }
+
+  /** The part that collides. Returns whether the threads got stuck. */
+  async #collide(volume: Volume, board: Board, names: readonly string[]): Promise<boolean> {
+    const wanted = Math.floor((this.#freeBefore * OVERCOMMIT) / names.length);
+    const fileBlocks = Math.min(FILE_BLOCKS_MAX, Math.max(FILE_BLOCKS_MIN, wanted));
+    const startedMs = performance.now();
+    const crew = new Crew(board, this.options.threads, this.findings, {
+      volume: volume.share(),
+      board: board.buffer,
+      leases: Leases.create(fileBlocks).buffer,
+      source: this.#source,
+      sourcePath: this.options.source,
+      scratch: this.#scratch.path,
+      seed: this.options.seed,
+      beganAt: this.#beganAt,
+      names,
+    });
+    const interrupt = (): void => {
+      this.#interrupted = true;
+    };
+    process.once("SIGINT", interrupt);
+    try {
+      await this.#watch(crew, startedMs);
+    } finally {
+      process.off("SIGINT", interrupt);
+      this.#terminal.endLive();
+      this.#seconds = (performance.now() - startedMs) / 1000;
+      this.#tally = crew.tally();
+    }
+    this.#noteStatistics(volume);
+    return crew.isStuck;
+  }
+
+  async #watch(crew: Crew, startedMs: number): Promise<void> {
+    const endMs = startedMs + this.options.seconds * 1000;
+    while (crew.isRunning && !crew.isStuck) {
+      await pause(WATCH_EVERY_MS);
+      const nowMs = performance.now();
+      const foundEnough = this.findings.length >= FINDINGS_MAX;
+      if (nowMs >= endMs || this.#interrupted || foundEnough) crew.stop();
+      await crew.lookForStuckLanes();
+      const seconds = (nowMs - startedMs) / 1000;
+      this.#terminal.live(progressLine(seconds, this.options.seconds, crew.tally(), this.findings));
+    }
+  }
+
+  #noteStatistics(volume: Volume): void {
+    const { faults, revocations, breakWaits, pinsHeld } = volume.statistics();
+    this.#statistics = { faults, revocations, breakWaits, pinsHeld };
+    if (pinsHeld > 0) {
+      this.#find("leak", `${pinsHeld} pins are still held after every thread has let go`);
+    }
+  }
+
+  async #surveyNow(volume: Volume, board: Board, when: string): Promise<void> {
+    const source = Buffer.from(this.#source);
+    const report = (kind: Finding["kind"], message: string): void => this.#find(kind, message);
+    const found = await surveyVolume(volume, DIRECTORIES, board, source, when, report);
+    this.#survey = {
+      files: found.files,
+      blocks: this.#survey.blocks + found.blocks,
+      foreignBlocks: this.#survey.foreignBlocks + found.foreignBlocks,
+    };
+  }
+
+  /** Unmounts, lets e2fsck look, and mounts what is on the device. */
+  async #remount(volume: Volume): Promise<Volume> {
+    await volume.close();
+    this.#checkImage("with the files in place");
+    return await mount(this.#image, { protect: this.options.protect });
+  }
+
+  async #removeAll(volume: Volume): Promise<void> {
+    await removeFiles(volume, DIRECTORIES);
+    for (const directory of DIRECTORIES) await volume.mkdir(directory);
+    this.#freeAfter = (await volume.statfs()).bfree;
+    if (this.#freeAfter === this.#freeBefore) return;
+    const lost = this.#freeBefore - this.#freeAfter;
+    this.#find("leak", `${lost} blocks are not free again after every file was removed`);
+  }
+
+  #checkImage(when: string): void {
+    if (this.options.driver !== "ext4") return;
+    const verdict = checkExt4Image(this.#image);
+    this.#verdicts.push(verdict);
+    if (verdict.isClean === false) {
+      this.#find("check", `e2fsck -fn ${when}: ${verdict.complaints.slice(0, 3).join("; ")}`);
+    }
+  }
+
+  #find(kind: Finding["kind"], message: string, stack?: string): void {
+    this.findings.push({ kind, message, atMs: Date.now() - this.#beganAt, stack });
+  }
+
+  /** Runs a step of the checking at the end; when it fails, that is a finding, and we go on. */
+  async #attempt<T>(what: string, step: () => Promise<T>): Promise<T | null> {
+    try {
+      return await step();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      const stack = error instanceof Error ? error.stack : undefined;
+      this.#find("failure", `${what} failed: ${message}`, stack);
+      return null;
+    }
+  }
+
+  #outcome(): Outcome {
+    return {
+      options: this.options,
+      volumeMade: this.#volumeMade,
+      image: this.options.keep ? this.#image : null,
+      seconds: this.#seconds,
+      interrupted: this.#interrupted,
+      tally: this.#tally,
+      faults: this.#statistics.faults,
+      revocations: this.#statistics.revocations,
+      pinWaits: this.#statistics.breakWaits,
+      leakedPins: this.#statistics.pinsHeld,
+      blocksFreeBefore: this.#freeBefore,
+      blocksFreeAfter: this.#freeAfter,
+      survey: this.#survey,
+      verdicts: this.#verdicts,
+      findings: this.findings,
+    };
+  }
+}
+
+/** The source's first bytes, shared with the workers. Throws: UsageError when it is too small. */
+export function readSource(path: string): SharedArrayBuffer {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, "r");
+  } catch (error) {
+    throw new UsageError(`--source: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  try {
+    const status = fstatSync(descriptor);
+    if (!status.isFile() || status.size < SOURCE_BYTES_MIN) {
+      throw new UsageError(`--source ${path} must be a regular file of at least 1 MiB`);
+    }
+    const length = Math.min(status.size, SOURCE_BYTES_MAX);
+    const shared = makeSharedBuffer(length);
+    const bytes = new Uint8Array(shared);
+    for (let at = 0; at < length; ) {
+      const count = readSync(descriptor, bytes, at, length - at, at);
+      if (count === 0)
+        throw new HoldfastError("EIO", "the source shrank while it was read", { path });
+      at += count;
+    }
+    return shared;
+  } finally {
+    closeSync(descriptor);
+  }
+}

@@ -1,0 +1,108 @@
+/** Command-line options, read by node:util, and the errors that end in exit code 2. */
+import { type ParseArgsConfig, parseArgs } from "node:util";
+
+/** The command line is wrong. `message` says what to give instead. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+  readonly code = "ERR_HOLDFAST_USAGE";
+}
+
+type OptionTable = NonNullable<ParseArgsConfig["options"]>;
+export type OptionValues = Readonly<Record<string, string | boolean | undefined>>;
+
+/** The options of a command that takes no other arguments. Throws: UsageError. */
+export function readOptions(args: readonly string[], options: OptionTable): OptionValues {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options,
+      strict: true,
+      allowPositionals: false,
+    });
+    return values as OptionValues;
+  } catch (error) {
+    throw usageErrorFrom(error, Object.keys(options));
+  }
+}
+
+/** Node's own message, cut to its first sentence: the rest speaks of positional arguments. */
+function usageErrorFrom(error: unknown, known: readonly string[]): unknown {
+  if (!(error instanceof Error) || !("code" in error)) return error;
+  if (!String(error.code).startsWith("ERR_PARSE_ARGS")) return error;
+  const unknownOption = /^Unknown option '(-[^']*)'/.exec(error.message)?.[1];
+  if (unknownOption !== undefined) {
+    const near = nearest(unknownOption.replace(/^-+/, ""), known);
+    const hint = near === null ? "" : `; did you mean '--${near}'?`;
+    return new UsageError(`unknown option '${unknownOption}'${hint}`);
+  }
+  const sentence = error.message.split(/\. |\n/)[0]!.replace(/\.$/, "");
+  return new UsageError(sentence.charAt(0).toLowerCase() + sentence.slice(1));
+}
+
+/** The known name that a mistyped one was probably meant to be: at most two letters differ. */
+export function nearest(typed: string, known: readonly string[]): string | null {
+  let best: string | null = null;
+  let bestDistance = 3;
+  for (const name of known) {
+    const distance = editDistance(typed, name);
+    if (distance < bestDistance) [best, bestDistance] = [name, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** A whole number in [least, most]. Throws: UsageError naming the option. */
+export function wholeNumber(option: string, text: string, least: number, most: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= most)) {
+    throw new UsageError(
+      `--${option} takes a whole number from ${least} to ${most}, not '${text}'`,
+    );
+  }
+  return value;
+}
+
+/** A number above 0, at most `most`. Throws: UsageError naming the option. */
+export function positiveNumber(option: string, text: string, most: number): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value > 0 && value <= most)) {
+    throw new UsageError(`--${option} takes a number above 0, at most ${most}, not '${text}'`);
+  }
+  return value;
+}
+
+/** One of the names. Throws: UsageError listing them. */
+export function oneOf<Name extends string>(
+  option: string,
+  text: string,
+  names: readonly Name[],
+): Name {
+  const found = names.find((name) => name === text);
+  if (found !== undefined) return found;
+  throw new UsageError(`--${option} is ${names.join(" or ")}, not '${text}'`);
+}
+
+const SUFFIXES: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** Bytes, as in "64M": K, M and G are powers of 1024. Throws: UsageError naming the option. */
+export function byteSize(option: string, text: string, least: number, most: number): number {
+  const match = /^(\d+)([KMG]?)(?:i?B)?$/i.exec(text);
+  const value = match === null ? Number.NaN : Number(match[1]) * SUFFIXES[match[2]!.toUpperCase()]!;
+  if (!(value >= least && value <= most)) {
+    const range = `from ${least / 2 ** 20}M to ${most / 2 ** 20}M`;
+    throw new UsageError(`--${option} takes a size ${range} (such as 64M), not '${text}'`);
+  }
+  return value;
+}

@@ -1,0 +1,151 @@
+/**
+ * One directory as a file of blocks: each is verified when it is read, and sealed with its checksum
+ * when a transaction that changed it commits. What the blocks mean: names.ts and htree.ts.
+ */
+import { crc32c } from "../../base/checksum.ts";
+import { CorruptionError, HoldfastError } from "../../base/errors.ts";
+import type { Ino } from "../../base/quantities.ts";
+import type { MetadataBlock } from "../../metadata/cache.ts";
+import type { Seal, Transaction } from "../../metadata/transaction.ts";
+import { appendFileBlock, readFileBlock } from "./file-blocks.ts";
+import { COMPATIBLE, DiskInode, INCOMPATIBLE, INODE_INDEXED_DIRECTORY } from "./format.ts";
+import { inodeChecksumSeed, inodeFlags, inodeSize, isDirectory, readRaw } from "./inode.ts";
+import {
+  DiskEntryTail,
+  hasTail,
+  initNames,
+  type NameFormat,
+  TAIL_SIZE,
+  verifyNames,
+} from "./names.ts";
+import type { ExtVolume } from "./volume.ts";
+
+/** For blocks without a checksum. */
+export const noSeal: Seal = () => {};
+
+/**
+ * A directory, opened for one operation: it holds no fact longer than the lock under which it was
+ * opened.
+ */
+export class DirectoryFile implements NameFormat {
+  readonly volume: ExtVolume;
+  readonly ino: Ino;
+  readonly blockSize: number;
+  readonly entriesEnd: number;
+  readonly hasTypes: boolean;
+  readonly inoMax: number;
+  /** Blocks of the file; grows by `append`. */
+  blockCount: number;
+  /** Its inode is marked as indexed, whether or not the volume has the feature. */
+  readonly isMarkedIndexed: boolean;
+  /** Its names are found by hash (htree.ts). */
+  isIndexed: boolean;
+  #checksumSeed = -1;
+
+  /**
+   * A new directory (`isNew`) has no blocks yet.
+   * Throws: ENOTDIR; CorruptionError when its size is no number of blocks.
+   */
+  constructor(volume: ExtVolume, ino: Ino, isNew = false) {
+    const raw = readRaw(volume, ino);
+    if (!isDirectory(raw)) throw new HoldfastError("ENOTDIR", `inode ${ino} is not a directory`);
+    this.volume = volume;
+    this.ino = ino;
+    this.blockSize = volume.blockSize;
+    this.entriesEnd = volume.metadataChecksums ? volume.blockSize - TAIL_SIZE : volume.blockSize;
+    this.hasTypes = (volume.features.incompatible & INCOMPATIBLE.filetype) !== 0;
+    this.inoMax = volume.facts.inodes;
+    const size = inodeSize(raw);
+    this.blockCount = size / volume.blockSize;
+    if ((size === 0 && !isNew) || !Number.isInteger(this.blockCount)) {
+      const expected = `expected a number of whole blocks, as inode ${ino} is a directory`;
+      throw volume.damage(raw, DiskInode.structure, "i_size", size, expected);
+    }
+    this.isMarkedIndexed = (inodeFlags(raw) & INODE_INDEXED_DIRECTORY) !== 0;
+    this.isIndexed = this.isMarkedIndexed && this.mayBeIndexed;
+  }
+
+  /** The volume uses hashed directories. Where it does not, an index is so many free records. */
+  get mayBeIndexed(): boolean {
+    return (this.volume.features.compatible & COMPATIBLE.directoryIndex) !== 0;
+  }
+
+  /** What the checksums of its blocks start from. */
+  get checksumSeed(): number {
+    if (this.#checksumSeed < 0) this.#checksumSeed = inodeChecksumSeed(this.volume, this.ino);
+    return this.#checksumSeed;
+  }
+
+  /**
+   * Block `index` of the directory. Throws: CorruptionError, also when it lies past the end.
+   */
+  read(index: number, verify: (block: MetadataBlock) => void): MetadataBlock {
+    if (index >= this.blockCount) {
+      throw new CorruptionError({
+        structure: "ext4 directory",
+        field: "block in file",
+        value: index,
+        expected: `expected below the ${this.blockCount} blocks of inode ${this.ino}`,
+      });
+    }
+    return readFileBlock(this.volume, this.ino, index, verify);
+  }
+
+  /** A block of names. Throws: CorruptionError. */
+  readNames(index: number): MetadataBlock {
+    return this.read(index, (block) => this.verifyNames(block));
+  }
+
+  /** Throws: CorruptionError unless `block` is a sound block of names. */
+  verifyNames(block: MetadataBlock): void {
+    if (this.volume.metadataChecksums) this.#verifyTail(block);
+    verifyNames(block, this);
+  }
+
+  /** Write access to a block of names. */
+  editNames(transaction: Transaction, block: MetadataBlock): MetadataBlock {
+    return transaction.edit(block, this.#sealOfNames());
+  }
+
+  /** A new last block, without names. Throws: ENOSPC. */
+  appendNames(transaction: Transaction): { block: MetadataBlock; index: number } {
+    const added = this.append(transaction, this.#sealOfNames());
+    initNames(added.block, this);
+    return added;
+  }
+
+  /** A new last block, zero-filled. Throws: ENOSPC. */
+  append(transaction: Transaction, seal: Seal): { block: MetadataBlock; index: number } {
+    const added = appendFileBlock(this.volume, transaction, this.ino, seal);
+    this.blockCount = added.index + 1;
+    return added;
+  }
+
+  #sealOfNames(): Seal {
+    if (!this.volume.metadataChecksums) return noSeal;
+    return (block) => {
+      const checksum = this.#namesChecksum(block);
+      DiskEntryTail.checksum.set(block.view, this.entriesEnd, checksum);
+    };
+  }
+
+  #namesChecksum(block: MetadataBlock): number {
+    return crc32c(this.checksumSeed, block.bytes.subarray(0, this.entriesEnd));
+  }
+
+  #verifyTail(block: MetadataBlock): void {
+    const tail = { block, at: this.entriesEnd };
+    const { structure, type, checksum } = DiskEntryTail;
+    if (!hasTail(block)) {
+      const found = type.get(block.view, tail.at);
+      const expected = "expected a checksum tail (type 222) at the end of the block";
+      throw this.volume.damage(tail, structure, "det_reserved_ft", found, expected);
+    }
+    const stored = checksum.get(block.view, tail.at);
+    const computed = this.#namesChecksum(block);
+    if (stored !== computed) {
+      const expected = `but the block's bytes give ${computed}`;
+      throw this.volume.damage(tail, structure, "det_checksum", stored, expected);
+    }
+  }
+}

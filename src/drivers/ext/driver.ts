@@ -1,0 +1,271 @@
+/** The ext4 driver: what the contract asks for, composed from the files beside this one. */
+import { HoldfastError } from "../../base/errors.ts";
+import { invariant } from "../../base/invariant.ts";
+import type { Ino } from "../../base/quantities.ts";
+import type {
+  AttributeChange,
+  DirectoryEntry,
+  Extent,
+  FilesystemDriver,
+  FileType,
+  InodeInfo,
+  NewInode,
+  SpaceInfo,
+  Time,
+} from "../../iomap/contract.ts";
+import type { Transaction } from "../../metadata/transaction.ts";
+import { countFreeBlocks } from "./allocator.ts";
+import { findSet } from "./bitmaps.ts";
+import { lookupName } from "./directory.ts";
+import { DirectoryFile } from "./directory-file.ts";
+import { extentAt } from "./extents.ts";
+import {
+  DiskInode,
+  DiskSuperblock,
+  INO_ROOT,
+  INODE_APPEND_ONLY,
+  INODE_IMMUTABLE,
+  MODE_PERMISSION_MASK,
+  setPair,
+  STATE_CLEAN,
+} from "./format.ts";
+import { readInodeBitmap } from "./group-bitmaps.ts";
+import { getGroup, readGroup } from "./groups.ts";
+import {
+  deviceNumber,
+  editInode,
+  fileTypeOf,
+  inodeFlags,
+  inodeMode,
+  inodeOwner,
+  inodeSectors,
+  inodeSize,
+  inodeTime,
+  linkCount,
+  type RawInode,
+  readRaw,
+  setInodeTime,
+  setOwner,
+  setPermissions,
+} from "./inode.ts";
+import { freeInode } from "./inode-pool.ts";
+import { addLink, createInode, readTarget, removeLink, renameLink } from "./links.ts";
+import { listDirectory } from "./listing.ts";
+import { NAME_LENGTH_MAX } from "./names.ts";
+import { listOrphans } from "./orphans.ts";
+import { allocate, removeExtents, setSize, shiftExtents, unwriteExtents } from "./placement.ts";
+import { formatUuid } from "./superblock.ts";
+import { editSuperblock, type ExtVolume } from "./volume.ts";
+
+export class ExtDriver implements FilesystemDriver {
+  readonly volume: ExtVolume;
+  readonly type = "ext4";
+  readonly rootIno = INO_ROOT as Ino;
+  readonly blockSize: number;
+  readonly readOnlyReason: string | null;
+  readonly label: string;
+  readonly uuid: string;
+
+  constructor(volume: ExtVolume) {
+    this.volume = volume;
+    this.blockSize = volume.blockSize;
+    this.readOnlyReason = volume.facts.readOnlyReason;
+    this.label = volume.facts.label;
+    this.uuid = formatUuid(volume.facts.uuid);
+  }
+
+  /** Bytes, which are whole blocks, as blocks. */
+  #blocks(bytes: number): number {
+    const blocks = bytes / this.blockSize;
+    invariant(
+      Number.isInteger(blocks) || bytes === Number.POSITIVE_INFINITY,
+      `${bytes} bytes are not whole blocks`,
+    );
+    return blocks;
+  }
+
+  extentAt(ino: Ino, byte: number, limit: number): Extent {
+    return extentAt(this.volume, ino, this.#blocks(byte), this.#blocks(limit));
+  }
+
+  allocate(
+    transaction: Transaction,
+    ino: Ino,
+    start: number,
+    length: number,
+    mode: "write" | "preallocate",
+  ): Extent {
+    const [from, count] = [this.#blocks(start), this.#blocks(length)];
+    return allocate(this.volume, transaction, ino, from, count, mode);
+  }
+
+  removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
+    return removeExtents(this.volume, transaction, ino, this.#blocks(start), this.#blocks(end));
+  }
+
+  unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
+    return unwriteExtents(this.volume, transaction, ino, this.#blocks(start), this.#blocks(end));
+  }
+
+  shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void {
+    const [from, by] = [this.#blocks(start), this.#blocks(distance)];
+    shiftExtents(this.volume, transaction, ino, from, by);
+  }
+
+  setSize(transaction: Transaction, ino: Ino, size: number): void {
+    setSize(this.volume, transaction, ino, size);
+  }
+
+  readInode(ino: Ino): InodeInfo {
+    const { volume } = this;
+    const raw = readRaw(volume, ino);
+    if (linkCount(raw) === 0 && !isTaken(volume, ino)) {
+      throw new HoldfastError("ENOENT", `inode ${ino} is not in use`);
+    }
+    const type = fileTypeOf(volume, raw);
+    const hasDevice = type === "character-device" || type === "block-device";
+    const device = hasDevice ? deviceNumber(raw) : { major: 0, minor: 0 };
+    const { uid, gid } = inodeOwner(raw);
+    return {
+      ino,
+      generation: DiskInode.generation.get(raw.block.view, raw.at),
+      type,
+      mode: inodeMode(raw) & MODE_PERMISSION_MASK,
+      uid,
+      gid,
+      linkCount: linkCount(raw),
+      size: checkedSize(volume, raw),
+      sectors: inodeSectors(volume, raw),
+      accessTime: inodeTime(volume, raw, "accessTime"),
+      modifyTime: inodeTime(volume, raw, "modifyTime"),
+      changeTime: inodeTime(volume, raw, "changeTime"),
+      birthTime: inodeTime(volume, raw, "birthTime"),
+      deviceMajor: device.major,
+      deviceMinor: device.minor,
+      restriction: restrictionOf(raw),
+    };
+  }
+
+  readLink(ino: Ino): Uint8Array {
+    return readTarget(this.volume, ino);
+  }
+
+  lookup(directory: Ino, name: Uint8Array): { ino: Ino; type: FileType | null } | null {
+    return lookupName(this.volume, directory, name);
+  }
+
+  readDirectory(
+    directory: Ino,
+    cursor: number,
+    limit: number,
+  ): { entries: DirectoryEntry[]; cursor: number | null } {
+    return listDirectory(new DirectoryFile(this.volume, directory), cursor, limit);
+  }
+
+  create(transaction: Transaction, directory: Ino, name: Uint8Array, inode: NewInode): Ino {
+    return createInode(this.volume, transaction, { directory, name }, inode);
+  }
+
+  link(transaction: Transaction, directory: Ino, name: Uint8Array, ino: Ino, time: Time): void {
+    addLink(this.volume, transaction, { directory, name }, ino, time);
+  }
+
+  unlink(transaction: Transaction, directory: Ino, name: Uint8Array, time: Time): Ino {
+    return removeLink(this.volume, transaction, { directory, name }, time);
+  }
+
+  rename(
+    transaction: Transaction,
+    from: { directory: Ino; name: Uint8Array },
+    to: { directory: Ino; name: Uint8Array },
+    time: Time,
+  ): Ino | null {
+    return renameLink(this.volume, transaction, from, to, time);
+  }
+
+  setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void {
+    const { volume } = this;
+    const raw = editInode(volume, transaction, ino);
+    if (change.mode !== undefined) setPermissions(raw, change.mode);
+    const { uid, gid } = inodeOwner(raw);
+    setOwner(raw, change.uid ?? uid, change.gid ?? gid);
+    for (const name of ["accessTime", "modifyTime", "changeTime"] as const) {
+      const time = change[name];
+      if (time !== undefined) setInodeTime(volume, raw, name, time);
+    }
+  }
+
+  freeInode(transaction: Transaction, ino: Ino): void {
+    freeInode(this.volume, transaction, ino);
+  }
+
+  orphans(): Ino[] {
+    return listOrphans(this.volume);
+  }
+
+  spaceInfo(): SpaceInfo {
+    const { blockSize, facts } = this.volume;
+    const blocksFree = countFreeBlocks(this.volume);
+    return {
+      blockSize,
+      blocks: facts.blocks - facts.overheadBlocks,
+      blocksFree,
+      blocksAvailable: Math.max(blocksFree - facts.reservedBlocks, 0),
+      inodes: facts.inodes,
+      inodesFree: countFreeInodes(this.volume),
+      nameLengthMax: NAME_LENGTH_MAX,
+    };
+  }
+
+  markInUse(transaction: Transaction): void {
+    const { block, at } = editSuperblock(this.volume, transaction);
+    const { view } = block;
+    DiskSuperblock.state.set(view, at, DiskSuperblock.state.get(view, at) & ~STATE_CLEAN);
+    const mounts = DiskSuperblock.mountCount.get(view, at);
+    DiskSuperblock.mountCount.set(view, at, Math.min(mounts + 1, 0xffff));
+    const seconds = Math.floor(Date.now() / 1000);
+    setPair(view, at, DiskSuperblock.mountTimeLow, DiskSuperblock.mountTimeHigh, seconds);
+  }
+
+  updateSuperblock(transaction: Transaction, options: { clean: boolean; time: Time }): void {
+    const { volume } = this;
+    const { block, at } = editSuperblock(volume, transaction);
+    const { view } = block;
+    const { freeBlocksCountLow, freeBlocksCountHigh } = DiskSuperblock;
+    const { writeTimeLow, writeTimeHigh, freeInodesCount, state } = DiskSuperblock;
+    const freeClusters = countFreeBlocks(volume) / volume.facts.clusterBlocks;
+    setPair(view, at, freeBlocksCountLow, freeBlocksCountHigh, freeClusters);
+    freeInodesCount.set(view, at, countFreeInodes(volume));
+    setPair(view, at, writeTimeLow, writeTimeHigh, Math.max(options.time.seconds, 0));
+    if (options.clean) state.set(view, at, state.get(view, at) | STATE_CLEAN);
+  }
+}
+
+/** Whether the inode bitmap says the inode is in use. */
+function isTaken(volume: ExtVolume, ino: Ino): boolean {
+  const { inodesPerGroup } = volume.facts;
+  const slot = (ino - 1) % inodesPerGroup;
+  const words = readInodeBitmap(volume, Math.floor((ino - 1) / inodesPerGroup));
+  return findSet(words, slot, slot + 1) === slot;
+}
+
+function countFreeInodes(volume: ExtVolume): number {
+  let free = 0;
+  for (let index = 0; index < volume.facts.groups; index++) {
+    free += getGroup(volume, readGroup(volume, index), "freeInodes");
+  }
+  return free;
+}
+
+/** Throws: CorruptionError for a size that no file can have. */
+function checkedSize(volume: ExtVolume, raw: RawInode): number {
+  const size = inodeSize(raw);
+  if (size <= Number.MAX_SAFE_INTEGER) return size;
+  throw volume.damage(raw, DiskInode.structure, "i_size", size, "expected at most 2^53 - 1");
+}
+
+function restrictionOf(raw: RawInode): string | null {
+  const flags = inodeFlags(raw);
+  if ((flags & INODE_IMMUTABLE) !== 0) return "immutable";
+  return (flags & INODE_APPEND_ONLY) !== 0 ? "append-only" : null;
+}

@@ -1,0 +1,55 @@
+/** Blocks of directories and symlinks: files whose content is metadata and goes through the cache. */
+import { CorruptionError } from "../../base/errors.ts";
+import type { Ino } from "../../base/quantities.ts";
+import type { MetadataBlock } from "../../metadata/cache.ts";
+import type { Seal, Transaction } from "../../metadata/transaction.ts";
+import { ExtentTree } from "./extent-tree.ts";
+import { extentAt } from "./extents.ts";
+import { inodeSize, setInodeSize } from "./inode.ts";
+import { appendBlock } from "./placement.ts";
+import type { ExtVolume } from "./volume.ts";
+
+/** Block `index` of the file. Throws: CorruptionError, also when it is a hole or unwritten. */
+export function readFileBlock(
+  volume: ExtVolume,
+  ino: Ino,
+  index: number,
+  verify: (block: MetadataBlock) => void,
+): MetadataBlock {
+  const extent = extentAt(volume, ino, index, index + 1);
+  if (extent.kind !== "mapped") {
+    throw new CorruptionError({
+      structure: `inode ${ino}`,
+      field: `block ${index}`,
+      value: extent.kind,
+      expected: "expected a block with content",
+    });
+  }
+  return volume.cache.read(extent.address / volume.blockSize, verify);
+}
+
+/** Block `index` of the file, to be changed in `transaction`. */
+export function editFileBlock(
+  volume: ExtVolume,
+  transaction: Transaction,
+  ino: Ino,
+  index: number,
+  seal: Seal,
+  verify: (block: MetadataBlock) => void,
+): MetadataBlock {
+  return transaction.edit(readFileBlock(volume, ino, index, verify), seal);
+}
+
+/** A new zero-filled block at the end of the file; grows its size and the space it uses. */
+export function appendFileBlock(
+  volume: ExtVolume,
+  transaction: Transaction,
+  ino: Ino,
+  seal: Seal,
+): { block: MetadataBlock; index: number } {
+  const tree = new ExtentTree(volume, transaction, ino);
+  const index = Math.ceil(inodeSize(tree.raw) / volume.blockSize);
+  const block = appendBlock(tree, index);
+  setInodeSize(tree.raw, (index + 1) * volume.blockSize);
+  return { block: transaction.create(block, seal), index };
+}

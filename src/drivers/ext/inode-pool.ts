@@ -1,0 +1,169 @@
+/**
+ * Which inodes are in use: taking them and giving them back.
+ *
+ * The end of a group's inode table may never have been written: `unusedInodes` slots of it. A block
+ * that lies wholly in that part holds anything, is never read, and is zeroed when its first inode is
+ * taken. Inodes are taken lowest first, so that part only shrinks from its start.
+ */
+import type { Ino } from "../../base/quantities.ts";
+import type { MetadataBlock } from "../../metadata/cache.ts";
+import type { Transaction } from "../../metadata/transaction.ts";
+import { freeBlocks } from "./allocator.ts";
+import { clearBits, findClear, setBits } from "./bitmaps.ts";
+import { attributeChecksum } from "./checksums.ts";
+import { ATTRIBUTE_MAGIC, DiskAttributeHeader, DiskInode, INO_ROOT } from "./format.ts";
+import { addToCount, changeInodeBitmap, readInodeBitmap } from "./group-bitmaps.ts";
+import { getGroup, inodeTableOf, readGroup, setGroup } from "./groups.ts";
+import { attributeBlock, editInode, isDirectory, sealInodes } from "./inode.ts";
+import { removeOrphan } from "./orphans.ts";
+import { type ExtVolume, type Located, noSpace, unownableBlock } from "./volume.ts";
+
+/**
+ * Takes a free inode, near `parent`; directories of the root are spread over the groups. Its bytes
+ * are then set by `initInode`. Throws: ENOSPC, CorruptionError.
+ */
+export function allocateInode(
+  volume: ExtVolume,
+  transaction: Transaction,
+  parent: Ino,
+  isDirectory: boolean,
+): Ino {
+  const { groups, inodesPerGroup, firstIno } = volume.facts;
+  const isSpread = isDirectory && parent === INO_ROOT;
+  const first = isSpread ? emptiestGroup(volume) : Math.floor((parent - 1) / inodesPerGroup);
+  for (let step = 0; step < groups; step++) {
+    const group = (first + step) % groups;
+    if (getGroup(volume, readGroup(volume, group), "freeInodes") === 0) continue;
+    const reserved = group === 0 ? firstIno - 1 : 0;
+    const slot = findClear(readInodeBitmap(volume, group), reserved, inodesPerGroup);
+    if (slot === inodesPerGroup) continue;
+    takeSlot(volume, transaction, group, slot, isDirectory);
+    return (group * inodesPerGroup + slot + 1) as Ino;
+  }
+  throw noSpace("inode");
+}
+
+/** The group with the fewest directories of those with as much free space as others, or more. */
+function emptiestGroup(volume: ExtVolume): number {
+  const { groups } = volume.facts;
+  const counts = Array.from({ length: groups }, (_, index) => {
+    const group = readGroup(volume, index);
+    return {
+      index,
+      inodes: getGroup(volume, group, "freeInodes"),
+      blocks: getGroup(volume, group, "freeBlocks"),
+      directories: getGroup(volume, group, "directories"),
+    };
+  });
+  const inodesMean = counts.reduce((sum, { inodes }) => sum + inodes, 0) / groups;
+  const blocksMean = counts.reduce((sum, { blocks }) => sum + blocks, 0) / groups;
+  let best: { index: number; directories: number } | undefined;
+  for (const { index, inodes, blocks, directories } of counts) {
+    if (inodes < Math.max(inodesMean, 1) || blocks < blocksMean) continue;
+    if (best === undefined || directories < best.directories) best = { index, directories };
+  }
+  return best?.index ?? 0;
+}
+
+/** Marks a free slot as used, in the bitmap and in the descriptor. */
+function takeSlot(
+  volume: ExtVolume,
+  transaction: Transaction,
+  group: number,
+  slot: number,
+  isDirectory: boolean,
+): void {
+  changeInodeBitmap(volume, transaction, group, ({ words, group: descriptor }) => {
+    setBits(words, slot, slot + 1);
+    addToCount(volume, descriptor, "freeInodes", -1);
+    if (isDirectory) addToCount(volume, descriptor, "directories", 1);
+    if (volume.facts.groupChecksums) useTable(volume, transaction, descriptor, group, slot);
+  });
+}
+
+/** Makes slot `slot` of a group's inode table one that was written, if it never was. */
+function useTable(
+  volume: ExtVolume,
+  transaction: Transaction,
+  descriptor: Located,
+  group: number,
+  slot: number,
+): void {
+  const { inodesPerGroup, inodeSize } = volume.facts;
+  const used = inodesPerGroup - getGroup(volume, descriptor, "unusedInodes");
+  if (slot < used) return;
+  const perBlock = volume.blockSize / inodeSize;
+  const firstIno = group * inodesPerGroup + 1;
+  for (let index = Math.ceil(used / perBlock); index * perBlock <= slot; index++) {
+    const seal = (block: MetadataBlock) => sealInodes(volume, block, firstIno + index * perBlock);
+    transaction.create(inodeTableOf(volume, group) + index, seal);
+  }
+  setGroup(volume, descriptor, "unusedInodes", inodesPerGroup - (slot + 1));
+}
+
+/** Gives an inode and its attribute block back. Its extents are gone already. */
+export function freeInode(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
+  removeOrphan(volume, transaction, ino);
+  const raw = editInode(volume, transaction, ino);
+  const { block, at } = raw;
+  const wasDirectory = isDirectory(raw);
+  const attributes = attributeBlock(volume, raw);
+  if (attributes !== 0) releaseAttributes(volume, transaction, ino, attributes);
+  // The generation stays, so that the next file with this number is told from this one.
+  const generation = DiskInode.generation.get(block.view, at);
+  block.bytes.fill(0, at, at + volume.facts.inodeSize);
+  DiskInode.generation.set(block.view, at, generation);
+  const { inodesPerGroup } = volume.facts;
+  const slot = (ino - 1) % inodesPerGroup;
+  const group = Math.floor((ino - 1) / inodesPerGroup);
+  changeInodeBitmap(volume, transaction, group, ({ words, group: descriptor }) => {
+    if (findClear(words, slot, slot + 1) === slot) {
+      const expected = `but inode ${ino} is in use`;
+      throw volume.damage(descriptor, { name: "inode bitmap" }, `bit ${slot}`, 0, expected);
+    }
+    clearBits(words, slot, slot + 1);
+    addToCount(volume, descriptor, "freeInodes", 1);
+    if (wasDirectory) addToCount(volume, descriptor, "directories", -1);
+  });
+}
+
+/** One inode fewer shares a block of extended attributes; the last one frees it. */
+function releaseAttributes(
+  volume: ExtVolume,
+  transaction: Transaction,
+  ino: Ino,
+  attributes: number,
+): void {
+  if (!volume.isOwnable(attributes, 1)) {
+    throw unownableBlock(volume, attributes, `holds the attributes of inode ${ino}`);
+  }
+  const block = volume.cache.read(attributes, (filled) => verifyAttributes(volume, filled));
+  const references = DiskAttributeHeader.referenceCount.get(block.view, 0);
+  if (references <= 1) {
+    freeBlocks(volume, transaction, { start: attributes, count: 1 });
+    transaction.revoke(attributes);
+    return;
+  }
+  const { view } = transaction.edit(block, (sealed) => {
+    if (!volume.metadataChecksums) return;
+    const computed = attributeChecksum(volume.checksumSeed, attributes, sealed.bytes);
+    DiskAttributeHeader.checksum.set(sealed.view, 0, computed);
+  });
+  DiskAttributeHeader.referenceCount.set(view, 0, references - 1);
+}
+
+function verifyAttributes(volume: ExtVolume, block: MetadataBlock): void {
+  const { structure } = DiskAttributeHeader;
+  const where = { block, at: 0 };
+  const magic = DiskAttributeHeader.magic.get(block.view, 0);
+  if (magic !== ATTRIBUTE_MAGIC) {
+    throw volume.damage(where, structure, "h_magic", magic, `expected ${ATTRIBUTE_MAGIC}`);
+  }
+  if (!volume.metadataChecksums) return;
+  const stored = DiskAttributeHeader.checksum.get(block.view, 0);
+  const computed = attributeChecksum(volume.checksumSeed, block.block, block.bytes);
+  if (stored !== computed) {
+    const expected = `but the block's bytes give ${computed}`;
+    throw volume.damage(where, structure, "h_checksum", stored, expected);
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Listing a directory in pieces, while names come and go between them.
+ *
+ * A cursor is the place of the next entry in an order that never changes for a name:
+ *
+ * - by hash, in a directory that has an index or may get one (one block, on a volume with
+ *   dir_index): 0 is ".", 1 is "..", and 2 + key the name with that key, its hash's major and minor
+ *   word cut to 53 bits. Splits move names between blocks and leave their hashes as they are;
+ * - by byte in the file, in all other directories. There records never move.
+ *
+ * So a name that is there all along is given exactly once, whatever happens to others; one that is
+ * added or removed meanwhile is given once or not at all; one that is removed and added again may
+ * be given twice where the order is by byte. Names whose keys are equal (rare: 53 bits; 31 bits
+ * with the legacy hash) cannot be told apart by a cursor, and come together even if that is more
+ * than was asked for.
+ *
+ * Locks: the directory's io lock, shared at least. Nothing here sleeps.
+ */
+import type { DirectoryEntry } from "../../iomap/contract.ts";
+import type { MetadataBlock } from "../../metadata/cache.ts";
+import { findEntry } from "./directory.ts";
+import type { DirectoryFile } from "./directory-file.ts";
+import type { NameHash } from "./hash.ts";
+import {
+  assertChainEnds,
+  findPath,
+  hashIn,
+  hashVersionOf,
+  type IndexPath,
+  leafOf,
+  moveToNextLeaf,
+  nextLeafHash,
+  readRoot,
+} from "./htree.ts";
+import {
+  DiskEntry,
+  dot,
+  dotDot,
+  ENTRY_HEADER_SIZE,
+  inoAt,
+  isDots,
+  nameAt,
+  recordLengthAt,
+  typeAt,
+} from "./names.ts";
+
+export interface Listing {
+  entries: DirectoryEntry[];
+  cursor: number | null;
+}
+
+/** Keys begin here in a cursor by hash. */
+const CURSOR_OF_KEY_0 = 2;
+/** A key is half of the major word (which is even), 31 bits, and the upper 22 bits of the minor. */
+const KEY_MINOR_BITS = 22;
+const KEY_MINOR_LIMIT = 2 ** KEY_MINOR_BITS;
+
+/** A name's place in the order, and where it lies. */
+interface KeyedRecord {
+  readonly key: number;
+  readonly block: MetadataBlock;
+  readonly at: number;
+}
+
+/** At most `limit` entries from `cursor` on. Throws: CorruptionError. */
+export function listDirectory(directory: DirectoryFile, cursor: number, limit: number): Listing {
+  const isByHash = directory.isIndexed || (directory.mayBeIndexed && directory.blockCount === 1);
+  return isByHash ? listByHash(directory, cursor, limit) : listByByte(directory, cursor, limit);
+}
+
+function entryAt(directory: DirectoryFile, block: MetadataBlock, at: number): DirectoryEntry {
+  const name = nameAt(block, at).slice();
+  return { name, ino: inoAt(block, at), type: typeAt(block, directory, at) };
+}
+
+/** A cursor inside a record that has since been merged is behind that record: it starts before. */
+function listByByte(directory: DirectoryFile, cursor: number, limit: number): Listing {
+  const { blockSize, entriesEnd } = directory;
+  const entries: DirectoryEntry[] = [];
+  let index = Math.floor(cursor / blockSize);
+  let from = cursor % blockSize;
+  for (; index < directory.blockCount; index++) {
+    const block = directory.readNames(index);
+    for (let at = 0; at < entriesEnd; at += recordLengthAt(block, directory, at)) {
+      if (at < from || inoAt(block, at) === 0) continue;
+      if (entries.length >= limit) return { entries, cursor: index * blockSize + at };
+      entries.push(entryAt(directory, block, at));
+    }
+    from = 0;
+  }
+  return { entries, cursor: null };
+}
+
+function listByHash(directory: DirectoryFile, cursor: number, limit: number): Listing {
+  const entries: DirectoryEntry[] = [];
+  const first = directory.isIndexed ? readRoot(directory) : directory.readNames(0);
+  for (; cursor < CURSOR_OF_KEY_0; cursor++) {
+    if (entries.length >= limit) return { entries, cursor };
+    const found = findEntry(directory, cursor === 0 ? dot : dotDot);
+    if (found !== null) entries.push(entryAt(directory, found.block, found.at));
+  }
+  const from = cursor - CURSOR_OF_KEY_0;
+  if (!directory.isIndexed) {
+    const end = takeInOrder(directory, recordsFrom(directory, [first], from), entries, limit);
+    return { entries, cursor: end };
+  }
+  const major = Math.floor(from / KEY_MINOR_LIMIT) * 2;
+  const path = findPath(directory, first, major);
+  for (let leaves = 0; ; leaves++) {
+    assertChainEnds(directory, leaves);
+    const blocks = readContinuedLeaves(directory, path);
+    const end = takeInOrder(directory, recordsFrom(directory, blocks, from), entries, limit);
+    if (end !== null) return { entries, cursor: end };
+    if (nextLeafHash(path) < 0) return { entries, cursor: null };
+    moveToNextLeaf(directory, path);
+  }
+}
+
+/** The leaf at `path` and those that continue its last hash; `path` ends at the last of them. */
+function readContinuedLeaves(directory: DirectoryFile, path: IndexPath): MetadataBlock[] {
+  const blocks = [directory.readNames(leafOf(directory, path))];
+  for (let next = nextLeafHash(path); next >= 0 && (next & 1) !== 0; next = nextLeafHash(path)) {
+    assertChainEnds(directory, blocks.length);
+    moveToNextLeaf(directory, path);
+    blocks.push(directory.readNames(leafOf(directory, path)));
+  }
+  return blocks;
+}
+
+/** The names of some blocks whose key is not below `from`, by key. */
+function recordsFrom(
+  directory: DirectoryFile,
+  blocks: readonly MetadataBlock[],
+  from: number,
+): KeyedRecord[] {
+  const version = hashVersionOf(directory);
+  const hash: NameHash = { major: 0, minor: 0 };
+  const records: KeyedRecord[] = [];
+  for (const block of blocks) {
+    for (let at = 0; at < directory.entriesEnd; at += recordLengthAt(block, directory, at)) {
+      if (inoAt(block, at) === 0 || isDots(nameAt(block, at))) continue;
+      const nameLength = DiskEntry.nameLength.get(block.view, at);
+      hashIn(directory, version, block.bytes, at + ENTRY_HEADER_SIZE, nameLength, hash);
+      const key = (hash.major / 2) * KEY_MINOR_LIMIT + (hash.minor >>> (32 - KEY_MINOR_BITS));
+      if (key >= from) records.push({ key, block, at });
+    }
+  }
+  return records.sort((a, b) => a.key - b.key);
+}
+
+/**
+ * Appends records to `entries` up to `limit`, never between two of one key unless they are first.
+ * Returns: the cursor of the first record left over, or null.
+ */
+function takeInOrder(
+  directory: DirectoryFile,
+  records: readonly KeyedRecord[],
+  entries: DirectoryEntry[],
+  limit: number,
+): number | null {
+  for (let start = 0; start < records.length; ) {
+    const { key } = records[start]!;
+    let end = start + 1;
+    while (end < records.length && records[end]!.key === key) end++;
+    if (entries.length > 0 && entries.length + end - start > limit) return CURSOR_OF_KEY_0 + key;
+    for (; start < end; start++) {
+      const { block, at } = records[start]!;
+      entries.push(entryAt(directory, block, at));
+    }
+  }
+  return null;
+}

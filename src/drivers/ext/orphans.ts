@@ -1,0 +1,52 @@
+/**
+ * The list of inodes without a name that still hold space. The superblock names the first, and each
+ * names the next in the field of its deletion time.
+ */
+import type { Ino } from "../../base/quantities.ts";
+import type { Transaction } from "../../metadata/transaction.ts";
+import { DiskInode, DiskSuperblock } from "./format.ts";
+import { editInode, readRaw } from "./inode.ts";
+import { editSuperblock, type ExtVolume, readSuperblock } from "./volume.ts";
+
+/** The inodes on the list, first to last. Throws: CorruptionError when the list goes in a circle. */
+export function listOrphans(volume: ExtVolume): Ino[] {
+  const { block, at } = readSuperblock(volume);
+  const found = new Set<Ino>();
+  let ino = DiskSuperblock.lastOrphan.get(block.view, at) as Ino;
+  while (ino !== 0) {
+    const raw = readRaw(volume, ino);
+    if (found.has(ino)) {
+      const expected = "but the list of orphans has been there already";
+      throw volume.damage(raw, DiskInode.structure, "inode number", ino, expected);
+    }
+    found.add(ino);
+    ino = DiskInode.deletionTime.get(raw.block.view, raw.at) as Ino;
+  }
+  return [...found];
+}
+
+/** Puts an inode at the head of the orphan list. It is not on it yet. */
+export function addOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
+  const superblock = editSuperblock(volume, transaction);
+  const raw = editInode(volume, transaction, ino);
+  const next = DiskSuperblock.lastOrphan.get(superblock.block.view, superblock.at);
+  DiskInode.deletionTime.set(raw.block.view, raw.at, next);
+  DiskSuperblock.lastOrphan.set(superblock.block.view, superblock.at, ino);
+}
+
+/** Takes an inode off the orphan list, if it is on it. */
+export function removeOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
+  const list = listOrphans(volume);
+  const index = list.indexOf(ino);
+  if (index < 0) return;
+  const raw = editInode(volume, transaction, ino);
+  const next = DiskInode.deletionTime.get(raw.block.view, raw.at);
+  DiskInode.deletionTime.set(raw.block.view, raw.at, 0);
+  if (index === 0) {
+    const { block, at } = editSuperblock(volume, transaction);
+    DiskSuperblock.lastOrphan.set(block.view, at, next);
+  } else {
+    const { block, at } = editInode(volume, transaction, list[index - 1]!);
+    DiskInode.deletionTime.set(block.view, at, next);
+  }
+}

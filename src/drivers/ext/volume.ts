@@ -1,0 +1,115 @@
+/**
+ * An opened ext4 volume: the superblock's facts, the metadata cache and the device. It holds nothing
+ * that can go stale; inode table and metadata places never change while a volume is mounted.
+ */
+import { CorruptionError, HoldfastError } from "../../base/errors.ts";
+import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
+import type { Transaction } from "../../metadata/transaction.ts";
+import { superblockChecksum } from "./checksums.ts";
+import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
+import { MetadataZones } from "./zones.ts";
+import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
+
+/** What the driver asks of the device itself: file data is zeroed there, never through the cache. */
+export interface DataDevice {
+  readonly size: number;
+  zero(at: number, length: number): void;
+}
+
+/** A structure inside a cached metadata block, at byte `at` of it. */
+export interface Located {
+  readonly block: MetadataBlock;
+  readonly at: number;
+}
+
+export class ExtVolume {
+  readonly facts: SuperblockFacts;
+  readonly cache: MetadataCache;
+  readonly device: DataDevice;
+  readonly features: Features;
+  readonly blockSize: number;
+  readonly metadataChecksums: boolean;
+  readonly checksumSeed: number;
+  readonly hashSeed: Uint32Array;
+  readonly hashVersionDefault: number;
+  readonly hashUnsigned: boolean;
+  /** First block of each group's inode table, 0 where not read yet. */
+  readonly inodeTables: Float64Array;
+  #zones: MetadataZones | undefined;
+
+  constructor(facts: SuperblockFacts, cache: MetadataCache, device: DataDevice) {
+    this.facts = facts;
+    this.cache = cache;
+    this.device = device;
+    this.features = facts.features;
+    this.blockSize = facts.blockSize;
+    this.metadataChecksums = facts.metadataChecksums;
+    this.checksumSeed = facts.checksumSeed;
+    this.hashSeed = facts.hashSeed;
+    this.hashVersionDefault = facts.hashVersionDefault;
+    this.hashUnsigned = facts.hashUnsigned;
+    this.inodeTables = new Float64Array(facts.groups);
+  }
+
+  /** Whether these blocks can belong to a file: on the device, and not the volume's own. */
+  isOwnable(start: number, count: number): boolean {
+    if (!(start > this.facts.firstDataBlock && start + count <= this.facts.blocks)) return false;
+    this.#zones ??= new MetadataZones(this);
+    return !this.#zones.overlaps(start, start + count);
+  }
+
+  /** The device byte of byte `at` of a block. */
+  byteOf(block: number, at = 0): number {
+    return block * this.blockSize + at;
+  }
+
+  /** Damage in a structure that lies at byte `at` of `block`. */
+  damage(
+    where: Located,
+    structure: { readonly name: string },
+    field: string,
+    value: number | string,
+    expected: string,
+  ): CorruptionError {
+    const deviceByte = this.byteOf(where.block.block, where.at);
+    return new CorruptionError({ structure: structure.name, field, value, expected, deviceByte });
+  }
+}
+
+/** Damage: block `block` cannot belong to a file, but something claims it. */
+export function unownableBlock(volume: ExtVolume, block: number, claim: string): CorruptionError {
+  return new CorruptionError({
+    structure: "block",
+    field: "block number",
+    value: block,
+    expected: `which ${claim}, but lies outside the volume or in its own structures`,
+    deviceByte: volume.byteOf(block),
+  });
+}
+
+/** The superblock in its cached block. */
+export function readSuperblock(volume: ExtVolume): Located {
+  const { blockSize } = volume;
+  const at = SUPERBLOCK_BYTE % blockSize;
+  const block = volume.cache.read(Math.floor(SUPERBLOCK_BYTE / blockSize), (filled) => {
+    if (volume.metadataChecksums) {
+      verifySuperblockChecksum(filled.bytes.subarray(at, at + SUPERBLOCK_SIZE));
+    }
+  });
+  return { block, at };
+}
+
+/** The superblock, to be changed in `transaction`. */
+export function editSuperblock(volume: ExtVolume, transaction: Transaction): Located {
+  const { block, at } = readSuperblock(volume);
+  const edited = transaction.edit(block, (sealed) => {
+    if (!volume.metadataChecksums) return;
+    const superblock = sealed.bytes.subarray(at, at + SUPERBLOCK_SIZE);
+    DiskSuperblock.checksum.set(sealed.view, at, superblockChecksum(superblock));
+  });
+  return { block: edited, at };
+}
+
+export function noSpace(what: string): HoldfastError {
+  return new HoldfastError("ENOSPC", `no free ${what} on the volume; delete files or grow it`);
+}

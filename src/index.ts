@@ -1,0 +1,33 @@
+/**
+ * Holdfast: real ext2, ext3 and ext4 volumes mounted inside this process, their storage handed out as
+ * memory that stays the file's for as long as anybody can reach it.
+ *
+ *     import { mount } from "holdfast";
+ *     await using volume = await mount("disk.img");
+ */
+export {
+  AbortError,
+  CorruptionError,
+  type Damage,
+  type ErrorCode,
+  HoldfastError,
+} from "./base/errors.ts";
+export type { LostRange } from "./dax/map-window.ts";
+export type { FileType, Time } from "./iomap/contract.ts";
+export type { WaitOptions } from "./volume/arguments.ts";
+export type { MkdirOptions, OpenMode, PathLike } from "./volume/calls.ts";
+export type { FallocateMode, FileHandle, MapOptions, PinOptions } from "./volume/file.ts";
+export type { VolumeHandle } from "./volume/handle.ts";
+export {
+  attach,
+  type MountOptions,
+  mount,
+  mountRam,
+  mountRamSync,
+  mountSync,
+  type RamOptions,
+} from "./volume/mount.ts";
+export type { FilePin } from "./volume/pin.ts";
+export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
+export type { ReaddirOptions, TimeLike, Volume, VolumeStatistics } from "./volume/volume.ts";
+export type { FileWindow } from "./volume/window.ts";

@@ -1,0 +1,116 @@
+/** Putting a volume's layers together in one thread, from the bottom up. */
+import { Dax } from "../dax/dax.ts";
+import { attachDevice, type Device } from "../device/index.ts";
+import { createBreakArea, recoverBreaks } from "../layout/break.ts";
+import { recoverEntries } from "../mapping/entries.ts";
+import { createMappingArea } from "../mapping/mapping.ts";
+import { MetadataCache } from "../metadata/cache.ts";
+import { createTransactionArea, recoverTransactions } from "../metadata/transaction.ts";
+import { Pages } from "../pages/pages.ts";
+import { recoverPins } from "../pin/pin.ts";
+import { recoverLocks } from "../sync/lock.ts";
+import { Region } from "../sync/region.ts";
+import { Thread } from "../sync/thread.ts";
+import { FaultPort, PopulatedPort } from "../window/fault-port.ts";
+import { createWindowArea, Windows } from "../window/window.ts";
+import { VolumeCore } from "./core.ts";
+import { makeDriver } from "./drivers.ts";
+import type { VolumeHandle } from "./handle.ts";
+import { createInodeArea } from "./inodes.ts";
+import { Pager } from "./pager.ts";
+import { SharedSegmentTable } from "./segments.ts";
+import { createVolumeArea } from "./state.ts";
+
+export interface Assembled {
+  readonly core: VolumeCore;
+  readonly device: Device;
+  readonly handle: VolumeHandle;
+}
+
+/**
+ * A new region over an open device, and this thread's use of it. The caller closes the device when
+ * this throws. Throws: ENOMEM, EINVAL for the region's size, CorruptionError.
+ */
+export function assembleMounted(
+  device: Device,
+  about: Omit<VolumeHandle, "region" | "device" | "port">,
+  regionBytes: number | undefined,
+): Assembled {
+  const region = Region.create(regionBytes);
+  const thread = Thread.join(region);
+  try {
+    createVolumeArea(thread);
+    createInodeArea(thread);
+    createMappingArea(thread);
+    createTransactionArea(thread);
+    createWindowArea(thread);
+    createBreakArea(thread);
+    device.useSegments(SharedSegmentTable.create(thread, device.segmentCount));
+    const pages = Pages.create(thread, device.size);
+    const cache = MetadataCache.create(thread, device, about.driver.blockSize);
+    const port = openPort(about.driver.blockSize);
+    const handle: VolumeHandle = {
+      ...about,
+      region: region.buffer,
+      device: device.handle(),
+      port: port instanceof FaultPort ? port.handle() : null,
+    };
+    try {
+      return { core: assemble(thread, device, pages, cache, port, handle, true), device, handle };
+    } catch (error) {
+      port.close();
+      throw error;
+    }
+  } catch (error) {
+    thread.leave();
+    throw error;
+  }
+}
+
+/** This thread's use of a volume that another one mounted. Throws: EINVAL, ENFILE, ENOMEM. */
+export function assembleAttached(handle: VolumeHandle): Assembled {
+  const thread = Thread.join(Region.attach(handle.region));
+  try {
+    const device = attachDevice(handle.device, SharedSegmentTable.attach(thread));
+    const pages = Pages.attach(thread);
+    const cache = MetadataCache.attach(thread, device);
+    const port = handle.port === null ? new PopulatedPort() : FaultPort.attach(handle.port);
+    return { core: assemble(thread, device, pages, cache, port, handle, false), device, handle };
+  } catch (error) {
+    thread.leave();
+    throw error;
+  }
+}
+
+/** Blocks smaller than a page are never mapped. */
+function openPort(blockSize: number): FaultPort | PopulatedPort {
+  if (blockSize < 4096) return new PopulatedPort();
+  const port = FaultPort.open();
+  return port instanceof FaultPort ? port : new PopulatedPort();
+}
+
+function assemble(
+  thread: Thread,
+  device: Device,
+  pages: Pages,
+  cache: MetadataCache,
+  port: FaultPort | PopulatedPort,
+  handle: VolumeHandle,
+  create: boolean,
+): VolumeCore {
+  const windows = new Windows(thread, device);
+  windows.usePort(port);
+  const driver = makeDriver(handle.driver, thread, device, cache, create);
+  const { readOnly, protect } = handle;
+  const dax = new Dax({ thread, device, cache, pages, windows, driver, readOnly, protect });
+  const pager = port instanceof FaultPort ? new Pager(thread, port, () => handle) : null;
+  const core = new VolumeCore(dax, driver, pager);
+  // What a dead thread held is given back from the last of these to the first.
+  recoverLocks(thread);
+  recoverTransactions(cache);
+  recoverEntries(thread, pages);
+  recoverPins(thread, pages);
+  recoverBreaks(thread);
+  core.inodes.recoverInodes();
+  return core;
+}

@@ -1,0 +1,143 @@
+/** Attributes of inodes, and what directories hold. */
+import { HoldfastError } from "../base/errors.ts";
+import { timeNow } from "../dax/dax.ts";
+import type {
+  AttributeChange,
+  DirectoryEntry,
+  FileType,
+  InodeInfo,
+  SpaceInfo,
+  Time,
+} from "../iomap/contract.ts";
+import { MappingWord } from "../mapping/mapping.ts";
+import { readStable } from "../metadata/sequence.ts";
+import { beginTransaction } from "../metadata/transaction.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { inTransaction, type VolumeCore } from "./core.ts";
+import type { InodeReference } from "./inodes.ts";
+import { assertUnrestricted } from "./names.ts";
+import { lockDirectoryShared, lockInode, notDirectory, type Scope } from "./paths.ts";
+
+const SET_USER_ID = 0o4000;
+const SET_GROUP_ID = 0o2000;
+const GROUP_EXECUTE = 0o0010;
+
+/** Entries asked for at a time. */
+const ENTRIES_AT_ONCE = 512;
+
+/** An inode's attributes, all of one moment. Sleeps: while they change. */
+export function* readAttributes(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+): Sleeps<InodeInfo> {
+  return yield* readStable(task, inode.mapping + MappingWord.sequence, () =>
+    core.driver.readInode(inode.ino),
+  );
+}
+
+/** Changes attributes; `change` gets those of now. Sets the change time. Throws: EPERM, EROFS. */
+function* changeAttributes(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+  change: (info: InodeInfo) => AttributeChange,
+): Sleeps<void> {
+  core.assertWritable();
+  using _lock = yield* lockInode(task, inode);
+  yield* inTransaction(task, core, [inode], (transaction) => {
+    const info = core.driver.readInode(inode.ino);
+    assertUnrestricted(info);
+    core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...change(info) });
+  });
+}
+
+/** chmod(2). `mode`: the low 12 bits. */
+export function* changeMode(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+  mode: number,
+): Sleeps<void> {
+  if (inode.type === "symlink") {
+    throw new HoldfastError("EOPNOTSUPP", "a symlink has no mode of its own");
+  }
+  yield* changeAttributes(task, core, inode, () => ({ mode }));
+}
+
+/** chown(2): -1 leaves a number as it is. A file's set-id bits go, as in Linux. */
+export function* changeOwner(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+  uid: number,
+  gid: number,
+): Sleeps<void> {
+  yield* changeAttributes(task, core, inode, (info) => ({
+    ...(uid === -1 ? {} : { uid }),
+    ...(gid === -1 ? {} : { gid }),
+    ...(info.type === "directory" ? {} : { mode: withoutSetId(info.mode) }),
+  }));
+}
+
+/** Set-group-id without group execution is a locking mark, and stays. */
+function withoutSetId(mode: number): number {
+  return mode & ~SET_USER_ID & ((mode & GROUP_EXECUTE) === 0 ? 0o7777 : ~SET_GROUP_ID);
+}
+
+export function* changeTimes(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+  accessTime: Time,
+  modifyTime: Time,
+): Sleeps<void> {
+  yield* changeAttributes(task, core, inode, () => ({ accessTime, modifyTime }));
+}
+
+/** A name in a directory, its type known. */
+export interface ListedEntry {
+  readonly name: Uint8Array;
+  readonly ino: number;
+  readonly type: FileType;
+}
+
+/**
+ * A directory's names, without "." and "..", all of one moment.
+ * Locks: takes the directory's, shared. Throws: ENOTDIR, CorruptionError.
+ */
+export function* listDirectory(
+  scope: Scope,
+  directory: InodeReference,
+  withTypes: boolean,
+): Sleeps<ListedEntry[]> {
+  const { driver } = scope.core;
+  if (!directory.isDirectory) throw notDirectory();
+  using _lock = yield* lockDirectoryShared(scope.task, directory);
+  const listed: ListedEntry[] = [];
+  for (let cursor: number | null = 0; cursor !== null; ) {
+    const part: { entries: DirectoryEntry[]; cursor: number | null } = driver.readDirectory(
+      directory.ino,
+      cursor,
+      ENTRIES_AT_ONCE,
+    );
+    for (const { name, ino, type } of part.entries) {
+      if (isDots(name)) continue;
+      // The name is in use, and its type never changes: no lock of the inode is needed.
+      const known = type ?? (withTypes ? driver.readInode(ino).type : "file");
+      listed.push({ name: Uint8Array.from(name), ino, type: known });
+    }
+    cursor = part.cursor;
+  }
+  return listed;
+}
+
+function isDots(name: Uint8Array): boolean {
+  return name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
+}
+
+/** The volume's space. Locks: the transaction, so that the figures agree with one another. */
+export function* readSpace(task: Task, core: VolumeCore): Sleeps<SpaceInfo> {
+  using _unchanged = yield* beginTransaction(task, core.cache);
+  return core.driver.spaceInfo();
+}

@@ -1,0 +1,257 @@
+/**
+ * The operations on paths, each checked and described once; volume.ts runs them blocking or on the
+ * event loop.
+ */
+import { type ErrorContext, HoldfastError } from "../base/errors.ts";
+import { truncateFile } from "../dax/layout-change.ts";
+import type { Sleeps } from "../sync/sleep.ts";
+import {
+  checkInteger,
+  checkMode,
+  checkOwner,
+  checkPath,
+  checkTime,
+  checkWaitOptions,
+  pathText,
+  type WaitOptions,
+  wrongValue,
+} from "./arguments.ts";
+import {
+  changeMode,
+  changeOwner,
+  changeTimes,
+  listDirectory,
+  readAttributes,
+  readSpace,
+} from "./attributes.ts";
+import type { InodeReference } from "./inodes.ts";
+import {
+  assertUnrestricted,
+  findOrCreate,
+  isDirectory,
+  makeDirectories,
+  makeDirectory,
+  makeLink,
+  makeSymlink,
+  type OpenFlags,
+  pathOfNames,
+  removeDirectory,
+  removeFile,
+  rename,
+} from "./names.ts";
+import { parsePath, readTarget, type Scope } from "./paths.ts";
+import { DirectoryEntry, Stats, textOfName, type VolumeSpace, volumeSpaceOf } from "./stats.ts";
+
+/** A path: text, or bytes where names are not UTF-8. Always from the volume's root. */
+export type PathLike = string | Uint8Array;
+
+/** An operation, checked and ready to run. */
+export interface Call<T> {
+  readonly context: ErrorContext;
+  readonly run: (scope: Scope) => Sleeps<T>;
+  readonly options?: WaitOptions | undefined;
+}
+
+function call<T>(
+  syscall: string,
+  path: PathLike,
+  run: (scope: Scope) => Sleeps<T>,
+  dest?: PathLike,
+): Call<T> {
+  const context = { syscall, path: pathText(path) };
+  return { context: dest === undefined ? context : { ...context, dest: pathText(dest) }, run };
+}
+
+/** The ways to open a file, by the names that Node has for them. */
+export type OpenMode = "r" | "r+" | "w" | "w+" | "wx" | "wx+" | "a" | "a+" | "ax" | "ax+";
+
+/** Throws: ERR_INVALID_ARG_VALUE. */
+export function parseOpenMode(mode: unknown): OpenFlags {
+  const match = typeof mode === "string" ? /^([rwa])(x?)(\+?)$/.exec(mode) : null;
+  if (match === null || mode === "rx" || mode === "rx+") {
+    throw wrongValue("flags", "must be one of r, r+, w, w+, wx, wx+, a, a+, ax, ax+", mode);
+  }
+  const [, letter, exclusive, plus] = match;
+  return {
+    read: letter === "r" || plus === "+",
+    write: letter !== "r" || plus === "+",
+    append: letter === "a",
+    create: letter !== "r",
+    exclusive: exclusive === "x",
+    truncate: letter === "w",
+  };
+}
+
+/** Answers a reference of its own, which the caller drops. */
+export function open(
+  path: PathLike,
+  flags: OpenFlags,
+  mode: unknown,
+  options?: WaitOptions,
+): Call<InodeReference> {
+  const bytes = checkPath("path", path);
+  const bits = checkMode("mode", mode, 0o666);
+  const run = function* (scope: Scope): Sleeps<InodeReference> {
+    const { core, task } = scope;
+    const inode = yield* findOrCreate(scope, parsePath(bytes), flags, bits);
+    if (inode.isDirectory && flags.write) throw isDirectory();
+    if (!inode.isDirectory && inode.type !== "file") {
+      throw new HoldfastError("ENXIO", `is a ${inode.type}; only files and directories are opened`);
+    }
+    if (flags.write) {
+      core.assertWritable();
+      const info = yield* readAttributes(task, core, inode);
+      if (!(info.restriction === "append-only" && flags.append)) assertUnrestricted(info);
+      if (flags.truncate && info.size > 0) yield* truncateFile(task, core.dax, inode.mapping, 0);
+    }
+    return inode.again();
+  };
+  return { ...call("open", path, run), options: checkWaitOptions(options) };
+}
+
+export interface MkdirOptions {
+  /** Permission bits, before the umask. Default 0o777. */
+  readonly mode?: number | string;
+  /** Makes missing parents, too; a directory that is there already is no error then. */
+  readonly recursive?: boolean;
+}
+
+/** Answers the first directory made, if `recursive`. */
+export function mkdir(path: PathLike, options: MkdirOptions = {}): Call<string | undefined> {
+  const bytes = checkPath("path", path);
+  const mode = checkMode("options.mode", options.mode, 0o777);
+  return call("mkdir", path, function* (scope) {
+    const parsed = parsePath(bytes);
+    if (options.recursive !== true) {
+      yield* makeDirectory(scope, parsed, mode);
+      return undefined;
+    }
+    const count = yield* makeDirectories(scope, parsed, mode);
+    return count === 0 ? undefined : pathOfNames(parsed.names.slice(0, count));
+  });
+}
+
+export function unlink(path: PathLike): Call<void> {
+  const bytes = checkPath("path", path);
+  return call("unlink", path, (scope) => removeFile(scope, parsePath(bytes)));
+}
+
+export function rmdir(path: PathLike): Call<void> {
+  const bytes = checkPath("path", path);
+  return call("rmdir", path, (scope) => removeDirectory(scope, parsePath(bytes)));
+}
+
+export function renamePath(from: PathLike, to: PathLike): Call<void> {
+  const oldBytes = checkPath("oldPath", from);
+  const newBytes = checkPath("newPath", to);
+  const run = (scope: Scope): Sleeps<void> =>
+    rename(scope, parsePath(oldBytes), parsePath(newBytes));
+  return call("rename", from, run, to);
+}
+
+export function link(existing: PathLike, path: PathLike): Call<void> {
+  const oldBytes = checkPath("existingPath", existing);
+  const newBytes = checkPath("newPath", path);
+  const run = (scope: Scope): Sleeps<void> =>
+    makeLink(scope, parsePath(oldBytes), parsePath(newBytes));
+  return call("link", existing, run, path);
+}
+
+export function symlink(target: PathLike, path: PathLike): Call<void> {
+  const targetBytes = checkPath("target", target);
+  const bytes = checkPath("path", path);
+  const run = (scope: Scope): Sleeps<void> => makeSymlink(scope, targetBytes, parsePath(bytes));
+  return call("symlink", target, run, path);
+}
+
+export function readlink(path: PathLike): Call<Uint8Array> {
+  const bytes = checkPath("path", path);
+  return call("readlink", path, function* (scope) {
+    const inode = yield* scope.find(parsePath(bytes), false);
+    if (inode.type !== "symlink") throw new HoldfastError("EINVAL", "is not a symlink");
+    return Uint8Array.from(yield* readTarget(scope, inode));
+  });
+}
+
+export function readdir(path: PathLike): Call<string[]> {
+  const bytes = checkPath("path", path);
+  return call("scandir", path, function* (scope) {
+    const directory = yield* scope.find(parsePath(bytes), true);
+    const entries = yield* listDirectory(scope, directory, false);
+    return entries.map(({ name }) => textOfName(name));
+  });
+}
+
+export function readdirEntries(path: PathLike): Call<DirectoryEntry[]> {
+  const bytes = checkPath("path", path);
+  return call("scandir", path, function* (scope) {
+    const directory = yield* scope.find(parsePath(bytes), true);
+    const entries = yield* listDirectory(scope, directory, true);
+    const parent = pathText(path);
+    return entries.map(({ name, ino, type }) => new DirectoryEntry(name, parent, ino, type));
+  });
+}
+
+export function stat(path: PathLike, follow: boolean): Call<Stats> {
+  const bytes = checkPath("path", path);
+  return call(follow ? "stat" : "lstat", path, function* (scope) {
+    const inode = yield* scope.find(parsePath(bytes), follow);
+    const info = yield* readAttributes(scope.task, scope.core, inode);
+    return new Stats(info, scope.core.driver.blockSize);
+  });
+}
+
+export function chmod(path: PathLike, mode: unknown): Call<void> {
+  const bytes = checkPath("path", path);
+  const bits = checkMode("mode", mode, 0);
+  return call("chmod", path, function* (scope) {
+    const inode = yield* scope.find(parsePath(bytes), true);
+    yield* changeMode(scope.task, scope.core, inode, bits);
+  });
+}
+
+export function chown(path: PathLike, uid: unknown, gid: unknown, follow: boolean): Call<void> {
+  const bytes = checkPath("path", path);
+  const [user, group] = [checkOwner("uid", uid), checkOwner("gid", gid)];
+  return call(follow ? "chown" : "lchown", path, function* (scope) {
+    const inode = yield* scope.find(parsePath(bytes), follow);
+    yield* changeOwner(scope.task, scope.core, inode, user, group);
+  });
+}
+
+export function utimes(
+  path: PathLike,
+  atime: unknown,
+  mtime: unknown,
+  follow: boolean,
+): Call<void> {
+  const bytes = checkPath("path", path);
+  const [access, modify] = [checkTime("atime", atime), checkTime("mtime", mtime)];
+  return call(follow ? "utime" : "lutime", path, function* (scope) {
+    const inode = yield* scope.find(parsePath(bytes), follow);
+    yield* changeTimes(scope.task, scope.core, inode, access, modify);
+  });
+}
+
+export function truncate(path: PathLike, size: unknown, options?: WaitOptions): Call<void> {
+  const bytes = checkPath("path", path);
+  const length = checkInteger("size", size);
+  const run = function* (scope: Scope): Sleeps<void> {
+    const { core, task } = scope;
+    core.assertWritable();
+    const inode = yield* scope.find(parsePath(bytes), true);
+    if (inode.isDirectory) throw isDirectory();
+    if (inode.type !== "file") throw new HoldfastError("EINVAL", `is a ${inode.type}`);
+    assertUnrestricted(yield* readAttributes(task, core, inode));
+    yield* truncateFile(task, core.dax, inode.mapping, length);
+  };
+  return { ...call("truncate", path, run), options: checkWaitOptions(options) };
+}
+
+export function statfs(): Call<VolumeSpace> {
+  return call("statfs", "/", function* (scope) {
+    yield* scope.root();
+    const { core, task } = scope;
+    return volumeSpaceOf(core.driver.type, yield* readSpace(task, core));
+  });
+}

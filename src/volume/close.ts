@@ -1,0 +1,192 @@
+/**
+ * Ending the use of a volume: unmounting it in the thread that mounted it, detaching it elsewhere.
+ *
+ * Unmounting has these steps, and goes back to "live" when one of them fails:
+ *
+ *     refuse new operations -> see that nobody uses it -> close this thread's files and windows
+ *     -> free files without a name, evict the rest -> flush and persist -> mark clean, flush and
+ *     persist -> end the pager, close the device, drop the claim
+ *
+ * The mark goes to the medium after everything it vouches for.
+ */
+import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
+import type { Device } from "../device/index.ts";
+import { load, store } from "../sync/atomics.ts";
+import { runAsync, runBlocking, type Sleeps, type Task } from "../sync/sleep.ts";
+import { forEachRecord } from "../sync/table.ts";
+import { Slot } from "../sync/thread.ts";
+import type { VolumeCore } from "./core.ts";
+import { VolumeState, VolumeWord, volumeWord } from "./state.ts";
+import { flushMetadata } from "./sync.ts";
+
+function busy(what: string): HoldfastError {
+  return new HoldfastError("EBUSY", `the volume is in use: ${what}`);
+}
+
+function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
+/** Throws: EBUSY for what this thread must end itself. */
+function assertIdle(core: VolumeCore): void {
+  const pins = core.thread.pins.count;
+  if (pins > 0) throw busy(`this thread holds ${plural(pins, "pin")}; release them first`);
+  if (core.running > 0) {
+    throw busy(`${plural(core.running, "operation")} of this thread run; await them first`);
+  }
+}
+
+/** What other threads use, in words, or null. */
+function othersUse(core: VolumeCore): string | null {
+  const { thread } = core;
+  const { region, words } = thread;
+  let uses = 0;
+  let pins = 0;
+  const threads: string[] = [];
+  for (let slot = 0; slot < region.slotsUsed; slot++) {
+    const holder = thread.holderIn(slot);
+    if (holder === 0 || holder === thread.holder || !thread.isAlive(holder)) continue;
+    const base = region.slotBase(slot);
+    const before = uses + pins;
+    forEachRecord(words, base + Slot.openFiles, 1, () => uses++);
+    forEachRecord(words, base + Slot.pins, 4, () => pins++);
+    if (uses + pins > before) threads.push(thread.describe(holder));
+  }
+  if (threads.length === 0) return null;
+  return (
+    `${threads.join(", ")} ${threads.length === 1 ? "has" : "have"} ` +
+    `${plural(uses, "file")}, windows included, and ${plural(pins, "pin")} open; close them first`
+  );
+}
+
+function setState(core: VolumeCore, state: number): void {
+  core.inodes.underGuard(() => {
+    store(core.thread.words, volumeWord(core.thread, VolumeWord.state), state);
+  });
+}
+
+/** Keeps everybody else out. Throws: EBUSY, with nothing changed. */
+function beginUnmount(core: VolumeCore): void {
+  assertIdle(core);
+  core.thread.reap();
+  setState(core, VolumeState.closing);
+  const use = othersUse(core);
+  if (use !== null) {
+    setState(core, VolumeState.live);
+    throw busy(use);
+  }
+  core.inodes.closing = true;
+}
+
+function giveUp(core: VolumeCore): void {
+  core.inodes.closing = false;
+  setState(core, VolumeState.live);
+}
+
+function closeOwn(core: VolumeCore): void {
+  // Windows first: they keep their files.
+  for (const thing of [...core.open].reverse()) thing.closeSync();
+}
+
+/** Frees what has no name any more, takes everything out of memory, and writes metadata home. */
+function* settleAll(task: Task, core: VolumeCore): Sleeps<void> {
+  if (!core.readOnly) {
+    for (const ino of core.driver.orphans()) {
+      const orphan = yield* core.inodes.acquire(ino);
+      orphan.release();
+    }
+  }
+  yield* core.inodes.evictAll(task);
+  if (!core.readOnly) yield* flushMetadata(task, core);
+}
+
+function finish(core: VolumeCore, device: Device): void {
+  core.pager?.stop();
+  setState(core, VolumeState.closed);
+  endUse(core, device);
+}
+
+function endUse(core: VolumeCore, device: Device): void {
+  core.closed = true;
+  core.dax.windows.port?.close();
+  device.close();
+  core.thread.leave();
+}
+
+/** Unmounts, blocking. Throws: EBUSY naming who uses the volume, EIO: it is then still mounted. */
+export function unmountSync(core: VolumeCore, device: Device, context: ErrorContext): void {
+  try {
+    beginUnmount(core);
+    try {
+      closeOwn(core);
+      runBlocking(core.thread, (task) => settleAll(task, core));
+      if (!core.readOnly) {
+        device.persistAll();
+        runBlocking(core.thread, (task) => flushMetadata(task, core, true));
+        device.persistAll();
+      }
+    } catch (error) {
+      giveUp(core);
+      throw error;
+    }
+    finish(core, device);
+  } catch (error) {
+    throw withContext(error, context);
+  }
+}
+
+/** As `unmountSync`, waiting for the storage on the event loop. */
+export async function unmount(
+  core: VolumeCore,
+  device: Device,
+  context: ErrorContext,
+): Promise<void> {
+  try {
+    beginUnmount(core);
+    try {
+      closeOwn(core);
+      await runAsync(core.thread, (task) => settleAll(task, core));
+      if (!core.readOnly) {
+        await device.persistAllAsync();
+        await runAsync(core.thread, (task) => flushMetadata(task, core, true));
+        await device.persistAllAsync();
+      }
+    } catch (error) {
+      giveUp(core);
+      throw error;
+    }
+    finish(core, device);
+  } catch (error) {
+    throw withContext(error, context);
+  }
+}
+
+/** Ends the use of a volume in a thread that attached it. Throws: EBUSY for its own pins. */
+export function detach(core: VolumeCore, device: Device, context: ErrorContext): void {
+  try {
+    const state = load(core.thread.words, volumeWord(core.thread, VolumeWord.state));
+    if (state !== VolumeState.closed) {
+      assertIdle(core);
+      closeOwn(core);
+    }
+    endUse(core, device);
+  } catch (error) {
+    throw withContext(error, context);
+  }
+}
+
+/**
+ * The process, or the mounting thread, ends without a close. What has changed is written to the
+ * image, where the system keeps it; the volume stays marked "in use". Waits at most a moment for a
+ * transaction of another thread, and never for the storage.
+ */
+export function flushAtExit(core: VolumeCore): void {
+  if (core.closed) return;
+  core.pager?.stop(false);
+  if (core.readOnly) return;
+  try {
+    runBlocking(core.thread, (task) => flushMetadata(task, core), { timeoutMs: 100 });
+  } catch {
+    // Nobody is left to tell: the volume says that it was not closed.
+  }
+}

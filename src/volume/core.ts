@@ -1,0 +1,138 @@
+/** One thread's use of one volume: what every operation works with, and how operations are run. */
+import { readFileSync } from "node:fs";
+import { AbortError, type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
+import type { Dax } from "../dax/dax.ts";
+import type { FilesystemDriver } from "../iomap/contract.ts";
+import { MappingWord } from "../mapping/mapping.ts";
+import type { MetadataCache } from "../metadata/cache.ts";
+import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
+import { runAsync, runBlocking, type Sleeps, type SleepOptions, type Task } from "../sync/sleep.ts";
+import type { Thread } from "../sync/thread.ts";
+import { type InodeReference, InodeTable } from "./inodes.ts";
+import { closedError } from "./state.ts";
+
+/** An operation on a volume. */
+export type Operation<T> = (task: Task) => Sleeps<T>;
+
+/** Keeps a pager running in this process (pager.ts). */
+export interface PagerControl {
+  /** Starts one if there is none, without waiting. */
+  start(): void;
+  /** Returns when a pager serves the windows. Blocks while one starts. */
+  ensure(): void;
+  /** Ends the pager, for good. Blocks until it has ended, if `waits` (the default). */
+  stop(waits?: boolean): void;
+}
+
+/** Something of this thread that is open and holds the volume: a file or a window. */
+export interface OpenThing {
+  /** Closes it, when the volume is closed under it. May block. */
+  closeSync(): void;
+}
+
+export class VolumeCore {
+  readonly thread: Thread;
+  readonly dax: Dax;
+  readonly driver: FilesystemDriver;
+  readonly cache: MetadataCache;
+  readonly inodes: InodeTable;
+  readonly readOnly: boolean;
+  /** Permission bits that new files do not get: the process's when the volume was mounted. */
+  readonly umask: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** What this thread has open. */
+  readonly open = new Set<OpenThing>();
+  readonly pager: PagerControl | null;
+  /** Asynchronous operations of this thread that have not ended. */
+  running = 0;
+  closed = false;
+
+  constructor(dax: Dax, driver: FilesystemDriver, pager: PagerControl | null) {
+    this.thread = dax.thread;
+    this.dax = dax;
+    this.driver = driver;
+    this.pager = pager;
+    this.cache = dax.cache;
+    this.inodes = new InodeTable(dax, driver);
+    this.readOnly = dax.readOnly;
+    this.umask = processUmask();
+    this.uid = process.getuid?.() ?? 0;
+    this.gid = process.getgid?.() ?? 0;
+  }
+
+  /** Throws: EROFS. */
+  assertWritable(): void {
+    if (this.readOnly) throw new HoldfastError("EROFS", "the volume is mounted read-only");
+  }
+
+  /** Runs an operation to its end, blocking; what it was the last to use is freed before it returns. */
+  runSync<T>(context: ErrorContext, operation: Operation<T>, options?: SleepOptions): T {
+    try {
+      if (this.closed) throw closedError();
+      try {
+        return runBlocking(this.thread, operation, options);
+      } finally {
+        this.settleSync();
+      }
+    } catch (error) {
+      throw withContext(error, context);
+    }
+  }
+
+  /** Runs an operation on the event loop. Its first part runs before this returns. */
+  async runAsync<T>(
+    context: ErrorContext,
+    operation: Operation<T>,
+    options?: SleepOptions,
+  ): Promise<T> {
+    this.running++;
+    try {
+      if (this.closed) throw closedError();
+      if (options?.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
+      try {
+        return await runAsync(this.thread, operation, options);
+      } finally {
+        if (this.inodes.unsettled) await runAsync(this.thread, (task) => this.inodes.settle(task));
+      }
+    } catch (error) {
+      throw withContext(error, context);
+    } finally {
+      this.running--;
+    }
+  }
+
+  /** Frees what was dropped last. */
+  settleSync(): void {
+    if (this.inodes.unsettled) runBlocking(this.thread, (task) => this.inodes.settle(task));
+  }
+}
+
+/**
+ * Changes metadata: opens the transaction, tells readers of the inodes that they change, and commits.
+ * When `change` throws, nothing has happened.
+ * Locks: those of `changed`, exclusively. Sleeps: while another transaction is open.
+ */
+export function* inTransaction<T>(
+  task: Task,
+  core: VolumeCore,
+  changed: readonly InodeReference[],
+  change: (transaction: Transaction) => T,
+): Sleeps<T> {
+  core.assertWritable();
+  using transaction = yield* beginTransaction(task, core.cache);
+  for (const { mapping } of changed) transaction.beginLayoutChange(mapping + MappingWord.sequence);
+  const result = change(transaction);
+  transaction.commit();
+  return result;
+}
+
+/** The process's umask, read without changing it (process.umask() sets it for a moment). */
+function processUmask(): number {
+  try {
+    const status = readFileSync("/proc/self/status", "latin1");
+    return Number.parseInt(/^Umask:\s*([0-7]+)$/m.exec(status)?.[1] ?? "22", 8);
+  } catch {
+    return 0o022;
+  }
+}

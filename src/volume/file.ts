@@ -1,0 +1,529 @@
+/**
+ * Open files.
+ *
+ * A handle has one counted reference of its inode. It keeps it, also after `close()`, while an
+ * operation of it runs, a window of it is open or a pin of it is held (`#uses`): what is counted is
+ * in JavaScript because all of these are this thread's own; when the thread dies, the reference and
+ * the pins are found in its tables.
+ */
+import { type ErrorContext, HoldfastError } from "../base/errors.ts";
+import { readFile, writeFile } from "../dax/file-io.ts";
+import {
+  collapseRange,
+  insertRange,
+  preallocate,
+  punchHole,
+  truncateFile,
+  zeroRange,
+} from "../dax/layout-change.ts";
+import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
+import { type Pin, pinRange, tryPinRange } from "../dax/pins.ts";
+import { writeBack } from "../dax/write-back.ts";
+import { PAGE_SIZE } from "../base/quantities.ts";
+import { notMappable } from "../mapping/entries.ts";
+import { MappingWord, sizeOf } from "../mapping/mapping.ts";
+import { readStable } from "../metadata/sequence.ts";
+import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
+import {
+  checkBytes,
+  checkInteger,
+  checkMode,
+  checkOwner,
+  checkTime,
+  checkWaitOptions,
+  type WaitOptions,
+  wrongValue,
+} from "./arguments.ts";
+import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
+import type { OpenThing, Operation, VolumeCore } from "./core.ts";
+import type { InodeReference } from "./inodes.ts";
+import { isDirectory, type OpenFlags } from "./names.ts";
+import { FilePin } from "./pin.ts";
+import { Stats } from "./stats.ts";
+import { flushMetadata } from "./sync.ts";
+import { FileWindow } from "./window.ts";
+
+/** What `fallocate` does to a range; the names of fallocate(2)'s modes. */
+export type FallocateMode =
+  | "allocate"
+  | "keep-size"
+  | "punch-hole"
+  | "collapse-range"
+  | "insert-range"
+  | "zero-range";
+
+const FALLOCATE: Record<
+  FallocateMode,
+  (task: Task, core: VolumeCore, mapping: number, offset: number, length: number) => Sleeps<void>
+> = {
+  allocate: (task, { dax }, mapping, at, length) =>
+    preallocate(task, dax, mapping, at, length, false),
+  "keep-size": (task, { dax }, mapping, at, length) =>
+    preallocate(task, dax, mapping, at, length, true),
+  "punch-hole": (task, { dax }, mapping, at, length) => punchHole(task, dax, mapping, at, length),
+  "collapse-range": (task, { dax }, mapping, at, length) =>
+    collapseRange(task, dax, mapping, at, length),
+  "insert-range": (task, { dax }, mapping, at, length) =>
+    insertRange(task, dax, mapping, at, length),
+  "zero-range": (task, { dax }, mapping, at, length) =>
+    zeroRange(task, dax, mapping, at, length, false),
+};
+
+export interface MapOptions {
+  /** First byte, a multiple of 4096. Default 0. */
+  readonly offset?: number;
+  /** Bytes. Default: to the file's end. May reach beyond it, for a file that will grow. */
+  readonly length?: number;
+  /** Whether stores reach the file. Default: whether the file was opened for writing. */
+  readonly writable?: boolean;
+}
+
+export interface PinOptions extends WaitOptions {
+  /** Whether the program, or a device, will store into the buffers. Default false. */
+  readonly write?: boolean;
+}
+
+/** An open file. Made by `Volume.open`; used in the thread that opened it. */
+export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
+  /** The inode's number. */
+  readonly ino: number;
+  /** The path it was opened by. */
+  readonly path: string;
+  readonly #core: VolumeCore;
+  readonly #inode: InodeReference;
+  readonly #flags: OpenFlags;
+  #uses = 0;
+  #closed = false;
+  /** Made once: what a use gives back. */
+  readonly #endUse = (): void => {
+    this.#uses--;
+    if (this.#closed && this.#uses === 0) this.#inode.release();
+  };
+
+  /** Use `Volume.open`. */
+  constructor(core: VolumeCore, inode: InodeReference, flags: OpenFlags, path: string) {
+    this.#core = core;
+    this.#inode = inode;
+    this.#flags = flags;
+    this.ino = inode.ino;
+    this.path = path;
+    core.open.add(this);
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** One more use of the inode. Throws: EBADF after `close()`. */
+  #use(syscall: string): void {
+    if (this.#closed) throw this.#error("EBADF", "the file is closed", syscall);
+    this.#uses++;
+  }
+
+  #error(code: "EBADF" | "EINVAL", message: string, syscall: string): HoldfastError {
+    return new HoldfastError(code, message, { syscall, path: this.path });
+  }
+
+  #context(syscall: string): ErrorContext {
+    return { syscall, path: this.path };
+  }
+
+  #runSync<T>(syscall: string, operation: Operation<T>, options?: SleepOptions): T {
+    this.#use(syscall);
+    try {
+      return this.#core.runSync(this.#context(syscall), operation, options);
+    } finally {
+      this.#endUse();
+    }
+  }
+
+  async #runAsync<T>(syscall: string, operation: Operation<T>, options?: SleepOptions): Promise<T> {
+    this.#use(syscall);
+    try {
+      return await this.#core.runAsync(this.#context(syscall), operation, options);
+    } finally {
+      this.#endUse();
+      // Closed while this ran: it was the last to use the file.
+      if (this.#closed) this.#core.settleSync();
+    }
+  }
+
+  /** Throws: EISDIR, and EBADF for what the open mode does not allow. */
+  #assertMode(mode: "read" | "write", syscall: string): void {
+    if (!this.#flags[mode]) {
+      const message = `the file was not opened for ${mode === "read" ? "reading" : "writing"}`;
+      throw this.#error("EBADF", message, syscall);
+    }
+    if (this.#inode.isDirectory) throw isDirectory();
+  }
+
+  #readAt(target: Uint8Array, position: number): Operation<number> {
+    checkBytes("target", target);
+    checkInteger("position", position);
+    return (task) => {
+      this.#assertMode("read", "read");
+      return readFile(task, this.#core.dax, this.#inode.mapping, target, position);
+    };
+  }
+
+  /**
+   * Reads from byte `position` into `target`, by copy. Answers the bytes read: 0 at the end.
+   * Sleeps: while somebody writes the file. Throws: EBADF, EISDIR, EUCLEAN for a damaged file.
+   */
+  async read(target: Uint8Array, position: number, options?: WaitOptions): Promise<number> {
+    return this.#runAsync("read", this.#readAt(target, position), checkWaitOptions(options));
+  }
+
+  readSync(target: Uint8Array, position: number, options?: WaitOptions): number {
+    return this.#runSync("read", this.#readAt(target, position), checkWaitOptions(options));
+  }
+
+  #writeAt(source: Uint8Array, position: number): Operation<number> {
+    checkBytes("source", source);
+    checkInteger("position", position);
+    return (task) => {
+      this.#assertMode("write", "write");
+      const at = this.#flags.append ? "append" : position;
+      return writeFile(task, this.#core.dax, this.#inode.mapping, source, at);
+    };
+  }
+
+  /**
+   * Writes `source` at byte `position`, by copy; at the end, whatever `position` says, if the file was
+   * opened for appending. Answers the bytes written: fewer when the volume filled up on the way.
+   * Sleeps: while somebody uses the file. Throws: EBADF, EFBIG, ENOSPC.
+   */
+  async write(source: Uint8Array, position: number, options?: WaitOptions): Promise<number> {
+    return this.#runAsync("write", this.#writeAt(source, position), checkWaitOptions(options));
+  }
+
+  writeSync(source: Uint8Array, position: number, options?: WaitOptions): number {
+    return this.#runSync("write", this.#writeAt(source, position), checkWaitOptions(options));
+  }
+
+  *#size(task: Task): Sleeps<number> {
+    const { thread } = this.#core;
+    const { mapping } = this.#inode;
+    return yield* readStable(task, mapping + MappingWord.sequence, () => sizeOf(thread, mapping));
+  }
+
+  #readAll(): Operation<Uint8Array> {
+    const file = this;
+    return function* (task) {
+      file.#assertMode("read", "read");
+      let bytes = new Uint8Array(yield* file.#size(task));
+      let done = 0;
+      for (;;) {
+        const { mapping } = file.#inode;
+        const rest = bytes.subarray(done);
+        done += yield* readFile(task, file.#core.dax, mapping, rest, done);
+        const size = yield* file.#size(task);
+        if (done >= size || done < bytes.length) return bytes.subarray(0, done);
+        const larger = new Uint8Array(size);
+        larger.set(bytes);
+        bytes = larger;
+      }
+    };
+  }
+
+  /** The whole file, copied. */
+  async readFile(options?: WaitOptions): Promise<Uint8Array> {
+    return this.#runAsync("read", this.#readAll(), checkWaitOptions(options));
+  }
+
+  readFileSync(options?: WaitOptions): Uint8Array {
+    return this.#runSync("read", this.#readAll(), checkWaitOptions(options));
+  }
+
+  #writeAll(data: string | Uint8Array): Operation<void> {
+    const source = typeof data === "string" ? Buffer.from(data) : checkBytes("data", data);
+    const file = this;
+    return function* (task) {
+      const { dax } = file.#core;
+      const { mapping } = file.#inode;
+      file.#assertMode("write", "write");
+      if (!file.#flags.append && (yield* file.#size(task)) > 0) {
+        yield* truncateFile(task, dax, mapping, 0);
+      }
+      for (let done = 0; done < source.length; ) {
+        const at = file.#flags.append ? "append" : done;
+        done += yield* writeFile(task, dax, mapping, source.subarray(done), at);
+      }
+    };
+  }
+
+  /** Makes `data` the file's content (appends it, if the file was opened so). Throws: ENOSPC. */
+  async writeFile(data: string | Uint8Array, options?: WaitOptions): Promise<void> {
+    return this.#runAsync("write", this.#writeAll(data), checkWaitOptions(options));
+  }
+
+  writeFileSync(data: string | Uint8Array, options?: WaitOptions): void {
+    this.#runSync("write", this.#writeAll(data), checkWaitOptions(options));
+  }
+
+  #truncateTo(size: number): Operation<void> {
+    checkInteger("size", size);
+    return (task) => {
+      if (!this.#flags.write) {
+        throw this.#error("EINVAL", "the file was not opened for writing", "ftruncate");
+      }
+      return truncateFile(task, this.#core.dax, this.#inode.mapping, size);
+    };
+  }
+
+  /**
+   * Sets the file's size in bytes. Down: what lies beyond is freed, after the last pin of it is
+   * released; windows over it are revoked. Up: a hole.
+   * Sleeps: for pins, without limit; end it with a signal or timeoutMs (then the file is as it was,
+   * and the error names who holds the pins). Throws: EINVAL when not opened for writing, EFBIG.
+   */
+  async truncate(size: number, options?: WaitOptions): Promise<void> {
+    return this.#runAsync("ftruncate", this.#truncateTo(size), checkWaitOptions(options));
+  }
+
+  truncateSync(size: number, options?: WaitOptions): void {
+    this.#runSync("ftruncate", this.#truncateTo(size), checkWaitOptions(options));
+  }
+
+  #fallocateRange(mode: FallocateMode, offset: number, length: number): Operation<void> {
+    const change = Object.hasOwn(FALLOCATE, mode) ? FALLOCATE[mode] : undefined;
+    if (change === undefined) {
+      throw wrongValue("mode", `must be one of ${Object.keys(FALLOCATE).join(", ")}`, mode);
+    }
+    checkInteger("offset", offset);
+    checkInteger("length", length, 1);
+    return (task) => {
+      this.#assertMode("write", "fallocate");
+      return change(task, this.#core, this.#inode.mapping, offset, length);
+    };
+  }
+
+  /**
+   * Changes how [offset, offset + length) is backed, as fallocate(2). "allocate" and "keep-size" give
+   * it blocks, "punch-hole" takes them away, "zero-range" empties them, "collapse-range" and
+   * "insert-range" (whole blocks only) move what follows. All but the first two wait for pins and
+   * revoke windows, as `truncate` does.
+   * Throws: EBADF, EINVAL, EFBIG, ENOSPC.
+   */
+  async fallocate(
+    mode: FallocateMode,
+    offset: number,
+    length: number,
+    options?: WaitOptions,
+  ): Promise<void> {
+    const operation = this.#fallocateRange(mode, offset, length);
+    return this.#runAsync("fallocate", operation, checkWaitOptions(options));
+  }
+
+  fallocateSync(mode: FallocateMode, offset: number, length: number, options?: WaitOptions): void {
+    const operation = this.#fallocateRange(mode, offset, length);
+    this.#runSync("fallocate", operation, checkWaitOptions(options));
+  }
+
+  #attributes(): Operation<Stats> {
+    const core = this.#core;
+    const inode = this.#inode;
+    return function* (task) {
+      return new Stats(yield* readAttributes(task, core, inode), core.driver.blockSize);
+    };
+  }
+
+  async stat(): Promise<Stats> {
+    return this.#runAsync("fstat", this.#attributes());
+  }
+
+  statSync(): Stats {
+    return this.#runSync("fstat", this.#attributes());
+  }
+
+  async chmod(mode: number | string): Promise<void> {
+    const bits = checkMode("mode", mode, 0);
+    return this.#runAsync("fchmod", (task) => changeMode(task, this.#core, this.#inode, bits));
+  }
+
+  chmodSync(mode: number | string): void {
+    const bits = checkMode("mode", mode, 0);
+    this.#runSync("fchmod", (task) => changeMode(task, this.#core, this.#inode, bits));
+  }
+
+  #owner(uid: number, gid: number): Operation<void> {
+    const [user, group] = [checkOwner("uid", uid), checkOwner("gid", gid)];
+    return (task) => changeOwner(task, this.#core, this.#inode, user, group);
+  }
+
+  async chown(uid: number, gid: number): Promise<void> {
+    return this.#runAsync("fchown", this.#owner(uid, gid));
+  }
+
+  chownSync(uid: number, gid: number): void {
+    this.#runSync("fchown", this.#owner(uid, gid));
+  }
+
+  #times(atime: number | string | Date, mtime: number | string | Date): Operation<void> {
+    const [access, modify] = [checkTime("atime", atime), checkTime("mtime", mtime)];
+    return (task) => changeTimes(task, this.#core, this.#inode, access, modify);
+  }
+
+  async utimes(atime: number | string | Date, mtime: number | string | Date): Promise<void> {
+    return this.#runAsync("futime", this.#times(atime, mtime));
+  }
+
+  utimesSync(atime: number | string | Date, mtime: number | string | Date): void {
+    this.#runSync("futime", this.#times(atime, mtime));
+  }
+
+  /**
+   * Shows a range of the file as memory: `bytes` of the window is the file, and stores of all threads
+   * that have it mapped meet there. Pages come in as they are touched.
+   * I/O (an asynchronous read into the memory, a socket) goes through `pin` instead.
+   * Blocks, briefly: for layout changes of the file, and at a volume's first window for its pager.
+   * Throws: EOPNOTSUPP where blocks are smaller than 4096 bytes; EBADF, EINVAL, EROFS, ENOMEM, ENFILE.
+   */
+  map(options: MapOptions = {}): FileWindow {
+    const core = this.#core;
+    const offset = checkInteger("options.offset", options.offset ?? 0);
+    if (options.length !== undefined) checkInteger("options.length", options.length, 1);
+    const writable = options.writable ?? this.#flags.write;
+    this.#use("mmap");
+    let mapped = false;
+    try {
+      const window = core.runSync(this.#context("mmap"), this.#mapRange(options, offset, writable));
+      mapped = true;
+      return new FileWindow(core, window, this.path, this.#endUse);
+    } finally {
+      if (!mapped) this.#endUse();
+    }
+  }
+
+  #mapRange(options: MapOptions, offset: number, writable: boolean): Operation<DaxWindow> {
+    const core = this.#core;
+    const file = this;
+    return function* (task) {
+      file.#assertMode("read", "mmap");
+      if (writable) file.#assertMode("write", "mmap");
+      if (core.driver.blockSize !== PAGE_SIZE) throw notMappable(core.driver.blockSize);
+      const length = options.length ?? (yield* file.#size(task)) - offset;
+      core.pager?.ensure();
+      return yield* mapWindow(task, core.dax, file.#inode.mapping, offset, length, writable);
+    };
+  }
+
+  #assertPin(offset: number, length: number, write: boolean): void {
+    checkInteger("offset", offset);
+    checkInteger("length", length, 1);
+    this.#assertMode("read", "pin");
+    if (write) this.#assertMode("write", "pin");
+    const { blockSize } = this.#core.driver;
+    if (blockSize !== PAGE_SIZE) throw notMappable(blockSize);
+  }
+
+  /** The pin, if nothing is missing and nobody is in the way. Never sleeps. */
+  #tryPin(offset: number, length: number, write: boolean): FilePin | null {
+    const { dax } = this.#core;
+    this.#assertPin(offset, length, write);
+    if (this.#core.closed) return null;
+    const pin = tryPinRange(dax, this.#inode.mapping, offset, length, write);
+    if (pin === null) return null;
+    this.#use("pin");
+    return new FilePin(this.#core, pin, this.#endUse);
+  }
+
+  #pinSlow(offset: number, length: number, write: boolean): Operation<FilePin> {
+    const core = this.#core;
+    const { mapping } = this.#inode;
+    const endUse = this.#endUse;
+    const use = (): void => this.#use("pin");
+    return function* (task) {
+      const pin: Pin = yield* pinRange(task, core.dax, mapping, offset, length, write);
+      use();
+      return new FilePin(core, pin, endUse);
+    };
+  }
+
+  /**
+   * Pins [offset, offset + length), inside the file: its storage as buffers, safe for I/O until
+   * `release()` (or `using`). Until then no layout change takes the blocks away: who wants to, waits.
+   * Holes get blocks. Sleeps: when pages have to be found first, and while a layout change that has
+   * waited long goes first. Throws: EOPNOTSUPP where blocks are smaller than 4096 bytes; EBADF,
+   * EINVAL outside the file, EROFS, ENOSPC.
+   */
+  async pin(offset: number, length: number, options: PinOptions = {}): Promise<FilePin> {
+    return this.#pinAny(offset, length, options, (operation, sleep) =>
+      this.#runAsync("pin", operation, sleep),
+    );
+  }
+
+  pinSync(offset: number, length: number, options: PinOptions = {}): FilePin {
+    return this.#pinAny(offset, length, options, (operation, sleep) =>
+      this.#runSync("pin", operation, sleep),
+    );
+  }
+
+  #pinAny<R>(
+    offset: number,
+    length: number,
+    options: PinOptions,
+    run: (operation: Operation<FilePin>, sleep: SleepOptions | undefined) => R,
+  ): FilePin | R {
+    if (this.#closed) throw this.#error("EBADF", "the file is closed", "pin");
+    const write = options.write ?? false;
+    const pin = this.#tryPin(offset, length, write);
+    if (pin !== null) return pin;
+    return run(this.#pinSlow(offset, length, write), checkWaitOptions(options));
+  }
+
+  #persist(): Operation<void> {
+    const core = this.#core;
+    const { mapping } = this.#inode;
+    return function* (task) {
+      if (core.readOnly) return;
+      yield* writeBack(task, core.dax, mapping);
+      yield* flushMetadata(task, core);
+    };
+  }
+
+  /**
+   * Puts what was written to the file, and the volume's metadata, on the medium.
+   * Sleeps: for the storage. Throws: EIO.
+   */
+  async sync(): Promise<void> {
+    await this.#runAsync("fsync", this.#persist());
+    if (!this.#core.readOnly) await this.#core.dax.device.persistAllAsync();
+  }
+
+  syncSync(): void {
+    this.#runSync("fsync", this.#persist());
+    if (!this.#core.readOnly) this.#core.dax.device.persistAll();
+  }
+
+  #close(): void {
+    this.#closed = true;
+    this.#core.open.delete(this);
+    if (this.#uses === 0) this.#inode.release();
+  }
+
+  /**
+   * Closes the handle; closing twice does nothing. Operations that run go on, windows and pins stay
+   * until they are closed themselves. The last close of a file without a name frees it.
+   */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#close();
+    if (this.#core.closed) return;
+    await this.#core.runAsync(this.#context("close"), function* () {});
+  }
+
+  closeSync(): void {
+    if (this.#closed) return;
+    this.#close();
+    if (!this.#core.closed) this.#core.settleSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,501 @@
+/**
+ * The inode table: the records (mapping/mapping.ts) of the inodes that are in use in memory, found
+ * by number, in every thread the same.
+ *
+ * Area, in words:
+ *
+ *     0 guard | 1 idle records | 2 dead threads have left idle records to look at
+ *     3 records that have left the table | 4 clock hand | 16..: buckets, each a list of records
+ *
+ * In a record, of the words that `initMapping` clears, this layer has
+ *
+ *     56 evictor: who takes the record out | 57 discarded | 58 type | 59 no name is left
+ *
+ * Life of a record:
+ *
+ *     (none) --make--> used --last drop--> idle --reference--> used
+ *                      idle --claim--> leaving --finish--> (none)
+ *                      leaving --its evictor fails or dies--> idle
+ *                      leaving, discarded --its evictor dies--> (none)
+ *
+ * Invariants. (1) A record's references are the records of the threads' `openFiles` tables that name
+ *                 it; both change in one step (sync/atomics.ts, ...ThenStore).
+ *             (2) References rise from zero, and a record enters and leaves the table, under the
+ *                 guard only. So at most one record of an inode is in the table, and a leaving one
+ *                 gets no reference: whoever looks it up waits for its evictor, then looks again.
+ *             (3) An inode without a name is freed by its evictor only, after all its extents, and
+ *                 the record is marked discarded before: so a number that the driver hands out again
+ *                 never meets the entries of the file before.
+ *             (4) A record is made from what the driver read while no record of the inode was in the
+ *                 table and none left it: nobody changed the inode in between.
+ */
+import { invariant } from "../base/invariant.ts";
+import type { Ino } from "../base/quantities.ts";
+import type { Dax } from "../dax/dax.ts";
+import { evictMapping } from "../dax/layout-change.ts";
+import type { FileType, FilesystemDriver } from "../iomap/contract.ts";
+import { initMapping, inoOf, type Mapping, MappingWord, mappingSlab } from "../mapping/mapping.ts";
+import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
+import { add, addThenStore, exchange, load, store, wakeAll } from "../sync/atomics.ts";
+import { enterGuard, leaveGuard } from "../sync/guard.ts";
+import { Root } from "../sync/region.ts";
+import { allocateObject, freeObject } from "../sync/slab.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { forEachRecord } from "../sync/table.ts";
+import { Slot, type Thread } from "../sync/thread.ts";
+import { unusable } from "./state.ts";
+
+const Area = { guard: 0, idle: 1, abandoned: 2, left: 3, hand: 4, buckets: 16 } as const;
+const BUCKETS = 4096;
+const AREA_WORDS = Area.buckets + BUCKETS;
+
+const Own = { evictor: 56, discarded: 57, type: 58, nameless: 59 } as const;
+
+const HAVE_EXTENTS: readonly FileType[] = ["file", "directory", "symlink"];
+
+/** Idle records kept, with their entries, for the next who opens the file. */
+const IDLE_MAX = 1024;
+
+const TYPES: readonly FileType[] = [
+  "file",
+  "directory",
+  "symlink",
+  "character-device",
+  "block-device",
+  "fifo",
+  "socket",
+];
+
+/** A counted use of an inode: while it is held, the inode's number and record stay. */
+export class InodeReference implements Disposable {
+  readonly ino: Ino;
+  readonly type: FileType;
+  readonly mapping: Mapping;
+  readonly #table: InodeTable;
+  #record: number;
+
+  constructor(table: InodeTable, mapping: Mapping, record: number) {
+    this.#table = table;
+    this.#record = record;
+    this.mapping = mapping;
+    this.ino = inoOf(table.thread, mapping);
+    this.type = TYPES[load(table.thread.words, mapping + Own.type)] as FileType;
+  }
+
+  get isDirectory(): boolean {
+    return this.type === "directory";
+  }
+
+  /** Whether the inode's last name is gone. Locks: for a directory, its own. */
+  get nameless(): boolean {
+    return load(this.#table.thread.words, this.mapping + Own.nameless) !== 0;
+  }
+
+  /** Notes that the inode's last name is gone, or that it has one again; undone with the transaction. */
+  setNameless(transaction: Transaction, nameless: boolean): void {
+    transaction.setWord(this.mapping + Own.nameless, nameless ? 1 : 0);
+  }
+
+  /** Another reference of the same inode. */
+  again(): InodeReference {
+    invariant(this.#record !== 0, "a reference is copied after its release");
+    return this.#table.referenceAgain(this.mapping);
+  }
+
+  /** Drops the reference; dropping twice does nothing. Call `InodeTable.settle` afterwards. */
+  release(): void {
+    if (this.#record === 0) return;
+    this.#table.drop(this.mapping, this.#record);
+    this.#record = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/** Makes the table of a new region. */
+export function createInodeArea(thread: Thread): void {
+  thread.region.setRoot(Root.inodes, thread.region.allocatePages(AREA_WORDS));
+}
+
+export class InodeTable {
+  readonly thread: Thread;
+  readonly #dax: Dax;
+  readonly #driver: FilesystemDriver;
+  readonly #area: number;
+  /** What this thread has dropped last, and has to evict. Also found by their state. */
+  #doomed: { mapping: Mapping; ino: Ino }[] = [];
+  /** Set in the thread that closes the volume: it goes on when others are refused. */
+  closing = false;
+
+  constructor(dax: Dax, driver: FilesystemDriver) {
+    this.thread = dax.thread;
+    this.#dax = dax;
+    this.#driver = driver;
+    this.#area = dax.thread.region.root(Root.inodes);
+  }
+
+  /**
+   * A reference of inode `ino`, its record made if there is none.
+   * Locks: whatever keeps the inode in use (its directory's), if the caller has no reference of it.
+   * Sleeps: while the inode's former record is being evicted. Throws: CorruptionError, ENOMEM, EBADF
+   * when the volume is closed.
+   */
+  *acquire(ino: Ino): Sleeps<InodeReference> {
+    const { words } = this.thread;
+    for (;;) {
+      const left = load(words, this.#area + Area.left);
+      const found = this.#lookUp(ino, 0, 0);
+      if (found instanceof InodeReference) return found;
+      if (found !== null) {
+        const evictor = load(words, found + Own.evictor);
+        // Zero: it has left meanwhile, or become idle again.
+        if (evictor === 0) continue;
+        yield {
+          word: found + Own.evictor,
+          expected: evictor,
+          what: () => `inode ${ino} to be freed by ${this.thread.describe(evictor)}`,
+        };
+        continue;
+      }
+      const spare = this.#makeRecord(ino);
+      const linked = this.#lookUp(ino, spare, left);
+      if (linked instanceof InodeReference) {
+        if (linked.mapping !== spare) freeObject(this.thread, mappingSlab(this.thread), spare);
+        return linked;
+      }
+      freeObject(this.thread, mappingSlab(this.thread), spare);
+    }
+  }
+
+  /** Another reference of a record that has one, of this thread: lock-free (invariant 2). */
+  referenceAgain(mapping: Mapping): InodeReference {
+    const { thread } = this;
+    const record = thread.openFiles.take();
+    addThenStore(thread.words, mapping + MappingWord.references, 1, record, mapping);
+    return new InodeReference(this, mapping, record);
+  }
+
+  /**
+   * Looks the inode up and references it, linking `spare` where there is no record. Returns the
+   * leaving record if that is what is there; null when there is none, or `spare` is out of date.
+   */
+  #lookUp(ino: Ino, spare: Mapping, left: number): InodeReference | Mapping | null {
+    const { thread } = this;
+    const { words } = thread;
+    const record = thread.openFiles.take();
+    this.#enter();
+    const refusal = this.closing ? null : unusable(thread);
+    let mapping = refusal === null ? this.#find(ino) : 0;
+    if (mapping === 0 && spare !== 0 && refusal === null) {
+      if (load(words, this.#area + Area.left) === left) {
+        const bucket = this.#bucket(ino);
+        store(words, spare + MappingWord.next, load(words, bucket));
+        add(words, this.#area + Area.idle, 1);
+        store(words, bucket, spare);
+        mapping = spare;
+      }
+    }
+    const free = mapping !== 0 && load(words, mapping + Own.evictor) === 0;
+    if (free) {
+      const before = addThenStore(words, mapping + MappingWord.references, 1, record, mapping);
+      if (before === 0) add(words, this.#area + Area.idle, -1);
+    }
+    this.#leave();
+    if (free) return new InodeReference(this, mapping, record);
+    thread.openFiles.give(record);
+    if (refusal !== null) throw refusal;
+    return mapping === 0 ? null : mapping;
+  }
+
+  /** A record, in no bucket, from what the driver reads. */
+  #makeRecord(ino: Ino): Mapping {
+    const { thread } = this;
+    const info = this.#driver.readInode(ino);
+    const mapping = allocateObject(thread, mappingSlab(thread));
+    initMapping(thread, mapping, ino, info.size, info.generation);
+    store(thread.words, mapping + Own.type, TYPES.indexOf(info.type));
+    store(thread.words, mapping + Own.nameless, info.linkCount === 0 ? 1 : 0);
+    return mapping;
+  }
+
+  /** For InodeReference.release. */
+  drop(mapping: Mapping, record: number): void {
+    const { thread } = this;
+    const { words } = thread;
+    this.#enter();
+    const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
+    let victim = 0;
+    let gone = 0;
+    if (last) {
+      const idle = add(words, this.#area + Area.idle, 1) + 1;
+      const nameless = load(words, mapping + Own.nameless) !== 0;
+      if (nameless) victim = mapping;
+      else if (idle > IDLE_MAX) victim = this.#nextIdle();
+      if (victim !== 0 && !this.#needsEviction(victim)) {
+        gone = victim;
+        victim = 0;
+        this.#unlink(gone);
+        add(words, this.#area + Area.idle, -1);
+      }
+    }
+    this.#leave();
+    thread.openFiles.give(record);
+    if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
+    if (victim !== 0) this.#doomed.push({ mapping: victim, ino: inoOf(thread, victim) });
+  }
+
+  /** Whether an idle record can go only with the help of the layers below. */
+  #needsEviction(mapping: Mapping): boolean {
+    const { words } = this.thread;
+    return (
+      load(words, mapping + Own.nameless) !== 0 ||
+      load(words, mapping + MappingWord.root) !== 0 ||
+      load(words, mapping + MappingWord.windows) !== 0
+    );
+  }
+
+  /** The next idle record after the clock hand, or 0. Under the guard. */
+  #nextIdle(): Mapping {
+    const { words } = this.thread;
+    const start = load(words, this.#area + Area.hand);
+    for (let step = 1; step <= BUCKETS; step++) {
+      const bucket = (start + step) % BUCKETS;
+      let mapping = load(words, this.#area + Area.buckets + bucket);
+      while (mapping !== 0) {
+        if (this.#isIdle(mapping)) {
+          store(words, this.#area + Area.hand, bucket);
+          return mapping;
+        }
+        mapping = load(words, mapping + MappingWord.next);
+      }
+    }
+    return 0;
+  }
+
+  #isIdle(mapping: Mapping): boolean {
+    const { words } = this.thread;
+    return (
+      load(words, mapping + MappingWord.references) === 0 &&
+      load(words, mapping + Own.evictor) === 0
+    );
+  }
+
+  /** Whether `settle` has something to do: one load, when nothing was dropped last. */
+  get unsettled(): boolean {
+    return this.#doomed.length > 0 || load(this.thread.words, this.#area + Area.abandoned) !== 0;
+  }
+
+  /**
+   * Evicts what was dropped last, by this thread or by dead ones: files without a name are freed.
+   * Run it as an operation of its own, without a signal: no reference is left, so no pin is waited
+   * for. Locks: none held. Sleeps: for locks and the transaction.
+   */
+  *settle(task: Task): Sleeps<void> {
+    if (exchange(this.thread.words, this.#area + Area.abandoned, 0) !== 0) this.#doomAbandoned();
+    let failure: { error: unknown } | null = null;
+    for (let next = this.#doomed.pop(); next !== undefined; next = this.#doomed.pop()) {
+      try {
+        yield* this.#evict(task, next.mapping, next.ino);
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure !== null) throw failure.error;
+  }
+
+  #doomAbandoned(): void {
+    this.#enter();
+    this.#forEach((mapping) => {
+      if (!this.#isIdle(mapping)) return;
+      if (load(this.thread.words, mapping + Own.nameless) === 0) return;
+      this.#doomed.push({ mapping, ino: inoOf(this.thread, mapping) });
+    });
+    this.#leave();
+  }
+
+  /** At unmount: evicts every idle record. Nothing else may be in use. */
+  *evictAll(task: Task): Sleeps<void> {
+    this.#enter();
+    this.#forEach((mapping) => {
+      if (this.#isIdle(mapping)) this.#doomed.push({ mapping, ino: inoOf(this.thread, mapping) });
+    });
+    this.#leave();
+    yield* this.settle(task);
+  }
+
+  /** Takes an idle record out of the table, with all that hangs on it. */
+  *#evict(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {
+    const { words } = this.thread;
+    if (!this.#claim(mapping, ino)) return;
+    try {
+      const free = load(words, mapping + Own.nameless) !== 0 && !this.#dax.readOnly;
+      const type = TYPES[load(words, mapping + Own.type)] as FileType;
+      yield* evictMapping(task, this.#dax, mapping, free && HAVE_EXTENTS.includes(type));
+      if (free) yield* this.#freeInode(task, mapping, ino);
+    } catch (error) {
+      this.#enter();
+      store(words, mapping + Own.discarded, 0);
+      store(words, mapping + Own.evictor, 0);
+      add(words, this.#area + Area.idle, 1);
+      this.#leave();
+      wakeAll(words, mapping + Own.evictor);
+      throw error;
+    }
+    this.#enter();
+    this.#unlink(mapping);
+    this.#leave();
+    store(words, mapping + Own.evictor, 0);
+    wakeAll(words, mapping + Own.evictor);
+    freeObject(this.thread, mappingSlab(this.thread), mapping);
+  }
+
+  *#freeInode(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {
+    using transaction = yield* beginTransaction(task, this.#dax.cache);
+    store(this.thread.words, mapping + Own.discarded, 1);
+    transaction.beginLayoutChange(mapping + MappingWord.sequence);
+    this.#driver.freeInode(transaction, ino);
+    transaction.commit();
+  }
+
+  /** Makes this thread the evictor of a record, if it is still an idle one of this inode. */
+  #claim(mapping: Mapping, ino: Ino): boolean {
+    const { words } = this.thread;
+    this.#enter();
+    const mine = this.#find(ino) === mapping && this.#isIdle(mapping);
+    if (mine) {
+      add(words, this.#area + Area.idle, -1);
+      store(words, mapping + Own.evictor, this.thread.holder);
+    }
+    this.#leave();
+    return mine;
+  }
+
+  /** References that threads other than this one hold, and threads that hold them. */
+  othersReferences(except: (slot: number) => boolean): { references: number; threads: number } {
+    const { region, words } = this.thread;
+    let references = 0;
+    let threads = 0;
+    for (let slot = 0; slot < region.slotsUsed; slot++) {
+      const holder = this.thread.holderIn(slot);
+      if (holder === 0 || holder === this.thread.holder || except(slot)) continue;
+      if (!this.thread.isAlive(holder)) continue;
+      let count = 0;
+      forEachRecord(words, region.slotBase(slot) + Slot.openFiles, 1, () => count++);
+      references += count;
+      if (count > 0) threads++;
+    }
+    return { references, threads };
+  }
+
+  /** Runs `change` under the table's guard: for the volume's state (state.ts, rule 1). */
+  underGuard(change: () => void): void {
+    this.#enter();
+    change();
+    this.#leave();
+  }
+
+  /** Records in the table, and how many of them are idle: for figures and leak tests. */
+  count(): { records: number; idle: number } {
+    let records = 0;
+    this.#enter();
+    this.#forEach(() => records++);
+    const idle = load(this.thread.words, this.#area + Area.idle);
+    this.#leave();
+    return { records, idle };
+  }
+
+  /** Registers how references and evictions of dead threads are given back. */
+  recoverInodes(): void {
+    const { thread } = this;
+    const { words } = thread;
+    thread.onThreadDeath((dead, slotBase) => {
+      forEachRecord(words, slotBase + Slot.openFiles, 1, (record) => {
+        const mapping = load(words, record);
+        this.#enter();
+        if (addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1) {
+          add(words, this.#area + Area.idle, 1);
+          store(words, this.#area + Area.abandoned, 1);
+        }
+        this.#leave();
+      });
+      this.#recoverEvictions(dead);
+    });
+  }
+
+  #recoverEvictions(dead: number): void {
+    const { words } = this.thread;
+    const discarded: Mapping[] = [];
+    this.#enter();
+    this.#forEach((mapping) => {
+      if (load(words, mapping + Own.evictor) !== dead) return;
+      if (load(words, mapping + Own.discarded) !== 0) {
+        discarded.push(mapping);
+        return;
+      }
+      store(words, mapping + Own.evictor, 0);
+      wakeAll(words, mapping + Own.evictor);
+      add(words, this.#area + Area.idle, 1);
+      store(words, this.#area + Area.abandoned, 1);
+    });
+    for (const mapping of discarded) this.#unlink(mapping);
+    this.#leave();
+    for (const mapping of discarded) {
+      store(words, mapping + Own.evictor, 0);
+      wakeAll(words, mapping + Own.evictor);
+      freeObject(this.thread, mappingSlab(this.thread), mapping);
+    }
+  }
+
+  #enter(): void {
+    if (!enterGuard(this.thread, this.#area + Area.guard)) return;
+    let idle = 0;
+    this.#forEach((mapping) => {
+      if (this.#isIdle(mapping)) idle++;
+    });
+    store(this.thread.words, this.#area + Area.idle, idle);
+  }
+
+  #leave(): void {
+    leaveGuard(this.thread, this.#area + Area.guard);
+  }
+
+  #bucket(ino: Ino): number {
+    const mixed = Math.imul((ino ^ (ino / 2 ** 32)) >>> 0, 0x9e3779b1) >>> 20;
+    return this.#area + Area.buckets + mixed;
+  }
+
+  #find(ino: Ino): Mapping {
+    const { words } = this.thread;
+    let mapping = load(words, this.#bucket(ino));
+    while (mapping !== 0 && inoOf(this.thread, mapping) !== ino) {
+      mapping = load(words, mapping + MappingWord.next);
+    }
+    return mapping;
+  }
+
+  /** Takes a record out of its bucket: one store, so that a death leaves the list whole. */
+  #unlink(mapping: Mapping): void {
+    const { words } = this.thread;
+    let link = this.#bucket(inoOf(this.thread, mapping));
+    while (load(words, link) !== mapping) {
+      link = load(words, link) + MappingWord.next;
+      invariant(link !== MappingWord.next, "an inode's record is not in its bucket");
+    }
+    store(words, link, load(words, mapping + MappingWord.next));
+    add(words, this.#area + Area.left, 1);
+  }
+
+  #forEach(visit: (mapping: Mapping) => void): void {
+    const { words } = this.thread;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      let mapping = load(words, this.#area + Area.buckets + bucket);
+      while (mapping !== 0) {
+        const next = load(words, mapping + MappingWord.next);
+        visit(mapping);
+        mapping = next;
+      }
+    }
+  }
+}

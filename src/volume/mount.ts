@@ -1,0 +1,233 @@
+/** Mounting: from a path to a volume, or to a clear refusal that leaves the image as it was. */
+import { randomUUID } from "node:crypto";
+import { AbortError, CorruptionError, HoldfastError, withContext } from "../base/errors.ts";
+import { type Device, memoryDevice, openDevice } from "../device/index.ts";
+import { beginTransaction } from "../metadata/transaction.ts";
+import { runBlocking, type Sleeps, type Task } from "../sync/sleep.ts";
+import { checkInteger, checkPath, pathText, wrongType, wrongValue } from "./arguments.ts";
+import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts";
+import type { VolumeCore } from "./core.ts";
+import { type DriverFacts, recognise } from "./drivers.ts";
+import type { VolumeHandle } from "./handle.ts";
+import { Volume } from "./volume.ts";
+
+export interface MountOptions {
+  /** Change nothing, and share the image with other readers. Default false. */
+  readonly readOnly?: boolean;
+  /** The type expected; default: found from the superblock. */
+  readonly type?: "ext4";
+  /**
+   * Bytes of address space to reserve for what threads share, from 16 MiB to 8 GiB; memory is used
+   * as it is needed. Default 2 GiB.
+   */
+  readonly regionBytes?: number;
+  /**
+   * False: layout changes do not wait for pins. Only to show what goes wrong then; data of one file
+   * ends up in another. Default true.
+   */
+  readonly protect?: boolean;
+  /** Ends the mount before it begins. */
+  readonly signal?: AbortSignal;
+}
+
+export interface RamOptions {
+  /** Bytes of the memory device; it uses memory only where it is written. */
+  readonly size: number;
+  readonly regionBytes?: number;
+  readonly protect?: boolean;
+}
+
+/** Volumes that this thread uses, by their mount. */
+const inUseHere = new Set<string>();
+
+function openVolume(assembled: Assembled, isMounter: boolean): Volume {
+  const { id } = assembled.handle;
+  inUseHere.add(id);
+  return new Volume(assembled, isMounter, () => inUseHere.delete(id));
+}
+
+function checkOptions(path: string | Uint8Array, options: MountOptions): string {
+  checkPath("path", path);
+  if (typeof options !== "object" || options === null) {
+    throw wrongType("options", "an object", options);
+  }
+  if (options.type !== undefined && options.type !== "ext4") {
+    throw wrongValue("options.type", "must be 'ext4', or left out", options.type);
+  }
+  if (options.regionBytes !== undefined) checkInteger("options.regionBytes", options.regionBytes);
+  if (options.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
+  return pathText(path);
+}
+
+interface Opened {
+  readonly device: Device;
+  readonly facts: DriverFacts;
+  readonly reason: string | null;
+}
+
+/** Opens and recognises the device: for reading only, where the volume cannot be written. */
+function openAndRecognise(path: string, readOnly: boolean): Opened {
+  let device = openDevice(path, { readOnly });
+  try {
+    let facts = recognise(device);
+    const found = facts.type === "ext4" ? facts.facts.readOnlyReason : null;
+    if (readOnly) return { device, facts, reason: found ?? "it was mounted read-only" };
+    if (found === null) return { device, facts, reason: null };
+    device.close();
+    device = openDevice(path, { readOnly: true });
+    facts = recognise(device);
+    return { device, facts, reason: found };
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+}
+
+/** Everything of a mount that changes nothing on the device. */
+function assembleOn(opened: Opened, options: Omit<MountOptions, "readOnly">): Assembled {
+  const { device, facts, reason } = opened;
+  const about = {
+    id: randomUUID(),
+    driver: facts,
+    readOnly: reason !== null,
+    readOnlyReason: reason,
+    protect: options.protect ?? true,
+  };
+  const assembled = assembleMounted(device, about, options.regionBytes);
+  try {
+    const { driver } = assembled.core;
+    const root = driver.readInode(driver.rootIno);
+    if (root.type !== "directory") {
+      throw new CorruptionError({
+        structure: "root inode",
+        field: "type",
+        value: root.type,
+        expected: "expected a directory",
+      });
+    }
+    return assembled;
+  } catch (error) {
+    abandon(assembled);
+    throw error;
+  }
+}
+
+/** Gives up an assembled volume that nobody has used. */
+function abandon({ core }: Assembled): void {
+  core.closed = true;
+  core.dax.windows.port?.close();
+  core.thread.leave();
+}
+
+/** The first change: the superblock says that the volume is in use. */
+function* markInUse(task: Task, core: VolumeCore): Sleeps<void> {
+  {
+    using transaction = yield* beginTransaction(task, core.cache);
+    core.driver.markInUse(transaction);
+    transaction.commit();
+  }
+  using _unchanged = yield* beginTransaction(task, core.cache);
+  core.cache.flush();
+}
+
+function prepare(path: string | Uint8Array, options: MountOptions): Assembled {
+  const opened = openAndRecognise(checkOptions(path, options), options.readOnly ?? false);
+  try {
+    return assembleOn(opened, options);
+  } catch (error) {
+    opened.device.close();
+    throw error;
+  }
+}
+
+function begin({ core, handle }: Assembled): void {
+  if (!handle.readOnly) runBlocking(core.thread, (task) => markInUse(task, core));
+}
+
+/**
+ * Mounts the ext2, ext3 or ext4 volume on an image file or block device. It is this process's alone,
+ * or, read-only, shared with other readers. A volume that this version cannot write safely is
+ * mounted read-only (see `readOnlyReason`).
+ * Throws: EBUSY naming who has the image, EINVAL naming what it holds instead, EOPNOTSUPP naming the
+ * feature, EUCLEAN naming the damaged field, ENOENT, EACCES; the image is unchanged then.
+ */
+export async function mount(
+  path: string | Uint8Array,
+  options: MountOptions = {},
+): Promise<Volume> {
+  try {
+    const assembled = prepare(path, options);
+    try {
+      begin(assembled);
+      if (!assembled.handle.readOnly) await assembled.device.persistAllAsync();
+    } catch (error) {
+      abandon(assembled);
+      assembled.device.close();
+      throw error;
+    }
+    return openVolume(assembled, true);
+  } catch (error) {
+    throw withContext(error, { syscall: "mount", path: pathText(path) });
+  }
+}
+
+/** As `mount`, blocking. */
+export function mountSync(path: string | Uint8Array, options: MountOptions = {}): Volume {
+  try {
+    const assembled = prepare(path, options);
+    try {
+      begin(assembled);
+      if (!assembled.handle.readOnly) assembled.device.persistAll();
+    } catch (error) {
+      abandon(assembled);
+      assembled.device.close();
+      throw error;
+    }
+    return openVolume(assembled, true);
+  } catch (error) {
+    throw withContext(error, { syscall: "mount", path: pathText(path) });
+  }
+}
+
+/** A new, empty volume in memory, gone when it is closed. Throws: EINVAL, EFBIG, ENOMEM. */
+export function mountRamSync(options: RamOptions): Volume {
+  try {
+    checkInteger("options.size", options?.size);
+    const device = memoryDevice(options.size);
+    try {
+      const facts: DriverFacts = { type: "ram", blockSize: 4096 };
+      const assembled = assembleOn({ device, facts, reason: null }, options);
+      return openVolume(assembled, true);
+    } catch (error) {
+      device.close();
+      throw error;
+    }
+  } catch (error) {
+    throw withContext(error, { syscall: "mount", path: "memory" });
+  }
+}
+
+/** As `mountRamSync`. */
+export async function mountRam(options: RamOptions): Promise<Volume> {
+  return mountRamSync(options);
+}
+
+/**
+ * The volume behind a handle, in another thread of the process that mounted it. Close it before the
+ * thread ends, or let the thread end: what it had open is given back then.
+ * Throws: EBUSY when this thread uses the volume already, EBADF when it is closed, ENFILE when 256
+ * threads use it, EINVAL for a handle of another build.
+ */
+export function attach(handle: VolumeHandle): Volume {
+  try {
+    if (!(handle?.region instanceof SharedArrayBuffer)) {
+      throw wrongType("handle", "what Volume.share() gave", handle);
+    }
+    if (inUseHere.has(handle.id)) {
+      throw new HoldfastError("EBUSY", "this thread uses the volume already; use that object");
+    }
+    return openVolume(assembleAttached(handle), false);
+  } catch (error) {
+    throw withContext(error, { syscall: "attach", path: handle?.device?.path });
+  }
+}

@@ -1,0 +1,362 @@
+/**
+ * Names: making and removing them. Each operation walks to its directory, locks it exclusively,
+ * looks again, and changes everything in one transaction.
+ *
+ * Rules. (1) What was found without a lock is looked up again under it; if it is another inode now,
+ *            everything starts again. (2) A directory whose last name is gone gets no new one.
+ *        (3) An inode whose last name goes is marked nameless in the same transaction, and freed by
+ *            whoever drops its last reference (inodes.ts).
+ */
+import { HoldfastError } from "../base/errors.ts";
+import type { InodeInfo, NewInode } from "../iomap/contract.ts";
+import { timeNow } from "../dax/dax.ts";
+import type { Transaction } from "../metadata/transaction.ts";
+import { lockExclusive } from "../sync/lock.ts";
+import type { Sleeps } from "../sync/sleep.ts";
+import { inTransaction, type VolumeCore } from "./core.ts";
+import type { InodeReference } from "./inodes.ts";
+import {
+  lockInode,
+  lockInodes,
+  missing,
+  notDirectory,
+  type Path,
+  type Place,
+  type Scope,
+} from "./paths.ts";
+import { VolumeWord, volumeWord } from "./state.ts";
+
+const SET_GROUP_ID = 0o2000;
+/** What mkdir takes of a mode: permission bits and the sticky bit. */
+const DIRECTORY_MODE = 0o1777;
+const TARGET_BYTES_MAX = 4095;
+const DOT_DOT = Buffer.from("..");
+
+/** What an operation gives a new inode; owner and times are added. */
+export type Draft = Pick<NewInode, "type" | "mode" | "target">;
+
+/** Throws: EPERM for what may not be changed ("immutable" or "append-only"). */
+export function assertUnrestricted(info: InodeInfo): void {
+  if (info.restriction === null) return;
+  throw new HoldfastError("EPERM", `the inode is marked ${info.restriction}`);
+}
+
+/** The directory may take a new name. Locks: it, exclusively. Throws: ENOENT, EPERM. */
+function assertTakesNames(core: VolumeCore, directory: InodeReference): InodeInfo {
+  if (directory.nameless) throw missing();
+  const info = core.driver.readInode(directory.ino);
+  if (info.restriction !== null && info.restriction !== "append-only") assertUnrestricted(info);
+  return info;
+}
+
+function exists(): HoldfastError {
+  return new HoldfastError("EEXIST", "file already exists");
+}
+
+/**
+ * Makes an inode under a new name. Throws: EEXIST, ENOENT when the directory was removed, ENOSPC,
+ * EROFS, EPERM, EMLINK.
+ */
+export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<InodeReference> {
+  const { core, task } = scope;
+  const { directory, name } = place;
+  using _lock = yield* lockInode(task, directory);
+  if (core.driver.lookup(directory.ino, name) !== null) throw exists();
+  const parent = assertTakesNames(core, directory);
+  const inherits = (parent.mode & SET_GROUP_ID) !== 0;
+  const inode: NewInode = {
+    ...draft,
+    mode: draft.type === "directory" && inherits ? draft.mode | SET_GROUP_ID : draft.mode,
+    uid: core.uid,
+    gid: inherits ? parent.gid : core.gid,
+    time: timeNow(),
+  };
+  const ino = yield* inTransaction(task, core, [directory], (transaction) =>
+    core.driver.create(transaction, directory.ino, name, inode),
+  );
+  return yield* scope.reference(ino);
+}
+
+/** mkdir(2). */
+export function* makeDirectory(scope: Scope, path: Path, mode: number): Sleeps<void> {
+  scope.core.assertWritable();
+  const place = yield* scope.walk(path);
+  if (place.kind !== "name") throw exists();
+  yield* createAt(scope, place, {
+    type: "directory",
+    mode: mode & DIRECTORY_MODE & ~scope.core.umask,
+  });
+}
+
+/** Makes the directories of a path that are missing. Returns how many names the first one has, or 0. */
+export function* makeDirectories(scope: Scope, path: Path, mode: number): Sleeps<number> {
+  let first = 0;
+  for (let count = 1; count <= path.names.length; count++) {
+    const names = path.names.slice(0, count);
+    const prefix: Path = { absolute: true, names, trailingSlash: false };
+    const place = yield* scope.walk(prefix);
+    let found = yield* scope.at(place);
+    if (found === null) {
+      try {
+        scope.core.assertWritable();
+        const draft: Draft = {
+          type: "directory",
+          mode: mode & DIRECTORY_MODE & ~scope.core.umask,
+        };
+        found = yield* createAt(scope, place, draft);
+        if (first === 0) first = count;
+      } catch (error) {
+        if (!(error instanceof HoldfastError && error.code === "EEXIST")) throw error;
+        found = yield* scope.find(prefix, true);
+      }
+    }
+    if (found.type === "symlink") found = yield* scope.find(prefix, true);
+    if (!found.isDirectory) {
+      throw count < path.names.length || path.trailingSlash ? notDirectory() : exists();
+    }
+  }
+  return first;
+}
+
+/** symlink(2). `target` is kept as it is. */
+export function* makeSymlink(scope: Scope, target: Uint8Array, path: Path): Sleeps<void> {
+  scope.core.assertWritable();
+  if (target.length === 0) throw new HoldfastError("ENOENT", "a symlink's target is empty");
+  if (target.length > TARGET_BYTES_MAX) {
+    throw new HoldfastError("ENAMETOOLONG", `a symlink's target has ${target.length} bytes`);
+  }
+  const place = yield* scope.walk(path);
+  if (place.kind !== "name") throw exists();
+  if (place.trailingSlash) throw (yield* scope.at(place)) === null ? missing() : exists();
+  yield* createAt(scope, place, { type: "symlink", mode: 0o777, target });
+}
+
+/** link(2): another name for a file; a symlink gets one itself. */
+export function* makeLink(scope: Scope, existing: Path, path: Path): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
+  const source = yield* scope.find(existing, false);
+  const place = yield* scope.walk(path);
+  if (place.kind !== "name") throw exists();
+  if (place.trailingSlash) throw (yield* scope.at(place)) === null ? missing() : exists();
+  const { directory, name } = place;
+  using _directory = yield* lockInode(task, directory);
+  if (core.driver.lookup(directory.ino, name) !== null) throw exists();
+  assertTakesNames(core, directory);
+  if (source.isDirectory) throw new HoldfastError("EPERM", "a directory gets no second name");
+  using _source = yield* lockInode(task, source);
+  if (source.nameless) throw missing();
+  assertUnrestricted(core.driver.readInode(source.ino));
+  yield* inTransaction(task, core, [directory, source], (transaction) => {
+    core.driver.link(transaction, directory.ino, name, source.ino, timeNow());
+  });
+}
+
+/** After a name of `inode` went in this transaction: notes whether it was the last. */
+function noteNameGone(core: VolumeCore, transaction: Transaction, inode: InodeReference): void {
+  const { linkCount } = core.driver.readInode(inode.ino);
+  if (linkCount === 0) inode.setNameless(transaction, true);
+}
+
+/** unlink(2). */
+export function* removeFile(scope: Scope, path: Path): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
+  const place = yield* scope.walk(path);
+  const { directory, name } = place;
+  if (place.kind !== "name") throw new HoldfastError("EISDIR", "is a directory; use rmdir");
+  using _directory = yield* lockInode(task, directory);
+  const entry = core.driver.lookup(directory.ino, name);
+  if (entry === null) throw missing();
+  const inode = yield* scope.reference(entry.ino);
+  if (inode.isDirectory) throw new HoldfastError("EISDIR", "is a directory; use rmdir");
+  if (place.trailingSlash) throw notDirectory();
+  assertUnrestricted(core.driver.readInode(directory.ino));
+  using _inode = yield* lockInode(task, inode);
+  assertUnrestricted(core.driver.readInode(inode.ino));
+  yield* inTransaction(task, core, [directory, inode], (transaction) => {
+    core.driver.unlink(transaction, directory.ino, name, timeNow());
+    noteNameGone(core, transaction, inode);
+  });
+}
+
+/** rmdir(2). */
+export function* removeDirectory(scope: Scope, path: Path): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
+  const place = yield* scope.walk(path);
+  const { directory, name } = place;
+  if (place.kind === "dot") throw new HoldfastError("EINVAL", "'.' cannot be removed");
+  if (place.kind === "dotdot") throw new HoldfastError("ENOTEMPTY", "directory not empty");
+  if (place.kind === "root") throw new HoldfastError("EBUSY", "the root stays");
+  for (;;) {
+    const victim = yield* scope.step(directory, name);
+    if (victim === null) throw missing();
+    if (!victim.isDirectory) throw notDirectory();
+    using _locks = yield* lockInodes(task, [directory, victim]);
+    if (core.driver.lookup(directory.ino, name)?.ino !== victim.ino) continue;
+    assertUnrestricted(core.driver.readInode(directory.ino));
+    assertUnrestricted(core.driver.readInode(victim.ino));
+    yield* inTransaction(task, core, [directory, victim], (transaction) => {
+      core.driver.unlink(transaction, directory.ino, name, timeNow());
+      noteNameGone(core, transaction, victim);
+    });
+    return;
+  }
+}
+
+/** rename(2). */
+export function* rename(scope: Scope, fromPath: Path, toPath: Path): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
+  const from = yield* scope.walk(fromPath);
+  const to = yield* scope.walk(toPath);
+  if (from.kind !== "name" || to.kind !== "name") {
+    throw new HoldfastError("EBUSY", "'.', '..' and the root keep their names");
+  }
+  const crosses = from.directory.ino !== to.directory.ino;
+  // Where directories hang changes under this lock only, so it stands still for the check below.
+  using _rename = crosses ? yield* lockRename(scope) : null;
+  for (;;) {
+    const moved = yield* scope.step(from.directory, from.name);
+    if (moved === null) throw missing();
+    if (!moved.isDirectory && (from.trailingSlash || to.trailingSlash)) throw notDirectory();
+    const replaced = yield* scope.step(to.directory, to.name);
+    if (crosses) yield* assertNoLoop(scope, from, to, moved, replaced);
+    if (replaced !== null) assertReplaces(moved, replaced);
+    if (replaced?.ino === moved.ino) return;
+    using _locks = yield* lockInodes(task, [from.directory, to.directory, moved, replaced]);
+    const { driver } = core;
+    if (driver.lookup(from.directory.ino, from.name)?.ino !== moved.ino) continue;
+    if (driver.lookup(to.directory.ino, to.name)?.ino !== replaced?.ino) continue;
+    yield* renameLocked(scope, from, to, moved, replaced);
+    return;
+  }
+}
+
+function* lockRename(scope: Scope): Sleeps<Disposable> {
+  const lock = volumeWord(scope.task.thread, VolumeWord.renameLock);
+  return yield* lockExclusive(scope.task, lock, { rankName: "directory", order: 0 });
+}
+
+/**
+ * Throws: EINVAL when a directory would move into itself, ENOTEMPTY when it would replace one that it
+ * lies in. Locks: the rename lock.
+ */
+function* assertNoLoop(
+  scope: Scope,
+  from: Place,
+  to: Place,
+  moved: InodeReference,
+  replaced: InodeReference | null,
+): Sleeps<void> {
+  if (moved.isDirectory && (yield* isWithin(scope, to.directory, moved))) {
+    throw new HoldfastError("EINVAL", "a directory cannot be moved into itself");
+  }
+  if (replaced?.isDirectory && (yield* isWithin(scope, from.directory, replaced))) {
+    throw new HoldfastError("ENOTEMPTY", "directory not empty");
+  }
+}
+
+/** Whether `directory` is `ancestor` or lies below it. Locks: the rename lock. */
+function* isWithin(
+  scope: Scope,
+  directory: InodeReference,
+  ancestor: InodeReference,
+): Sleeps<boolean> {
+  const seen = new Set<number>();
+  let at = directory;
+  for (;;) {
+    if (at.ino === ancestor.ino) return true;
+    if (at.ino === scope.core.driver.rootIno) return false;
+    if (seen.has(at.ino)) throw new HoldfastError("ELOOP", "the directories form a loop");
+    seen.add(at.ino);
+    const parent = yield* scope.step(at, DOT_DOT);
+    if (parent === null) throw missing();
+    at = parent;
+  }
+}
+
+/** Throws: EISDIR, ENOTDIR where `moved` cannot take the place of `replaced`. */
+function assertReplaces(moved: InodeReference, replaced: InodeReference): void {
+  if (replaced.ino === moved.ino) return;
+  if (moved.isDirectory && !replaced.isDirectory) throw notDirectory();
+  if (!moved.isDirectory && replaced.isDirectory) {
+    throw new HoldfastError("EISDIR", "a directory is not replaced by a file");
+  }
+}
+
+/** The change itself. Locks: all four inodes', exclusively. */
+function* renameLocked(
+  scope: Scope,
+  from: Place,
+  to: Place,
+  moved: InodeReference,
+  replaced: InodeReference | null,
+): Sleeps<void> {
+  const { core, task } = scope;
+  const { driver } = core;
+  assertUnrestricted(driver.readInode(from.directory.ino));
+  assertTakesNames(core, to.directory);
+  assertUnrestricted(driver.readInode(moved.ino));
+  if (replaced !== null) assertUnrestricted(driver.readInode(replaced.ino));
+  const changed = [from.directory, to.directory, moved, replaced].filter((each) => each !== null);
+  yield* inTransaction(task, core, changed, (transaction) => {
+    driver.rename(
+      transaction,
+      { directory: from.directory.ino, name: from.name },
+      { directory: to.directory.ino, name: to.name },
+      timeNow(),
+    );
+    if (replaced !== null) noteNameGone(core, transaction, replaced);
+  });
+}
+
+/** How a file is opened: the flags of open(2) that matter here. */
+export interface OpenFlags {
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly append: boolean;
+  readonly create: boolean;
+  readonly exclusive: boolean;
+  readonly truncate: boolean;
+}
+
+/** Finds the file to open, or makes it. Permission bits and truncation are the caller's. */
+export function* findOrCreate(
+  scope: Scope,
+  path: Path,
+  flags: OpenFlags,
+  mode: number,
+): Sleeps<InodeReference> {
+  const { core } = scope;
+  if (!flags.create) return yield* scope.find(path, true);
+  let place = yield* scope.walk(path);
+  for (;;) {
+    if (place.kind !== "name") throw flags.exclusive ? exists() : isDirectory();
+    if (place.trailingSlash) throw isDirectory();
+    const found = yield* scope.at(place);
+    if (found !== null) {
+      if (flags.exclusive) throw exists();
+      if (found.type !== "symlink") return found;
+      place = yield* scope.walk(yield* scope.target(found), place.directory);
+      continue;
+    }
+    core.assertWritable();
+    try {
+      return yield* createAt(scope, place, { type: "file", mode: mode & ~core.umask });
+    } catch (error) {
+      const lost = error instanceof HoldfastError && error.code === "EEXIST";
+      if (!lost || flags.exclusive) throw error;
+    }
+  }
+}
+
+export function isDirectory(): HoldfastError {
+  return new HoldfastError("EISDIR", "is a directory");
+}
+
+/** The path of a directory entry below another: for messages and for recursive listings. */
+export function pathOfNames(names: readonly Uint8Array[]): string {
+  return `/${names.map((name) => Buffer.from(name).toString("utf8")).join("/")}`;
+}

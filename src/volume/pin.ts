@@ -1,0 +1,64 @@
+/** Pins as programs hold them. */
+import type { Pin } from "../dax/pins.ts";
+import type { VolumeCore } from "./core.ts";
+
+/**
+ * A pinned range of a file. `buffers` are the storage itself: what is written to them, by anybody, is
+ * in the file. Until `release()` they stay the file's blocks at this offset, whatever others do.
+ */
+export class FilePin implements Disposable {
+  readonly #core: VolumeCore;
+  readonly #pin: Pin;
+  #endUse: (() => void) | null;
+
+  /** Use `FileHandle.pin`. */
+  constructor(core: VolumeCore, pin: Pin, endUse: () => void) {
+    this.#core = core;
+    this.#pin = pin;
+    this.#endUse = endUse;
+  }
+
+  /** First byte of the range in the file. */
+  get offset(): number {
+    return this.#pin.offset;
+  }
+
+  /** Bytes. */
+  get length(): number {
+    return this.#pin.length;
+  }
+
+  /**
+   * The range's bytes in order, one buffer for each run of the device.
+   * Throws: EBADF after the release.
+   */
+  get buffers(): readonly Uint8Array[] {
+    return this.#pin.buffers;
+  }
+
+  get released(): boolean {
+    return this.#endUse === null;
+  }
+
+  /** Whether the buffers still are the same file at the same offset: true while pinned. */
+  verify(): boolean {
+    return this.#pin.verify();
+  }
+
+  /**
+   * Gives the range back. No I/O into the buffers may be under way any more. Twice does nothing.
+   * Blocks only when this was the last use of a file without a name, to free it.
+   */
+  release(): void {
+    const endUse = this.#endUse;
+    if (endUse === null) return;
+    this.#endUse = null;
+    this.#pin.release();
+    endUse();
+    this.#core.settleSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}

@@ -1,0 +1,445 @@
+/** A mounted volume, as programs see it. */
+import type { ErrorContext } from "../base/errors.ts";
+import type { Device } from "../device/index.ts";
+import { breakStatistics } from "../layout/break.ts";
+import { transactionsCommitted } from "../metadata/transaction.ts";
+import type { Operation } from "./core.ts";
+import { checkWaitOptions, pathText, type WaitOptions, wrongValue } from "./arguments.ts";
+import type { Assembled } from "./assemble.ts";
+import * as calls from "./calls.ts";
+import type { Call, MkdirOptions, OpenMode, PathLike } from "./calls.ts";
+import { detach, flushAtExit, unmount, unmountSync } from "./close.ts";
+import type { VolumeCore } from "./core.ts";
+import { FileHandle } from "./file.ts";
+import type { VolumeHandle } from "./handle.ts";
+import { Scope } from "./paths.ts";
+import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
+import { unusable } from "./state.ts";
+import { flushMetadata } from "./sync.ts";
+
+/** Seconds since 1970 (fractions allowed), or a Date. */
+export type TimeLike = number | string | Date;
+
+/** Figures of a volume, over all its threads, since it was mounted. */
+export interface VolumeStatistics {
+  /** Faults served, ranges revoked, and pages that touches could not reach. */
+  readonly faults: number;
+  readonly revocations: number;
+  readonly pagesLost: number;
+  /** Open now. */
+  readonly windows: number;
+  /** Pins counted on pages now: a pin of n pages counts n times. */
+  readonly pinsHeld: number;
+  /** Layout changes that broke a range, and how often one had to wait for a pin. */
+  readonly breaks: number;
+  readonly breakWaits: number;
+  readonly transactions: number;
+  /** Inode records in memory, and those of them that nobody uses. */
+  readonly inodes: number;
+  readonly inodesIdle: number;
+  readonly regionBytes: number;
+  readonly regionBytesUsed: number;
+}
+
+/** The operations' answers that need a second look at the arguments. */
+export interface ReaddirOptions {
+  readonly withFileTypes?: boolean;
+}
+
+/**
+ * A mounted volume. Its paths begin at its root, with a slash or without. Every operation has a form
+ * that returns a promise and one, ending in Sync, that blocks the thread while it waits. Errors have
+ * `code`, `errno`, `syscall` and `path`, as Node's own.
+ *
+ * Permission bits are kept and not enforced: whoever can open the image can do everything. Reading
+ * does not change access times.
+ */
+export class Volume implements Disposable, AsyncDisposable {
+  /** "ext4", or "ram". */
+  readonly type: string;
+  readonly readOnly: boolean;
+  /** Why nothing can be changed, or null. */
+  readonly readOnlyReason: string | null;
+  readonly label: string;
+  readonly uuid: string;
+  readonly #core: VolumeCore;
+  readonly #device: Device;
+  readonly #handle: VolumeHandle;
+  readonly #isMounter: boolean;
+  readonly #onClosed: () => void;
+  #closing: Promise<void> | null = null;
+  readonly #onExit = (): void => {
+    if (unusable(this.#core.thread) === null) flushAtExit(this.#core);
+  };
+
+  /** Use `mount` or `attach`. */
+  constructor(assembled: Assembled, isMounter: boolean, onClosed: () => void) {
+    const { core, device, handle } = assembled;
+    this.#core = core;
+    this.#device = device;
+    this.#handle = handle;
+    this.#isMounter = isMounter;
+    this.#onClosed = onClosed;
+    this.type = core.driver.type;
+    this.readOnly = handle.readOnly;
+    this.readOnlyReason = handle.readOnlyReason;
+    this.label = core.driver.label;
+    this.uuid = core.driver.uuid;
+    if (isMounter) process.on("exit", this.#onExit);
+  }
+
+  get closed(): boolean {
+    return this.#core.closed;
+  }
+
+  #sync<T>({ context, run, options }: Call<T>): T {
+    return this.#core.runSync(context, this.#operation(run), options);
+  }
+
+  #async<T>({ context, run, options }: Call<T>): Promise<T> {
+    return this.#core.runAsync(context, this.#operation(run), options);
+  }
+
+  #operation<T>(run: Call<T>["run"]): Operation<T> {
+    const core = this.#core;
+    return function* (task) {
+      using scope = new Scope(core, task);
+      return yield* run(scope);
+    };
+  }
+
+  /**
+   * What other threads of this process need to use the volume: post it to them, and `attach` it there.
+   * Starts the thread that serves windows.
+   */
+  share(): VolumeHandle {
+    if (this.#core.driver.blockSize >= 4096) this.#core.pager?.start();
+    return this.#handle;
+  }
+
+  /**
+   * Opens a file or directory. `flags` as in Node; `mode`: permission bits of a file that is made.
+   * "w" truncates, and so waits for pins of the file: end the wait with a signal or timeoutMs.
+   * Throws: ENOENT, EEXIST, EISDIR, ENOTDIR, ELOOP, EROFS, EPERM, ENOSPC, ENXIO for what is not a file.
+   */
+  async open(
+    path: PathLike,
+    flags: OpenMode = "r",
+    mode?: number | string,
+    options?: WaitOptions,
+  ): Promise<FileHandle> {
+    const parsed = calls.parseOpenMode(flags);
+    const inode = await this.#async(calls.open(path, parsed, mode, options));
+    return new FileHandle(this.#core, inode, parsed, pathText(path));
+  }
+
+  openSync(
+    path: PathLike,
+    flags: OpenMode = "r",
+    mode?: number | string,
+    options?: WaitOptions,
+  ): FileHandle {
+    const parsed = calls.parseOpenMode(flags);
+    const inode = this.#sync(calls.open(path, parsed, mode, options));
+    return new FileHandle(this.#core, inode, parsed, pathText(path));
+  }
+
+  /** A file's whole content: bytes, or text with "utf8". */
+  async readFile(path: PathLike): Promise<Uint8Array>;
+  async readFile(path: PathLike, encoding: "utf8"): Promise<string>;
+  async readFile(path: PathLike, encoding?: "utf8"): Promise<Uint8Array | string> {
+    await using file = await this.open(path, "r");
+    return decoded(await file.readFile(), encoding);
+  }
+
+  readFileSync(path: PathLike): Uint8Array;
+  readFileSync(path: PathLike, encoding: "utf8"): string;
+  readFileSync(path: PathLike, encoding?: "utf8"): Uint8Array | string {
+    using file = this.openSync(path, "r");
+    return decoded(file.readFileSync(), encoding);
+  }
+
+  /** Makes `data` the file's whole content; makes the file if there is none. */
+  async writeFile(path: PathLike, data: string | Uint8Array, options?: WaitOptions): Promise<void> {
+    await using file = await this.open(path, "w", undefined, options);
+    await file.writeFile(data, options);
+  }
+
+  writeFileSync(path: PathLike, data: string | Uint8Array, options?: WaitOptions): void {
+    using file = this.openSync(path, "w", undefined, options);
+    file.writeFileSync(data, options);
+  }
+
+  /** A directory's names, without "." and "..", in no order; with their types if asked. */
+  async readdir(path: PathLike, options?: { readonly withFileTypes?: false }): Promise<string[]>;
+  async readdir(
+    path: PathLike,
+    options: { readonly withFileTypes: true },
+  ): Promise<DirectoryEntry[]>;
+  async readdir(path: PathLike, options?: ReaddirOptions): Promise<string[] | DirectoryEntry[]> {
+    if (options?.withFileTypes === true) return this.#async(calls.readdirEntries(path));
+    return this.#async(calls.readdir(path));
+  }
+
+  readdirSync(path: PathLike, options?: { readonly withFileTypes?: false }): string[];
+  readdirSync(path: PathLike, options: { readonly withFileTypes: true }): DirectoryEntry[];
+  readdirSync(path: PathLike, options?: ReaddirOptions): string[] | DirectoryEntry[] {
+    if (options?.withFileTypes === true) return this.#sync(calls.readdirEntries(path));
+    return this.#sync(calls.readdir(path));
+  }
+
+  /** Makes a directory. With `recursive`: also its parents, and answers the first one made. */
+  async mkdir(path: PathLike, options?: MkdirOptions): Promise<string | undefined> {
+    return this.#async(calls.mkdir(path, options));
+  }
+
+  mkdirSync(path: PathLike, options?: MkdirOptions): string | undefined {
+    return this.#sync(calls.mkdir(path, options));
+  }
+
+  /** Removes a name of a file. The file goes with its last name and its last user. */
+  async unlink(path: PathLike): Promise<void> {
+    return this.#async(calls.unlink(path));
+  }
+
+  unlinkSync(path: PathLike): void {
+    this.#sync(calls.unlink(path));
+  }
+
+  /** Removes an empty directory. Throws: ENOTEMPTY, ENOTDIR, EBUSY for the root. */
+  async rmdir(path: PathLike): Promise<void> {
+    return this.#async(calls.rmdir(path));
+  }
+
+  rmdirSync(path: PathLike): void {
+    this.#sync(calls.rmdir(path));
+  }
+
+  /** Renames, replacing what has the new name: nobody ever finds neither. Throws: EINVAL into itself. */
+  async rename(from: PathLike, to: PathLike): Promise<void> {
+    return this.#async(calls.renamePath(from, to));
+  }
+
+  renameSync(from: PathLike, to: PathLike): void {
+    this.#sync(calls.renamePath(from, to));
+  }
+
+  /** Gives a file another name. */
+  async link(existing: PathLike, path: PathLike): Promise<void> {
+    return this.#async(calls.link(existing, path));
+  }
+
+  linkSync(existing: PathLike, path: PathLike): void {
+    this.#sync(calls.link(existing, path));
+  }
+
+  async symlink(target: PathLike, path: PathLike): Promise<void> {
+    return this.#async(calls.symlink(target, path));
+  }
+
+  symlinkSync(target: PathLike, path: PathLike): void {
+    this.#sync(calls.symlink(target, path));
+  }
+
+  async readlink(path: PathLike): Promise<string> {
+    return textOfName(await this.#async(calls.readlink(path)));
+  }
+
+  readlinkSync(path: PathLike): string {
+    return textOfName(this.#sync(calls.readlink(path)));
+  }
+
+  async stat(path: PathLike): Promise<Stats> {
+    return this.#async(calls.stat(path, true));
+  }
+
+  statSync(path: PathLike): Stats {
+    return this.#sync(calls.stat(path, true));
+  }
+
+  /** As `stat`, of a symlink itself. */
+  async lstat(path: PathLike): Promise<Stats> {
+    return this.#async(calls.stat(path, false));
+  }
+
+  lstatSync(path: PathLike): Stats {
+    return this.#sync(calls.stat(path, false));
+  }
+
+  /** Whether the path leads to something; false also where the way there fails. */
+  async exists(path: PathLike): Promise<boolean> {
+    return this.stat(path).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  existsSync(path: PathLike): boolean {
+    try {
+      this.statSync(path);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async statfs(): Promise<VolumeSpace> {
+    return this.#async(calls.statfs());
+  }
+
+  statfsSync(): VolumeSpace {
+    return this.#sync(calls.statfs());
+  }
+
+  async chmod(path: PathLike, mode: number | string): Promise<void> {
+    return this.#async(calls.chmod(path, mode));
+  }
+
+  chmodSync(path: PathLike, mode: number | string): void {
+    this.#sync(calls.chmod(path, mode));
+  }
+
+  /** Sets owner and group; -1 leaves one as it is. */
+  async chown(path: PathLike, uid: number, gid: number): Promise<void> {
+    return this.#async(calls.chown(path, uid, gid, true));
+  }
+
+  chownSync(path: PathLike, uid: number, gid: number): void {
+    this.#sync(calls.chown(path, uid, gid, true));
+  }
+
+  async lchown(path: PathLike, uid: number, gid: number): Promise<void> {
+    return this.#async(calls.chown(path, uid, gid, false));
+  }
+
+  lchownSync(path: PathLike, uid: number, gid: number): void {
+    this.#sync(calls.chown(path, uid, gid, false));
+  }
+
+  /** Sets access and modification times. */
+  async utimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void> {
+    return this.#async(calls.utimes(path, atime, mtime, true));
+  }
+
+  utimesSync(path: PathLike, atime: TimeLike, mtime: TimeLike): void {
+    this.#sync(calls.utimes(path, atime, mtime, true));
+  }
+
+  async lutimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void> {
+    return this.#async(calls.utimes(path, atime, mtime, false));
+  }
+
+  lutimesSync(path: PathLike, atime: TimeLike, mtime: TimeLike): void {
+    this.#sync(calls.utimes(path, atime, mtime, false));
+  }
+
+  /** Sets a file's size in bytes; waits for pins as `FileHandle.truncate`. */
+  async truncate(path: PathLike, size = 0, options?: WaitOptions): Promise<void> {
+    return this.#async(calls.truncate(path, size, options));
+  }
+
+  truncateSync(path: PathLike, size = 0, options?: WaitOptions): void {
+    this.#sync(calls.truncate(path, size, options));
+  }
+
+  statistics(): VolumeStatistics {
+    const { dax, inodes, thread } = this.#core;
+    const windows = dax.windows.statistics();
+    const { breaks, waits } = breakStatistics(thread);
+    const { records, idle } = inodes.count();
+    return {
+      faults: windows.faults,
+      revocations: windows.revocations,
+      pagesLost: windows.pagesLost,
+      windows: windows.windows,
+      pinsHeld: dax.pages.totalPins(),
+      breaks,
+      breakWaits: waits,
+      transactions: transactionsCommitted(thread),
+      inodes: records,
+      inodesIdle: idle,
+      regionBytes: thread.region.buffer.byteLength,
+      regionBytesUsed: thread.region.bytesUsed,
+    };
+  }
+
+  #flush(): Operation<void> {
+    const core = this.#core;
+    return function* (task) {
+      using scope = new Scope(core, task);
+      yield* scope.root();
+      if (!core.readOnly) yield* flushMetadata(task, core);
+    };
+  }
+
+  get #context(): ErrorContext {
+    return { syscall: "sync", path: this.#device.path };
+  }
+
+  /** Puts everything written so far, of all threads, on the medium. Throws: EIO. */
+  async sync(options?: WaitOptions): Promise<void> {
+    await this.#core.runAsync(this.#context, this.#flush(), checkWaitOptions(options));
+    if (!this.readOnly) await this.#device.persistAllAsync();
+  }
+
+  syncSync(options?: WaitOptions): void {
+    this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
+    if (!this.readOnly) this.#device.persistAll();
+  }
+
+  /**
+   * In the thread that mounted the volume: unmounts it for all, marked clean. In one that attached it:
+   * detaches. This thread's files and windows are closed; its pins must have been released.
+   * Closing twice does nothing. A volume that is never closed is flushed when the process ends, and
+   * stays marked as in use.
+   * Throws: EBUSY naming who still uses it, EIO; then it is still mounted.
+   */
+  async close(): Promise<void> {
+    if (this.#closing !== null) return this.#closing;
+    if (this.closed) return;
+    if (!this.#isMounter) {
+      this.closeSync();
+      return;
+    }
+    this.#closing = unmount(this.#core, this.#device, this.#closeContext);
+    try {
+      await this.#closing;
+      this.#ended();
+    } finally {
+      this.#closing = null;
+    }
+  }
+
+  closeSync(): void {
+    if (this.closed) return;
+    if (this.#closing !== null) {
+      throw wrongValue("close", "is running already; await it", "closeSync");
+    }
+    if (this.#isMounter) unmountSync(this.#core, this.#device, this.#closeContext);
+    else detach(this.#core, this.#device, this.#closeContext);
+    this.#ended();
+  }
+
+  get #closeContext(): ErrorContext {
+    return { syscall: this.#isMounter ? "unmount" : "detach", path: this.#device.path };
+  }
+
+  #ended(): void {
+    process.off("exit", this.#onExit);
+    this.#onClosed();
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function decoded(bytes: Uint8Array, encoding: "utf8" | undefined): Uint8Array | string {
+  if (encoding === undefined) return bytes;
+  if (encoding !== "utf8") throw wrongValue("encoding", "must be 'utf8', or left out", encoding);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+}

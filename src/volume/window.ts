@@ -1,0 +1,72 @@
+/** Windows as programs hold them. */
+import type { FileWindow as DaxWindow, LostRange } from "../dax/map-window.ts";
+import type { OpenThing, VolumeCore } from "./core.ts";
+
+/**
+ * A range of a file shown as memory. A layout change elsewhere never makes a touch fail: the touch
+ * finds the file as it is now. What cannot be reached (beyond the end of the file, a full volume, a
+ * damaged extent) reads as zeroes, is not stored, and is told by `lost`.
+ */
+export class FileWindow implements OpenThing, Disposable {
+  readonly #core: VolumeCore;
+  readonly #window: DaxWindow;
+  readonly #path: string;
+  #endUse: (() => void) | null;
+
+  /** Use `FileHandle.map`. */
+  constructor(core: VolumeCore, window: DaxWindow, path: string, endUse: () => void) {
+    this.#core = core;
+    this.#window = window;
+    this.#path = path;
+    this.#endUse = endUse;
+    core.open.add(this);
+  }
+
+  /** The file's bytes from `offset` on. After `close()` they are zeroes of nobody. */
+  get bytes(): Uint8Array {
+    return this.#window.bytes;
+  }
+
+  /** First byte of the window in the file. */
+  get offset(): number {
+    return this.#window.offset;
+  }
+
+  /** Whether stores reach the file; if not, they change this window's own copy of the page. */
+  get writable(): boolean {
+    return this.#window.writable;
+  }
+
+  get closed(): boolean {
+    return this.#endUse === null;
+  }
+
+  /**
+   * What touches could not reach so far: the range of the file around it, in bytes, and how many
+   * pages; null when nothing was lost.
+   */
+  get lost(): LostRange | null {
+    return this.closed ? null : this.#window.lost;
+  }
+
+  /** Takes the window away; closing twice does nothing. Blocks, briefly, for the file's map lock. */
+  close(): void {
+    const endUse = this.#endUse;
+    if (endUse === null) return;
+    this.#core.runSync({ syscall: "munmap", path: this.#path }, (task) =>
+      this.#window.closeWith(task),
+    );
+    this.#endUse = null;
+    this.#core.open.delete(this);
+    endUse();
+    this.#core.settleSync();
+  }
+
+  closeSync(): void {
+    this.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

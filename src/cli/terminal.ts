@@ -57,7 +57,8 @@ export class Terminal {
   /** Rewrites the line at the bottom of a terminal; does nothing elsewhere. */
   live(line: string): void {
     if (!this.isLive) return;
-    const width = (this.#error.columns ?? 80) - 1;
+    // A terminal that does not know its width says 0.
+    const width = (this.#error.columns || 80) - 1;
     const shown = line.length > width ? `${line.slice(0, Math.max(0, width - 1))}…` : line;
     if (shown === this.#liveLine) return;
     this.#error.write(`\r${shown}\u001b[K`);

@@ -6,6 +6,7 @@
  * transactions, so that a block is free only when its page is.
  */
 import { HoldfastError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/break.ts";
 import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
@@ -27,6 +28,35 @@ function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
     if (kind !== EntryKind.page && kind !== EntryKind.huge) return;
     dax.pages.disassociate(pageOf(entry), count, mapping);
   });
+}
+
+/**
+ * Asserts that no page of [start, end) has an owner or a pin: its blocks may be freed. `size` is the
+ * file's before the change; beyond it nothing was ever a page. Costs a look per 2 MiB of device.
+ */
+function* assertPagesFree(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  start: number,
+  end: number,
+  size: number,
+): Sleeps<void> {
+  if (!dax.protect || dax.driver.blockSize !== PAGE_SIZE) return;
+  const last = Math.min(end, roundUp(size, PAGE_SIZE));
+  for (let at = start; at < last; ) {
+    const extent = yield* findExtent(task, dax, mapping, at);
+    const stop = Math.min(last, extent.start + extent.length);
+    if (extent.kind === "mapped") {
+      const page = (extent.address + (at - extent.start)) / PAGE_SIZE;
+      const free = dax.pages.isFree(page, (stop - at) / PAGE_SIZE);
+      invariant(
+        free,
+        `blocks of [${at}, ${stop}) are about to be freed while a page of them is not`,
+      );
+    }
+    at = stop;
+  }
 }
 
 /** Runs `step` in one transaction after another until it says that all is done. */
@@ -107,6 +137,7 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
     if (size < before) {
       yield* zeroTail(task, dax, mapping, size);
       const from = roundUp(size, dax.driver.blockSize);
+      yield* assertPagesFree(task, dax, mapping, from, Infinity, before);
       yield* inTransactions(task, dax, mapping, (transaction) =>
         dax.driver.removeExtents(transaction, ino, from, Infinity),
       );
@@ -207,6 +238,7 @@ export function* collapseRange(
     return { start: offset, end: Infinity };
   };
   yield* changeLayout(task, dax, mapping, range, function* (size) {
+    yield* assertPagesFree(task, dax, mapping, offset, offset + length, size);
     yield* inTransactions(task, dax, mapping, (transaction) =>
       dax.driver.removeExtents(transaction, ino, offset, offset + length),
     );
@@ -320,6 +352,8 @@ export function* evictMapping(task: Task, dax: Dax, mapping: Mapping, free: bool
   yield* withBrokenLayout(task, dax, mapping, all, function* (broken: BrokenLayout) {
     removePages(dax, mapping, broken.range!);
     if (!free) return;
+    const size = sizeOf(dax.thread, mapping);
+    yield* assertPagesFree(task, dax, mapping, 0, Infinity, size);
     for (let done = false; !done; ) {
       using transaction = yield* beginLayoutTransaction(task, dax, mapping);
       done = dax.driver.removeExtents(transaction, ino, 0, Infinity);

@@ -79,7 +79,8 @@ export class Transaction implements Disposable {
   readonly cache: MetadataCache;
   readonly #area: number;
   readonly #held: Held<"transaction">;
-  readonly #seals = new Map<CachedBlock, Seal>();
+  /** Of each block edited, what to seal: the whole of it, or parts by number. */
+  readonly #seals = new Map<CachedBlock, Map<number, Seal>>();
   #open = true;
 
   constructor(cache: MetadataCache, area: number, held: Held<"transaction">) {
@@ -90,17 +91,21 @@ export class Transaction implements Disposable {
 
   /**
    * Write access to a block: saves its bytes, once, and marks it dirty. Change the bytes after this.
-   * `seal` runs at commit, to write the block's checksum; the last one given counts.
+   * `seal` runs at commit, to write the block's checksum, or that of a `part` of it (an inode of a
+   * table's block); the last one given for a part counts.
    * Throws: EOVERFLOW when the transaction is too large.
    */
-  edit(block: MetadataBlock, seal: Seal): MetadataBlock {
+  edit(block: MetadataBlock, seal: Seal, part = 0): MetadataBlock {
     const cached = block as CachedBlock;
-    if (!this.#seals.has(cached)) {
-      invariant(this.cache.flagsOf(cached.header) & VALID, `block ${block.block} is not valid`);
-      this.#save(cached);
-      this.cache.setFlags(cached.header, VALID | DIRTY);
+    const seals = this.#seals.get(cached);
+    if (seals !== undefined) {
+      seals.set(part, seal);
+      return block;
     }
-    this.#seals.set(cached, seal);
+    invariant(this.cache.flagsOf(cached.header) & VALID, `block ${block.block} is not valid`);
+    this.#save(cached);
+    this.cache.setFlags(cached.header, VALID | DIRTY);
+    this.#seals.set(cached, new Map([[part, seal]]));
     return block;
   }
 
@@ -110,7 +115,7 @@ export class Transaction implements Disposable {
     this.#save(cached);
     cached.bytes.fill(0);
     this.cache.setFlags(cached.header, VALID | DIRTY);
-    this.#seals.set(cached, seal);
+    this.#seals.set(cached, new Map([[0, seal]]));
     return cached;
   }
 
@@ -145,7 +150,9 @@ export class Transaction implements Disposable {
   /** Ends the transaction: its changes stay. */
   commit(): void {
     invariant(this.#open, "a transaction is committed twice");
-    for (const [block, seal] of this.#seals) seal(block);
+    for (const [block, seals] of this.#seals) {
+      for (const seal of seals.values()) seal(block);
+    }
     const { thread } = this.cache;
     store(thread.words, this.#area + Area.state, State.committed);
     add(thread.words, this.#area + Area.committed, 1);

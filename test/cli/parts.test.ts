@@ -162,7 +162,9 @@ describe("the loopback", () => {
           memory.subarray(200_000, 200_001),
           memory.subarray(102_000, 150_000),
         ];
-        const data = Buffer.alloc(148_001).map((_, index) => (index * round) % 251);
+        const data = Buffer.from(
+          Uint8Array.from({ length: 148_001 }, (_, index) => (index * round) % 251),
+        );
         await loopback.receive(targets, data, { parts: round, pauseMs: 1 });
         expect(Buffer.concat(targets).equals(data)).toBe(true);
         expect([memory[999], memory[101_000], memory[150_000], memory[299_999]]).toEqual([
@@ -177,7 +179,7 @@ describe("the loopback", () => {
   test("returns what arrived at the other end", async () => {
     const loopback = await Loopback.open();
     try {
-      const data = Buffer.alloc(250_000).map((_, index) => index % 253);
+      const data = Buffer.from(Uint8Array.from({ length: 250_000 }, (_, index) => index % 253));
       const sources = [
         data.subarray(0, 90_000),
         data.subarray(90_000, 90_010),

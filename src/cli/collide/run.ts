@@ -28,6 +28,8 @@ const FILE_BLOCKS_MAX = 2048;
 /** A run that has found this much has shown its point. */
 const FINDINGS_MAX = 20;
 const WATCH_EVERY_MS = 100;
+/** Signals that end a run early and in good order; the second one ends it as it always does. */
+const INTERRUPTS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** What a run found out. */
 export interface Outcome {
@@ -139,11 +141,11 @@ export class Run {
     const interrupt = (): void => {
       this.#interrupted = true;
     };
-    process.once("SIGINT", interrupt);
+    for (const signal of INTERRUPTS) process.once(signal, interrupt);
     try {
       await this.#watch(crew, startedMs);
     } finally {
-      process.off("SIGINT", interrupt);
+      for (const signal of INTERRUPTS) process.off(signal, interrupt);
       this.#terminal.endLive();
       this.#seconds = (performance.now() - startedMs) / 1000;
       this.#tally = crew.tally();

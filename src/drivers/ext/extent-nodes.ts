@@ -135,8 +135,9 @@ function assertHeader(volume: ExtVolume, node: Node, entriesMax: number, depth: 
     throw volume.damage(node, structure, "eh_max", max, `expected 1 to ${entriesMax}`);
   }
   const entries = DiskExtentHeader.entries.get(view, node.at);
-  if (entries > max) {
-    throw volume.damage(node, structure, "eh_entries", entries, `expected at most ${max}`);
+  const min = depth > 0 ? 1 : 0;
+  if (entries < min || entries > max) {
+    throw volume.damage(node, structure, "eh_entries", entries, `expected ${min} to ${max}`);
   }
   const found = DiskExtentHeader.depth.get(view, node.at);
   if (found !== depth) {
@@ -172,15 +173,21 @@ function verifyNode(volume: ExtVolume, block: MetadataBlock, depth: number, seed
       throw volume.damage(node, DiskExtentTail.structure, "et_checksum", stored, expected);
     }
   }
+  assertSorted(volume, node);
+}
+
+/** Throws: CorruptionError unless a node's entries are in order and do not overlap. */
+export function assertSorted(volume: ExtVolume, node: Node): void {
+  const isLeaf = nodeDepth(node) === 0;
   let next = 0;
-  for (let index = 0; index < count; index++) {
+  for (let index = 0; index < entryCount(node); index++) {
     const key = entryKey(node, index);
     if (key < next) {
-      const where = { block, at: entryByte(node, index) };
+      const where = { block: node.block, at: entryByte(node, index) };
       const expected = `expected at least ${next}: entries are sorted and apart`;
       throw volume.damage(where, DiskExtent.structure, "ee_block", key, expected);
     }
-    next = key + (depth === 0 ? Math.max(readPiece(node, index).count, 1) : 1);
+    next = key + (isLeaf ? Math.max(readPiece(node, index).count, 1) : 1);
   }
 }
 

@@ -23,9 +23,11 @@ import {
   EXTENT_DEPTH_MAX,
   EXTENT_ENTRY_SIZE,
   EXTENT_LENGTH_MAX,
+  FILE_BLOCKS_MAX,
   setPair,
 } from "./format.ts";
 import {
+  assertSorted,
   checkedPiece,
   entryByte,
   entryCount,
@@ -103,6 +105,7 @@ export class ExtentTree {
     this.transaction = transaction;
     this.ino = ino;
     this.raw = editInode(volume, transaction, ino);
+    assertSorted(volume, rootOf(this.raw, ino));
     this.#seed = volume.metadataChecksums ? inodeChecksumSeed(volume, ino) : 0;
   }
 
@@ -125,16 +128,23 @@ export class ExtentTree {
     const { node, index } = leafOf(path);
     if (index < 0) return null;
     const isLast = index + 1 >= entryCount(node);
-    const ceiling = isLast ? Number.POSITIVE_INFINITY : entryKey(node, index + 1);
+    const ceiling = isLast ? FILE_BLOCKS_MAX : entryKey(node, index + 1);
     return checkedPiece(this.volume, node, index, ceiling);
   }
 
   /** The last extent that starts before `end`, with its path, or null. */
   lastBefore(end: number): { path: Path; piece: Piece } | null {
-    if (end <= 0) return null;
-    const path = this.find(end - 1);
-    const piece = this.pieceAt(path);
-    return piece === null ? null : { path, piece };
+    while (end > 0) {
+      const path = this.find(end - 1);
+      const piece = this.pieceAt(path);
+      if (piece !== null) return { path, piece };
+      // A leaf that begins after its key (rule 1 is not ours alone to keep): look before the key.
+      const above = path[path.length - 2];
+      const key = above === undefined ? 0 : entryKey(above.node, above.index);
+      if (key >= end) return null;
+      end = key;
+    }
+    return null;
   }
 
   /**

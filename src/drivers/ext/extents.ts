@@ -46,9 +46,6 @@ function findLeaf(volume: ExtVolume, raw: Located, ino: Ino, fileBlock: number):
     const index = findEntry(node, fileBlock);
     if (depth === 0) return { leaf: node, count, index, floor, ceiling };
     const taken = Math.max(index, 0);
-    if (count === 0) {
-      throw volume.damage(node, DiskExtentHeader.structure, "eh_entries", 0, "expected 1 or more");
-    }
     if (taken + 1 < count) ceiling = Math.min(ceiling, entryKey(node, taken + 1));
     floor = Math.max(floor, index < 0 ? 0 : entryKey(node, taken));
     node = readChild(volume, node, taken, raw, ino);

@@ -23,7 +23,7 @@ export const DiskSuperblock = struct(
     reservedBlocksCountLow: u32(0x8), // only the superuser may use these
     freeBlocksCountLow: u32(0xc), // clusters
     freeInodesCount: u32(0x10),
-    firstDataBlock: u32(0x14), // the block that holds the superblock: 1 at 1 KiB blocks, else 0
+    firstDataBlock: u32(0x14), // where group 0 begins: 1 at 1 KiB blocks, else 0
     logBlockSize: u32(0x18), // block size is 1024 << this
     logClusterSize: u32(0x1c),
     blocksPerGroup: u32(0x20),

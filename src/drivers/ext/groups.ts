@@ -15,6 +15,7 @@ import {
   getPair,
   INCOMPATIBLE,
   READ_ONLY,
+  SUPERBLOCK_BYTE,
   setPair,
 } from "./format.ts";
 import type { ExtVolume, Located } from "./volume.ts";
@@ -150,7 +151,9 @@ export function headBlocks(volume: ExtVolume, group: number): number {
 function descriptorBlock(volume: ExtVolume, index: number): number {
   const { facts } = volume;
   const isMeta = (facts.features.incompatible & INCOMPATIBLE.meta_bg) !== 0;
-  if (!isMeta || index < facts.firstMetaGroup) return facts.firstDataBlock + 1 + index;
+  if (!isMeta || index < facts.firstMetaGroup) {
+    return Math.floor(SUPERBLOCK_BYTE / facts.blockSize) + 1 + index;
+  }
   const group = index * (facts.blockSize / facts.descriptorSize);
   return firstBlockOfGroup(volume, group) + (hasSuperblock(volume, group) ? 1 : 0);
 }

@@ -229,7 +229,8 @@ function readGeometry(view: DataView, features: Features, blockSize: number, dev
   const reservedBlocks = wide
     ? getPair(view, 0, reservedBlocksCountLow, reservedBlocksCountHigh)
     : reservedBlocksCountLow.get(view, 0);
-  const firstDataBlock = blockSize === 1024 ? 1 : 0;
+  const isBigalloc = (features.readOnly & READ_ONLY.bigalloc) !== 0;
+  const firstDataBlock = blockSize === 1024 && !isBigalloc ? 1 : 0;
   inRange(
     view,
     DiskSuperblock.firstDataBlock,

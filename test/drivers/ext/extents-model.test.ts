@@ -167,11 +167,18 @@ class Files {
     const { driver } = this.image;
     const ino = this.inos[file]!;
     const [start, end] = [from * this.size, (from + count) * this.size];
-    while (!this.image.change((transaction) => driver[name](transaction, ino, start, end)));
     const blocks = this.blocks[file]!;
-    for (let at = from; at < Math.min(from + count, blocks.length); at++) {
-      blocks[at] = change(blocks[at] ?? null);
+    const stop = Math.min(from + count, blocks.length);
+    try {
+      while (!this.image.change((transaction) => driver[name](transaction, ino, start, end)));
+    } catch (error) {
+      // Full: what earlier calls did stays, from the end down.
+      const isDone = (at: number) =>
+        driver.extentAt(ino, at * this.size, (at + 1) * this.size).kind === "unwritten";
+      for (let at = from; at < stop; at++) if (isDone(at)) blocks[at] = "unwritten";
+      throw error;
     }
+    for (let at = from; at < stop; at++) blocks[at] = change(blocks[at] ?? null);
   }
 
   #insert(file: number, from: number, count: number): void {
@@ -241,10 +248,13 @@ class Files {
 function play(path: string, blockSize: number, steps: readonly Step[], room?: number): void {
   mkfsExt4(path, 24 << 20, ["-b", String(blockSize), "-N", "64"]);
   const image = new DirectoryImage(path, 2 ** 27);
-  const files = new Files(image, room);
-  for (const step of steps) files.take(step);
-  files.finish();
-  image.close();
+  try {
+    const files = new Files(image, room);
+    for (const step of steps) files.take(step);
+    files.finish();
+  } finally {
+    image.close();
+  }
   const { clean, output } = e2fsckClean(path);
   expect(clean, output).toBe(true);
 }

@@ -35,8 +35,9 @@ function useFile(file, turn) {
     if (windows.length > 3) windows.shift()?.close();
   }
   if (workerData.mappable && random(3) === 0) {
-    const { size } = file.statSync();
-    const pin = file.pinSync(0, Math.min(size, 1 + random(50_000)), { write: true });
+    // Another thread may truncate the file meanwhile: EINVAL.
+    const length = Math.max(1, Math.min(file.statSync().size, 1 + random(50_000)));
+    const pin = file.pinSync(0, length, { write: true });
     try {
       pin.buffers[0]?.fill(turn);
       if (random(4) === 0) file.truncateSync(0, { timeoutMs: 1 });

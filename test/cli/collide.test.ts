@@ -1,0 +1,85 @@
+// The main job from outside: what `npm start` runs, for a few seconds, and that it can fail.
+
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { builtModule, hasTool, type Outcome, run } from "../support/tools.ts";
+
+const program = fileURLToPath(builtModule("cli/main.ts"));
+
+function collide(...args: string[]): Outcome {
+  return run(process.execPath, [program, "collide", ...args]);
+}
+
+function result(outcome: Outcome) {
+  expect(outcome.stderr).toBe("");
+  const lines = outcome.stdout.split("\n");
+  expect(lines).toHaveLength(2);
+  expect(lines[1]).toBe("");
+  return JSON.parse(lines[0]!);
+}
+
+describe.each(["ram", "ext4"])("on an %s volume", (driver) => {
+  test("three seconds of collisions leave nothing torn, foreign or lost", () => {
+    const outcome = collide("--driver", driver, "--seconds", "3", "--seed", "5", "--json");
+    const found = result(outcome);
+    expect(found.findings).toEqual([]);
+    expect(outcome.code).toBe(0);
+    expect(found).toMatchObject({
+      ok: true,
+      driver,
+      protect: true,
+      seed: 5,
+      tornIos: 0,
+      foreignBlocks: 0,
+      unfinishedBlocks: 0,
+      leakedPins: 0,
+    });
+    expect(found.blocksFree.after).toBe(found.blocksFree.before);
+    expect(found.blocksChecked.during).toBeGreaterThan(100);
+    expect(found.ioTotal.count).toBeGreaterThan(100);
+    expect(found.layoutChangesTotal).toBeGreaterThan(20);
+    expect(found.waits.forPins).toBeGreaterThan(0);
+    if (driver !== "ext4" || !hasTool("e2fsck")) return;
+    expect(found.e2fsck).toEqual([
+      { isClean: true, complaints: [] },
+      { isClean: true, complaints: [] },
+    ]);
+  });
+
+  test("without protection the damage is found within seconds, and explained", () => {
+    const outcome = collide("--driver", driver, "--seconds", "20", "--protect", "off");
+    expect(outcome.code).toBe(1);
+    expect(outcome.stdout).toMatch(/^(Torn I\/Os|Foreign blocks) +[1-9]/m);
+    expect(outcome.stdout).toContain("Protection is off: layout changes did not wait");
+    const seconds = Number(/([\d.]+) s, seed/.exec(outcome.stdout)?.[1]);
+    expect(seconds).toBeLessThan(15);
+  });
+});
+
+test("one thread alone collides with itself", () => {
+  const outcome = collide("--driver=ram", "--seconds=1", "--threads=1", "--json");
+  expect(result(outcome)).toMatchObject({ ok: true, threads: 1, findings: [] });
+});
+
+test("an interrupt ends the run early, and everything is still checked and printed", async () => {
+  const child = spawn(process.execPath, [program, "collide", "--driver=ram", "--seconds=60"]);
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+  });
+  setTimeout(() => child.kill("SIGINT"), 2000);
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  expect(output).toContain("interrupted");
+  expect(output).toContain("Nothing wrong was found.");
+  expect(code).toBe(0);
+});
+
+test("--keep leaves the image and says where; without it nothing is left", () => {
+  const kept = result(collide("--seconds=0.5", "--threads=1", "--keep", "--json"));
+  expect(existsSync(kept.image)).toBe(true);
+  run("rm", ["-r", dirname(kept.image)]);
+  expect(result(collide("--seconds=0.5", "--threads=1", "--json")).image).toBeNull();
+});

@@ -12,8 +12,10 @@ import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/b
 import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
 import { EntryKind, kindOf, pageOf, removeEntries } from "../mapping/tree.ts";
 import type { Transaction } from "../metadata/transaction.ts";
+import { load, loadUnsigned, store } from "../sync/atomics.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { Slot } from "../sync/thread.ts";
 import { beginLayoutTransaction, changeSize, type Dax, findExtent, touchTimes } from "./dax.ts";
 import { zeroTail } from "./file-io.ts";
 import { refreshWindows, showAgain } from "./refresh.ts";
@@ -21,12 +23,37 @@ import { refreshWindows, showAgain } from "./refresh.ts";
 /** Blocks preallocated in one transaction. */
 const PREALLOCATE_BYTES_MAX = 2 ** 27;
 
-/** Removes the entries of a broken range and frees their pages. */
+/**
+ * Removes the entries of a broken range and frees their pages. `removing` tells those who find this
+ * thread dead in the middle to finish it.
+ */
 function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
+  const { words } = dax.thread;
+  store(words, mapping + MappingWord.removing, 1);
   removeEntries(dax.thread, mapping, range.first, range.last, (entry, _index, count) => {
     const kind = kindOf(entry);
     if (kind !== EntryKind.page && kind !== EntryKind.huge) return;
     dax.pages.disassociate(pageOf(entry), count, mapping);
+  });
+  store(words, mapping + MappingWord.removing, 0);
+}
+
+/** Has this thread finish the removals of entries that threads that die have begun. */
+export function recoverRemovals(dax: Dax): void {
+  const { thread, pages } = dax;
+  const { words } = thread;
+  thread.onThreadDeath((dead, slotBase) => {
+    const mapping = load(words, slotBase + Slot.breaking);
+    if (mapping === 0 || load(words, mapping + MappingWord.removing) === 0) return;
+    if (load(words, mapping + MappingWord.breakHolder) !== dead) return;
+    const first = loadUnsigned(words, mapping + MappingWord.breakFirst);
+    const last = loadUnsigned(words, mapping + MappingWord.breakLast);
+    removeEntries(thread, mapping, first, last, (entry, _index, count) => {
+      const kind = kindOf(entry);
+      if (kind !== EntryKind.page && kind !== EntryKind.huge) return;
+      pages.takeBack(pageOf(entry), count, mapping);
+    });
+    store(words, mapping + MappingWord.removing, 0);
   });
 }
 

@@ -1,7 +1,8 @@
 /**
  * Entry locks, and making entries real: from nothing, empty or zero to a page with an owner.
  *
- * Lock record, in its thread's table: 0 first slot | 1 slots | 2 first page id + 1 | 3 mapping.
+ * Lock record, in its thread's table: 0 first slot | 1 slots | 2 device page + 1, about to get its
+ * owner, or 0 | 3 mapping.
  * It is written before, or together with, the lock bits it tells of, so that a thread that dies
  * leaves no entry locked.
  *
@@ -158,8 +159,8 @@ export function publishPage(
   devicePage: number,
 ): Entry {
   const huge = held.pages === 512;
+  store(thread.words, held.record + LockRecord.page, (devicePage + 1) | 0);
   const page = pages.associate(devicePage, held.pages, held.mapping, held.index, huge);
-  store(thread.words, held.record + LockRecord.page, page + 1);
   const entry = makeEntry(huge ? EntryKind.huge : EntryKind.page, page);
   settle(thread, held, entry);
   return entry;
@@ -214,8 +215,8 @@ export function publishAround(
   let page = -1;
   try {
     if (claimed > 0) {
+      store(words, record + LockRecord.page, (devicePage + 1) | 0);
       page = pages.associate(devicePage, claimed, mapping, index, false);
-      store(words, record + LockRecord.page, page + 1);
     }
   } finally {
     for (let offset = 0; offset < claimed; offset++) {
@@ -229,29 +230,42 @@ export function publishAround(
 
 /** Gives back the entries that dead threads had locked. */
 export function recoverEntries(thread: Thread, pages: Pages): void {
-  const { words } = thread;
   thread.onThreadDeath((_dead, slotBase) => {
-    forEachRecord(words, slotBase + Slot.entryLocks, 4, (record) => {
-      const first = load(words, record);
-      const count = load(words, record + LockRecord.count);
-      const page = load(words, record + LockRecord.page) - 1;
-      const mapping = load(words, record + LockRecord.mapping);
-      for (let offset = count - 1; offset >= 0; offset--) {
-        const slot = first + offset;
-        const value = load(words, slot);
-        if ((value & 1) === 0 || !isLocked(value)) continue;
-        const kind = kindOf(value);
-        const empty = kind === EntryKind.empty || kind === EntryKind.emptyHuge;
-        if (empty && page >= 0 && pages.owner(page + (count === 8 ? 0 : offset)) === mapping) {
-          if (kind === EntryKind.empty) pages.disassociate(page + offset, 1, mapping);
-          else if (offset === 0) pages.disassociate(page, 512, mapping);
-        }
-        store(words, slot, empty ? 0 : unlocked(value));
-        wakeAll(words, slot);
-      }
-      store(words, record, 0);
+    forEachRecord(thread.words, slotBase + Slot.entryLocks, 4, (record) => {
+      recoverRun(thread, pages, record);
+      store(thread.words, record, 0);
     });
   });
+}
+
+/**
+ * Frees what a lock record tells of: entries that were made for it disappear, and pages that had got
+ * an owner for them lose it; entries that were real before stay, unlocked. Of an entry of 2 MiB the
+ * first slot decides, since it is written last.
+ */
+function recoverRun(thread: Thread, pages: Pages, record: number): void {
+  const { words } = thread;
+  const first = load(words, record);
+  const count = load(words, record + LockRecord.count);
+  const devicePage = load(words, record + LockRecord.page) >>> 0;
+  const mapping = load(words, record + LockRecord.mapping);
+  const page = devicePage === 0 ? null : pages.find(devicePage - 1);
+  const huge = kindOf(load(words, first)) === EntryKind.emptyHuge;
+  const unpublished = isLocked(load(words, first));
+  for (let offset = count - 1; offset >= 0; offset--) {
+    const slot = first + offset;
+    const value = load(words, slot);
+    if (huge && unpublished) {
+      if (offset === 0 && page !== null) pages.takeBack(page, 512, mapping);
+      store(words, slot, 0);
+    } else if ((value & 1) !== 0 && isLocked(value)) {
+      const kind = kindOf(value);
+      const real = kind === EntryKind.page || kind === EntryKind.huge;
+      if (!real && page !== null) pages.takeBack(page + offset, 1, mapping);
+      store(words, slot, kind === EntryKind.empty ? 0 : unlocked(value));
+    }
+    wakeAll(words, slot);
+  }
 }
 
 /** The error for a file whose blocks cannot be pages. */

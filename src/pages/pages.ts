@@ -186,6 +186,22 @@ export class Pages {
     this.#dropUse(page >>> CHUNK_SHIFT, huge ? HUGE_PAGES : count);
   }
 
+  /**
+   * Takes the owner from pages for a thread that died while it gave or took it: what has no owner, or
+   * another, is left alone, and the pages in use are counted again. Locks: the dead thread's.
+   */
+  takeBack(page: PageId, count: number, owner: number): void {
+    const { words } = this.thread;
+    const huge = count === HUGE_PAGES;
+    for (let offset = 0; offset < (huge ? 1 : count); offset++) {
+      const record = this.pinWord(page + offset);
+      if (load(words, record + Record.owner) !== owner) continue;
+      store(words, record + Record.owner, 0);
+      store(words, record + Record.flags, 0);
+    }
+    this.#recountChunk(page >>> CHUNK_SHIFT);
+  }
+
   /** One pin less, noted in `note` (pin/pin.ts, invariant 1); the last one wakes whoever waits. */
   releaseNoting(page: PageId, note: number, value: number): void {
     const { words } = this.thread;
@@ -293,12 +309,37 @@ export class Pages {
     const { words } = thread;
     const header = this.#headers + chunk * HEADER_WORDS;
     enterGuard(thread, this.#area + Area.guard);
-    if (add(words, header + 1, -count) === count) {
-      store(words, this.#directory + load(words, header), 0);
-      store(words, header, load(words, this.#area + Area.free));
-      store(words, this.#area + Area.free, chunk + 1);
+    if (add(words, header + 1, -count) === count) this.#freeChunk(chunk);
+    leaveGuard(thread, this.#area + Area.guard);
+  }
+
+  /** Counts a chunk's pages in use from their records, and frees the chunk when there are none. */
+  #recountChunk(chunk: number): void {
+    const { thread } = this;
+    const { words } = thread;
+    const header = this.#headers + chunk * HEADER_WORDS;
+    enterGuard(thread, this.#area + Area.guard);
+    const mine = load(words, this.#directory + load(words, header)) === chunk + 1;
+    if (mine) {
+      let used = 0;
+      for (let page = 0; page < HUGE_PAGES; page++) {
+        const record = this.pinWord((chunk << CHUNK_SHIFT) + page);
+        if (load(words, record + Record.owner) === 0) continue;
+        used += load(words, record + Record.flags) & HUGE ? HUGE_PAGES : 1;
+      }
+      store(words, header + 1, used);
+      if (used === 0) this.#freeChunk(chunk);
     }
     leaveGuard(thread, this.#area + Area.guard);
+  }
+
+  /** The guard is held. */
+  #freeChunk(chunk: number): void {
+    const { words } = this.thread;
+    const header = this.#headers + chunk * HEADER_WORDS;
+    store(words, this.#directory + load(words, header), 0);
+    store(words, header, load(words, this.#area + Area.free));
+    store(words, this.#area + Area.free, chunk + 1);
   }
 
   #outOfRecords(): Error {

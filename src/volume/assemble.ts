@@ -1,5 +1,6 @@
 /** Putting a volume's layers together in one thread, from the bottom up. */
 import { Dax } from "../dax/dax.ts";
+import { recoverRemovals } from "../dax/layout-change.ts";
 import { attachDevice, type Device } from "../device/index.ts";
 import { createBreakArea, recoverBreaks } from "../layout/break.ts";
 import { recoverEntries } from "../mapping/entries.ts";
@@ -111,6 +112,7 @@ function assemble(
   recoverEntries(thread, pages);
   recoverPins(thread, pages);
   recoverBreaks(thread);
+  recoverRemovals(dax);
   core.inodes.recoverInodes();
   return core;
 }

@@ -9,7 +9,7 @@
  *
  * The mark goes to the medium after everything it vouches for.
  */
-import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
+import { CorruptionError, type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import type { Device } from "../device/index.ts";
 import { load, store } from "../sync/atomics.ts";
 import { runAsync, runBlocking, type Sleeps, type Task } from "../sync/sleep.ts";
@@ -79,25 +79,34 @@ function beginUnmount(core: VolumeCore): void {
 }
 
 function giveUp(core: VolumeCore): void {
+  core.closing = false;
   core.inodes.closing = false;
   setState(core, VolumeState.live);
 }
 
+/** Closes this thread's files and windows; windows first: they keep their files. */
 function closeOwn(core: VolumeCore): void {
-  // Windows first: they keep their files.
   for (const thing of [...core.open].reverse()) thing.closeSync();
+  core.closing = true;
 }
 
-/** Frees what has no name any more, takes everything out of memory, and writes metadata home. */
-function* settleAll(task: Task, core: VolumeCore): Sleeps<void> {
-  if (!core.readOnly) {
-    for (const ino of core.driver.orphans()) {
-      const orphan = yield* core.inodes.acquire(ino);
-      orphan.release();
+/**
+ * Frees what has no name any more, takes everything out of memory, and writes metadata home. Returns
+ * the damage that was met on the way, or null: what is damaged stays as it is.
+ */
+function* settleAll(task: Task, core: VolumeCore): Sleeps<CorruptionError | null> {
+  let damage: CorruptionError | null = null;
+  try {
+    if (!core.readOnly) {
+      for (const ino of core.driver.orphans()) (yield* core.inodes.acquire(ino)).release();
     }
+    yield* core.inodes.evictAll(task);
+  } catch (error) {
+    if (!(error instanceof CorruptionError)) throw error;
+    damage = error;
   }
-  yield* core.inodes.evictAll(task);
   if (!core.readOnly) yield* flushMetadata(task, core);
+  return damage;
 }
 
 function finish(core: VolumeCore, device: Device): void {
@@ -107,21 +116,27 @@ function finish(core: VolumeCore, device: Device): void {
 }
 
 function endUse(core: VolumeCore, device: Device): void {
+  core.closing = true;
   core.closed = true;
   core.dax.windows.port?.close();
   device.close();
   core.thread.leave();
 }
 
-/** Unmounts, blocking. Throws: EBUSY naming who uses the volume, EIO: it is then still mounted. */
+/**
+ * Unmounts, blocking.
+ * Throws: EBUSY naming who uses the volume, EIO: it is then still mounted. EUCLEAN for damage met on
+ * the way: it is then unmounted, and not marked clean.
+ */
 export function unmountSync(core: VolumeCore, device: Device, context: ErrorContext): void {
   try {
     beginUnmount(core);
+    let damage: CorruptionError | null;
     try {
       closeOwn(core);
-      runBlocking(core.thread, (task) => settleAll(task, core));
-      if (!core.readOnly) {
-        device.persistAll();
+      damage = runBlocking(core.thread, (task) => settleAll(task, core));
+      if (!core.readOnly) device.persistAll();
+      if (!core.readOnly && damage === null) {
         runBlocking(core.thread, (task) => flushMetadata(task, core, true));
         device.persistAll();
       }
@@ -130,6 +145,7 @@ export function unmountSync(core: VolumeCore, device: Device, context: ErrorCont
       throw error;
     }
     finish(core, device);
+    if (damage !== null) throw damage;
   } catch (error) {
     throw withContext(error, context);
   }
@@ -143,11 +159,12 @@ export async function unmount(
 ): Promise<void> {
   try {
     beginUnmount(core);
+    let damage: CorruptionError | null;
     try {
       closeOwn(core);
-      await runAsync(core.thread, (task) => settleAll(task, core));
-      if (!core.readOnly) {
-        await device.persistAllAsync();
+      damage = await runAsync(core.thread, (task) => settleAll(task, core));
+      if (!core.readOnly) await device.persistAllAsync();
+      if (!core.readOnly && damage === null) {
         await runAsync(core.thread, (task) => flushMetadata(task, core, true));
         await device.persistAllAsync();
       }
@@ -156,6 +173,7 @@ export async function unmount(
       throw error;
     }
     finish(core, device);
+    if (damage !== null) throw damage;
   } catch (error) {
     throw withContext(error, context);
   }
@@ -175,12 +193,30 @@ export function detach(core: VolumeCore, device: Device, context: ErrorContext):
   }
 }
 
+/** Volumes that this thread has mounted. */
+const mounted = new Set<VolumeCore>();
+
+function flushMounted(): void {
+  for (const core of mounted) flushAtExit(core);
+}
+
+/** From now on, until `forgetAtExit`, the end of the thread flushes the volume. */
+export function rememberAtExit(core: VolumeCore): void {
+  if (mounted.size === 0) process.on("exit", flushMounted);
+  mounted.add(core);
+}
+
+export function forgetAtExit(core: VolumeCore): void {
+  mounted.delete(core);
+  if (mounted.size === 0) process.off("exit", flushMounted);
+}
+
 /**
  * The process, or the mounting thread, ends without a close. What has changed is written to the
  * image, where the system keeps it; the volume stays marked "in use". Waits at most a moment for a
  * transaction of another thread, and never for the storage.
  */
-export function flushAtExit(core: VolumeCore): void {
+function flushAtExit(core: VolumeCore): void {
   if (core.closed) return;
   core.pager?.stop(false);
   if (core.readOnly) return;

@@ -46,6 +46,8 @@ export class VolumeCore {
   readonly pager: PagerControl | null;
   /** Asynchronous operations of this thread that have not ended. */
   running = 0;
+  /** Refuses every further operation of this thread: the volume is being closed, or is. */
+  closing = false;
   closed = false;
 
   constructor(dax: Dax, driver: FilesystemDriver, pager: PagerControl | null) {
@@ -69,7 +71,7 @@ export class VolumeCore {
   /** Runs an operation to its end, blocking; what it was the last to use is freed before it returns. */
   runSync<T>(context: ErrorContext, operation: Operation<T>, options?: SleepOptions): T {
     try {
-      if (this.closed) throw closedError();
+      if (this.closing) throw closedError();
       try {
         return runBlocking(this.thread, operation, options);
       } finally {
@@ -88,12 +90,12 @@ export class VolumeCore {
   ): Promise<T> {
     this.running++;
     try {
-      if (this.closed) throw closedError();
+      if (this.closing) throw closedError();
       if (options?.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
       try {
         return await runAsync(this.thread, operation, options);
       } finally {
-        if (this.inodes.unsettled) await runAsync(this.thread, (task) => this.inodes.settle(task));
+        await this.settle();
       }
     } catch (error) {
       throw withContext(error, context);
@@ -103,8 +105,14 @@ export class VolumeCore {
   }
 
   /** Frees what was dropped last. */
+  async settle(): Promise<void> {
+    if (this.closed || !this.inodes.unsettled) return;
+    await runAsync(this.thread, (task) => this.inodes.settle(task));
+  }
+
   settleSync(): void {
-    if (this.inodes.unsettled) runBlocking(this.thread, (task) => this.inodes.settle(task));
+    if (this.closed || !this.inodes.unsettled) return;
+    runBlocking(this.thread, (task) => this.inodes.settle(task));
   }
 }
 

@@ -6,7 +6,7 @@
  * in JavaScript because all of these are this thread's own; when the thread dies, the reference and
  * the pins are found in its tables.
  */
-import { type ErrorContext, HoldfastError } from "../base/errors.ts";
+import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import { readFile, writeFile } from "../dax/file-io.ts";
 import {
   collapseRange,
@@ -93,7 +93,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   readonly #inode: InodeReference;
   readonly #flags: OpenFlags;
   #uses = 0;
+  /** Asynchronous operations among the uses: `close` waits for them. */
+  #running = 0;
   #closed = false;
+  #whenIdle: (() => void) | null = null;
   /** Made once: what a use gives back. */
   readonly #endUse = (): void => {
     this.#uses--;
@@ -139,12 +142,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   async #runAsync<T>(syscall: string, operation: Operation<T>, options?: SleepOptions): Promise<T> {
     this.#use(syscall);
+    this.#running++;
     try {
       return await this.#core.runAsync(this.#context(syscall), operation, options);
     } finally {
       this.#endUse();
-      // Closed while this ran: it was the last to use the file.
-      if (this.#closed) this.#core.settleSync();
+      if (--this.#running === 0) this.#whenIdle?.();
     }
   }
 
@@ -421,7 +424,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #tryPin(offset: number, length: number, write: boolean): FilePin | null {
     const { dax } = this.#core;
     this.#assertPin(offset, length, write);
-    if (this.#core.closed) return null;
+    if (this.#core.closing) return null;
     const pin = tryPinRange(dax, this.#inode.mapping, offset, length, write);
     if (pin === null) return null;
     this.#use("pin");
@@ -503,20 +506,32 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   /**
-   * Closes the handle; closing twice does nothing. Operations that run go on, windows and pins stay
-   * until they are closed themselves. The last close of a file without a name frees it.
+   * Closes the handle, after the operations that run; closing twice does nothing. Windows and pins
+   * stay until they are closed themselves. The last close of a file without a name frees it.
    */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#close();
-    if (this.#core.closed) return;
-    await this.#core.runAsync(this.#context("close"), function* () {});
+    if (this.#running > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
+    try {
+      await this.#core.settle();
+    } catch (error) {
+      throw withContext(error, this.#context("close"));
+    }
   }
 
   closeSync(): void {
     if (this.#closed) return;
     this.#close();
-    if (!this.#core.closed) this.#core.settleSync();
+    try {
+      this.#core.settleSync();
+    } catch (error) {
+      throw withContext(error, this.#context("close"));
+    }
   }
 
   [Symbol.dispose](): void {

@@ -4,7 +4,7 @@
  *
  * Area, in words:
  *
- *     0 guard | 1 idle records | 2 dead threads have left idle records to look at
+ *     0 guard | 1 idle records | 2 a thread has died: look for idle records without a name
  *     3 records that have left the table | 4 clock hand | 16..: buckets, each a list of records
  *
  * In a record, of the words that `initMapping` clears, this layer has
@@ -372,23 +372,6 @@ export class InodeTable {
     return mine;
   }
 
-  /** References that threads other than this one hold, and threads that hold them. */
-  othersReferences(except: (slot: number) => boolean): { references: number; threads: number } {
-    const { region, words } = this.thread;
-    let references = 0;
-    let threads = 0;
-    for (let slot = 0; slot < region.slotsUsed; slot++) {
-      const holder = this.thread.holderIn(slot);
-      if (holder === 0 || holder === this.thread.holder || except(slot)) continue;
-      if (!this.thread.isAlive(holder)) continue;
-      let count = 0;
-      forEachRecord(words, region.slotBase(slot) + Slot.openFiles, 1, () => count++);
-      references += count;
-      if (count > 0) threads++;
-    }
-    return { references, threads };
-  }
-
   /** Runs `change` under the table's guard: for the volume's state (state.ts, rule 1). */
   underGuard(change: () => void): void {
     this.#enter();
@@ -416,11 +399,12 @@ export class InodeTable {
         this.#enter();
         if (addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1) {
           add(words, this.#area + Area.idle, 1);
-          store(words, this.#area + Area.abandoned, 1);
         }
         this.#leave();
       });
       this.#recoverEvictions(dead);
+      // Also for what it had dropped last and not yet evicted.
+      store(words, this.#area + Area.abandoned, 1);
     });
   }
 
@@ -437,7 +421,6 @@ export class InodeTable {
       store(words, mapping + Own.evictor, 0);
       wakeAll(words, mapping + Own.evictor);
       add(words, this.#area + Area.idle, 1);
-      store(words, this.#area + Area.abandoned, 1);
     });
     for (const mapping of discarded) this.#unlink(mapping);
     this.#leave();

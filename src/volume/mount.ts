@@ -114,6 +114,7 @@ function assembleOn(opened: Opened, options: Omit<MountOptions, "readOnly">): As
 
 /** Gives up an assembled volume that nobody has used. */
 function abandon({ core }: Assembled): void {
+  core.closing = true;
   core.closed = true;
   core.dax.windows.port?.close();
   core.thread.leave();

@@ -8,13 +8,12 @@ import { checkWaitOptions, pathText, type WaitOptions, wrongValue } from "./argu
 import type { Assembled } from "./assemble.ts";
 import * as calls from "./calls.ts";
 import type { Call, MkdirOptions, OpenMode, PathLike } from "./calls.ts";
-import { detach, flushAtExit, unmount, unmountSync } from "./close.ts";
+import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./close.ts";
 import type { VolumeCore } from "./core.ts";
 import { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { Scope } from "./paths.ts";
 import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
-import { unusable } from "./state.ts";
 import { flushMetadata } from "./sync.ts";
 
 /** Seconds since 1970 (fractions allowed), or a Date. */
@@ -68,9 +67,6 @@ export class Volume implements Disposable, AsyncDisposable {
   readonly #isMounter: boolean;
   readonly #onClosed: () => void;
   #closing: Promise<void> | null = null;
-  readonly #onExit = (): void => {
-    if (unusable(this.#core.thread) === null) flushAtExit(this.#core);
-  };
 
   /** Use `mount` or `attach`. */
   constructor(assembled: Assembled, isMounter: boolean, onClosed: () => void) {
@@ -85,7 +81,7 @@ export class Volume implements Disposable, AsyncDisposable {
     this.readOnlyReason = handle.readOnlyReason;
     this.label = core.driver.label;
     this.uuid = core.driver.uuid;
-    if (isMounter) process.on("exit", this.#onExit);
+    if (isMounter) rememberAtExit(core);
   }
 
   get closed(): boolean {
@@ -392,7 +388,8 @@ export class Volume implements Disposable, AsyncDisposable {
    * detaches. This thread's files and windows are closed; its pins must have been released.
    * Closing twice does nothing. A volume that is never closed is flushed when the process ends, and
    * stays marked as in use.
-   * Throws: EBUSY naming who still uses it, EIO; then it is still mounted.
+   * Throws: EBUSY naming who still uses it, EIO: then it is still mounted. EUCLEAN for damage that was
+   * met on the way: then it is unmounted, and stays marked as in use.
    */
   async close(): Promise<void> {
     if (this.#closing !== null) return this.#closing;
@@ -404,9 +401,9 @@ export class Volume implements Disposable, AsyncDisposable {
     this.#closing = unmount(this.#core, this.#device, this.#closeContext);
     try {
       await this.#closing;
-      this.#ended();
     } finally {
       this.#closing = null;
+      this.#noteEnd();
     }
   }
 
@@ -415,17 +412,21 @@ export class Volume implements Disposable, AsyncDisposable {
     if (this.#closing !== null) {
       throw wrongValue("close", "is running already; await it", "closeSync");
     }
-    if (this.#isMounter) unmountSync(this.#core, this.#device, this.#closeContext);
-    else detach(this.#core, this.#device, this.#closeContext);
-    this.#ended();
+    try {
+      if (this.#isMounter) unmountSync(this.#core, this.#device, this.#closeContext);
+      else detach(this.#core, this.#device, this.#closeContext);
+    } finally {
+      this.#noteEnd();
+    }
   }
 
   get #closeContext(): ErrorContext {
     return { syscall: this.#isMounter ? "unmount" : "detach", path: this.#device.path };
   }
 
-  #ended(): void {
-    process.off("exit", this.#onExit);
+  #noteEnd(): void {
+    if (!this.closed) return;
+    if (this.#isMounter) forgetAtExit(this.#core);
     this.#onClosed();
   }
 

@@ -1,4 +1,5 @@
 /** The cutters: every way to change a file's layout, aimed at ranges that are under I/O. */
+import { HUGE_PAGES, HUGE_SIZE } from "../../base/quantities.ts";
 import type { Activity } from "./board.ts";
 import type { Lane } from "./context.ts";
 import type { Files, OpenFile } from "./files.ts";
@@ -10,16 +11,21 @@ const AIM_ONE_IN = 2;
 /** Once in so many cuts there is a deadline, so that giving up is tried as well. */
 const DEADLINE_ONE_IN = 12;
 
+/** Once in so many truncations much of the file goes. */
+const DEEP_ONE_IN = 4;
+/** Once in so many allocations a whole 2 MiB is asked for. */
+const HUGE_ONE_IN = 4;
+
 const CUTS = {
-  truncate: 16,
+  truncate: 12,
   punch: 20,
   collapse: 12,
   insert: 10,
   zero: 12,
   allocate: 5,
-  unlink: 4,
-  rename: 4,
-  create: 3,
+  unlink: 1,
+  rename: 2,
+  create: 1,
 } as const;
 
 /** What a cut may meet: a full volume, our deadline, a range that is no longer in the file. */
@@ -185,8 +191,10 @@ function chooseRange(
   const ragged = random.oneIn(2);
   switch (kind) {
     case "truncate": {
+      // Mostly a little off the end, so that files grow and the volume stays full.
+      const block = random.oneIn(DEEP_ONE_IN) ? first : Math.max(0, sizeBlocks - target.count);
       const within = ragged ? random.below(BLOCK_BYTES) : 0;
-      const to = legalSize(side, start + within);
+      const to = legalSize(side, block * BLOCK_BYTES + within);
       return { start: to, end: to };
     }
     case "punch":
@@ -203,8 +211,14 @@ function chooseRange(
       return fits && start < size ? { start, end } : null;
     }
     case "allocate":
-      return { start, end };
+      return random.oneIn(HUGE_ONE_IN) ? hugeRange(random.below(limit)) : { start, end };
   }
+}
+
+/** The 2 MiB around a block, aligned: what one huge entry can map. */
+function hugeRange(block: number): CutRange {
+  const start = (block - (block % HUGE_PAGES)) * BLOCK_BYTES;
+  return { start, end: start + HUGE_SIZE };
 }
 
 /** Makes one change; a change that could not be made at once is counted among the waits. */

@@ -4,7 +4,7 @@ import { type Context, codeOf, type Lane } from "./context.ts";
 import { BLOCK_BYTES, type FileMark, markOf } from "./stamp.ts";
 
 /** Once in so many uses a cached file is closed and opened anew, under whatever name it has then. */
-const REOPEN_ONE_IN = 24;
+const REOPEN_ONE_IN = 12;
 
 /** An open file. It stays the same file when its name goes to another. */
 export class OpenFile {

@@ -16,7 +16,7 @@ import type { IoKind } from "./tally.ts";
 /** Blocks of one I/O: enough to cross extents, few enough for one vectored read (1,024 buffers). */
 const BLOCKS_MAX = 64;
 /** Once in so many I/Os the file loses its name and its last handle while the I/O is in flight. */
-const ORPHAN_ONE_IN = 20;
+const ORPHAN_ONE_IN = 50;
 /** Once in so many pins there is a deadline, so that giving up is tried as well. */
 const DEADLINE_ONE_IN = 30;
 

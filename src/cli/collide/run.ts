@@ -13,6 +13,7 @@ import { LANES } from "./lanes.ts";
 import { Leases } from "./leases.ts";
 import type { CollideOptions } from "./options.ts";
 import { progressLine } from "./report.ts";
+import { BLOCK_BYTES } from "./stamp.ts";
 import { removeFiles, type Survey, surveyVolume } from "./survey.ts";
 import { type Finding, Tally } from "./tally.ts";
 
@@ -21,10 +22,14 @@ const SOURCE_BYTES_MAX = 64 * 2 ** 20;
 const SOURCE_BYTES_MIN = 2 ** 20;
 const DIRECTORIES = ["/left", "/right"] as const;
 const NAMES = 12;
-/** The files together want this many times the room that the volume has. */
-const OVERCOMMIT = 1.5;
-const FILE_BLOCKS_MIN = 128;
-const FILE_BLOCKS_MAX = 2048;
+/** Takes up the rest of the volume, so that it is nearly full and freed blocks are used at once. */
+const BALLAST = "/ballast";
+/** The share of the volume that the files of the run have to themselves. */
+const ROOM_SHARE = 0.25;
+/** Blocks that one thread's I/Os hold at a time, about. */
+const ROOM_BLOCKS_PER_THREAD = 256;
+/** A file's limit: beyond 2 MiB, so that huge entries are possible; all files together want more. */
+const FILE_BLOCKS_MAX = 1536;
 /** A run that has found this much has shown its point. */
 const FINDINGS_MAX = 20;
 const WATCH_EVERY_MS = 100;
@@ -91,6 +96,7 @@ export class Run {
       let volume = await this.#mountFirst();
       for (const directory of DIRECTORIES) await volume.mkdir(directory);
       this.#freeBefore = (await volume.statfs()).bfree;
+      await this.#fill(volume);
       const names = Array.from(
         { length: NAMES },
         (_, index) => `${DIRECTORIES[index % DIRECTORIES.length]}/file-${index}`,
@@ -122,15 +128,23 @@ export class Run {
     return await mount(this.#image, { protect });
   }
 
+  /** Gives all but the files' room to the ballast. */
+  async #fill(volume: Volume): Promise<void> {
+    const inFlight = ROOM_BLOCKS_PER_THREAD * this.options.threads;
+    const room = Math.max(this.#freeBefore * ROOM_SHARE, Math.min(inFlight, this.#freeBefore / 2));
+    const ballast = await volume.open(BALLAST, "wx");
+    const blocks = Math.floor(this.#freeBefore - room);
+    await ballast.fallocate("allocate", 0, blocks * BLOCK_BYTES);
+    await ballast.close();
+  }
+
   /** The part that collides. Returns whether the threads got stuck. */
   async #collide(volume: Volume, board: Board, names: readonly string[]): Promise<boolean> {
-    const wanted = Math.floor((this.#freeBefore * OVERCOMMIT) / names.length);
-    const fileBlocks = Math.min(FILE_BLOCKS_MAX, Math.max(FILE_BLOCKS_MIN, wanted));
     const startedMs = performance.now();
     const crew = new Crew(board, this.options.threads, this.findings, {
       volume: volume.share(),
       board: board.buffer,
-      leases: Leases.create(fileBlocks).buffer,
+      leases: Leases.create(FILE_BLOCKS_MAX).buffer,
       source: this.#source,
       sourcePath: this.options.source,
       scratch: this.#scratch.path,
@@ -195,6 +209,7 @@ export class Run {
 
   async #removeAll(volume: Volume): Promise<void> {
     await removeFiles(volume, DIRECTORIES);
+    await volume.unlink(BALLAST);
     for (const directory of DIRECTORIES) await volume.mkdir(directory);
     this.#freeAfter = (await volume.statfs()).bfree;
     if (this.#freeAfter === this.#freeBefore) return;

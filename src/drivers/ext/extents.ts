@@ -17,7 +17,7 @@ import {
   rootDepth,
   rootOf,
 } from "./extent-nodes.ts";
-import { DiskExtent, DiskExtentHeader, FILE_BLOCKS_MAX } from "./format.ts";
+import { DiskExtent, FILE_BLOCKS_MAX } from "./format.ts";
 import { readRaw } from "./inode.ts";
 import type { ExtVolume, Located } from "./volume.ts";
 

@@ -1,0 +1,63 @@
+// Damaged images: bytes changed in every kind of metadata of ext4 volumes, with checksums and without.
+// Whatever the damage, the answer is the right data or an error that names it: never a hang, a crash, a
+// broken invariant, another file's data, or a changed image where the mount was refused.
+//
+// HOLDFAST_DAMAGE_SEED and HOLDFAST_DAMAGE_COUNT (images of each shape) try others.
+
+import { readFileSync } from "node:fs";
+import { describe, expect } from "vitest";
+import { skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { type ImageShape, makeFilledImage } from "./filled-image.ts";
+import { type InspectionReport, inspectAll } from "./inspection.ts";
+import { type Damaged, damagedImages } from "./mutations.ts";
+import { findPlaces } from "./places.ts";
+
+const SEED = Number(process.env["HOLDFAST_DAMAGE_SEED"] ?? 1);
+const COUNT = Number(process.env["HOLDFAST_DAMAGE_COUNT"] ?? 350);
+
+const SHAPES: readonly ImageShape[] = [1024, 2048, 4096].flatMap((blockSize) =>
+  [true, false].map((checksums) => ({ blockSize, checksums }) as ImageShape),
+);
+
+/** What came out, one line for each kind of metadata. */
+function summary(damaged: readonly Damaged[], reports: readonly InspectionReport[]): string {
+  const lines = new Map<string, Map<string, number>>();
+  for (const report of reports) {
+    const { kind } = damaged[report.number] as Damaged;
+    const counts = lines.get(kind) ?? new Map<string, number>();
+    lines.set(kind, counts);
+    const codes = Object.keys(report.codes).sort().join("+");
+    const outcome = `${report.refused ? "mount refused: " : ""}${codes || "right data"}`;
+    counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+  }
+  return [...lines]
+    .map(([kind, counts]) => {
+      const sorted = [...counts].sort(([, a], [, b]) => b - a);
+      return `  ${kind}: ${sorted.map(([outcome, count]) => `${count} ${outcome}`).join(", ")}`;
+    })
+    .join("\n");
+}
+
+describe.each(SHAPES)("ext4, blocks of $blockSize bytes, checksums $checksums", (shape) => {
+  skipUnless("mkfs.ext4", "debugfs", "e2fsck")(
+    "damage gives the right data or an error that names it",
+    async () => {
+      using directory = temporaryDirectory();
+      const image = directory.file("image");
+      makeFilledImage(image, shape);
+      const bytes = readFileSync(image);
+      const damaged = damagedImages(bytes, findPlaces(bytes), COUNT, SEED * 1_000_000);
+      const reports = await inspectAll(image, shape, damaged, directory.file);
+      process.stdout.write(
+        `${COUNT} damaged images, blocks of ${shape.blockSize} bytes, ` +
+          `${shape.checksums ? "with" : "without"} checksums:\n${summary(damaged, reports)}\n`,
+      );
+      const wrong = reports
+        .filter(({ problems }) => problems.length > 0)
+        .map(({ number, problems }) => `#${number} ${damaged[number]?.story}\n${problems.join("\n")}`);
+      expect(reports.length).toBe(COUNT);
+      expect(wrong.join("\n\n")).toBe("");
+    },
+    600_000,
+  );
+});

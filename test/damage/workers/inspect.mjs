@@ -1,0 +1,333 @@
+// Uses damaged images one after another, in a process that may hang or crash without taking the test along.
+// Every image is mounted read-only and read from end to end, then mounted for writing and changed. Each
+// report says what was answered; `problems` are answers that no damage excuses.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { HoldfastError, mountSync } from "holdfast";
+
+const REGION_BYTES = 2 ** 24;
+/** Larger files are read in samples. Damage can make a file as large as the format allows. */
+const WHOLE_BYTES_MAX = 2 ** 25;
+const SAMPLE_BYTES = 2 ** 16;
+/** At most this many names of a directory are looked up one by one. */
+const LOOKUPS_MAX = 40;
+const VISITS_MAX = 5000;
+
+/** What one image answered. */
+class Report {
+  /** How often each code came. */
+  codes = {};
+  /** @type {string[]} */
+  problems = [];
+
+  fail(stage, text) {
+    if (this.problems.length < 6) this.problems.push(`${stage}: ${text}`);
+  }
+
+  /** An error is counted, and looked at: is it one that tells a person what is wrong? */
+  note(stage, error) {
+    if (!(error instanceof HoldfastError)) {
+      const shown = error instanceof Error ? error.stack : String(error);
+      this.fail(stage, `not a HoldfastError: ${shown}`);
+      return "";
+    }
+    const { code, message, damage } = error;
+    this.codes[code] = (this.codes[code] ?? 0) + 1;
+    if (!message.startsWith(`${code}: `) || message.length < code.length + 8) {
+      this.fail(stage, `the message explains nothing: ${message}`);
+    }
+    if (code === "EUCLEAN" && !(damage?.structure && damage.field && damage.expected)) {
+      this.fail(stage, `the damage is not named: ${message}`);
+    }
+    return code;
+  }
+
+  /** The operation's value, or undefined when it failed as it may. */
+  attempt(stage, operation) {
+    try {
+      return operation();
+    } catch (error) {
+      this.note(stage, error);
+      return undefined;
+    }
+  }
+}
+
+function readWhole(volume, path, size) {
+  if (size <= WHOLE_BYTES_MAX) return volume.readFileSync(path);
+  const file = volume.openSync(path);
+  try {
+    const sample = new Uint8Array(SAMPLE_BYTES);
+    for (const part of [0, 0.01, 0.1, 0.37, 0.5, 0.9]) file.readSync(sample, Math.floor(size * part));
+    file.readSync(sample, size - 10);
+    // No buffer is that large: refused, and not by the engine.
+    if (size > 2 ** 40) file.readFileSync();
+  } finally {
+    file.closeSync();
+  }
+  return null;
+}
+
+const join = (directory, name) => Buffer.concat([directory, Buffer.from("/"), name]);
+
+/** Visits everything below the root; `visit` gets the path, the attributes and what is there. */
+function walk(volume, report, visit) {
+  const seen = new Set();
+  const stack = [Buffer.alloc(0)];
+  let visits = 0;
+  while (stack.length > 0) {
+    const directory = stack.pop();
+    const root = directory.length === 0 ? Buffer.from("/") : directory;
+    const entries = report.attempt("readdir", () =>
+      volume.readdirSync(root, { withFileTypes: true }),
+    );
+    const stats = report.attempt("stat", () => volume.lstatSync(root));
+    if (stats !== undefined) visit(root, stats, { entries });
+    if (entries === undefined) continue;
+    const step = Math.max(1, Math.floor(entries.length / LOOKUPS_MAX));
+    for (let index = 0; index < entries.length; index += entries.length > 100 ? step : 1) {
+      if (++visits > VISITS_MAX) return;
+      const path = join(directory, Buffer.from(entries[index].nameBytes));
+      visitOne(volume, report, path, seen, stack, visit);
+    }
+  }
+}
+
+function visitOne(volume, report, path, seen, stack, visit) {
+  const stats = report.attempt("lookup", () => volume.lstatSync(path));
+  if (stats === undefined) return;
+  const isNew = !seen.has(stats.ino);
+  seen.add(stats.ino);
+  if (stats.isDirectory()) {
+    if (isNew) stack.push(path);
+    return;
+  }
+  let content;
+  let target;
+  if (stats.isFile() && isNew) {
+    content = report.attempt("read", () => readWhole(volume, path, stats.size));
+  } else if (stats.isSymbolicLink()) {
+    target = report.attempt("readlink", () => volume.readlinkSync(path));
+    report.attempt("follow", () => volume.statSync(path));
+  }
+  visit(path, stats, { content, target });
+}
+
+const factsOf = (stats) =>
+  [stats.mode, stats.nlink, stats.uid, stats.gid, stats.rdev, stats.size, stats.blocks].join(" ");
+const namesOf = (entries) =>
+  entries
+    .map(({ nameBytes, ino }) => `${Buffer.from(nameBytes).toString("latin1")}=${ino}`)
+    .sort()
+    .join("\n");
+
+/** Every inode of the undamaged image: what the damaged ones are measured against. */
+export function survey(image) {
+  const inodes = new Map();
+  const report = new Report();
+  const volume = mountSync(image, { readOnly: true, regionBytes: REGION_BYTES });
+  walk(volume, report, (path, stats, { entries, content, target }) => {
+    const known = inodes.get(stats.ino);
+    if (known !== undefined) return;
+    const names = entries === undefined ? undefined : namesOf(entries);
+    inodes.set(stats.ino, { path, facts: factsOf(stats), names, content, target });
+  });
+  volume.closeSync();
+  if (report.problems.length > 0 || Object.keys(report.codes).length > 0) {
+    throw new Error(`the undamaged image is not readable: ${JSON.stringify(report)}`);
+  }
+  return inodes;
+}
+
+/** Compares what was read with what was there. `excused` inodes may say anything. */
+function comparer(report, expected, excused) {
+  return (path, stats, { entries, content, target }) => {
+    const was = expected.get(stats.ino);
+    if (was === undefined || excused(stats.ino)) return;
+    const differences = [
+      factsOf(stats) !== was.facts && `attributes ${factsOf(stats)} instead of ${was.facts}`,
+      entries !== undefined && namesOf(entries) !== was.names && "names differ",
+      content instanceof Uint8Array &&
+        was.content !== undefined &&
+        Buffer.compare(content, was.content) !== 0 &&
+        `content differs (${content.length} bytes, expected ${was.content.length})`,
+      target !== undefined && target !== was.target && `target is ${target}, not ${was.target}`,
+    ].filter((difference) => difference !== false);
+    for (const difference of differences) {
+      report.fail("wrong data", `${path.toString("latin1").slice(0, 60)}: ${difference}`);
+    }
+  };
+}
+
+function assertUnchanged(report, stage, path, bytes) {
+  if (Buffer.compare(readFileSync(path), bytes) !== 0) report.fail(stage, "the image was changed");
+}
+
+/** The changes: each stands alone, and each may fail. Answers the inodes it means to change. */
+function changesOf(volume, expected, owner) {
+  const bytes = new Uint8Array(5000).fill(0x5a);
+  const fallocate = (path, mode, offset, length) => {
+    const file = volume.openSync(path, "r+");
+    try {
+      file.fallocateSync(mode, offset, length);
+    } finally {
+      file.closeSync();
+    }
+  };
+  const write = (path, position, data = bytes) => {
+    const file = volume.openSync(path, "r+");
+    try {
+      file.writeSync(data, position);
+    } finally {
+      file.closeSync();
+    }
+  };
+  const someNames = volume.existsSync("/large") ? volume.readdirSync("/large").slice(0, 4) : [];
+  const owned = expected.get(owner)?.path;
+  const changes = [
+    () => volume.mkdirSync("/made"),
+    () => volume.writeFileSync("/made/file", bytes),
+    () => volume.symlinkSync("y".repeat(500), "/made/link"),
+    ...["one", "two", "three"].map((name) => () => {
+      volume.writeFileSync(`/large/${name.repeat(50)}`, name);
+    }),
+    ...someNames.map((name) => () => volume.unlinkSync(`/large/${name}`)),
+    () => write("/fragmented", 20_000),
+    () => fallocate("/fragmented", "punch-hole", 100_000, 50_000),
+    () => volume.truncateSync("/fragmented", 600_000),
+    () => fallocate("/sparse", "collapse-range", 4096, 4096),
+    () => fallocate("/sparse", "insert-range", 8192, 8192),
+    () => fallocate("/sparse", "zero-range", 500_000, 10_000),
+    () => fallocate("/sparse", "allocate", 2_000_000, 20_000),
+    () => write("/small/file-2", 14_000),
+    () => volume.unlinkSync("/small/file-3"),
+    () => volume.unlinkSync("/longer-link"),
+    () => volume.renameSync("/deep/er", "/small/er"),
+    () => volume.renameSync("/small/file-1", "/large/moved"),
+    () => volume.linkSync("/hub", "/made/hub"),
+    () => volume.chmodSync("/small/file-4", 0o600),
+  ];
+  if (owned !== undefined && owned.length > 1) changes.push(...changesOfOwner(volume, owned, write));
+  return changes;
+}
+
+/** The damaged inode itself is changed in every way, and removed in the end. */
+function changesOfOwner(volume, path, write) {
+  const inside = join(path, Buffer.from("inside"));
+  return [
+    () => volume.chmodSync(path, 0o700),
+    () => write(path, 0, new Uint8Array(100)),
+    () => write(path, 30_000, new Uint8Array(100)),
+    () => volume.truncateSync(path, 10),
+    () => volume.writeFileSync(inside, "inside"),
+    () => volume.unlinkSync(inside),
+    () => volume.truncateSync(path, 0),
+    () => volume.unlinkSync(path),
+    () => volume.rmdirSync(path),
+  ];
+}
+
+const CHANGED_PATHS = [
+  "/",
+  "/hub",
+  "/large",
+  "/fragmented",
+  "/sparse",
+  "/small",
+  "/small/file-1",
+  "/small/file-2",
+  "/small/file-3",
+  "/small/file-4",
+  "/longer-link",
+  "/deep",
+  "/deep/er",
+  "/made",
+];
+
+function inspectReading(report, image, bytes, expected, excused) {
+  let volume;
+  try {
+    volume = mountSync(image, { readOnly: true, regionBytes: REGION_BYTES });
+  } catch (error) {
+    report.note("mount", error);
+    report.refused = true;
+  }
+  if (volume !== undefined) {
+    report.attempt("statfs", () => volume.statfsSync());
+    walk(volume, report, comparer(report, expected, excused));
+    report.attempt("close", () => volume.closeSync());
+    if (!volume.closed) report.fail("close", "a read-only volume could not be closed");
+  }
+  assertUnchanged(report, "read-only mount", image, bytes);
+}
+
+function inspectWriting(report, image, bytes, expected, owner) {
+  let volume;
+  try {
+    volume = mountSync(image, { regionBytes: REGION_BYTES });
+  } catch (error) {
+    report.note("mount for writing", error);
+    assertUnchanged(report, "refused mount", image, bytes);
+    return false;
+  }
+  if (volume.readOnly) {
+    report.attempt("change", () => volume.writeFileSync("/new", "x"));
+    volume.closeSync();
+    assertUnchanged(report, "mount that turned read-only", image, bytes);
+    return false;
+  }
+  const changes = report.attempt("change", () => changesOf(volume, expected, owner)) ?? [];
+  for (const change of changes) report.attempt(`change ${change}`, change);
+  report.attempt("close after changes", () => volume.closeSync());
+  if (!volume.closed) report.fail("close", "the volume could not be closed");
+  return true;
+}
+
+export function inspect({ base, image, shape }, expected, damaged) {
+  const report = new Report();
+  const bytes = Buffer.from(base);
+  for (const patch of damaged.patches) bytes.set(patch.bytes, patch.byte);
+  writeFileSync(image, bytes, { flag: "r+" });
+  // With checksums nothing wrong is ever believed, but for a symlink's target, which has none.
+  const mayDiffer = shape.checksums ? damaged.kind === "symlink block" : true;
+  const excused = (ino) => mayDiffer && (damaged.owner === null || damaged.owner === ino);
+  inspectReading(report, image, bytes, expected, excused);
+  const wrote = inspectWriting(report, image, bytes, expected, damaged.owner);
+  if (wrote && shape.checksums) {
+    // Whatever was refused, the files that were not to change did not.
+    const changed = new Set(CHANGED_PATHS);
+    const owned = expected.get(damaged.owner)?.path.toString("latin1") ?? "";
+    const isChanged = (ino) => {
+      const path = expected.get(ino).path.toString("latin1");
+      return ino === damaged.owner || changed.has(path) || path === owned.replace(/\/[^/]*$/, "");
+    };
+    const volume = report.attempt("mount again", () =>
+      mountSync(image, { readOnly: true, regionBytes: REGION_BYTES }),
+    );
+    if (volume !== undefined) {
+      const later = new Report();
+      walk(volume, later, comparer(later, expected, isChanged));
+      volume.closeSync();
+      for (const problem of later.problems) report.fail("after changes", problem);
+    }
+  }
+  const { codes, problems, refused = false } = report;
+  return { number: damaged.number, codes, problems, refused };
+}
+
+process.once("message", (job) => {
+  const context = { ...job, base: readFileSync(job.baseImage) };
+  writeFileSync(job.image, context.base);
+  const expected = survey(job.baseImage);
+  process.send({ ready: true });
+  const next = () => {
+    const damaged = job.damaged.shift();
+    if (damaged === undefined) {
+      process.disconnect();
+      return;
+    }
+    // The report leaves before the next image begins: a hang has its number on it.
+    process.send(inspect(context, expected, damaged), next);
+  };
+  next();
+});

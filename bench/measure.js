@@ -27,7 +27,8 @@
  */
 
 const ROUNDS = 21;
-const WARM_UP_MS = 150;
+/** CPU time, so that a busy machine does not shorten it. */
+const WARM_UP_MS = 300;
 const OPERATIONS_MAX = 2 ** 30;
 
 /** What runs returned last. */
@@ -55,13 +56,14 @@ function turn(contestant, count) {
  * @param {number} turnMs
  */
 function operationsPerTurn(contestant, turnMs) {
-  const warmAt = performance.now() + WARM_UP_MS;
   let count = 1;
+  let warmedMs = 0;
   for (;;) {
-    const { wallNs } = turn(contestant, count);
+    const { wallNs, cpuNs } = turn(contestant, count);
+    warmedMs += (cpuNs * count) / 1e6;
     const turnNs = wallNs * count;
     const isLong = turnNs >= turnMs * 1e5;
-    if (isLong && performance.now() >= warmAt) {
+    if (isLong && warmedMs >= WARM_UP_MS) {
       return Math.max(1, Math.round((turnMs * 1e6) / wallNs));
     }
     if (!isLong) count = Math.min(count * 2, OPERATIONS_MAX);

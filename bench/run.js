@@ -164,7 +164,7 @@ function describeRun({ driver, seconds }) {
 function renderRun({ driver, secondsPerLine, node, linux, cpu, cores, loadAverage }) {
   const lines = [
     `Holdfast on ${driver}; Node.js ${node}, Linux ${linux}, ${cores} cores (${cpu})`,
-    `${secondsPerLine} s for each line. wall and cpu: median time of one operation,cpu of all threads;`,
+    `${secondsPerLine} s for each line. wall and cpu: median time of one operation, cpu of all threads;`,
     "spread: half the distance of the quartiles; ratio: the first line's time over this line's.",
   ];
   if (loadAverage > 1) lines.push(busyText(`the load average is ${loadAverage.toFixed(2)}`));
@@ -214,7 +214,7 @@ try {
   await main(process.argv.slice(2));
 } catch (error) {
   if (error instanceof UsageError) {
-    console.error(`bench: ${error.message}\n\n${HELP}`);
+    console.error(`bench: ${error.message}\nSee: npm run bench -- --help`);
     process.exitCode = 2;
   } else if (error instanceof Unmeasurable) {
     console.error(`bench: not measured: ${error.message}`);

@@ -10,7 +10,7 @@ import type {
   Time,
 } from "../iomap/contract.ts";
 import { MappingWord } from "../mapping/mapping.ts";
-import { readStable } from "../metadata/sequence.ts";
+import { readStable, tryReadStable } from "../metadata/sequence.ts";
 import { beginTransaction } from "../metadata/transaction.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
@@ -31,8 +31,10 @@ export function* readAttributes(
   core: VolumeCore,
   inode: InodeReference,
 ): Sleeps<InodeInfo> {
-  return yield* readStable(task, inode.mapping + MappingWord.sequence, () =>
-    core.driver.readInode(inode.ino),
+  const sequence = inode.mapping + MappingWord.sequence;
+  const read = (): InodeInfo => core.driver.readInode(inode.ino);
+  return (
+    tryReadStable(core.thread.words, sequence, read) ?? (yield* readStable(task, sequence, read))
   );
 }
 

@@ -9,7 +9,7 @@
  *
  * The mark goes to the medium after everything it vouches for.
  */
-import { CorruptionError, type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
+import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import type { Device } from "../device/index.ts";
 import { load, store } from "../sync/atomics.ts";
 import { runAsync, runBlocking, type Sleeps, type Task } from "../sync/sleep.ts";
@@ -92,17 +92,17 @@ function closeOwn(core: VolumeCore): void {
 
 /**
  * Frees what has no name any more, takes everything out of memory, and writes metadata home. Returns
- * the damage that was met on the way, or null: what is damaged stays as it is.
+ * what was met on the way, or null: a damaged file stays as it is, for the format's own checker.
  */
-function* settleAll(task: Task, core: VolumeCore): Sleeps<CorruptionError | null> {
-  let damage: CorruptionError | null = null;
+function* settleAll(task: Task, core: VolumeCore): Sleeps<HoldfastError | null> {
+  let damage: HoldfastError | null = null;
   try {
     if (!core.readOnly) {
       for (const ino of core.driver.orphans()) (yield* core.inodes.acquire(ino)).release();
     }
     yield* core.inodes.evictAll(task);
   } catch (error) {
-    if (!(error instanceof CorruptionError)) throw error;
+    if (!(error instanceof HoldfastError)) throw error;
     damage = error;
   }
   if (!core.readOnly) yield* flushMetadata(task, core);
@@ -131,7 +131,7 @@ function endUse(core: VolumeCore, device: Device): void {
 export function unmountSync(core: VolumeCore, device: Device, context: ErrorContext): void {
   try {
     beginUnmount(core);
-    let damage: CorruptionError | null;
+    let damage: HoldfastError | null;
     try {
       closeOwn(core);
       damage = runBlocking(core.thread, (task) => settleAll(task, core));
@@ -159,7 +159,7 @@ export async function unmount(
 ): Promise<void> {
   try {
     beginUnmount(core);
-    let damage: CorruptionError | null;
+    let damage: HoldfastError | null;
     try {
       closeOwn(core);
       damage = await runAsync(core.thread, (task) => settleAll(task, core));

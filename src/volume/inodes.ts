@@ -51,8 +51,6 @@ const AREA_WORDS = Area.buckets + BUCKETS;
 
 const Own = { evictor: 56, discarded: 57, type: 58, nameless: 59 } as const;
 
-const HAVE_EXTENTS: readonly FileType[] = ["file", "directory", "symlink"];
-
 /** Idle records kept, with their entries, for the next who opens the file. */
 const IDLE_MAX = 1024;
 
@@ -160,13 +158,21 @@ export class InodeTable {
         continue;
       }
       const spare = this.#makeRecord(ino);
-      const linked = this.#lookUp(ino, spare, left);
-      if (linked instanceof InodeReference) {
-        if (linked.mapping !== spare) freeObject(this.thread, mappingSlab(this.thread), spare);
-        return linked;
+      let linked: InodeReference | Mapping | null = null;
+      try {
+        linked = this.#lookUp(ino, spare, left);
+        if (linked instanceof InodeReference) return linked;
+      } finally {
+        const used = linked instanceof InodeReference && linked.mapping === spare;
+        if (!used) freeObject(this.thread, mappingSlab(this.thread), spare);
       }
-      freeObject(this.thread, mappingSlab(this.thread), spare);
     }
+  }
+
+  /** As `acquire`, if there is a record that can be had at once; else null. Sleeps: never. */
+  tryAcquire(ino: Ino): InodeReference | null {
+    const found = this.#lookUp(ino, 0, 0);
+    return found instanceof InodeReference ? found : null;
   }
 
   /** Another reference of a record that has one, of this thread: lock-free (invariant 2). */
@@ -331,8 +337,12 @@ export class InodeTable {
     if (!this.#claim(mapping, ino)) return;
     try {
       const free = load(words, mapping + Own.nameless) !== 0 && !this.#dax.readOnly;
-      const type = TYPES[load(words, mapping + Own.type)] as FileType;
-      yield* evictMapping(task, this.#dax, mapping, free && HAVE_EXTENTS.includes(type));
+      // Only files have pages; what directories and symlinks hold is metadata.
+      if (load(words, mapping + Own.type) === TYPES.indexOf("file")) {
+        yield* evictMapping(task, this.#dax, mapping, free);
+      } else if (free) {
+        yield* this.#removeExtents(task, mapping, ino);
+      }
       if (free) yield* this.#freeInode(task, mapping, ino);
     } catch (error) {
       this.#enter();
@@ -349,6 +359,15 @@ export class InodeTable {
     store(words, mapping + Own.evictor, 0);
     wakeAll(words, mapping + Own.evictor);
     freeObject(this.thread, mappingSlab(this.thread), mapping);
+  }
+
+  *#removeExtents(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {
+    for (let done = false; !done; ) {
+      using transaction = yield* beginTransaction(task, this.#dax.cache);
+      transaction.beginLayoutChange(mapping + MappingWord.sequence);
+      done = this.#driver.removeExtents(transaction, ino, 0, Number.POSITIVE_INFINITY);
+      transaction.commit();
+    }
   }
 
   *#freeInode(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {

@@ -13,7 +13,7 @@ import { HoldfastError } from "../base/errors.ts";
 import type { Ino } from "../base/quantities.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable } from "../metadata/sequence.ts";
-import { type Held, lockExclusive, lockShared } from "../sync/lock.ts";
+import { type Held, lockExclusive, lockShared, tryLockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inodes.ts";
@@ -100,9 +100,32 @@ export class Scope implements Disposable {
     return reference;
   }
 
+  #tryReference(ino: Ino): InodeReference | null {
+    const reference = this.core.inodes.tryAcquire(ino);
+    if (reference !== null) this.#references.push(reference);
+    return reference;
+  }
+
   /** The root directory. */
   *root(): Sleeps<InodeReference> {
-    return yield* this.reference(this.core.driver.rootIno);
+    const { rootIno } = this.core.driver;
+    return this.#tryReference(rootIno) ?? (yield* this.reference(rootIno));
+  }
+
+  /** As `step`, when nothing is in the way; undefined: `step` must sleep, or make the record. */
+  #tryStep(directory: InodeReference, name: Uint8Array): InodeReference | null | undefined {
+    this.#assertSteps(directory, name);
+    const held = tryLockShared(this.task, directory.mapping + MappingWord.ioLock, {
+      rankName: "directory",
+      order: directory.ino,
+    });
+    if (held === null) return undefined;
+    try {
+      const entry = this.core.driver.lookup(directory.ino, name);
+      return entry === null ? null : (this.#tryReference(entry.ino) ?? undefined);
+    } finally {
+      held.release();
+    }
   }
 
   /**
@@ -110,7 +133,8 @@ export class Scope implements Disposable {
    * Locks: takes the directory's, shared. Throws: ENOTDIR, ENAMETOOLONG, CorruptionError.
    */
   *step(directory: InodeReference, name: Uint8Array): Sleeps<InodeReference | null> {
-    this.#assertSteps(directory, name);
+    const quick = this.#tryStep(directory, name);
+    if (quick !== undefined) return quick;
     using _lock = yield* lockDirectoryShared(this.task, directory);
     const entry = this.core.driver.lookup(directory.ino, name);
     return entry === null ? null : yield* this.reference(entry.ino);
@@ -151,7 +175,8 @@ export class Scope implements Disposable {
     if (!directory.isDirectory) throw notDirectory();
     if (isDot(name)) return directory;
     if (isDotDot(name) && directory.ino === this.core.driver.rootIno) return directory;
-    const next = yield* this.step(directory, name);
+    const quick = this.#tryStep(directory, name);
+    const next = quick === undefined ? yield* this.step(directory, name) : quick;
     if (next === null) throw missing();
     if (next.type !== "symlink") return next;
     return yield* this.find(yield* this.target(next), true, directory);

@@ -99,8 +99,12 @@ export class Volume implements Disposable, AsyncDisposable {
   #operation<T>(run: Call<T>["run"]): Operation<T> {
     const core = this.#core;
     return function* (task) {
-      using scope = new Scope(core, task);
-      return yield* run(scope);
+      const scope = new Scope(core, task);
+      try {
+        return yield* run(scope);
+      } finally {
+        scope[Symbol.dispose]();
+      }
     };
   }
 

@@ -25,7 +25,10 @@ interface Job {
   readonly shape: ImageShape;
 }
 
-/** One child's run: reports until it is done or gone. Answers how it ended. */
+/**
+ * One child's run: it reports once when it has read the undamaged image, then for each damaged one, until
+ * it is done or gone. Answers how it ended.
+ */
 function runChild(
   job: Job,
   damaged: readonly Damaged[],
@@ -34,6 +37,7 @@ function runChild(
   return new Promise((resolve, reject) => {
     const child = fork(INSPECTOR, { serialization: "advanced", stdio: "inherit" });
     let hung = false;
+    let ready = false;
     const watch = (): NodeJS.Timeout =>
       setTimeout(() => {
         hung = true;
@@ -43,12 +47,14 @@ function runChild(
     child.on("message", (message) => {
       clearTimeout(watchdog);
       watchdog = watch();
-      if (typeof message === "object" && "number" in message) onReport(message as InspectionReport);
+      if (ready) onReport(message as InspectionReport);
+      ready = true;
     });
     child.on("error", reject);
     child.on("exit", (code, signal) => {
       clearTimeout(watchdog);
-      if (hung) resolve(`hung for ${SILENCE_MS_MAX} ms`);
+      if (!ready) reject(new Error("the undamaged image could not be read"));
+      else if (hung) resolve(`hung for ${SILENCE_MS_MAX} ms`);
       else resolve(code === 0 ? "done" : `ended with ${code ?? signal}`);
     });
     child.send({ ...job, damaged });

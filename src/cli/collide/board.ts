@@ -44,6 +44,7 @@ export const ACTIVITIES = [
   "creating",
   "renaming",
   "closing",
+  "checking a file",
 ] as const;
 export type Activity = (typeof ACTIVITIES)[number];
 

@@ -1,9 +1,12 @@
 /** `holdfast collide`: the main job. docs/collide.md says what each of its checks proves. */
+import { bindFunction } from "../../base/libc.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../commands.ts";
 import type { Terminal } from "../terminal.ts";
 import { COLLIDE_HELP, parseCollideOptions } from "./options.ts";
 import { isClean, jsonOf, printTable } from "./report.ts";
 import { Run } from "./run.ts";
+
+const endProcess = bindFunction("void _exit(int status)");
 
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const options = parseCollideOptions(args);
@@ -11,8 +14,8 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
   if (options.json) terminal.print(jsonOf(outcome));
   else printTable(outcome, terminal);
   const code = isClean(outcome) ? EXIT_OK : EXIT_FOUND;
-  // A thread that no longer moves cannot be waited for, not even to end the process in good order.
-  if (outcome.findings.some(({ kind }) => kind === "stuck")) process.exit(code);
+  // process.exit() would wait for the thread that is stuck, as every end in good order would.
+  if (outcome.findings.some(({ kind }) => kind === "stuck")) endProcess(code);
   return code;
 }
 

@@ -7,6 +7,7 @@ import { type Activity, Board } from "./board.ts";
 import { Leases } from "./leases.ts";
 import { Random } from "./random.ts";
 import { BLOCK_BYTES, type BlockFault, type FileMark } from "./stamp.ts";
+import type { Survey } from "./survey.ts";
 import { type Finding, Tally, type TallyData } from "./tally.ts";
 
 /** What the main thread gives a worker. */
@@ -24,12 +25,16 @@ export interface WorkerSetup {
   /** When the run began, ms since the epoch. */
   readonly beganAt: number;
   readonly names: readonly string[];
+  readonly directories: readonly string[];
+  /** What the worker does: take part in the run, or check every file after it, saying when that is. */
+  readonly role: { readonly collide: true } | { readonly survey: string };
 }
 
 /** What a worker posts. */
 export type WorkerMessage =
   | { readonly kind: "tally"; readonly tally: TallyData }
   | { readonly kind: "finding"; readonly finding: Finding }
+  | { readonly kind: "survey"; readonly survey: Survey }
   | { readonly kind: "finished"; readonly tally: TallyData };
 
 /** What the main thread posts: give every wait up and say what it was for. */
@@ -87,6 +92,10 @@ export class Context {
     this.#post({ kind: "finding", finding: { kind, message, atMs: this.nowMs(), stack } });
   }
 
+  postSurvey(survey: Survey): void {
+    this.#post({ kind: "survey", survey });
+  }
+
   postTally(): void {
     this.#post({ kind: "tally", tally: this.tally.data() });
   }
@@ -113,6 +122,7 @@ export class Lane {
   readonly random: Random;
   /** Its number among the lanes of all threads. */
   readonly index: number;
+  #failedWhile: Activity | null = null;
 
   constructor(context: Context, number: number) {
     this.context = context;
@@ -137,7 +147,7 @@ export class Lane {
       try {
         await step(this);
       } catch (error) {
-        this.#reportFailure(error);
+        this.reportFailure(error);
         if (context.explain.signal.aborted) return;
       }
       this.enterRange(0, 0, 0);
@@ -146,9 +156,17 @@ export class Lane {
     }
   }
 
-  #reportFailure(error: unknown): void {
+  /** Keeps what the lane was doing when an error was thrown, before it lets go of what it holds. */
+  noteFailure(): void {
+    this.#failedWhile ??= this.context.board.lane(this.index).activity;
+  }
+
+  /** Reports an error that was not expected. */
+  reportFailure(error: unknown): void {
     const { context } = this;
-    const { activity } = context.board.lane(this.index);
+    this.noteFailure();
+    const activity = this.#failedWhile;
+    this.#failedWhile = null;
     const message = error instanceof Error ? error.message : String(error);
     if (codeOf(error) === "ABORT_ERR") {
       context.report("stuck", `thread ${context.setup.thread}, ${activity}: ${message}`);
@@ -172,7 +190,10 @@ export class Lane {
       return await operation();
     } catch (error) {
       const code = codeOf(error);
-      if (code === null || !expected.includes(code)) throw error;
+      if (code === null || !expected.includes(code)) {
+        this.noteFailure();
+        throw error;
+      }
       this.context.tally.countRefusal(code);
       return null;
     }

@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Board } from "./board.ts";
 import type { MainMessage, WorkerMessage, WorkerSetup } from "./context.ts";
+import type { Survey } from "./survey.ts";
 import { type Finding, Tally, type TallyData } from "./tally.ts";
 
 /** A lane that does one thing for this long is stuck: no I/O of a run takes a tenth of a second. */
@@ -28,6 +29,7 @@ export class Crew {
   /** When each thread was heard of last. */
   readonly #heardMs: number[] = [];
   #running = 0;
+  #survey: Survey | null = null;
   #isStuck = false;
 
   constructor(
@@ -56,6 +58,7 @@ export class Crew {
     worker.on("message", (message: WorkerMessage) => {
       this.#heardMs[thread] = performance.now();
       if (message.kind === "finding") this.#findings.push(message.finding);
+      else if (message.kind === "survey") this.#survey = message.survey;
       else this.#tallies[thread] = message.tally;
       if (message.kind === "finished") hasFinished = true;
     });
@@ -73,6 +76,11 @@ export class Crew {
 
   get isRunning(): boolean {
     return this.#running > 0;
+  }
+
+  /** What a crew that was sent to survey has found; null until then. */
+  get survey(): Survey | null {
+    return this.#survey;
   }
 
   /** Some lane no longer moves, and has been reported. */
@@ -100,6 +108,8 @@ export class Crew {
     if (this.#isStuck) return;
     const now = performance.now();
     const stuck: number[] = [];
+    const isSilent = (thread: number): boolean =>
+      this.#workers[thread] !== null && now - this.#heardMs[thread]! >= STUCK_AFTER_MS;
     const lanes = this.#board.threads * this.#board.lanesPerThread;
     for (let lane = 0; lane < lanes; lane++) {
       const { turns } = this.#board.lane(lane);
@@ -110,7 +120,7 @@ export class Crew {
         stuck.push(lane);
       }
     }
-    if (stuck.length === 0) return;
+    if (stuck.length === 0 && !this.#workers.some((_, thread) => isSilent(thread))) return;
     this.#isStuck = true;
     const explain: MainMessage = { kind: "explain" };
     for (const worker of this.#workers) worker?.postMessage(explain);
@@ -137,7 +147,7 @@ export class Crew {
   /** A lane that is idle after the stop has ended; so has one whose thread has. */
   #hasEnded(lane: number): boolean {
     const thread = Math.floor(lane / this.#board.lanesPerThread);
-    if (this.#workers[thread] === null) return true;
+    if ((this.#workers[thread] ?? null) === null) return true;
     return this.#board.isStopped && this.#board.lane(lane).activity === "idle";
   }
 

@@ -170,6 +170,9 @@ export async function withPinnedPages(
     } finally {
       pin.release();
     }
+  } catch (error) {
+    lane.noteFailure();
+    throw error;
   } finally {
     lane.enter("closing");
     if (closed !== null) await closed;

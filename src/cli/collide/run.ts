@@ -1,27 +1,25 @@
 /** A run from the outside: make the volume, start the workers, watch them, and check everything. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { HoldfastError } from "../../base/errors.ts";
 import { mount, mountRam, type Volume } from "../../index.ts";
-import { makeSharedBuffer } from "../../sync/atomics.ts";
 import type { Terminal } from "../terminal.ts";
-import { UsageError } from "../usage.ts";
 import { Board } from "./board.ts";
+import type { WorkerSetup } from "./context.ts";
 import { Crew } from "./crew.ts";
 import { checkExt4Image, makeExt4Image, Scratch, type Verdict } from "./image.ts";
 import { LANES } from "./lanes.ts";
 import { Leases } from "./leases.ts";
 import type { CollideOptions } from "./options.ts";
 import { progressLine } from "./report.ts";
+import { readSource } from "./source.ts";
 import { BLOCK_BYTES } from "./stamp.ts";
-import { removeFiles, type Survey, surveyVolume } from "./survey.ts";
+import { removeFiles, type Survey } from "./survey.ts";
 import { type Finding, Tally } from "./tally.ts";
 
-/** Of the source, at most this much is used, and kept in memory to compare with. */
-const SOURCE_BYTES_MAX = 64 * 2 ** 20;
-const SOURCE_BYTES_MIN = 2 ** 20;
 const DIRECTORIES = ["/left", "/right"] as const;
-const NAMES = 12;
+const NAMES: readonly string[] = Array.from(
+  { length: 12 },
+  (_, index) => `${DIRECTORIES[index % DIRECTORIES.length]}/file-${index}`,
+);
 /** Takes up the rest of the volume, so that it is nearly full and freed blocks are used at once. */
 const BALLAST = "/ballast";
 /** The share of the volume that the files of the run have to themselves. */
@@ -33,6 +31,9 @@ const FILE_BLOCKS_MAX = 1536;
 /** A run that has found this much has shown its point. */
 const FINDINGS_MAX = 20;
 const WATCH_EVERY_MS = 100;
+/** A step of the checking that takes longer than this will not end any more. */
+const STEP_MS_MAX = 60_000;
+const STUCK = Symbol("stuck");
 /** Signals that end a run early and in good order; the second one ends it as it always does. */
 const INTERRUPTS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -67,6 +68,8 @@ export class Run {
   readonly #source: SharedArrayBuffer;
   readonly #scratch: Scratch;
   readonly #image: string;
+  readonly #board: Board;
+  readonly #leases = Leases.create(FILE_BLOCKS_MAX);
   readonly #beganAt = Date.now();
   readonly findings: Finding[] = [];
   #volumeMade = "in memory";
@@ -85,40 +88,40 @@ export class Run {
     this.#source = readSource(options.source);
     this.#scratch = new Scratch(options.volumeBytes * 2);
     this.#image = this.#scratch.file("volume");
+    this.#board = Board.create(options.threads, LANES.length);
   }
 
-  /**
-   * Runs to the end. Throws what keeps it from starting; what goes wrong later is a finding.
-   * Returns null when the threads are stuck: then the process has to be ended.
-   */
+  /** Runs to the end. Throws what keeps it from starting; what goes wrong later is a finding. */
   async run(): Promise<Outcome> {
     try {
-      let volume = await this.#mountFirst();
+      const volume = await this.#mountFirst();
       for (const directory of DIRECTORIES) await volume.mkdir(directory);
       this.#freeBefore = (await volume.statfs()).bfree;
       await this.#fill(volume);
-      const names = Array.from(
-        { length: NAMES },
-        (_, index) => `${DIRECTORIES[index % DIRECTORIES.length]}/file-${index}`,
-      );
-      const board = Board.create(this.options.threads, LANES.length);
-      const isStuck = await this.#collide(volume, board, names);
-      if (isStuck) return this.#outcome();
-      await this.#attempt("checking the files", () => this.#surveyNow(volume, board, "at the end"));
-      if (this.options.driver === "ext4") {
-        volume = (await this.#attempt("mounting again", () => this.#remount(volume))) ?? volume;
-        await this.#attempt("checking the files again", () =>
-          this.#surveyNow(volume, board, "mounted again"),
-        );
-      }
-      await this.#attempt("removing the files", () => this.#removeAll(volume));
-      await this.#attempt("unmounting", () => volume.close());
-      this.#checkImage("after the files were removed");
+      const crew = this.#crewOf(volume, this.options.threads, { collide: true });
+      await this.#watchCollisions(crew);
+      this.#noteStatistics(volume, crew);
+      if (!crew.isStuck) await this.#checkAll(volume);
       return this.#outcome();
     } finally {
       if (this.options.keep) this.#scratch.keep();
       this.#scratch.remove();
     }
+  }
+
+  /** Everything that can be looked at when the threads have ended. */
+  async #checkAll(first: Volume): Promise<void> {
+    await this.#surveyNow(first, "at the end");
+    let volume: Volume | null = first;
+    if (this.options.driver === "ext4") {
+      volume = await this.#attempt("mounting again", () => this.#remount(first));
+      if (volume !== null) await this.#surveyNow(volume, "mounted again");
+    }
+    if (volume === null) return;
+    const last = volume;
+    await this.#attempt("removing the files", () => this.#removeAll(last));
+    await this.#attempt("unmounting", () => last.close());
+    this.#checkImage("after the files were removed");
   }
 
   async #mountFirst(): Promise<Volume> {
@@ -138,65 +141,72 @@ export class Run {
     await ballast.close();
   }
 
-  /** The part that collides. Returns whether the threads got stuck. */
-  async #collide(volume: Volume, board: Board, names: readonly string[]): Promise<boolean> {
-    const startedMs = performance.now();
-    const crew = new Crew(board, this.options.threads, this.findings, {
+  #crewOf(volume: Volume, threads: number, role: WorkerSetup["role"]): Crew {
+    return new Crew(this.#board, threads, this.findings, {
       volume: volume.share(),
-      board: board.buffer,
-      leases: Leases.create(FILE_BLOCKS_MAX).buffer,
+      board: this.#board.buffer,
+      leases: this.#leases.buffer,
       source: this.#source,
       sourcePath: this.options.source,
       scratch: this.#scratch.path,
       seed: this.options.seed,
       beganAt: this.#beganAt,
-      names,
+      names: NAMES,
+      directories: DIRECTORIES,
+      role,
     });
+  }
+
+  async #watchCollisions(crew: Crew): Promise<void> {
+    const startedMs = performance.now();
+    const endMs = startedMs + this.options.seconds * 1000;
     const interrupt = (): void => {
       this.#interrupted = true;
     };
     for (const signal of INTERRUPTS) process.once(signal, interrupt);
     try {
-      await this.#watch(crew, startedMs);
+      await this.#watch(crew, (nowMs) => {
+        const foundEnough = this.findings.length >= FINDINGS_MAX;
+        if (nowMs >= endMs || this.#interrupted || foundEnough) crew.stop();
+        const seconds = (nowMs - startedMs) / 1000;
+        const tally = crew.tally();
+        this.#terminal.live(progressLine(seconds, this.options.seconds, tally, this.findings));
+      });
     } finally {
       for (const signal of INTERRUPTS) process.off(signal, interrupt);
       this.#terminal.endLive();
       this.#seconds = (performance.now() - startedMs) / 1000;
       this.#tally = crew.tally();
     }
-    this.#noteStatistics(volume);
-    return crew.isStuck;
   }
 
-  async #watch(crew: Crew, startedMs: number): Promise<void> {
-    const endMs = startedMs + this.options.seconds * 1000;
+  /** Waits until the crew has ended or is stuck. */
+  async #watch(crew: Crew, look: (nowMs: number) => void): Promise<void> {
     while (crew.isRunning && !crew.isStuck) {
       await pause(WATCH_EVERY_MS);
-      const nowMs = performance.now();
-      const foundEnough = this.findings.length >= FINDINGS_MAX;
-      if (nowMs >= endMs || this.#interrupted || foundEnough) crew.stop();
+      look(performance.now());
       await crew.lookForStuckLanes();
-      const seconds = (nowMs - startedMs) / 1000;
-      this.#terminal.live(progressLine(seconds, this.options.seconds, crew.tally(), this.findings));
     }
   }
 
-  #noteStatistics(volume: Volume): void {
+  #noteStatistics(volume: Volume, crew: Crew): void {
     const { faults, revocations, breakWaits, pinsHeld } = volume.statistics();
     this.#statistics = { faults, revocations, breakWaits, pinsHeld };
-    if (pinsHeld > 0) {
+    if (pinsHeld > 0 && !crew.isStuck) {
       this.#find("leak", `${pinsHeld} pins are still held after every thread has let go`);
     }
   }
 
-  async #surveyNow(volume: Volume, board: Board, when: string): Promise<void> {
-    const source = Buffer.from(this.#source);
-    const report = (kind: Finding["kind"], message: string): void => this.#find(kind, message);
-    const found = await surveyVolume(volume, DIRECTORIES, board, source, when, report);
+  /** In a thread of its own: if a file cannot be read, this one can still say so. */
+  async #surveyNow(volume: Volume, when: string): Promise<void> {
+    const crew = this.#crewOf(volume, 1, { survey: when });
+    await this.#watch(crew, () => {});
+    if (crew.survey === null) return;
+    const { files, blocks, foreignBlocks } = crew.survey;
     this.#survey = {
-      files: found.files,
-      blocks: this.#survey.blocks + found.blocks,
-      foreignBlocks: this.#survey.foreignBlocks + found.foreignBlocks,
+      files,
+      blocks: this.#survey.blocks + blocks,
+      foreignBlocks: this.#survey.foreignBlocks + foreignBlocks,
     };
   }
 
@@ -232,14 +242,21 @@ export class Run {
 
   /** Runs a step of the checking at the end; when it fails, that is a finding, and we go on. */
   async #attempt<T>(what: string, step: () => Promise<T>): Promise<T | null> {
+    const giveUp = new AbortController();
+    const late = pause(STEP_MS_MAX, STUCK, { signal: giveUp.signal, ref: false });
+    late.catch(() => {}); // given up itself, when the step has ended
     try {
-      return await step();
+      const result = await Promise.race([step(), late]);
+      if (result !== STUCK) return result as T;
+      this.#find("stuck", `${what} has not ended after ${STEP_MS_MAX / 1000} s`);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       const stack = error instanceof Error ? error.stack : undefined;
       this.#find("failure", `${what} failed: ${message}`, stack);
-      return null;
+    } finally {
+      giveUp.abort();
     }
+    return null;
   }
 
   #outcome(): Outcome {
@@ -260,33 +277,5 @@ export class Run {
       verdicts: this.#verdicts,
       findings: this.findings,
     };
-  }
-}
-
-/** The source's first bytes, shared with the workers. Throws: UsageError when it is too small. */
-export function readSource(path: string): SharedArrayBuffer {
-  let descriptor: number;
-  try {
-    descriptor = openSync(path, "r");
-  } catch (error) {
-    throw new UsageError(`--source: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  try {
-    const status = fstatSync(descriptor);
-    if (!status.isFile() || status.size < SOURCE_BYTES_MIN) {
-      throw new UsageError(`--source ${path} must be a regular file of at least 1 MiB`);
-    }
-    const length = Math.min(status.size, SOURCE_BYTES_MAX);
-    const shared = makeSharedBuffer(length);
-    const bytes = new Uint8Array(shared);
-    for (let at = 0; at < length; ) {
-      const count = readSync(descriptor, bytes, at, length - at, at);
-      if (count === 0)
-        throw new HoldfastError("EIO", "the source shrank while it was read", { path });
-      at += count;
-    }
-    return shared;
-  } finally {
-    closeSync(descriptor);
   }
 }

@@ -1,9 +1,7 @@
-/** The check at the end: every block of every file, when nothing runs any more. */
+/** The check after the run: every block of every file, when nothing else runs any more. */
 import type { FileHandle, Volume } from "../../index.ts";
-import type { Board } from "./board.ts";
-import { blocksOf } from "./context.ts";
-import { BLOCK_BYTES, judgeBlock, markOf } from "./stamp.ts";
-import type { Finding } from "./tally.ts";
+import { blocksOf, type Lane } from "./context.ts";
+import { BLOCK_BYTES, type FileMark, judgeBlock, markOf } from "./stamp.ts";
 
 const CHUNK_BLOCKS = 256;
 /** Faults described for one file; all are counted. */
@@ -15,33 +13,26 @@ export interface Survey {
   readonly foreignBlocks: number;
 }
 
-export type Report = (kind: Finding["kind"], message: string) => void;
-
 /**
  * Reads every file of the volume by copying, judges each block, and compares what a window shows.
  * `when` says which state of the volume this is, in words.
  */
-export async function surveyVolume(
-  volume: Volume,
-  directories: readonly string[],
-  board: Board,
-  source: Buffer,
-  when: string,
-  report: Report,
-): Promise<Survey> {
+export async function surveyVolume(lane: Lane, when: string): Promise<Survey> {
+  const { volume, board, setup } = lane.context;
   const survey = { files: 0, blocks: 0, foreignBlocks: 0 };
-  for (const directory of directories) {
+  for (const directory of setup.directories) {
     for (const name of await volume.readdir(directory)) {
+      lane.enter("checking a file");
       const path = `${directory}/${name}`;
       const file = await volume.open(path, "r");
       try {
         const identity = board.identityOf(file.ino);
-        const faults = judgeFile(file, identity, source);
+        const { blocks, found } = judgeFile(file, markOf(identity), lane.context.source);
         survey.files++;
-        survey.blocks += faults.blocks;
-        survey.foreignBlocks += faults.found.length;
-        for (const fault of faults.found.slice(0, DESCRIBED_MAX)) {
-          report("foreign", `${path} (file #${identity}), ${when}: ${fault}`);
+        survey.blocks += blocks;
+        survey.foreignBlocks += found.length;
+        for (const fault of found.slice(0, DESCRIBED_MAX)) {
+          lane.context.report("foreign", `${path} (file #${identity}), ${when}: ${fault}`);
         }
       } finally {
         await file.close();
@@ -53,10 +44,9 @@ export async function surveyVolume(
 
 function judgeFile(
   file: FileHandle,
-  identity: number,
+  mark: FileMark,
   source: Buffer,
 ): { blocks: number; found: string[] } {
-  const mark = markOf(identity);
   const { size } = file.statSync();
   const found: string[] = [];
   if (size === 0) return { blocks: 0, found };
@@ -64,16 +54,16 @@ function judgeFile(
   const chunk = Buffer.alloc(CHUNK_BLOCKS * BLOCK_BYTES);
   try {
     for (let at = 0; at < size; at += chunk.length) {
+      const first = at / BLOCK_BYTES;
       const length = file.readSync(chunk, at);
       chunk.fill(0, length);
-      const shown = window.bytes.subarray(at, at + length);
       blocksOf(chunk, Math.ceil(length / BLOCK_BYTES)).forEach((block, index) => {
         const fault = judgeBlock(block, mark, source);
-        if (fault !== null) found.push(`block ${at / BLOCK_BYTES + index}: ${fault.reason}`);
+        if (fault !== null) found.push(`block ${first + index}: ${fault.reason}`);
       });
+      const shown = window.bytes.subarray(at, at + length);
       if (chunk.compare(shown, 0, shown.length, 0, length) !== 0) {
-        const block = at / BLOCK_BYTES;
-        found.push(`blocks from ${block} on: a window shows other bytes than a read gives`);
+        found.push(`blocks from ${first} on: a window shows other bytes than a read gives`);
       }
     }
   } finally {

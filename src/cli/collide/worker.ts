@@ -1,4 +1,4 @@
-/** A worker thread of a run: all roles at once, each in lanes of its own. */
+/** A worker thread of a run: all activities at once, each in lanes of its own. */
 import { parentPort, workerData } from "node:worker_threads";
 import {
   Context,
@@ -18,6 +18,7 @@ import {
 } from "./io-lanes.ts";
 import { LANES } from "./lanes.ts";
 import { Loopback } from "./loopback.ts";
+import { surveyVolume } from "./survey.ts";
 
 const TALLY_EVERY_MS = 250;
 
@@ -44,7 +45,21 @@ async function work(context: Context): Promise<void> {
   const steps = await Promise.all(LANES.map((role) => makeStep[role]()));
   await Promise.all(steps.map((step, number) => new Lane(context, number).run(step)));
   for (const loopback of loopbacks) loopback.close();
+  const last = new Lane(context, 0);
+  last.enter("closing");
   await files.closeAll();
+  last.enter("idle");
+}
+
+/** The check after the run: one thread, one lane. */
+async function survey(context: Context, when: string): Promise<void> {
+  const lane = new Lane(context, 0);
+  try {
+    context.postSurvey(await surveyVolume(lane, when));
+  } catch (error) {
+    lane.reportFailure(error);
+  }
+  lane.enter("idle");
 }
 
 const context = new Context(workerData as WorkerSetup, post);
@@ -52,7 +67,8 @@ parentPort?.on("message", (message: MainMessage) => {
   if (message.kind === "explain") context.explain.abort(new Error("nothing moves"));
 });
 const ticker = setInterval(() => context.postTally(), TALLY_EVERY_MS);
-await work(context);
+const { role } = context.setup;
+await ("survey" in role ? survey(context, role.survey) : work(context));
 clearInterval(ticker);
 context.finish();
 parentPort?.close();

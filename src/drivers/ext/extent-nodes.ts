@@ -25,7 +25,6 @@ import {
   EXTENT_ENTRY_SIZE,
   EXTENT_LENGTH_MAX,
   EXTENT_MAGIC,
-  getPair,
   INODE_EXTENTS,
 } from "./format.ts";
 import { type ExtVolume, type Located, unownableBlock } from "./volume.ts";
@@ -84,8 +83,9 @@ export function entryKey(node: Node, index: number): number {
 
 /** The block of the node below an index entry. */
 export function entryChild(node: Node, index: number): number {
+  const { view } = node.block;
   const at = entryByte(node, index);
-  return getPair(node.block.view, at, DiskExtentIndex.nodeLow, DiskExtentIndex.nodeHigh);
+  return DiskExtentIndex.nodeHigh.get(view, at) * 2 ** 32 + DiskExtentIndex.nodeLow.get(view, at);
 }
 
 /** The stored length: above 32,768 it means unwritten, and one block less per step above. */

@@ -44,7 +44,7 @@ import {
   rootDepth,
   rootOf,
 } from "./extent-nodes.ts";
-import { firstBlockOfGroup } from "./groups.ts";
+import { blocksInGroup, firstBlockOfGroup } from "./groups.ts";
 import { addInodeBlocks, editInode, inodeChecksumSeed, type RawInode } from "./inode.ts";
 import type { ExtVolume } from "./volume.ts";
 
@@ -378,10 +378,11 @@ export class ExtentTree {
     DiskExtentIndex.unused.set(view, at, 0);
   }
 
+  /** Nodes lie at the end of the inode's group, where they are least in the way of data. */
   #createNode(depth: number): Node {
     const { volume, transaction } = this;
     const group = Math.floor((this.ino - 1) / volume.facts.inodesPerGroup);
-    const goal = firstBlockOfGroup(volume, group);
+    const goal = firstBlockOfGroup(volume, group) + Math.floor(blocksInGroup(volume, group) * 0.98);
     const run = allocateBlocks(volume, transaction, { goal, count: 1 });
     addInodeBlocks(volume, this.raw, 1);
     const block = transaction.create(run.start, (sealed) => this.#seal(sealed));

@@ -367,9 +367,14 @@ export const DiskAttributeHeader = struct(
   },
 );
 
+/** One more than the largest value of a low half, which has 16 or 32 bits. */
+function limitOf(low: IntegerField): number {
+  return low.size === 2 ? 2 ** 16 : 2 ** 32;
+}
+
 /** The value of a number kept in two fields. */
 export function getPair(view: DataView, at: number, low: IntegerField, high: IntegerField): number {
-  return high.get(view, at) * 2 ** (8 * low.size) + low.get(view, at);
+  return high.get(view, at) * limitOf(low) + low.get(view, at);
 }
 
 /** Sets a number kept in two fields. */
@@ -380,7 +385,7 @@ export function setPair(
   high: IntegerField,
   value: number,
 ): void {
-  const limit = 2 ** (8 * low.size);
+  const limit = limitOf(low);
   low.set(view, at, value % limit);
   high.set(view, at, Math.floor(value / limit));
 }

@@ -81,9 +81,8 @@ export function readGroup(volume: ExtVolume, group: number): Located {
 /** The descriptor of `group`, to be changed in `transaction`. */
 export function editGroup(volume: ExtVolume, transaction: Transaction, group: number): Located {
   const { block, at } = readGroup(volume, group);
-  const first = group - at / volume.facts.descriptorSize;
-  const edited = transaction.edit(block, (sealed) => sealDescriptors(volume, sealed, first));
-  return { block: edited, at };
+  const seal = (sealed: MetadataBlock) => sealGroup(volume, { block: sealed, at }, group);
+  return { block: transaction.edit(block, seal, at), at };
 }
 
 /** The first block of a group's inode table; it never moves, so it is remembered. */
@@ -166,13 +165,9 @@ function checksumOf(volume: ExtVolume, { block, at }: Located, group: number): n
     : groupChecksumOld(uuid, group, descriptor);
 }
 
-function sealDescriptors(volume: ExtVolume, block: MetadataBlock, first: number): void {
+function sealGroup(volume: ExtVolume, where: Located, group: number): void {
   if (!volume.facts.groupChecksums) return;
-  const { descriptorSize, groups } = volume.facts;
-  for (let at = 0, group = first; at < volume.blockSize && group < groups; group++) {
-    DiskGroup.checksum.set(block.view, at, checksumOf(volume, { block, at }, group));
-    at += descriptorSize;
-  }
+  DiskGroup.checksum.set(where.block.view, where.at, checksumOf(volume, where, group));
 }
 
 function verifyDescriptors(volume: ExtVolume, block: MetadataBlock, first: number): void {

@@ -190,9 +190,11 @@ function verifyRoot(directory: DirectoryFile, block: MetadataBlock): void {
   expect("dot.inode", DiskIndexRoot.dotIno.get(view, 0), directory.ino);
   expect("dot.rec_len", DiskIndexRoot.dotRecordLength.get(view, 0), recordLengthFor(dot.length));
   expect("dot.name_len", DiskIndexRoot.dotNameLength.get(view, 0), dot.length);
+  expect("dot.name", view.getUint8(DiskIndexRoot.dotName.offset), 0x2e);
   const rest = directory.blockSize - DiskIndexRoot.parentIno.offset;
   expect("dotdot.rec_len", DiskIndexRoot.parentRecordLength.get(view, 0), rest);
   expect("dotdot.name_len", DiskIndexRoot.parentNameLength.get(view, 0), dotDot.length);
+  expect("dotdot.name", view.getUint16(DiskIndexRoot.parentName.offset, true), 0x2e2e);
   expect("reserved_zero", DiskIndexRoot.zero.get(view, 0), 0);
   expect("info_length", DiskIndexRoot.infoLength.get(view, 0), ROOT_INFO_LENGTH);
   expect("unused_flags", DiskIndexRoot.unusedFlags.get(view, 0), 0);

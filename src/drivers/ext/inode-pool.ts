@@ -14,7 +14,7 @@ import { attributeChecksum } from "./checksums.ts";
 import { ATTRIBUTE_MAGIC, DiskAttributeHeader, DiskInode, INO_ROOT } from "./format.ts";
 import { addToCount, changeInodeBitmap, readInodeBitmap } from "./group-bitmaps.ts";
 import { getGroup, inodeTableOf, readGroup, setGroup } from "./groups.ts";
-import { attributeBlock, editInode, isDirectory, sealInodes } from "./inode.ts";
+import { attributeBlock, editInode, isDirectory } from "./inode.ts";
 import { removeOrphan } from "./orphans.ts";
 import { type ExtVolume, type Located, noSpace, unownableBlock } from "./volume.ts";
 
@@ -93,10 +93,9 @@ function useTable(
   const used = inodesPerGroup - getGroup(volume, descriptor, "unusedInodes");
   if (slot < used) return;
   const perBlock = volume.blockSize / inodeSize;
-  const firstIno = group * inodesPerGroup + 1;
   for (let index = Math.ceil(used / perBlock); index * perBlock <= slot; index++) {
-    const seal = (block: MetadataBlock) => sealInodes(volume, block, firstIno + index * perBlock);
-    transaction.create(inodeTableOf(volume, group) + index, seal);
+    // Blank slots have no checksum; each inode made in them is sealed by its own edit.
+    transaction.create(inodeTableOf(volume, group) + index, () => {});
   }
   setGroup(volume, descriptor, "unusedInodes", inodesPerGroup - (slot + 1));
 }

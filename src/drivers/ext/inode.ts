@@ -1,9 +1,9 @@
 /**
  * Inodes: finding them in the inode tables, reading and changing their fields.
  *
- * The checksums of all inodes in a block are verified when the block comes into the cache, and
- * written when a transaction that changed the block commits. Slots of unused inodes are not checked:
- * they hold whatever was left there.
+ * The checksums of all inodes in a block are verified when the block comes into the cache; those of
+ * the inodes that a transaction changed are written when it commits. Slots of unused inodes are not
+ * checked: they hold whatever was left there.
  */
 import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
@@ -50,6 +50,10 @@ const MODE_OF_TYPE = {
   socket: MODE_SOCKET,
 } as const;
 
+const TYPE_OF_MODE = new Map<number, FileType>(
+  (Object.entries(MODE_OF_TYPE) as [FileType, number][]).map(([type, bits]) => [bits, type]),
+);
+
 const SECTORS_MAX = 2 ** 48;
 const NANOSECONDS_MAX = 999_999_999;
 
@@ -78,9 +82,9 @@ export function readRaw(volume: ExtVolume, ino: Ino): RawInode {
 /** The inode `ino`, to be changed in `transaction`. Throws: CorruptionError. */
 export function editInode(volume: ExtVolume, transaction: Transaction, ino: Ino): RawInode {
   const raw = readRaw(volume, ino);
-  const firstIno = ino - raw.at / volume.facts.inodeSize;
-  const seal = (block: MetadataBlock) => sealInodes(volume, block, firstIno);
-  return { block: transaction.edit(raw.block, seal), at: raw.at };
+  const { at } = raw;
+  const seal = (block: MetadataBlock) => sealInode(volume, { block, at }, ino);
+  return { block: transaction.edit(raw.block, seal, at), at };
 }
 
 /** What the checksums of the inode's directory and extent blocks start from. */
@@ -120,20 +124,17 @@ function verifyInodes(volume: ExtVolume, block: MetadataBlock, firstIno: number)
 }
 
 /**
- * Writes the checksums of a block's inodes: of used ones, which were right when the block was read,
- * and of those freed, of which only the generation is left. Slots never used stay blank.
+ * Writes an inode's checksum, if it is in use or was: of those freed only the generation is left.
+ * Slots never used stay blank.
  */
-export function sealInodes(volume: ExtVolume, block: MetadataBlock, firstIno: number): void {
+function sealInode(volume: ExtVolume, raw: RawInode, ino: number): void {
   if (!volume.metadataChecksums) return;
-  const { inodeSize } = volume.facts;
-  for (let at = 0; at < volume.blockSize; at += inodeSize) {
-    const raw = { block, at };
-    if (!isSlotUsed(raw) && DiskInode.generation.get(block.view, at) === 0) continue;
-    const computed = checksumOf(volume, raw, firstIno + at / inodeSize);
-    DiskInode.checksumLow.set(block.view, at, computed % 2 ** 16);
-    if (hasChecksumHigh(inodeSize, extraSize(volume, raw))) {
-      DiskInode.checksumHigh.set(block.view, at, Math.floor(computed / 2 ** 16));
-    }
+  const { block, at } = raw;
+  if (!isSlotUsed(raw) && DiskInode.generation.get(block.view, at) === 0) return;
+  const computed = checksumOf(volume, raw, ino);
+  DiskInode.checksumLow.set(block.view, at, computed % 2 ** 16);
+  if (hasChecksumHigh(volume.facts.inodeSize, extraSize(volume, raw))) {
+    DiskInode.checksumHigh.set(block.view, at, Math.floor(computed / 2 ** 16));
   }
 }
 
@@ -154,9 +155,8 @@ export function inodeMode({ block, at }: RawInode): number {
 /** Throws: CorruptionError when the mode names no type of file. */
 export function fileTypeOf(volume: ExtVolume, raw: RawInode): FileType {
   const mode = inodeMode(raw);
-  for (const [type, bits] of Object.entries(MODE_OF_TYPE)) {
-    if ((mode & MODE_TYPE_MASK) === bits) return type as FileType;
-  }
+  const type = TYPE_OF_MODE.get(mode & MODE_TYPE_MASK);
+  if (type !== undefined) return type;
   throw volume.damage(raw, DiskInode.structure, "i_mode", mode, "expected a type of file");
 }
 

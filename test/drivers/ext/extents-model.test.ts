@@ -12,41 +12,34 @@ import { DirectoryImage, newInode, rootIno } from "./directory-image.ts";
 /** A block: null is a hole, "unwritten", or the tag written into it (0: zeroes). */
 type Block = null | "unwritten" | number;
 
-type Step =
-  | {
-      do: "write" | "preallocate" | "remove" | "unwrite";
-      file: number;
-      from: number;
-      count: number;
-    }
-  | { do: "comb"; file: number; from: number; count: number }
-  | { do: "insert" | "collapse"; file: number; from: number; count: number }
-  | { do: "abort"; file: number; from: number; count: number };
+const actions = [
+  "write",
+  "preallocate",
+  "comb",
+  "remove",
+  "unwrite",
+  "insert",
+  "collapse",
+  "abort",
+] as const;
+
+interface Step {
+  readonly do: (typeof actions)[number];
+  readonly file: number;
+  readonly from: number;
+  readonly count: number;
+}
 
 const FILES = 2;
 const BLOCKS_MAX = 3000;
 const RUNS = Number(process.env["RUNS"] ?? 25);
 
 const anyStep: fc.Arbitrary<Step> = fc.record({
-  do: fc.constantFrom(
-    "write",
-    "write",
-    "write",
-    "preallocate",
-    "preallocate",
-    "comb",
-    "comb",
-    "remove",
-    "remove",
-    "unwrite",
-    "insert",
-    "collapse",
-    "abort",
-  ),
+  do: fc.oneof(fc.constantFrom(...actions), fc.constantFrom("write", "preallocate", "comb")),
   file: fc.nat(FILES - 1),
   from: fc.oneof(fc.nat(40), fc.nat(1500)),
   count: fc.oneof(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 700 })),
-}) as fc.Arbitrary<Step>;
+});
 
 class Files {
   readonly image: DirectoryImage;
@@ -91,27 +84,22 @@ class Files {
 
   #take(step: Step): void {
     const { file, from, count } = step;
-    switch (step.do) {
-      case "write":
-        return this.#allocate(file, from, count, "write");
-      case "preallocate":
-        return this.#allocate(file, from, count, "preallocate");
-      case "comb":
+    const take: Record<Step["do"], () => void> = {
+      write: () => this.#allocate(file, from, count, "write"),
+      preallocate: () => this.#allocate(file, from, count, "preallocate"),
+      comb: () => {
         for (let at = from; at < from + count; at += 2) this.#allocate(file, at, 1, "write");
-        return;
-      case "remove":
-        return this.#repeat(file, "removeExtents", from, count, () => null);
-      case "unwrite":
-        return this.#repeat(file, "unwriteExtents", from, count, (block) =>
+      },
+      remove: () => this.#repeat(file, "removeExtents", from, count, () => null),
+      unwrite: () =>
+        this.#repeat(file, "unwriteExtents", from, count, (block) =>
           block === null ? null : "unwritten",
-        );
-      case "insert":
-        return this.#insert(file, from, count);
-      case "collapse":
-        return this.#collapse(file, from, count);
-      case "abort":
-        return this.#abort(file, from, count);
-    }
+        ),
+      insert: () => this.#insert(file, from, count),
+      collapse: () => this.#collapse(file, from, count),
+      abort: () => this.#abort(file, from, count),
+    };
+    take[step.do]();
   }
 
   #allocate(file: number, from: number, count: number, mode: "write" | "preallocate"): void {
@@ -212,7 +200,7 @@ class Files {
       driver.shiftExtents(transaction, ino, from * this.size, count * this.size);
       throw new Error("given up");
     };
-    expect(() => this.image.change(work)).toThrow("given up");
+    expect(() => this.image.change(work)).toThrow(/given up|ENOSPC/);
   }
 
   /** The file's blocks [from, to) are what the model says, and read as it says. */

@@ -256,6 +256,19 @@ describe("a volume that cannot be used", () => {
   });
 });
 
+test("a volume that is in use can be written by who uses it, and by nobody else", () => {
+  using directory = temporaryDirectory();
+  const path = directory.file("image");
+  mkfsExt4(path, 16 << 20);
+  const image = new DirectoryImage(path);
+  image.cache.flush();
+  const superblock = image.bytes.subarray(1024, 2048);
+  expect(parseSuperblock(superblock, image.bytes.length).readOnlyReason).toMatch(/cleanly/);
+  expect(parseSuperblock(superblock, image.bytes.length, true).readOnlyReason).toBe(null);
+  image.close();
+  expect(factsOf(path).readOnlyReason).toBe(null);
+});
+
 test("damage anywhere in the metadata ends in an error that names it, never in anything else", () => {
   using directory = temporaryDirectory();
   const path = directory.file("image");

@@ -1,0 +1,367 @@
+// Free space: runs of bits, where blocks and inodes are taken from, and what a full volume says.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Ino } from "../../../src/base/quantities.ts";
+import {
+  clearBits,
+  findClear,
+  findRun,
+  findSet,
+  setBits,
+} from "../../../src/drivers/ext/bitmaps.ts";
+import { getGroup, groupFlags, readGroup } from "../../../src/drivers/ext/groups.ts";
+import {
+  e2fsckClean,
+  loopMount,
+  mkfsExt4,
+  runOk,
+  skipUnless,
+  temporaryDirectory,
+} from "../../support/tools.ts";
+import {
+  bytesOf,
+  DirectoryImage,
+  errorOf,
+  newInode,
+  rootIno,
+  someTime,
+} from "./directory-image.ts";
+
+const MIB = 2 ** 20;
+
+function withImage(
+  size: number,
+  options: readonly string[],
+  work: (image: DirectoryImage) => void,
+  prepare: (path: string) => void = () => {},
+): void {
+  using directory = temporaryDirectory();
+  const path = directory.file("image");
+  mkfsExt4(path, size, options);
+  prepare(path);
+  const image = new DirectoryImage(path, 2 ** 28);
+  try {
+    work(image);
+  } finally {
+    image.close();
+  }
+  const { clean, output } = e2fsckClean(path);
+  expect(clean, output).toBe(true);
+}
+
+describe("bitmaps", () => {
+  const bits = 256;
+  const anyRange = fc
+    .tuple(fc.nat(bits), fc.nat(bits))
+    .map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const);
+
+  function make(used: readonly boolean[]): Uint32Array {
+    const words = new Uint32Array(bits / 32);
+    for (const [bit, isUsed] of used.entries()) if (isUsed) setBits(words, bit, bit + 1);
+    return words;
+  }
+
+  function read(words: Uint32Array): boolean[] {
+    return Array.from({ length: bits }, (_, bit) => ((words[bit >>> 5]! >>> (bit & 31)) & 1) === 1);
+  }
+
+  const anyBits = fc.array(fc.oneof(fc.boolean(), fc.constant(true), fc.constant(false)), {
+    minLength: bits,
+    maxLength: bits,
+  });
+
+  test("ranges are set, cleared and searched as bit by bit", () => {
+    fc.assert(
+      fc.property(anyBits, anyRange, (used, [from, to]) => {
+        const words = make(used);
+        expect(read(words)).toEqual(used);
+        const within = used.slice(from, to);
+        const firstClear = within.indexOf(false);
+        const firstSet = within.indexOf(true);
+        expect(findClear(words, from, to)).toBe(firstClear < 0 ? to : from + firstClear);
+        expect(findSet(words, from, to)).toBe(firstSet < 0 ? to : from + firstSet);
+        setBits(words, from, to);
+        expect(read(words)).toEqual(used.map((bit, at) => bit || (at >= from && at < to)));
+        clearBits(words, from, to);
+        expect(read(words)).toEqual(used.map((bit, at) => bit && !(at >= from && at < to)));
+      }),
+    );
+  });
+
+  test("a run is the first long enough, else the longest, as bit by bit", () => {
+    fc.assert(
+      fc.property(
+        anyBits,
+        anyRange,
+        fc.integer({ min: 1, max: 40 }),
+        (used, [from, to], wanted) => {
+          let best: { start: number; count: number } | null = null;
+          for (let at = from; at < to; at++) {
+            if (used[at] || (at > from && !used[at - 1])) continue;
+            let count = 0;
+            while (at + count < to && !used[at + count] && count < wanted) count++;
+            if (count > (best?.count ?? 0)) best = { start: at, count };
+          }
+          expect(findRun(make(used), from, to, wanted)).toEqual(best);
+        },
+      ),
+    );
+  });
+
+  test("an aligned run is free, in phase, and reaches one whole stretch", () => {
+    fc.assert(
+      fc.property(anyBits, anyRange, fc.nat(15), fc.integer({ min: 16, max: 60 }), (...all) => {
+        const [used, [from, to], phase, wanted] = all;
+        const sparse = used.map((bit, at) => bit && at % 3 === 0 && at % 40 < 9);
+        const run = findRun(make(sparse), from, to, wanted, { phase, alignment: 16 });
+        const isFree = (start: number, count: number) =>
+          start >= from &&
+          start + count <= to &&
+          !sparse.slice(start, start + count).includes(true);
+        const least = Math.min(wanted, ((16 - phase) % 16) + 16);
+        const places = sparse.map((_, at) => at).filter((at) => at % 16 === phase);
+        if (run === null) {
+          expect(places.some((at) => isFree(at, least))).toBe(false);
+        } else {
+          expect(run.start % 16).toBe(phase);
+          expect(run.count).toBeGreaterThanOrEqual(least);
+          expect(isFree(run.start, run.count)).toBe(true);
+        }
+      }),
+    );
+  });
+});
+
+test("large requests are placed so that 2 MiB of the file lie in 2 MiB of the device", () => {
+  withImage(256 * MIB, ["-b", "4096"], (image) => {
+    const small = image.create(rootIno, "small", newInode("file"));
+    image.change((transaction) =>
+      image.driver.allocate(transaction, small, 0, 3 * 4096, "preallocate"),
+    );
+    for (const start of [0, 3 * MIB, 5 * MIB + 4096 * 7]) {
+      const ino = image.create(rootIno, `large-${start}`, newInode("file"));
+      const extent = image.change((transaction) =>
+        image.driver.allocate(transaction, ino, start, 8 * MIB, "preallocate"),
+      );
+      if (extent.kind !== "unwritten") throw new Error("not unwritten");
+      expect((extent.address - extent.start) % (2 * MIB)).toBe(0);
+      expect(extent.length).toBe(8 * MIB);
+    }
+  });
+});
+
+test("a file whose pages are written in any order comes to lie in one piece", () => {
+  withImage(64 * MIB, ["-b", "4096"], (image) => {
+    const ino = image.create(rootIno, "file", newInode("file"));
+    const count = 512;
+    for (let index = 0; index < count; index++) {
+      const at = ((index * 197) % count) * 4096;
+      image.change((transaction) => image.driver.allocate(transaction, ino, at, 4096, "write"));
+    }
+    image.change((transaction) => image.driver.setSize(transaction, ino, count * 4096));
+    expect(image.driver.extentAt(ino, 0, count * 4096).length).toBe(count * 4096);
+  });
+});
+
+test("files that grow side by side get room instead of every other block", () => {
+  withImage(64 * MIB, ["-b", "1024"], (image) => {
+    const inos = ["a", "b", "c"].map((name) => image.create(rootIno, name, newInode("file")));
+    const count = 3000;
+    for (let index = 0; index < count; index++) {
+      for (const ino of inos) {
+        image.change((transaction) =>
+          image.driver.allocate(transaction, ino, index * 1024, 1024, "write"),
+        );
+      }
+    }
+    for (const ino of inos) {
+      let extents = 0;
+      for (let at = 0; at < count * 1024; extents++) {
+        at += image.driver.extentAt(ino, at, count * 1024).length;
+      }
+      expect(extents).toBeLessThan(50);
+      image.change((transaction) => image.driver.setSize(transaction, ino, count * 1024));
+    }
+  });
+});
+
+test("a full volume says ENOSPC, is full to its last block, and empties again", () => {
+  withImage(16 * MIB, ["-b", "1024"], (image) => {
+    const { driver } = image;
+    const before = driver.spaceInfo();
+    const ino = image.create(rootIno, "file", newInode("file"));
+    let at = 0;
+    const fill = () => {
+      for (;;) {
+        at += image.change((transaction) =>
+          driver.allocate(transaction, ino, at, 1 << 30, "preallocate"),
+        ).length;
+      }
+    };
+    expect(errorOf(fill)?.code).toBe("ENOSPC");
+    expect(driver.spaceInfo().blocksFree).toBeLessThanOrEqual(1);
+    expect(driver.extentAt(ino, at, at + 1024).kind).toBe("hole");
+    const other = image.create(rootIno, "other", newInode("file"));
+    while (driver.spaceInfo().blocksFree > 0) {
+      image.change((transaction) => driver.allocate(transaction, other, 0, 1024, "preallocate"));
+    }
+    const directory = () => image.create(rootIno, "directory", newInode("directory"));
+    expect(errorOf(directory)?.code).toBe("ENOSPC");
+    expect(image.names(rootIno)).toEqual(["file", "lost+found", "other"]);
+    image.unlink(rootIno, "file");
+    image.unlink(rootIno, "other");
+    expect(driver.spaceInfo()).toEqual(before);
+  });
+});
+
+test("a volume without inodes left says ENOSPC, and uses every group's table", () => {
+  withImage(64 * MIB, ["-b", "1024", "-g", "8192", "-N", "1024"], (image) => {
+    const { driver, volume } = image;
+    const inodesFree = driver.spaceInfo().inodesFree;
+    for (let index = 0; index < inodesFree; index++) {
+      image.create(rootIno, `file-${index}`, newInode(index % 40 === 0 ? "directory" : "file"));
+    }
+    expect(driver.spaceInfo().inodesFree).toBe(0);
+    const one = () => image.create(rootIno, "one", newInode("file"));
+    expect(errorOf(one)?.message).toMatch(/ENOSPC.*inode/);
+    for (let group = 0; group < volume.facts.groups; group++) {
+      const descriptor = readGroup(volume, group);
+      expect(getGroup(volume, descriptor, "unusedInodes")).toBe(0);
+      expect(groupFlags(volume, descriptor) & 1).toBe(0);
+    }
+    image.unlink(rootIno, "file-77");
+    expect(driver.spaceInfo().inodesFree).toBe(1);
+    const first = one();
+    expect(driver.readInode(first).generation).toBe(2);
+  });
+});
+
+test("inode tables that were never written are zeroed as they are used, and blocks too", () => {
+  using directory = temporaryDirectory();
+  const path = directory.file("image");
+  const size = 64 * MIB;
+  writeFileSync(path, Buffer.alloc(size, 0xee));
+  const lazily = ["-E", "lazy_itable_init=1,nodiscard", "-b", "1024", "-g", "8192"];
+  runOk("mkfs.ext4", ["-q", "-F", ...lazily, path]);
+  const image = new DirectoryImage(path, 2 ** 28);
+  const parents: Ino[] = [];
+  for (let index = 0; index < 12; index++) {
+    parents.push(image.create(rootIno, `directory-${index}`, newInode("directory")));
+  }
+  const groupOf = (ino: number) => Math.floor((ino - 1) / image.volume.facts.inodesPerGroup);
+  expect(new Set(parents.map(groupOf)).size).toBeGreaterThan(4);
+  for (let index = 0; index < 400; index++) {
+    const ino = image.create(parents[index % 12]!, `file-${index}`, newInode("file"));
+    expect(groupOf(ino)).toBe(groupOf(parents[index % 12]!));
+    image.change((transaction) => image.driver.allocate(transaction, ino, 0, 2048, "write"));
+    image.change((transaction) => image.driver.setSize(transaction, ino, 2048));
+    const extent = image.driver.extentAt(ino, 0, 2048);
+    if (extent.kind !== "mapped") throw new Error("not mapped");
+    const bytes = image.bytes.subarray(extent.address, extent.address + extent.length);
+    expect(bytes.every((byte) => byte === 0)).toBe(true);
+  }
+  image.close();
+  const { clean, output } = e2fsckClean(path);
+  expect(clean, output).toBe(true);
+});
+
+test("a freed inode gives its attribute block back", () => {
+  const setAttribute = (path: string) => {
+    runOk("debugfs", ["-w", "-f", "-", path], `mkdir a\nea_set a user.long ${"x".repeat(600)}`);
+  };
+  withImage(
+    16 * MIB,
+    ["-b", "1024", "-I", "128"],
+    (image) => {
+      const { blocksFree } = image.driver.spaceInfo();
+      image.unlink(rootIno, "a");
+      expect(image.driver.spaceInfo().blocksFree).toBe(blocksFree + 2);
+    },
+    setAttribute,
+  );
+});
+
+skipUnless("loop mounts", "setfattr")(
+  "a shared attribute block loses a reference with each inode, and goes with the last",
+  () => {
+    using directory = temporaryDirectory();
+    mkdirSync(directory.file("mount"));
+    const share = (path: string) => {
+      using mount = loopMount(path, directory.file("mount"));
+      for (const name of ["a", "b"]) {
+        const file = join(mount.directory, name);
+        writeFileSync(file, "");
+        runOk("setfattr", ["-n", "user.long", "-v", "x".repeat(600), file]);
+      }
+    };
+    const work = (image: DirectoryImage) => {
+      const { blocksFree } = image.driver.spaceInfo();
+      image.unlink(rootIno, "a");
+      expect(image.driver.spaceInfo().blocksFree).toBe(blocksFree);
+      image.unlink(rootIno, "b");
+      expect(image.driver.spaceInfo().blocksFree).toBe(blocksFree + 1);
+    };
+    withImage(16 * MIB, ["-b", "1024"], work, share);
+  },
+);
+
+test("orphans are listed until they are freed, in any order", () => {
+  withImage(8 * MIB, [], (image) => {
+    const inos = ["a", "b", "c", "d"].map((name) => image.create(rootIno, name, newInode("file")));
+    for (const name of ["a", "b", "c", "d"]) {
+      image.change((transaction) =>
+        image.driver.unlink(transaction, rootIno, bytesOf(name), someTime),
+      );
+    }
+    expect(image.driver.orphans()).toEqual([...inos].reverse());
+    expect(image.driver.readInode(inos[0]!).linkCount).toBe(0);
+    for (const index of [1, 3, 0, 2]) {
+      image.change((transaction) => image.driver.freeInode(transaction, inos[index]!));
+      expect(errorOf(() => image.driver.readInode(inos[index]!))?.code).toBe("ENOENT");
+    }
+    expect(image.driver.orphans()).toEqual([]);
+  });
+});
+
+test("attributes are set, and times keep nanoseconds and four centuries", () => {
+  withImage(8 * MIB, [], (image) => {
+    const ino = image.create(rootIno, "file", newInode("file"));
+    const time = (seconds: number) => ({ seconds, nanoseconds: 987_654_321 });
+    image.change((transaction) =>
+      image.driver.setAttributes(transaction, ino, {
+        mode: 0o4711,
+        uid: 100_000,
+        gid: 2 ** 31,
+        accessTime: time(-5),
+        modifyTime: time(2 ** 33),
+        changeTime: time(2 ** 40),
+      }),
+    );
+    expect(image.driver.readInode(ino)).toMatchObject({
+      type: "file",
+      mode: 0o4711,
+      uid: 100_000,
+      gid: 2 ** 31,
+      accessTime: time(-5),
+      modifyTime: time(2 ** 33),
+      changeTime: time(2 ** 34 - 2 ** 31 - 1),
+      birthTime: someTime,
+    });
+    for (const [deviceMajor, deviceMinor] of [
+      [5, 1],
+      [259, 3],
+      [4095, 0xfffff],
+    ] as const) {
+      const name = `device-${deviceMajor}`;
+      const device = image.create(
+        rootIno,
+        name,
+        newInode("block-device", { deviceMajor, deviceMinor }),
+      );
+      expect(image.driver.readInode(device)).toMatchObject({ deviceMajor, deviceMinor });
+    }
+  });
+});

@@ -1,0 +1,30 @@
+import { test } from "vitest";
+import { mkfsExt4, temporaryDirectory } from "../../support/tools.ts";
+import { DirectoryImage, newInode, rootIno } from "./directory-image.ts";
+test("x", () => {
+  using d = temporaryDirectory();
+  mkfsExt4(d.file("i"), 256 << 20, ["-b", "4096"]);
+  const image = new DirectoryImage(d.file("i"));
+  const out: string[] = [];
+  const time = (name: string, n: number, f: (i: number) => void) => {
+    for (let i = 0; i < n / 10; i++) f(i);
+    const t = process.hrtime.bigint();
+    for (let i = 0; i < n; i++) f(i);
+    out.push(`${name}: ${(Number(process.hrtime.bigint() - t) / n).toFixed(0)} ns`);
+  };
+  const { driver } = image;
+  const one = image.create(rootIno, "one", newInode("file"));
+  image.change((t) => driver.allocate(t, one, 0, 4096 * 2000, "write"));
+  time("extentAt depth 0", 1e6, (i) => driver.extentAt(one, (i % 2000) * 4096, 2000 * 4096));
+  const many = image.create(rootIno, "many", newInode("file"));
+  image.change((t) => { for (let i = 0; i < 5000; i++) driver.allocate(t, many, i * 8192, 4096, "preallocate"); });
+  time("extentAt 5000 extents", 1e6, (i) => driver.extentAt(many, ((i * 7919) % 10000) * 4096, 20000 * 4096));
+  time("readInode", 3e5, () => driver.readInode(one));
+  time("spaceInfo", 1e4, () => driver.spaceInfo());
+  const grow = image.create(rootIno, "grow", newInode("file"));
+  let at = 0;
+  time("allocate 1 block + tx", 20000, () => { image.change((t) => driver.allocate(t, grow, at, 4096, "write")); at += 4096; });
+  time("create + unlink", 3000, (i) => { image.create(rootIno, "n" + i, newInode("file")); image.unlink(rootIno, "n" + i); });
+  console.log(out.join("\n"));
+  image.thread.leave();
+});

@@ -16,7 +16,8 @@ export type { LostRange } from "./dax/map-window.ts";
 export type { FileType, Time } from "./iomap/contract.ts";
 export type { WaitOptions } from "./volume/arguments.ts";
 export type { MkdirOptions, OpenMode, PathLike } from "./volume/calls.ts";
-export type { FallocateMode, FileHandle, MapOptions, PinOptions } from "./volume/file.ts";
+export type { FallocateMode } from "./volume/fallocate.ts";
+export type { FileHandle, MapOptions, PinOptions } from "./volume/file.ts";
 export type { VolumeHandle } from "./volume/handle.ts";
 export {
   attach,

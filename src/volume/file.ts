@@ -8,14 +8,7 @@
  */
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import { readFile, writeFile } from "../dax/file-io.ts";
-import {
-  collapseRange,
-  insertRange,
-  preallocate,
-  punchHole,
-  truncateFile,
-  zeroRange,
-} from "../dax/layout-change.ts";
+import { truncateFile } from "../dax/layout-change.ts";
 import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
 import { type Pin, pinRange, tryPinRange } from "../dax/pins.ts";
 import { writeBack } from "../dax/write-back.ts";
@@ -36,38 +29,13 @@ import {
 } from "./arguments.ts";
 import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
+import { FALLOCATE, type FallocateMode } from "./fallocate.ts";
 import type { InodeReference } from "./inodes.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
 import { FilePin } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
 import { FileWindow } from "./window.ts";
-
-/** What `fallocate` does to a range; the names of fallocate(2)'s modes. */
-export type FallocateMode =
-  | "allocate"
-  | "keep-size"
-  | "punch-hole"
-  | "collapse-range"
-  | "insert-range"
-  | "zero-range";
-
-const FALLOCATE: Record<
-  FallocateMode,
-  (task: Task, core: VolumeCore, mapping: number, offset: number, length: number) => Sleeps<void>
-> = {
-  allocate: (task, { dax }, mapping, at, length) =>
-    preallocate(task, dax, mapping, at, length, false),
-  "keep-size": (task, { dax }, mapping, at, length) =>
-    preallocate(task, dax, mapping, at, length, true),
-  "punch-hole": (task, { dax }, mapping, at, length) => punchHole(task, dax, mapping, at, length),
-  "collapse-range": (task, { dax }, mapping, at, length) =>
-    collapseRange(task, dax, mapping, at, length),
-  "insert-range": (task, { dax }, mapping, at, length) =>
-    insertRange(task, dax, mapping, at, length),
-  "zero-range": (task, { dax }, mapping, at, length) =>
-    zeroRange(task, dax, mapping, at, length, false),
-};
 
 export interface MapOptions {
   /** First byte, a multiple of 4096. Default 0. */

@@ -19,6 +19,13 @@ const SHAPES: readonly ImageShape[] = [1024, 2048, 4096].flatMap((blockSize) =>
   [true, false].map((checksums) => ({ blockSize, checksums }) as ImageShape),
 );
 
+function outcomeOf({ refused, reading, changing }: InspectionReport): string {
+  const codes = Object.keys(reading).sort().join("+");
+  if (refused) return `mount refused with ${codes}`;
+  if (codes !== "") return `read with ${codes}`;
+  return "EUCLEAN" in changing ? "right data, changes refused with EUCLEAN" : "right data";
+}
+
 /** What came out, one line for each kind of metadata. */
 function summary(damaged: readonly Damaged[], reports: readonly InspectionReport[]): string {
   const lines = new Map<string, Map<string, number>>();
@@ -26,14 +33,13 @@ function summary(damaged: readonly Damaged[], reports: readonly InspectionReport
     const { kind } = damaged[report.number] as Damaged;
     const counts = lines.get(kind) ?? new Map<string, number>();
     lines.set(kind, counts);
-    const codes = Object.keys(report.codes).sort().join("+");
-    const outcome = `${report.refused ? "mount refused: " : ""}${codes || "right data"}`;
+    const outcome = outcomeOf(report);
     counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
   }
   return [...lines]
     .map(([kind, counts]) => {
       const sorted = [...counts].sort(([, a], [, b]) => b - a);
-      return `  ${kind}: ${sorted.map(([outcome, count]) => `${count} ${outcome}`).join(", ")}`;
+      return `  ${kind}: ${sorted.map(([outcome, count]) => `${count} ${outcome}`).join("; ")}`;
     })
     .join("\n");
 }

@@ -8,8 +8,9 @@ import type { Damaged } from "./mutations.ts";
 
 export interface InspectionReport {
   readonly number: number;
-  /** How often each error code came. */
-  readonly codes: Readonly<Record<string, number>>;
+  /** How often each error code came while the image was read, and while it was changed. */
+  readonly reading: Readonly<Record<string, number>>;
+  readonly changing: Readonly<Record<string, number>>;
   /** Answers that no damage excuses. */
   readonly problems: readonly string[];
   /** The read-only mount was refused. */
@@ -71,7 +72,7 @@ async function inspectInTurn(job: Job, damaged: readonly Damaged[]): Promise<Ins
     const culprit = damaged[reports.length];
     if (culprit === undefined) continue;
     const problems = [`the process ${end}`];
-    reports.push({ number: culprit.number, codes: {}, problems, refused: false });
+    reports.push({ number: culprit.number, reading: {}, changing: {}, problems, refused: false });
   }
 }
 

@@ -321,7 +321,7 @@ describe.each(volumeKinds)("$name", (kind) => {
         made.remount();
         expect(seen()).toEqual(expected);
       }),
-      { numRuns: Number(process.env["HOLDFAST_RUNS"] ?? 12), endOnFailure: false },
+      { numRuns: Number(process.env["HOLDFAST_RUNS"] ?? 40), endOnFailure: false },
     );
     expect(made.volume.statistics().pinsHeld).toBe(0);
     expect(made.closeAndCheck()).toBe("");

@@ -167,7 +167,7 @@ describe.each(volumeKinds.filter((kind) => kind.mappable))("$name, mapped", (kin
     await runner.run((volume) => volume.close());
   });
 
-  test("a worker that maps first starts the pager itself, while the mounting thread is blocked", async () => {
+  test("a worker's window is served while the mounting thread is blocked", async () => {
     using made = kind.make();
     made.volume.writeFileSync("/data", new Uint8Array(100_000).fill(3));
     await using runner = await startRunner(made.volume.share());

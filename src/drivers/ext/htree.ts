@@ -321,6 +321,15 @@ export function nextLeafHash(path: IndexPath): number {
   return -1;
 }
 
+/** The hash from which on the leaf at `path` holds names. */
+export function leafHash(path: IndexPath): number {
+  for (let level = path.length - 1; level >= 0; level--) {
+    const node = path[level]!;
+    if (node.slot > 0) return (hashAt(node, node.slot) & ~1) >>> 0;
+  }
+  return 0;
+}
+
 /** Whether names of hash `major` go on in the next leaf. */
 export function isContinued(path: IndexPath, major: number): boolean {
   const next = nextLeafHash(path);

@@ -16,6 +16,7 @@
  *
  * Locks: the directory's io lock, shared at least. Nothing here sleeps.
  */
+import type { CorruptionError } from "../../base/errors.ts";
 import type { DirectoryEntry } from "../../iomap/contract.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
 import { findEntry } from "./directory.ts";
@@ -27,6 +28,7 @@ import {
   hashIn,
   hashVersionOf,
   type IndexPath,
+  leafHash,
   leafOf,
   moveToNextLeaf,
   nextLeafHash,
@@ -54,6 +56,14 @@ const CURSOR_OF_KEY_0 = 2;
 /** A key is half of the major word (which is even), 31 bits, and the upper 22 bits of the minor. */
 const KEY_MINOR_BITS = 22;
 const KEY_MINOR_LIMIT = 2 ** KEY_MINOR_BITS;
+
+/** The hashes that the index promises for some leaves: from `least` on, and below `end`. */
+interface HashRange {
+  readonly least: number;
+  readonly end: number;
+}
+
+const ALL_HASHES: HashRange = { least: 0, end: 2 ** 32 };
 
 /** A name's place in the order, and where it lies. */
 interface KeyedRecord {
@@ -101,17 +111,21 @@ function listByHash(directory: DirectoryFile, cursor: number, limit: number): Li
   }
   const from = cursor - CURSOR_OF_KEY_0;
   if (!directory.isIndexed) {
-    const end = takeInOrder(directory, recordsFrom(directory, [first], from), entries, limit);
-    return { entries, cursor: end };
+    const records = recordsFrom(directory, [first], from, ALL_HASHES);
+    return { entries, cursor: takeInOrder(directory, records, entries, limit) };
   }
   const major = Math.floor(from / KEY_MINOR_LIMIT) * 2;
   const path = findPath(directory, first, major);
   for (let leaves = 0; ; leaves++) {
     assertChainEnds(directory, leaves);
+    const least = leafHash(path);
     const blocks = readContinuedLeaves(directory, path);
-    const end = takeInOrder(directory, recordsFrom(directory, blocks, from), entries, limit);
+    const next = nextLeafHash(path);
+    const range = { least, end: next < 0 ? ALL_HASHES.end : next };
+    const records = recordsFrom(directory, blocks, from, range);
+    const end = takeInOrder(directory, records, entries, limit);
     if (end !== null) return { entries, cursor: end };
-    if (nextLeafHash(path) < 0) return { entries, cursor: null };
+    if (next < 0) return { entries, cursor: null };
     moveToNextLeaf(directory, path);
   }
 }
@@ -127,11 +141,16 @@ function readContinuedLeaves(directory: DirectoryFile, path: IndexPath): Metadat
   return blocks;
 }
 
-/** The names of some blocks whose key is not below `from`, by key. */
+/**
+ * The names of some blocks whose key is not below `from`, by key. A block of names that damage put
+ * in another's place has a right checksum, but not the right hashes.
+ * Throws: CorruptionError for a hash outside `range`.
+ */
 function recordsFrom(
   directory: DirectoryFile,
   blocks: readonly MetadataBlock[],
   from: number,
+  range: HashRange,
 ): KeyedRecord[] {
   const version = hashVersionOf(directory);
   const hash: NameHash = { major: 0, minor: 0 };
@@ -141,11 +160,26 @@ function recordsFrom(
       if (inoAt(block, at) === 0 || isDots(nameAt(block, at))) continue;
       const nameLength = DiskEntry.nameLength.get(block.view, at);
       hashIn(directory, version, block.bytes, at + ENTRY_HEADER_SIZE, nameLength, hash);
+      if (hash.major < range.least || hash.major >= range.end) {
+        throw misplacedName(directory, block, at, hash.major, range);
+      }
       const key = (hash.major / 2) * KEY_MINOR_LIMIT + (hash.minor >>> (32 - KEY_MINOR_BITS));
       if (key >= from) records.push({ key, block, at });
     }
   }
   return records.sort((a, b) => a.key - b.key);
+}
+
+function misplacedName(
+  directory: DirectoryFile,
+  block: MetadataBlock,
+  at: number,
+  hash: number,
+  { least, end }: HashRange,
+): CorruptionError {
+  const inDirectory = `by the index of directory ${directory.ino}`;
+  const expected = `expected at least ${least} and below ${end} ${inDirectory}`;
+  return directory.volume.damage({ block, at }, DiskEntry.structure, "hash of name", hash, expected);
 }
 
 /**

@@ -15,8 +15,11 @@ const VISITS_MAX = 5000;
 
 /** What one image answered. */
 class Report {
-  /** How often each code came. */
-  codes = {};
+  /** How often each code came, while reading and while changing. */
+  reading = {};
+  changing = {};
+  codes = this.reading;
+  refused = false;
   /** @type {string[]} */
   problems = [];
 
@@ -116,6 +119,13 @@ function visitOne(volume, report, path, seen, stack, visit) {
   visit(path, stats, { content, target });
 }
 
+/** What reading may answer. With checksums no damage goes as far as to make a name lead nowhere. */
+const READING_CODES = {
+  mount: new Set(["EUCLEAN", "EINVAL", "EOPNOTSUPP"]),
+  withChecksums: new Set(["EUCLEAN"]),
+  withoutChecksums: new Set(["EUCLEAN", "ENOENT", "EINVAL", "EFBIG"]),
+};
+
 const factsOf = (stats) =>
   [stats.mode, stats.nlink, stats.uid, stats.gid, stats.rdev, stats.size, stats.blocks].join(" ");
 const namesOf = (entries) =>
@@ -130,13 +140,13 @@ export function survey(image) {
   const report = new Report();
   const volume = mountSync(image, { readOnly: true, regionBytes: REGION_BYTES });
   walk(volume, report, (path, stats, { entries, content, target }) => {
-    const known = inodes.get(stats.ino);
-    if (known !== undefined) return;
+    if (inodes.has(stats.ino)) return;
     const names = entries === undefined ? undefined : namesOf(entries);
-    inodes.set(stats.ino, { path, facts: factsOf(stats), names, content, target });
+    const isDirectory = stats.isDirectory();
+    inodes.set(stats.ino, { path, facts: factsOf(stats), isDirectory, names, content, target });
   });
   volume.closeSync();
-  if (report.problems.length > 0 || Object.keys(report.codes).length > 0) {
+  if (report.problems.length > 0 || Object.keys(report.reading).length > 0) {
     throw new Error(`the undamaged image is not readable: ${JSON.stringify(report)}`);
   }
   return inodes;
@@ -193,7 +203,7 @@ function changesOf(volume, expected, owner) {
     }
   };
   const someNames = volume.existsSync("/large") ? volume.readdirSync("/large").slice(0, 4) : [];
-  const owned = expected.get(owner)?.path;
+  const owned = expected.get(owner);
   const changes = [
     () => volume.mkdirSync("/made"),
     () => volume.writeFileSync("/made/file", bytes),
@@ -217,24 +227,35 @@ function changesOf(volume, expected, owner) {
     () => volume.linkSync("/hub", "/made/hub"),
     () => volume.chmodSync("/small/file-4", 0o600),
   ];
-  if (owned !== undefined && owned.length > 1) changes.push(...changesOfOwner(volume, owned, write));
-  return changes;
+  if (owned === undefined || owned.path.length <= 1) return changes;
+  return changes.concat(changesOfOwner(volume, owned, write));
 }
 
 /** The damaged inode itself is changed in every way, and removed in the end. */
-function changesOfOwner(volume, path, write) {
+function changesOfOwner(volume, { path, isDirectory, content }, write) {
   const inside = join(path, Buffer.from("inside"));
-  return [
-    () => volume.chmodSync(path, 0o700),
+  if (isDirectory) {
+    return [
+      () => volume.chmodSync(path, 0o700),
+      () => volume.writeFileSync(inside, "inside"),
+      () => volume.unlinkSync(inside),
+      ...volume.readdirSync(path).map((name) => () => {
+        const child = join(path, Buffer.from(name));
+        if (!volume.lstatSync(child).isDirectory()) volume.unlinkSync(child);
+      }),
+      () => volume.renameSync(path, "/made/owned"),
+      () => volume.rmdirSync("/made/owned"),
+    ];
+  }
+  const ofFiles = [
     () => write(path, 0, new Uint8Array(100)),
     () => write(path, 30_000, new Uint8Array(100)),
     () => volume.truncateSync(path, 10),
-    () => volume.writeFileSync(inside, "inside"),
-    () => volume.unlinkSync(inside),
     () => volume.truncateSync(path, 0),
-    () => volume.unlinkSync(path),
-    () => volume.rmdirSync(path),
+    () => volume.chmodSync(path, 0o700),
   ];
+  const isFile = content instanceof Uint8Array;
+  return [...(isFile ? ofFiles : []), () => volume.unlinkSync(path)];
 }
 
 const CHANGED_PATHS = [
@@ -286,6 +307,7 @@ function inspectWriting(report, image, bytes, expected, owner) {
     assertUnchanged(report, "mount that turned read-only", image, bytes);
     return false;
   }
+  report.codes = report.changing;
   const changes = report.attempt("change", () => changesOf(volume, expected, owner)) ?? [];
   for (const change of changes) report.attempt(`change ${change}`, change);
   report.attempt("close after changes", () => volume.closeSync());
@@ -313,6 +335,11 @@ function inspectImage({ image, bytes, shape }, expected, damaged) {
   const mayDiffer = shape.checksums ? damaged.kind === "symlink block" : true;
   const excused = (ino) => mayDiffer && (damaged.owner === null || damaged.owner === ino);
   inspectReading(report, image, bytes, expected, excused);
+  const { mount, withChecksums, withoutChecksums } = READING_CODES;
+  const allowed = shape.checksums ? withChecksums : withoutChecksums;
+  for (const code of Object.keys(report.reading)) {
+    if (!(report.refused ? mount : allowed).has(code)) report.fail("reading", `answered ${code}`);
+  }
   const wrote = inspectWriting(report, image, bytes, expected, damaged.owner);
   if (wrote && shape.checksums) {
     // Whatever was refused, the files that were not to change did not.
@@ -320,7 +347,8 @@ function inspectImage({ image, bytes, shape }, expected, damaged) {
     const owned = expected.get(damaged.owner)?.path.toString("latin1") ?? "";
     const isChanged = (ino) => {
       const path = expected.get(ino).path.toString("latin1");
-      return ino === damaged.owner || changed.has(path) || path === owned.replace(/\/[^/]*$/, "");
+      const parent = owned.replace(/\/[^/]*$/, "");
+      return changed.has(path) || path === parent || path.startsWith(owned === "" ? "//" : owned);
     };
     const volume = report.attempt("mount again", () =>
       mountSync(image, { readOnly: true, regionBytes: REGION_BYTES }),
@@ -332,8 +360,8 @@ function inspectImage({ image, bytes, shape }, expected, damaged) {
       for (const problem of later.problems) report.fail("after changes", problem);
     }
   }
-  const { codes, problems, refused = false } = report;
-  return { number: damaged.number, codes, problems, refused };
+  const { reading, changing, problems, refused } = report;
+  return { number: damaged.number, reading, changing, problems, refused };
 }
 
 process.once("message", (job) => {

@@ -106,9 +106,13 @@ async function withThreeFiles(place, use) {
       const device = memoryDevice(FILE_BYTES);
       const memory = device.bytes(0, FILE_BYTES);
       try {
-        fill(FILE_BYTES, (bytes, to) => file.writeSync(bytes, to));
-        fill(FILE_BYTES, (bytes, to) => writeSync(fd, bytes, 0, bytes.length, to));
-        memory.fill(0x5a);
+        // All three by turns: memory that other programs have used before comes in worse order than
+        // fresh memory, and is handed out first. It should not all fall on one of them.
+        fill(FILE_BYTES, (bytes, to) => {
+          memory.set(bytes, to);
+          writeSync(fd, bytes, 0, bytes.length, to);
+          return file.writeSync(bytes, to);
+        });
         return await use(file, fd, memory);
       } finally {
         file.closeSync();

@@ -17,7 +17,7 @@ export type { FileType, Time } from "./iomap/contract.ts";
 export type { WaitOptions } from "./volume/arguments.ts";
 export type { MkdirOptions, OpenMode, PathLike } from "./volume/calls.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
-export type { FileHandle, MapOptions, PinOptions } from "./volume/file.ts";
+export type { FileHandle } from "./volume/file.ts";
 export type { VolumeHandle } from "./volume/handle.ts";
 export {
   attach,
@@ -28,7 +28,7 @@ export {
   mountSync,
   type RamOptions,
 } from "./volume/mount.ts";
-export type { FilePin } from "./volume/pin.ts";
+export type { FilePin, PinOptions } from "./volume/pin.ts";
 export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
 export type { ReaddirOptions, TimeLike, Volume, VolumeStatistics } from "./volume/volume.ts";
-export type { FileWindow } from "./volume/window.ts";
+export type { FileWindow, MapOptions } from "./volume/window.ts";

@@ -5,11 +5,16 @@ export class InvariantError extends Error {
 }
 
 /**
- * States what must hold. Stays on in production.
+ * States what must hold. Stays on in production, so a statement that has to be put together is given
+ * as a function: it is called only when it is needed.
  * Throws: InvariantError, which nobody catches.
  */
-export function invariant(condition: unknown, statement: string): asserts condition {
-  if (!condition) throw new InvariantError(statement);
+export function invariant(
+  condition: unknown,
+  statement: string | (() => string),
+): asserts condition {
+  if (condition) return;
+  throw new InvariantError(typeof statement === "string" ? statement : statement());
 }
 
 /** Marks a place that the types say cannot be reached. */

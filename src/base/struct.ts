@@ -158,10 +158,13 @@ export function struct<Fields extends Record<string, FieldMaker<Field>>>(
   let end = 0;
   const ordered = Object.entries(table).sort(([, a], [, b]) => a.offset - b.offset);
   for (const [field, { offset, size }] of ordered) {
-    invariant(offset >= end, `${name}.${field} at ${offset} overlaps the field before it`);
-    invariant(offset <= end, `${name}: bytes ${end} to ${offset - 1} before ${field} have no name`);
+    invariant(offset >= end, () => `${name}.${field} at ${offset} overlaps the field before it`);
+    invariant(
+      offset <= end,
+      () => `${name}: bytes ${end} to ${offset - 1} before ${field} have no name`,
+    );
     end = offset + size;
   }
-  invariant(end === shape.size, `${name} is ${shape.size} bytes, its fields end at ${end}`);
+  invariant(end === shape.size, () => `${name} is ${shape.size} bytes, its fields end at ${end}`);
   return { ...table, structure: { name, size: shape.size } } as unknown as Struct<Fields>;
 }

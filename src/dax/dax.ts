@@ -148,7 +148,7 @@ export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number
   });
   invariant(
     extent.start <= byte && extent.start + extent.length > byte,
-    `the driver's extent [${extent.start}, +${extent.length}) does not cover byte ${byte}`,
+    () => `the driver's extent [${extent.start}, +${extent.length}) does not cover byte ${byte}`,
   );
   dax.keepExtent(mapping, sequence, extent);
   return extent;

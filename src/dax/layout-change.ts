@@ -79,7 +79,7 @@ function* assertPagesFree(
       const free = dax.pages.isFree(page, (stop - at) / PAGE_SIZE);
       invariant(
         free,
-        `blocks of [${at}, ${stop}) are about to be freed while a page of them is not`,
+        () => `blocks of [${at}, ${stop}) are about to be freed while a page of them is not`,
       );
     }
     at = stop;

@@ -83,8 +83,14 @@ export function reserveAddresses(
   alignment: number = PAGE_SIZE,
   congruence = 0,
 ): Address {
-  invariant(length > 0 && length % PAGE_SIZE === 0, `a range of ${length} bytes is no whole pages`);
-  invariant(congruence % PAGE_SIZE === 0, `congruence ${congruence} is not a multiple of a page`);
+  invariant(
+    length > 0 && length % PAGE_SIZE === 0,
+    () => `a range of ${length} bytes is no whole pages`,
+  );
+  invariant(
+    congruence % PAGE_SIZE === 0,
+    () => `congruence ${congruence} is not a multiple of a page`,
+  );
   const slack = alignment > PAGE_SIZE ? alignment : 0;
   const start = mmap(0, length + slack, PROT_READ | PROT_WRITE, ZEROES, -1, 0);
   if (start === -1) throwMapError("mmap", length + slack);

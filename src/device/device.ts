@@ -105,7 +105,10 @@ export class Device {
     for (let index = 0; index < this.segmentCount; index++) {
       const address = this.#segments.get(index);
       if (address === 0) continue;
-      invariant(table.publish(index, address) === address, `segment ${index} was mapped twice`);
+      invariant(
+        table.publish(index, address) === address,
+        () => `segment ${index} was mapped twice`,
+      );
     }
     this.#segments = table;
   }

@@ -32,7 +32,7 @@ export class LocalSegmentTable implements SegmentTable {
 
   get(index: number): Address | 0 {
     const address = this.#addresses[index];
-    invariant(address !== undefined, `segment ${index} of ${this.#addresses.length}`);
+    invariant(address !== undefined, () => `segment ${index} of ${this.#addresses.length}`);
     return address;
   }
 

@@ -16,7 +16,7 @@
  *            always found; a mark without its entry marked costs a look, no more.
  */
 import { invariant } from "../base/invariant.ts";
-import { load, store, type Words } from "../sync/atomics.ts";
+import { load, loadRelaxed, store, type Words } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { allocateZeroed, freeObject } from "../sync/slab.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -73,16 +73,16 @@ export function isHugeKind(kind: EntryKind): boolean {
 
 /**
  * The slot that holds the entry of page `index`, or 0. For one of 2 MiB, the slot of that index, not
- * the first. Locks: none; the answer holds inside an epoch or under the map lock.
+ * the first. Locks: the map lock, or none: inside an epoch, after an ordered read in it.
  */
 export function findSlot(words: Words, mapping: Mapping, index: number): number {
-  const root = load(words, mapping + MappingWord.root);
+  const root = loadRelaxed(words, mapping + MappingWord.root);
   let level = root & 7;
   if (root === 0 || (level < LEVEL_MAX && index >>> (6 * level + 6) !== 0)) return 0;
   let node = root - level;
   for (;;) {
     const slot = node + Node.slots + ((index >>> (6 * level)) & 63);
-    const value = load(words, slot);
+    const value = loadRelaxed(words, slot);
     if (value & ENTRY) return slot;
     if (value === 0 || level === 0) return 0;
     node = value;
@@ -95,7 +95,7 @@ export function firstSlot(slot: number, entry: Entry, index: number): number {
   return isHugeKind(kindOf(entry)) ? slot - ((index >>> 6) & (HUGE_SLOTS - 1)) : slot;
 }
 
-/** Whether the entry in `slot`, of page `index`, has the mark. Two loads at most. */
+/** Whether the entry in `slot`, of page `index`, has the mark. */
 export function isMarked(
   words: Words,
   slot: number,
@@ -103,10 +103,30 @@ export function isMarked(
   index: number,
   mark: Mark,
 ): boolean {
-  const huge = isHugeKind(kindOf(entry));
-  const bit = huge ? (index >>> 6) & 56 : index & 63;
-  const node = slot - (huge ? (index >>> 6) & 63 : bit) - Node.slots;
-  return ((load(words, node + mark + (bit >>> 5)) >>> (bit & 31)) & 1) !== 0;
+  const bit = markBit(entry, index);
+  return ((load(words, markWord(slot, entry, index, bit, mark)) >>> (bit & 31)) & 1) !== 0;
+}
+
+/** As `isMarked`, under the conditions of `findSlot`. */
+export function isMarkedRelaxed(
+  words: Words,
+  slot: number,
+  entry: Entry,
+  index: number,
+  mark: Mark,
+): boolean {
+  const bit = markBit(entry, index);
+  return ((loadRelaxed(words, markWord(slot, entry, index, bit, mark)) >>> (bit & 31)) & 1) !== 0;
+}
+
+/** The place of an entry's marks among its node's: of one of 2 MiB, its first slot's. */
+function markBit(entry: Entry, index: number): number {
+  return isHugeKind(kindOf(entry)) ? (index >>> 6) & 56 : index & 63;
+}
+
+function markWord(slot: number, entry: Entry, index: number, bit: number, mark: Mark): number {
+  const within = isHugeKind(kindOf(entry)) ? (index >>> 6) & 63 : index & 63;
+  return slot - within - Node.slots + mark + (bit >>> 5);
 }
 
 function levelFor(index: number): number {
@@ -121,7 +141,7 @@ function levelFor(index: number): number {
  * one of an entry of 2 MiB. Locks: the map lock, shared. Throws: ENOMEM.
  */
 export function makeSlot(thread: Thread, mapping: Mapping, index: number, level: number): number {
-  invariant(index <= PAGE_INDEX_MAX, `page ${index} is beyond a mapping's end`);
+  invariant(index <= PAGE_INDEX_MAX, () => `page ${index} is beyond a mapping's end`);
   const spare: number[] = [];
   const slab = nodeSlab(thread);
   try {
@@ -410,10 +430,13 @@ function removeBelow(
     if (value === 0) continue;
     const first = base + within * step;
     if (value & ENTRY) {
-      invariant(!isLocked(value), `the entry of page ${first} is removed while it is locked`);
+      invariant(!isLocked(value), () => `the entry of page ${first} is removed while it is locked`);
       const huge = isHugeKind(kindOf(value));
       if (huge) {
-        invariant(first >= from && first + 511 <= last, `a break cuts the folio at page ${first}`);
+        invariant(
+          first >= from && first + 511 <= last,
+          () => `a break cuts the folio at page ${first}`,
+        );
       }
       visit(value, first, huge ? 512 : 1);
       if (huge) {

@@ -102,7 +102,7 @@ export class Transaction implements Disposable {
       seals.set(part, seal);
       return block;
     }
-    invariant(this.cache.flagsOf(cached.header) & VALID, `block ${block.block} is not valid`);
+    invariant(this.cache.flagsOf(cached.header) & VALID, () => `block ${block.block} is not valid`);
     this.#save(cached);
     this.cache.setFlags(cached.header, VALID | DIRTY);
     this.#seals.set(cached, new Map([[part, seal]]));

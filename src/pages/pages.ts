@@ -158,7 +158,7 @@ export class Pages {
     for (let offset = 0; offset < (huge ? 1 : count); offset++) {
       const record = this.pinWord(first + offset);
       const free = load(words, record + Record.owner) === 0 && load(words, record) === 0;
-      invariant(free, `device page ${devicePage + offset} gets an owner while it has one`);
+      invariant(free, () => `device page ${devicePage + offset} gets an owner while it has one`);
       store(words, record + Record.index, (index + offset) | 0);
       store(words, record + Record.flags, huge ? HUGE : 0);
       store(words, record + Record.owner, owner);
@@ -177,7 +177,7 @@ export class Pages {
       const record = this.pinWord(page + offset);
       invariant(
         (load(words, record) & ~WAITED) === 0,
-        `page ${load(words, record + Record.index) >>> 0} loses its owner while it is pinned`,
+        () => `page ${load(words, record + Record.index) >>> 0} loses its owner while it is pinned`,
       );
       invariant(load(words, record + Record.owner) === owner, "a page has another owner");
       store(words, record + Record.owner, 0);
@@ -206,7 +206,10 @@ export class Pages {
   releaseNoting(page: PageId, note: number, value: number): void {
     const { words } = this.thread;
     const before = addThenStore(words, this.pinWord(page), -1, note, value);
-    invariant((before & ~WAITED) > 0, `page ${this.index(page)} is released more than pinned`);
+    invariant(
+      (before & ~WAITED) > 0,
+      () => `page ${this.index(page)} is released more than pinned`,
+    );
     if (before === (WAITED | 1)) this.wakeWaiters(page);
   }
 

@@ -27,6 +27,7 @@ import {
   findSlot,
   isHugeKind,
   isMarked,
+  isMarkedRelaxed,
   kindOf,
   Mark,
   pageOf,
@@ -37,6 +38,7 @@ import {
   addThenStore,
   load,
   loadOwn,
+  loadRelaxed,
   loadUnsigned,
   store,
   storeOwn,
@@ -107,6 +109,7 @@ function countInEpoch(
   count: number,
   write: boolean,
 ): number {
+  // The ordered read after which relaxed ones see everything from before an announcement's end.
   if (load(words, mapping + MappingWord.breakHolder) !== 0) {
     const breakFirst = loadUnsigned(words, mapping + MappingWord.breakFirst);
     const breakLast = loadUnsigned(words, mapping + MappingWord.breakLast);
@@ -117,10 +120,10 @@ function countInEpoch(
     const index = first + counted;
     const slot = findSlot(words, mapping, index);
     if (slot === 0) return before;
-    const entry = load(words, slot);
+    const entry = loadRelaxed(words, slot);
     const kind = kindOf(entry);
     if (kind !== EntryKind.page && kind !== EntryKind.huge) return before;
-    if (!isMarked(words, slot, entry, index, Mark.pinned)) return before;
+    if (!isMarkedRelaxed(words, slot, entry, index, Mark.pinned)) return before;
     const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
     const now = Math.min(count, counted + covered);
     if (now === count && counted === 0) storeOwn(words, record + Record.only, pageOf(entry) + 1);
@@ -174,12 +177,12 @@ function countUnderLock(
   const { words } = thread;
   const index = first + counted;
   const slot = findSlot(words, mapping, index);
-  invariant(slot !== 0, `page ${index} is not present after it was made so`);
+  invariant(slot !== 0, () => `page ${index} is not present after it was made so`);
   const entry = load(words, slot);
   const kind = kindOf(entry);
   invariant(
     kind === EntryKind.page || kind === EntryKind.huge,
-    `the entry of page ${index} has no page to pin`,
+    () => `the entry of page ${index} has no page to pin`,
   );
   if (!isMarked(words, slot, entry, index, Mark.pinned))
     setMark(thread, mapping, index, Mark.pinned);
@@ -232,7 +235,7 @@ function uncount(thread: Thread, pages: Pages, record: PinRecord): void {
   while (counted > 0) {
     const index = first + counted - 1;
     const slot = findSlot(words, mapping, index);
-    invariant(slot !== 0, `the entry of pinned page ${index} is gone`);
+    invariant(slot !== 0, () => `the entry of pinned page ${index} is gone`);
     const entry = load(words, slot);
     const before = isHugeKind(kindOf(entry))
       ? Math.max(first, index - (index % HUGE_PAGES))
@@ -252,7 +255,7 @@ export function pinnedPage(
   const { words } = thread;
   const index = loadUnsigned(words, record + Record.first) + offset;
   const slot = findSlot(words, load(words, record), index);
-  invariant(slot !== 0, `the entry of pinned page ${index} is gone`);
+  invariant(slot !== 0, () => `the entry of pinned page ${index} is gone`);
   const entry = load(words, slot);
   const huge = isHugeKind(kindOf(entry));
   const within = huge ? index % HUGE_PAGES : 0;
@@ -275,7 +278,7 @@ export function pagesOfPin(thread: Thread, pages: Pages, record: PinRecord): Own
   const owned: OwnedPage[] = [];
   for (let index = first; index < end; ) {
     const slot = findSlot(words, mapping, index);
-    invariant(slot !== 0, `the entry of pinned page ${index} is gone`);
+    invariant(slot !== 0, () => `the entry of pinned page ${index} is gone`);
     const entry = load(words, slot);
     const within = isHugeKind(kindOf(entry)) ? index % HUGE_PAGES : 0;
     owned.push({ page: pageOf(entry), index: index - within });

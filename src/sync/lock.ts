@@ -102,7 +102,8 @@ export function assertRank(task: Task, rankName: RankName, order: number): void 
   for (const lock of task.held) {
     invariant(
       lock.rank < rank || (lock.rank === rank && lock.order < order),
-      `lock order: ${rankName} ${order} is taken while ${lock.rankName} ${lock.order} is held`,
+      () =>
+        `lock order: ${rankName} ${order} is taken while ${lock.rankName} ${lock.order} is held`,
     );
   }
 }

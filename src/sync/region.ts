@@ -123,7 +123,7 @@ export class Region {
 
   root(index: number): number {
     const offset = load(this.words, Header.roots + index);
-    invariant(offset !== 0, `region root ${index} is not set`);
+    invariant(offset !== 0, () => `region root ${index} is not set`);
     return offset;
   }
 
@@ -134,7 +134,7 @@ export class Region {
   setRoot(index: number, offset: number): void {
     invariant(
       cas(this.words, Header.roots + index, 0, offset),
-      `region root ${index} is set twice`,
+      () => `region root ${index} is set twice`,
     );
   }
 

@@ -213,5 +213,5 @@ function holdLiveness(region: Region, base: number): void {
     mutexAttributeShared(attribute, 1) ||
     mutexInit(address, attribute) ||
     mutexLock(address);
-  invariant(failed === 0, `the liveness mutex cannot be taken: errno ${failed}`);
+  invariant(failed === 0, () => `the liveness mutex cannot be taken: errno ${failed}`);
 }

@@ -14,7 +14,7 @@ import { readStable, tryReadStable } from "../metadata/sequence.ts";
 import { beginTransaction } from "../metadata/transaction.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
-import type { InodeReference } from "./inodes.ts";
+import type { InodeReference } from "./inode-reference.ts";
 import { assertUnrestricted } from "./names.ts";
 import { lockDirectoryShared, lockInode, notDirectory, type Scope } from "./paths.ts";
 

@@ -24,7 +24,7 @@ import {
   readAttributes,
   readSpace,
 } from "./attributes.ts";
-import type { InodeReference } from "./inodes.ts";
+import type { InodeReference } from "./inode-reference.ts";
 import {
   assertUnrestricted,
   findOrCreate,

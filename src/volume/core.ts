@@ -8,7 +8,8 @@ import type { MetadataCache } from "../metadata/cache.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
 import { runAsync, runBlocking, type Sleeps, type SleepOptions, type Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
-import { type InodeReference, InodeTable } from "./inodes.ts";
+import type { InodeReference } from "./inode-reference.ts";
+import { InodeTable } from "./inodes.ts";
 import { closedError } from "./state.ts";
 
 /** An operation on a volume. */

@@ -30,26 +30,12 @@ import {
 import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
 import { FALLOCATE, type FallocateMode } from "./fallocate.ts";
-import type { InodeReference } from "./inodes.ts";
+import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
-import { FilePin } from "./pin.ts";
+import { FilePin, type PinOptions } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
-import { FileWindow } from "./window.ts";
-
-export interface MapOptions {
-  /** First byte, a multiple of 4096. Default 0. */
-  readonly offset?: number;
-  /** Bytes. Default: to the file's end. May reach beyond it, for a file that will grow. */
-  readonly length?: number;
-  /** Whether stores reach the file. Default: whether the file was opened for writing. */
-  readonly writable?: boolean;
-}
-
-export interface PinOptions extends WaitOptions {
-  /** Whether the program, or a device, will store into the buffers. Default false. */
-  readonly write?: boolean;
-}
+import { FileWindow, type MapOptions } from "./window.ts";
 
 /** An open file. Made by `Volume.open`; used in the thread that opened it. */
 export class FileHandle implements OpenThing, Disposable, AsyncDisposable {

@@ -33,9 +33,9 @@ import { invariant } from "../base/invariant.ts";
 import type { Ino } from "../base/quantities.ts";
 import type { Dax } from "../dax/dax.ts";
 import { evictMapping } from "../dax/layout-change.ts";
-import type { FileType, FilesystemDriver } from "../iomap/contract.ts";
+import type { FilesystemDriver } from "../iomap/contract.ts";
 import { initMapping, inoOf, type Mapping, MappingWord, mappingSlab } from "../mapping/mapping.ts";
-import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
+import { beginTransaction } from "../metadata/transaction.ts";
 import { add, addThenStore, exchange, load, store, wakeAll } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
@@ -43,74 +43,15 @@ import { allocateObject, freeObject } from "../sync/slab.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
+import { InodeReference, Own, TYPES } from "./inode-reference.ts";
 import { unusable } from "./state.ts";
 
 const Area = { guard: 0, idle: 1, abandoned: 2, left: 3, hand: 4, buckets: 16 } as const;
 const BUCKETS = 4096;
 const AREA_WORDS = Area.buckets + BUCKETS;
 
-const Own = { evictor: 56, discarded: 57, type: 58, nameless: 59 } as const;
-
 /** Idle records kept, with their entries, for the next who opens the file. */
 const IDLE_MAX = 1024;
-
-const TYPES: readonly FileType[] = [
-  "file",
-  "directory",
-  "symlink",
-  "character-device",
-  "block-device",
-  "fifo",
-  "socket",
-];
-
-/** A counted use of an inode: while it is held, the inode's number and record stay. */
-export class InodeReference implements Disposable {
-  readonly ino: Ino;
-  readonly type: FileType;
-  readonly mapping: Mapping;
-  readonly #table: InodeTable;
-  #record: number;
-
-  constructor(table: InodeTable, mapping: Mapping, record: number) {
-    this.#table = table;
-    this.#record = record;
-    this.mapping = mapping;
-    this.ino = inoOf(table.thread, mapping);
-    this.type = TYPES[load(table.thread.words, mapping + Own.type)] as FileType;
-  }
-
-  get isDirectory(): boolean {
-    return this.type === "directory";
-  }
-
-  /** Whether the inode's last name is gone. Locks: for a directory, its own. */
-  get nameless(): boolean {
-    return load(this.#table.thread.words, this.mapping + Own.nameless) !== 0;
-  }
-
-  /** Notes that the inode's last name is gone, or that it has one again; undone with the transaction. */
-  setNameless(transaction: Transaction, nameless: boolean): void {
-    transaction.setWord(this.mapping + Own.nameless, nameless ? 1 : 0);
-  }
-
-  /** Another reference of the same inode. */
-  again(): InodeReference {
-    invariant(this.#record !== 0, "a reference is copied after its release");
-    return this.#table.referenceAgain(this.mapping);
-  }
-
-  /** Drops the reference; dropping twice does nothing. Call `InodeTable.settle` afterwards. */
-  release(): void {
-    if (this.#record === 0) return;
-    this.#table.drop(this.mapping, this.#record);
-    this.#record = 0;
-  }
-
-  [Symbol.dispose](): void {
-    this.release();
-  }
-}
 
 /** Makes the table of a new region. */
 export function createInodeArea(thread: Thread): void {

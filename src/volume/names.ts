@@ -14,7 +14,7 @@ import type { Transaction } from "../metadata/transaction.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
-import type { InodeReference } from "./inodes.ts";
+import type { InodeReference } from "./inode-reference.ts";
 import {
   lockInode,
   lockInodes,

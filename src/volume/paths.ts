@@ -16,7 +16,7 @@ import { readStable } from "../metadata/sequence.ts";
 import { type Held, lockExclusive, lockShared, tryLockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
-import type { InodeReference } from "./inodes.ts";
+import type { InodeReference } from "./inode-reference.ts";
 
 const PATH_BYTES_MAX = 4096;
 /** Bytes in a name, at most: NAME_MAX of Linux. A driver may allow less. */

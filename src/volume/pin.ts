@@ -1,6 +1,12 @@
 /** Pins as programs hold them. */
 import type { Pin } from "../dax/pins.ts";
+import type { WaitOptions } from "./arguments.ts";
 import type { VolumeCore } from "./core.ts";
+
+export interface PinOptions extends WaitOptions {
+  /** Whether the program, or a device, will store into the buffers. Default false. */
+  readonly write?: boolean;
+}
 
 /**
  * A pinned range of a file. `buffers` are the storage itself: what is written to them, by anybody, is

@@ -16,7 +16,7 @@ const CLOSED = -1;
 
 function encode(address: Address): number {
   if (address === CLOSED_SEGMENT) return CLOSED;
-  invariant(address % HUGE_SIZE === 0, `a segment at ${address} is not aligned to 2 MiB`);
+  invariant(address % HUGE_SIZE === 0, () => `a segment at ${address} is not aligned to 2 MiB`);
   return address / HUGE_SIZE;
 }
 

@@ -2,6 +2,15 @@
 import type { FileWindow as DaxWindow, LostRange } from "../dax/map-window.ts";
 import type { OpenThing, VolumeCore } from "./core.ts";
 
+export interface MapOptions {
+  /** First byte, a multiple of 4096. Default 0. */
+  readonly offset?: number;
+  /** Bytes. Default: to the file's end. May reach beyond it, for a file that will grow. */
+  readonly length?: number;
+  /** Whether stores reach the file. Default: whether the file was opened for writing. */
+  readonly writable?: boolean;
+}
+
 /**
  * A range of a file shown as memory. A layout change elsewhere never makes a touch fail: the touch
  * finds the file as it is now. What cannot be reached (beyond the end of the file, a full volume, a

@@ -34,6 +34,7 @@ describe.each(["ram", "ext4"])("on an %s volume", (driver) => {
       seed: 5,
       tornIos: 0,
       foreignBlocks: 0,
+      staleWindows: 0,
       unfinishedBlocks: 0,
       leakedPins: 0,
     });

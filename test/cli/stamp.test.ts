@@ -125,7 +125,7 @@ describe.each(sides)("in a %s file", (_side, mark, other) => {
       const block = filled();
       block.fill(0);
       sent.copy(block, mark.plan.body);
-      expect(judgeFilled(block, mark, filling, sent)).toContain("it now holds zeroes");
+      expect(judgeFilled(block, mark, filling, sent)).toContain("it holds zeroes");
     });
 
     test("another file's I/O stamped the block under it", () => {

@@ -112,7 +112,11 @@ async function fillThroughWindow(lane: Lane, io: PinnedIo): Promise<void> {
     window.set(io.stampBytes(index, sourceByte, "filling"), at + plan.stamp);
     window.set(source.subarray(from, from + BODY_BYTES), at + plan.body);
   });
-  io.judgeSent(io.pages, sourceByte, "stored through a window and read in the storage");
+  io.judgeWindow(io.pages, sourceByte, "stored through a window and looked for in the storage");
+  // Now in the storage itself, so that a store gone astray is reported once.
+  io.pages.forEach((page, index) => {
+    page.set(source.subarray(sourceByte + index * BODY_BYTES).subarray(0, BODY_BYTES), plan.body);
+  });
   if (io.isWhole()) io.stampAll(sourceByte, "full");
   io.conclude("windowToPages");
 }

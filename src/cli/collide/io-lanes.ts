@@ -27,17 +27,18 @@ function chooseSourceByte(lane: Lane, io: PinnedIo): number {
 async function concludeFilled(lane: Lane, io: PinnedIo, sourceByte: number): Promise<void> {
   io.judgeSent(io.pages, sourceByte, "after the I/O");
   if (io.handleIsOpen && io.isWhole() && lane.random.oneIn(READ_BACK_ONE_IN)) {
+    lane.enter("reading back what an I/O delivered");
     const offset = io.first * BLOCK_BYTES;
     const copy = Buffer.alloc(io.bytes);
-    lane.enter("reading back what an I/O delivered");
     if (lane.random.oneIn(2)) {
       const count = await io.file.handle.read(copy, offset, lane.context.waits);
-      if (count !== io.bytes)
-        io.noteFault(`read gave ${count} of ${io.bytes} bytes`, 0, "read back");
+      const blocks = blocksOf(copy, io.pages.length);
+      if (count === io.bytes) io.judgeSent(blocks, sourceByte, "read back by copying");
+      else io.noteFault(`a read gave ${count} of ${io.bytes} bytes`, 0, "read back by copying");
     } else {
       copy.set(io.file.window().subarray(offset, offset + io.bytes));
+      io.judgeWindow(blocksOf(copy, io.pages.length), sourceByte, "read back through a window");
     }
-    io.judgeSent(blocksOf(copy, io.pages.length), sourceByte, "read back through the file");
   }
   if (io.isWhole()) io.stampAll(sourceByte, "full");
 }

@@ -83,15 +83,34 @@ export class PinnedIo {
     this.lane.judged(faults, mark, this.first, "found when it was pinned");
   }
 
-  /** Judges pages (the storage, or what the file shows of it) after the I/O has filled them. */
+  /** Judges pages (the storage, or a copy of what the file shows) after the I/O has filled them. */
   judgeSent(pages: readonly Buffer[], sourceByte: number, how: string): void {
-    const { source } = this.lane.context;
-    pages.forEach((page, index) => {
-      const from = sourceByte + index * BODY_BYTES;
-      const stamp = this.stampBytes(index, sourceByte, "filling");
-      const sent = source.subarray(from, from + BODY_BYTES);
-      this.noteFault(judgeFilled(page, this.file.mark, stamp, sent), index, how);
-    });
+    for (const [index, page] of pages.entries()) {
+      this.noteFault(this.#faultOf(page, index, sourceByte), index, how);
+    }
+  }
+
+  /** Judges whether the window and the storage are one, after the I/O has filled the pages. */
+  judgeWindow(pages: readonly Buffer[], sourceByte: number, how: string): void {
+    const { context } = this.lane;
+    context.tally.blocksJudged += pages.length;
+    const faults = pages.map((page, index) => this.#faultOf(page, index, sourceByte));
+    const at = faults.findIndex((fault) => fault !== null);
+    if (at < 0) return;
+    context.tally.staleWindows++;
+    const count = faults.filter((fault) => fault !== null).length;
+    const where = `block ${this.first + at} of file #${this.file.mark.identity}`;
+    context.report(
+      "stale",
+      `${where}, ${how}: ${faults[at]}; ${count} of the ${pages.length} blocks there`,
+    );
+  }
+
+  #faultOf(page: Buffer, index: number, sourceByte: number): string | null {
+    const from = sourceByte + index * BODY_BYTES;
+    const stamp = this.stampBytes(index, sourceByte, "filling");
+    const sent = this.lane.context.source.subarray(from, from + BODY_BYTES);
+    return judgeFilled(page, this.file.mark, stamp, sent);
   }
 
   /** Keeps the I/O's first fault. */

@@ -58,6 +58,7 @@ export function printTable(outcome: Outcome, terminal: Terminal): void {
   line(terminal, "Blocks checked", `${formatCount(tally.blocksJudged)} during the run, ${atEnd}`);
   count(terminal, "Torn I/Os", tally.tornIos);
   count(terminal, "Foreign blocks", tally.foreignBlocks + survey.foreignBlocks);
+  count(terminal, "Stale windows", tally.staleWindows);
   count(terminal, "Blocks left half written", tally.unfinishedBlocks);
   count(terminal, "Leaked pins", outcome.leakedPins);
   line(terminal, "Blocks free", freeBlocks(outcome));
@@ -226,6 +227,7 @@ export function jsonOf(outcome: Outcome): string {
     blocksChecked: { during: tally.blocksJudged, atEnd: outcome.survey.blocks },
     tornIos: tally.tornIos,
     foreignBlocks: tally.foreignBlocks + outcome.survey.foreignBlocks,
+    staleWindows: tally.staleWindows,
     unfinishedBlocks: tally.unfinishedBlocks,
     leakedPins: outcome.leakedPins,
     blocksFree: { before: outcome.blocksFreeBefore, after: outcome.blocksFreeAfter },

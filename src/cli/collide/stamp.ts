@@ -223,7 +223,7 @@ export function judgeFilled(
   const { plan } = mark;
   if (stampBytes.compare(block, plan.stamp, plan.stamp + STAMP_BYTES) !== 0) {
     const now = isZero(block, plan.stamp, STAMP_BYTES) ? "zeroes" : describeBlock(block, mark);
-    return `its stamp was overwritten during the I/O: it now holds ${now}`;
+    return `where the I/O's stamp should be, it holds ${now}`;
   }
   if (sent.compare(block, plan.body, plan.body + BODY_BYTES) !== 0) {
     for (let index = 0; index < BODY_BYTES; index++) {

@@ -34,11 +34,20 @@ export type CutKind = keyof typeof CUT_KINDS;
 export interface Finding {
   /**
    * `torn`: an I/O did not find in its pages what it sent. `foreign`: a file's block holds what is not
-   * the file's. `unfinished`: a block that some I/O left half written. `failure`: an error that
+   * the file's. `stale`: a window does not show the file's storage. `unfinished`: a block that some I/O
+   * left half written. `failure`: an error that
    * nothing explains. `stuck`: a lane that no longer moves. `leak`: pins or blocks that did not come
    * back. `check`: e2fsck complains.
    */
-  readonly kind: "torn" | "foreign" | "unfinished" | "failure" | "stuck" | "leak" | "check";
+  readonly kind:
+    | "torn"
+    | "foreign"
+    | "stale"
+    | "unfinished"
+    | "failure"
+    | "stuck"
+    | "leak"
+    | "check";
   /** A sentence without its full stop. */
   readonly message: string;
   /** Milliseconds since the run began. */
@@ -59,6 +68,7 @@ export interface TallyData {
   readonly tornIos: number;
   readonly foreignBlocks: number;
   readonly unfinishedBlocks: number;
+  readonly staleWindows: number;
 }
 
 export interface IoCount {
@@ -76,6 +86,7 @@ export class Tally {
   tornIos = 0;
   foreignBlocks = 0;
   unfinishedBlocks = 0;
+  staleWindows = 0;
 
   countIo(kind: IoKind, bytes: number, count = 1): void {
     const before = this.#io.get(kind) ?? { count: 0, bytes: 0 };
@@ -106,6 +117,7 @@ export class Tally {
     this.tornIos += other.tornIos;
     this.foreignBlocks += other.foreignBlocks;
     this.unfinishedBlocks += other.unfinishedBlocks;
+    this.staleWindows += other.staleWindows;
   }
 
   io(kind: IoKind): IoCount {
@@ -144,6 +156,7 @@ export class Tally {
       tornIos: this.tornIos,
       foreignBlocks: this.foreignBlocks,
       unfinishedBlocks: this.unfinishedBlocks,
+      staleWindows: this.staleWindows,
     };
   }
 }

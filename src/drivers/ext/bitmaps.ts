@@ -45,14 +45,20 @@ export function findSet(words: Uint32Array, from: number, to: number): number {
 }
 
 export function setBits(words: Uint32Array, from: number, to: number): void {
-  invariant(from <= to && to <= words.length * 32, `bits ${from} to ${to} are outside the bitmap`);
+  invariant(
+    from <= to && to <= words.length * 32,
+    () => `bits ${from} to ${to} are outside the bitmap`,
+  );
   for (let base = from & ~31; base < to; base += 32) {
     words[base >>> 5] = words[base >>> 5]! | maskOf(base, from, to);
   }
 }
 
 export function clearBits(words: Uint32Array, from: number, to: number): void {
-  invariant(from <= to && to <= words.length * 32, `bits ${from} to ${to} are outside the bitmap`);
+  invariant(
+    from <= to && to <= words.length * 32,
+    () => `bits ${from} to ${to} are outside the bitmap`,
+  );
   for (let base = from & ~31; base < to; base += 32) {
     words[base >>> 5] = words[base >>> 5]! & ~maskOf(base, from, to);
   }

@@ -79,7 +79,7 @@ export class ExtDriver implements FilesystemDriver {
     const blocks = bytes / this.blockSize;
     invariant(
       Number.isInteger(blocks) || bytes === Number.POSITIVE_INFINITY,
-      `${bytes} bytes are not whole blocks`,
+      () => `${bytes} bytes are not whole blocks`,
     );
     return blocks;
   }

@@ -21,13 +21,13 @@ import { DiskExtent, FILE_BLOCKS_MAX } from "./format.ts";
 import { readRaw } from "./inode.ts";
 import type { ExtVolume, Located } from "./volume.ts";
 
-/** A place in a leaf, and the file blocks [floor, ceiling) that the leaf is for. */
+/** A place in a leaf. */
 interface LeafPlace {
   readonly leaf: Node;
   readonly count: number;
   /** The last entry that starts at or before the block looked for, or -1. */
   readonly index: number;
-  readonly floor: number;
+  /** File blocks from here on belong to the leaves that follow. */
   readonly ceiling: number;
 }
 
@@ -44,7 +44,7 @@ function findLeaf(volume: ExtVolume, raw: Located, ino: Ino, fileBlock: number):
       throw volume.damage(node, DiskExtent.structure, "ee_block", entryKey(node, 0), expected);
     }
     const index = findEntry(node, fileBlock);
-    if (depth === 0) return { leaf: node, count, index, floor, ceiling };
+    if (depth === 0) return { leaf: node, count, index, ceiling };
     const taken = Math.max(index, 0);
     if (taken + 1 < count) ceiling = Math.min(ceiling, entryKey(node, taken + 1));
     floor = Math.max(floor, index < 0 ? 0 : entryKey(node, taken));

@@ -179,7 +179,13 @@ function misplacedName(
 ): CorruptionError {
   const inDirectory = `by the index of directory ${directory.ino}`;
   const expected = `expected at least ${least} and below ${end} ${inDirectory}`;
-  return directory.volume.damage({ block, at }, DiskEntry.structure, "hash of name", hash, expected);
+  return directory.volume.damage(
+    { block, at },
+    DiskEntry.structure,
+    "hash of name",
+    hash,
+    expected,
+  );
 }
 
 /**

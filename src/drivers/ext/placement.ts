@@ -29,6 +29,7 @@ import {
   inodeMode,
   inodeSectors,
   isContentCached,
+  type RawInode,
   readRaw,
   setInodeSize,
 } from "./inode.ts";
@@ -184,7 +185,7 @@ export function removeExtents(
   to: number,
 ): boolean {
   const raw = readRaw(volume, ino);
-  if (!hasExtentTree(volume, ino)) return true;
+  if (!hasExtentTree(volume, raw, ino)) return true;
   const isRevoked = isContentCached(raw);
   const tree = new ExtentTree(volume, transaction, ino);
   const work = new Work();
@@ -222,8 +223,8 @@ function removePiece(
   const { volume, transaction, raw } = tree;
   // Freed first: on a full volume the tree may need one of these blocks to be split.
   freeBlocks(volume, transaction, { start: cut.start, count: cut.count });
-  for (let index = 0; isRevoked && index < cut.count; index++)
-    transaction.revoke(cut.start + index);
+  const revoked = isRevoked ? cut.count : 0;
+  for (let index = 0; index < revoked; index++) transaction.revoke(cut.start + index);
   addInodeBlocks(volume, raw, -cut.count);
   const pieces: Piece[] = [];
   if (piece.fileBlock < cut.fileBlock) pieces.push(slicePiece(piece, 0, cut.fileBlock));
@@ -237,8 +238,7 @@ function removePiece(
  * Whether an inode has a tree: devices, pipes, sockets and short symlinks have none and own nothing.
  * Throws: EOPNOTSUPP for a file that maps its blocks singly.
  */
-function hasExtentTree(volume: ExtVolume, ino: Ino): boolean {
-  const raw = readRaw(volume, ino);
+function hasExtentTree(volume: ExtVolume, raw: RawInode, ino: Ino): boolean {
   if ((inodeFlags(raw) & INODE_EXTENTS) !== 0) return true;
   const type = inodeMode(raw) & MODE_TYPE_MASK;
   const attributeSectors = attributeBlock(volume, raw) === 0 ? 0 : volume.blockSize / 512;

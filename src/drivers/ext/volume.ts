@@ -1,14 +1,14 @@
 /**
  * An opened ext4 volume: the superblock's facts, the metadata cache and the device. It holds nothing
- * that can go stale; inode table and metadata places never change while a volume is mounted.
+ * that can go stale: where the volume's own structures lie never changes while it is mounted.
  */
 import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
-import { MetadataZones } from "./zones.ts";
 import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
+import { MetadataZones } from "./zones.ts";
 
 /** What the driver asks of the device itself: file data is zeroed there, never through the cache. */
 export interface DataDevice {

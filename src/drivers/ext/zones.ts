@@ -3,7 +3,7 @@
  * bitmaps and inode tables. No file owns a block of them; an extent that says so is damage, and is
  * caught before its blocks are handed out as memory. They never move while a volume is mounted.
  */
-import { getGroup, headBlocks, firstBlockOfGroup, inodeTableBlocks, readGroup } from "./groups.ts";
+import { firstBlockOfGroup, getGroup, headBlocks, inodeTableBlocks, readGroup } from "./groups.ts";
 import type { ExtVolume } from "./volume.ts";
 
 export class MetadataZones {

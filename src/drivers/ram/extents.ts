@@ -73,7 +73,7 @@ function setBlocks(tables: Tables, transaction: Transaction, run: Run, used: boo
     const bit = 1 << (block & 31);
     invariant(
       isFree(tables, block) === used,
-      `block ${block} is ${used ? "given" : "freed"} twice`,
+      () => `block ${block} is ${used ? "given" : "freed"} twice`,
     );
     transaction.setWord(word, used ? tables.get(word) | bit : tables.get(word) & ~bit);
   }

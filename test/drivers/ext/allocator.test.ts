@@ -11,9 +11,9 @@ import {
   findSet,
   setBits,
 } from "../../../src/drivers/ext/bitmaps.ts";
-import { getGroup, groupFlags, readGroup } from "../../../src/drivers/ext/groups.ts";
 import { attributeChecksum } from "../../../src/drivers/ext/checksums.ts";
 import { DiskAttributeHeader } from "../../../src/drivers/ext/format.ts";
+import { getGroup, groupFlags, readGroup } from "../../../src/drivers/ext/groups.ts";
 import { parseSuperblock } from "../../../src/drivers/ext/superblock.ts";
 import { e2fsckClean, mkfsExt4, runOk, temporaryDirectory } from "../../support/tools.ts";
 import {

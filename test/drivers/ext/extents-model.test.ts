@@ -32,7 +32,7 @@ interface Step {
 
 const FILES = 2;
 const BLOCKS_MAX = 3000;
-const RUNS = Number(process.env["RUNS"] ?? 25);
+const RUNS = Number(process.env["RUNS"] ?? 12);
 
 const anyStep: fc.Arbitrary<Step> = fc.record({
   do: fc.oneof(fc.constantFrom(...actions), fc.constantFrom("write", "preallocate", "comb")),

@@ -310,7 +310,7 @@ test("damage anywhere in the metadata ends in an error that names it, never in a
           if (isChecked && changes.length === 1) expect(error).toBeInstanceOf(CorruptionError);
         },
       ),
-      { numRuns: Number(process.env["RUNS"] ?? 150) },
+      { numRuns: Number(process.env["RUNS"] ?? 60) },
     );
   }
 });

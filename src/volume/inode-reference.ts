@@ -1,0 +1,70 @@
+/** References of inodes: what keeps their records (inodes.ts). */
+import { invariant } from "../base/invariant.ts";
+import type { Ino } from "../base/quantities.ts";
+import type { FileType } from "../iomap/contract.ts";
+import { inoOf, type Mapping } from "../mapping/mapping.ts";
+import type { Transaction } from "../metadata/transaction.ts";
+import { load } from "../sync/atomics.ts";
+import type { InodeTable } from "./inodes.ts";
+
+/** The inode table's words in a record. */
+export const Own = { evictor: 56, discarded: 57, type: 58, nameless: 59 } as const;
+
+/** The types, by the number in a record. */
+export const TYPES: readonly FileType[] = [
+  "file",
+  "directory",
+  "symlink",
+  "character-device",
+  "block-device",
+  "fifo",
+  "socket",
+];
+
+/** A counted use of an inode: while it is held, the inode's number and record stay. */
+export class InodeReference implements Disposable {
+  readonly ino: Ino;
+  readonly type: FileType;
+  readonly mapping: Mapping;
+  readonly #table: InodeTable;
+  #record: number;
+
+  constructor(table: InodeTable, mapping: Mapping, record: number) {
+    this.#table = table;
+    this.#record = record;
+    this.mapping = mapping;
+    this.ino = inoOf(table.thread, mapping);
+    this.type = TYPES[load(table.thread.words, mapping + Own.type)] as FileType;
+  }
+
+  get isDirectory(): boolean {
+    return this.type === "directory";
+  }
+
+  /** Whether the inode's last name is gone. Locks: for a directory, its own. */
+  get nameless(): boolean {
+    return load(this.#table.thread.words, this.mapping + Own.nameless) !== 0;
+  }
+
+  /** Notes that the inode's last name is gone, or that it has one again; undone with the transaction. */
+  setNameless(transaction: Transaction, nameless: boolean): void {
+    transaction.setWord(this.mapping + Own.nameless, nameless ? 1 : 0);
+  }
+
+  /** Another reference of the same inode. */
+  again(): InodeReference {
+    invariant(this.#record !== 0, "a reference is copied after its release");
+    return this.#table.referenceAgain(this.mapping);
+  }
+
+  /** Drops the reference; dropping twice does nothing. Call `InodeTable.settle` afterwards. */
+  release(): void {
+    if (this.#record === 0) return;
+    this.#table.drop(this.mapping, this.#record);
+    this.#record = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}

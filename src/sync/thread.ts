@@ -70,6 +70,12 @@ export function slotOfHolder(holder: Holder): number {
   return (holder & (2 ** SLOT_BITS - 1)) - 1;
 }
 
+/**
+ * Threads that have joined and not left. The C library chains a thread's robust mutexes through their
+ * memory, so a region must not be collected while its liveness mutex is held.
+ */
+const joined = new Set<Thread>();
+
 /** Gives back what a dead thread held. Must be repeatable: the recoverer may die, too. */
 export type Recovery = (dead: Holder, slotBase: number) => void;
 
@@ -122,7 +128,9 @@ export class Thread {
       holdLiveness(region, base);
       region.noteSlotUsed(slot);
       store(words, base + Slot.state, LIVE);
-      return new Thread(region, slot, incarnation);
+      const thread = new Thread(region, slot, incarnation);
+      joined.add(thread);
+      return thread;
     }
     throw new HoldfastError(
       "ENFILE",
@@ -143,6 +151,7 @@ export class Thread {
     invariant(this.entryLocks.count === 0, "a thread leaves the region holding an entry");
     mutexUnlock(livenessAddress(this.region, this.base));
     store(this.words, this.base + Slot.state, FREE);
+    joined.delete(this);
   }
 
   /** Whether the thread behind `holder` still runs. Costs two loads. */

@@ -377,11 +377,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   /** The pin, if nothing is missing and nobody is in the way. Never sleeps. */
   #tryPin(offset: number, length: number, write: boolean): FilePin | null {
     const { dax } = this.#core;
+    if (this.#closed) throw this.#error("EBADF", "the file is closed", "pin");
     this.#assertPin(offset, length, write);
     if (this.#core.closing) return null;
     const pin = tryPinRange(dax, this.#inode.mapping, offset, length, write);
     if (pin === null) return null;
-    this.#use("pin");
+    this.#uses++;
     return new FilePin(this.#core, pin, this.#endUse);
   }
 
@@ -404,29 +405,20 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * waited long goes first. Throws: EOPNOTSUPP where blocks are smaller than 4096 bytes; EBADF,
    * EINVAL outside the file, EROFS, ENOSPC.
    */
-  async pin(offset: number, length: number, options: PinOptions = {}): Promise<FilePin> {
-    return this.#pinAny(offset, length, options, (operation, sleep) =>
-      this.#runAsync("pin", operation, sleep),
-    );
-  }
-
-  pinSync(offset: number, length: number, options: PinOptions = {}): FilePin {
-    return this.#pinAny(offset, length, options, (operation, sleep) =>
-      this.#runSync("pin", operation, sleep),
-    );
-  }
-
-  #pinAny<R>(
-    offset: number,
-    length: number,
-    options: PinOptions,
-    run: (operation: Operation<FilePin>, sleep: SleepOptions | undefined) => R,
-  ): FilePin | R {
-    if (this.#closed) throw this.#error("EBADF", "the file is closed", "pin");
-    const write = options.write ?? false;
+  async pin(offset: number, length: number, options?: PinOptions): Promise<FilePin> {
+    const write = options?.write ?? false;
     const pin = this.#tryPin(offset, length, write);
     if (pin !== null) return pin;
-    return run(this.#pinSlow(offset, length, write), checkWaitOptions(options));
+    const operation = this.#pinSlow(offset, length, write);
+    return this.#runAsync("pin", operation, checkWaitOptions(options));
+  }
+
+  pinSync(offset: number, length: number, options?: PinOptions): FilePin {
+    const write = options?.write ?? false;
+    const pin = this.#tryPin(offset, length, write);
+    if (pin !== null) return pin;
+    const operation = this.#pinSlow(offset, length, write);
+    return this.#runSync("pin", operation, checkWaitOptions(options));
   }
 
   #persist(): Operation<void> {

@@ -229,9 +229,14 @@ export class InodeTable {
     );
   }
 
+  /** Whether this thread has dropped a last reference and not settled since. */
+  get hasDoomed(): boolean {
+    return this.#doomed.length > 0;
+  }
+
   /** Whether `settle` has something to do: one load, when nothing was dropped last. */
   get unsettled(): boolean {
-    return this.#doomed.length > 0 || load(this.thread.words, this.#area + Area.abandoned) !== 0;
+    return this.hasDoomed || load(this.thread.words, this.#area + Area.abandoned) !== 0;
   }
 
   /**

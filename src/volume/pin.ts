@@ -61,7 +61,7 @@ export class FilePin implements Disposable {
     this.#endUse = null;
     this.#pin.release();
     endUse();
-    this.#core.settleSync();
+    if (this.#core.inodes.hasDoomed) this.#core.settleSync();
   }
 
   [Symbol.dispose](): void {

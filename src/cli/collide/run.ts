@@ -22,8 +22,9 @@ const NAMES: readonly string[] = Array.from(
 );
 /** Takes up the rest of the volume, so that it is nearly full and freed blocks are used at once. */
 const BALLAST = "/ballast";
-/** The share of the volume that the files of the run have to themselves. */
+/** The share of the volume that the files of the run have to themselves, and its limit in blocks. */
 const ROOM_SHARE = 0.25;
+const ROOM_BLOCKS_MAX = 4096;
 /** Blocks that one thread's I/Os hold at a time, about. */
 const ROOM_BLOCKS_PER_THREAD = 256;
 /** A file's limit: beyond 2 MiB, so that huge entries are possible; all files together want more. */
@@ -134,7 +135,8 @@ export class Run {
   /** Gives all but the files' room to the ballast. */
   async #fill(volume: Volume): Promise<void> {
     const inFlight = ROOM_BLOCKS_PER_THREAD * this.options.threads;
-    const room = Math.max(this.#freeBefore * ROOM_SHARE, Math.min(inFlight, this.#freeBefore / 2));
+    const share = Math.min(this.#freeBefore * ROOM_SHARE, ROOM_BLOCKS_MAX);
+    const room = Math.max(share, Math.min(inFlight, this.#freeBefore / 2));
     const ballast = await volume.open(BALLAST, "wx");
     const blocks = Math.floor(this.#freeBefore - room);
     await ballast.fallocate("allocate", 0, blocks * BLOCK_BYTES);

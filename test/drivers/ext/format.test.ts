@@ -17,7 +17,7 @@ import {
 } from "../../../src/drivers/ext/format.ts";
 import { getGroup, hasSuperblock, headBlocks, readGroup } from "../../../src/drivers/ext/groups.ts";
 import { parseSuperblock, type SuperblockFacts } from "../../../src/drivers/ext/superblock.ts";
-import { mkfsExt4, run, runOk, temporaryDirectory } from "../../support/tools.ts";
+import { e2fsckClean, mkfsExt4, run, runOk, temporaryDirectory } from "../../support/tools.ts";
 import { DirectoryImage, errorOf, newInode, rootIno } from "./directory-image.ts";
 
 function factsOf(path: string): SuperblockFacts {
@@ -190,6 +190,32 @@ describe.each(shapes)("a volume with %s", (_, options) => {
     const path = directory.file("image");
     mkfsExt4(path, 200 << 20, [...options, "-L", "a label"]);
     withVolume(path, (image) => assertFacts(image, runOk("dumpe2fs", [path])));
+  });
+
+  test("is clean after files and directories came and went", () => {
+    using directory = temporaryDirectory();
+    const path = directory.file("image");
+    mkfsExt4(path, 48 << 20, options);
+    withVolume(path, (image) => {
+      const { driver } = image;
+      const { blockSize } = driver;
+      for (let index = 0; index < 60; index++) {
+        const parent = image.create(rootIno, `directory-${index}`, newInode("directory"));
+        const ino = image.create(parent, "file", newInode("file"));
+        for (const at of [0, 2, 4, 6, 8, 300]) {
+          image.change((transaction) =>
+            driver.allocate(transaction, ino, at * blockSize, blockSize, "write"),
+          );
+        }
+        image.change((transaction) => driver.setSize(transaction, ino, 301 * blockSize));
+        if (index % 3 !== 0) continue;
+        image.unlink(parent, "file");
+        image.unlink(rootIno, `directory-${index}`);
+      }
+      image.close();
+    });
+    const { clean, output } = e2fsckClean(path);
+    expect(clean, output).toBe(true);
   });
 });
 

@@ -102,11 +102,13 @@ export class Dax implements BreakContext {
     const { extents } = cached;
     let at = extents.length;
     while (at > 0 && extents[at - 1]!.start > extent.start) at--;
-    const next = extents[at];
     const before = extents[at - 1];
-    if (next !== undefined && next.start < extent.start + extent.length) return;
     if (before !== undefined && before.start + before.length > extent.start) return;
-    extents.splice(at, 0, extent);
+    // A lookup further back gives an extent that begins earlier, over the ones it continues into.
+    const end = extent.start + extent.length;
+    let covered = at;
+    while (covered < extents.length && extents[covered]!.start < end) covered++;
+    extents.splice(at, covered - at, extent);
   }
 
   /** Forgets what is cached of a mapping whose record is given back. */

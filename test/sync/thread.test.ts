@@ -23,20 +23,28 @@ describe("a thread's place in a region", () => {
     second.leave();
   });
 
-  it("keeps its region in memory until it is left: joining another afterwards harms nobody", () => {
+  it("keeps its region in memory until it is left, and no longer", () => {
     // The C library chains the mutexes of a thread: a collected region in the chain ends the process.
     const program = `
       const { Region } = await import(${JSON.stringify(builtModule("sync/region.ts"))});
       const { Thread } = await import(${JSON.stringify(builtModule("sync/thread.ts"))});
-      for (let turn = 0; turn < 40; turn++) {
-        Thread.join(Region.create(2 ** 26));
-        globalThis.gc();
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      console.log("alive");
+      const collect = async () => {
+        for (let turn = 0; turn < 5; turn++) {
+          globalThis.gc();
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      };
+      const left = (() => {
+        const thread = Thread.join(Region.create(2 ** 26));
+        thread.leave();
+        return new WeakRef(thread.region.buffer);
+      })();
+      const held = (() => new WeakRef(Thread.join(Region.create(2 ** 26)).region.buffer))();
+      await collect();
+      console.log(left.deref() === undefined, held.deref() !== undefined);
     `;
     const child = run(process.execPath, ["--expose-gc", "--input-type=module", "-e", program]);
-    expect(child.stdout.trim()).toBe("alive");
+    expect(child.stdout.trim()).toBe("true true");
   });
 
   it("is refused in memory that is no region, or another version's", () => {

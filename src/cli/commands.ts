@@ -1,7 +1,7 @@
 /**
  * The subcommands, and what runs one: help, errors as one line, exit codes.
  *
- * Exit codes: 0 all is well; 1 the command found or met something wrong; 2 the command line is wrong.
+ * Exit codes: 0 all is well; 1 the command found or met something wrong; 2 wrong usage.
  */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -10,7 +10,14 @@ import { inoOf, type Mapping, MappingWord, noteWritten, sizeOf } from "../mappin
 import { EntryKind, forEachEntry, kindOf } from "../mapping/tree.ts";
 import { load, store } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
-import { lockExclusive, lockShared } from "../sync/lock.ts";
+import {
+  lockExclusive,
+  lockShared,
+  tryExclusive,
+  tryShared,
+  unlockExclusive,
+  unlockShared,
+} from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { beginLayoutTransaction, changeSize, type Dax, findExtent, touchTimes } from "./dax.ts";
 import { refreshWindows } from "./refresh.ts";
@@ -22,6 +29,34 @@ const TIME_GRAIN_MS = 4;
 
 const ioName = (dax: Dax, mapping: Mapping) =>
   ({ rankName: "io", order: inoOf(dax.thread, mapping) }) as const;
+
+/**
+ * As `readFile`, if that takes no waiting and one known extent holds the range; else -1.
+ * Locks: the io lock, shared, if it is free. Sleeps: never. Throws: EIO.
+ */
+export function tryReadFile(
+  dax: Dax,
+  mapping: Mapping,
+  target: Uint8Array,
+  position: number,
+): number {
+  const { thread } = dax;
+  const lock = mapping + MappingWord.ioLock;
+  const record = tryShared(thread, lock);
+  if (record === 0) return -1;
+  try {
+    const length = Math.min(target.length, sizeOf(thread, mapping) - position);
+    if (length <= 0) return 0;
+    const extent = dax.cachedExtent(mapping, position);
+    if (extent === null || extent.kind !== "mapped") return -1;
+    if (position + length > extent.start + extent.length) return -1;
+    const into = length === target.length ? target : target.subarray(0, length);
+    dax.device.copyOut(extent.address + (position - extent.start), into);
+    return length;
+  } finally {
+    unlockShared(thread, lock, record);
+  }
+}
 
 /**
  * Reads from `position` into `target`, as far as the file goes. Returns the bytes read.
@@ -36,17 +71,6 @@ export function* readFile(
 ): Sleeps<number> {
   const io = yield* lockShared(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
   try {
-    const extent = dax.cachedExtent(mapping, position);
-    const end = position + target.length;
-    if (
-      extent !== null &&
-      extent.kind === "mapped" &&
-      end <= extent.start + extent.length &&
-      end <= sizeOf(dax.thread, mapping)
-    ) {
-      dax.device.copyOut(extent.address + (position - extent.start), target);
-      return target.length;
-    }
     return yield* readExtents(task, dax, mapping, target, position);
   } finally {
     io.release();
@@ -73,6 +97,38 @@ function* readExtents(
     done += part;
   }
   return Math.max(0, length);
+}
+
+/**
+ * As `writeFile`, if that takes no waiting, changes neither size nor time, and one known extent holds
+ * the range; else -1.
+ * Locks: the io lock, exclusively, if it is free. Sleeps: never. Throws: EIO.
+ */
+export function tryWriteFile(
+  dax: Dax,
+  mapping: Mapping,
+  source: Uint8Array,
+  position: number,
+): number {
+  const { thread } = dax;
+  const { length } = source;
+  if (length === 0 || dax.readOnly || dax.windows.hasWindows(mapping)) return -1;
+  const lock = mapping + MappingWord.ioLock;
+  const record = tryExclusive(thread, lock);
+  if (record === 0) return -1;
+  try {
+    const end = position + length;
+    if (end > sizeOf(thread, mapping) || isTimeStale(dax, mapping)) return -1;
+    const extent = dax.cachedExtent(mapping, position);
+    if (extent === null || extent.kind !== "mapped") return -1;
+    if (end > extent.start + extent.length) return -1;
+    dax.device.copyIn(extent.address + (position - extent.start), source);
+    const last = Math.floor((end - 1) / PAGE_SIZE);
+    noteWritten(thread, mapping, Math.floor(position / PAGE_SIZE), last);
+    return length;
+  } finally {
+    unlockExclusive(thread, lock, record);
+  }
 }
 
 /**

@@ -30,7 +30,7 @@ import { invariant } from "../base/invariant.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
 import {
   add,
-  addThenStore,
+  addThenNote,
   and,
   cas,
   load,
@@ -205,7 +205,7 @@ export class Pages {
   /** One pin less, noted in `note` (pin/pin.ts, invariant 1); the last one wakes whoever waits. */
   releaseNoting(page: PageId, note: number, value: number): void {
     const { words } = this.thread;
-    const before = addThenStore(words, this.pinWord(page), -1, note, value);
+    const before = addThenNote(words, this.pinWord(page), -1, note, value);
     invariant(
       (before & ~WAITED) > 0,
       () => `page ${this.index(page)} is released more than pinned`,

@@ -6,7 +6,7 @@
  * id + 1 when one entry holds all of the pin, else 0.
  *
  * Invariants. (1) A page's pins are the records that cover it: a record's `counted` moves together
- *                 with the page's count, one entry at a time (sync/atomics.ts, ...ThenStore).
+ *                 with the page's count, one entry at a time (sync/atomics.ts, addThenNote).
  *             (2) Once a break is announced and an epoch has passed, no count in its range rises:
  *                 the fast path looks for the announcement inside the epoch that it counts in, and
  *                 the slow path holds the map lock. (So an entry need not be read again after the
@@ -35,7 +35,7 @@ import {
 } from "../mapping/tree.ts";
 import type { PageId, Pages } from "../pages/pages.ts";
 import {
-  addThenStore,
+  addThenNote,
   load,
   loadOwn,
   loadRelaxed,
@@ -127,7 +127,7 @@ function countInEpoch(
     const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
     const now = Math.min(count, counted + covered);
     if (now === count && counted === 0) storeOwn(words, record + Record.only, pageOf(entry) + 1);
-    addThenStore(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
+    addThenNote(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
     counted = now;
     if (write && !isMarked(words, slot, entry, index, Mark.dirty)) return before;
   }
@@ -188,7 +188,7 @@ function countUnderLock(
     setMark(thread, mapping, index, Mark.pinned);
   const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
   const now = Math.min(count, counted + covered);
-  addThenStore(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
+  addThenNote(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
   if (write && !isMarked(words, slot, entry, index, Mark.dirty)) {
     setMark(thread, mapping, index, Mark.dirty);
   }

@@ -85,6 +85,22 @@ export function addThenStore(
   return before;
 }
 
+/**
+ * As `addThenStore`, the note without ordering: for a word that others read only after the thread's
+ * death, or to name a holder.
+ */
+export function addThenNote(
+  words: Words,
+  word: number,
+  delta: number,
+  note: number,
+  value: number,
+): number {
+  const before = Atomics.add(words, word, delta);
+  words[note] = value;
+  return before;
+}
+
 /** Compare-exchange and, if it took, a note in a word of this thread's own; indivisible likewise. */
 export function casThenStore(
   words: Words,

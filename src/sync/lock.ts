@@ -178,8 +178,11 @@ function admitsExclusive(thread: Thread, lock: number): boolean {
   );
 }
 
-/** Takes the lock shared if nobody stands in the way. Returns the held record, or 0. */
-function tryShared(thread: Thread, lock: number): number {
+/**
+ * Takes the lock shared if nobody stands in the way. Returns the held record, or 0. For a few plain
+ * statements between this and `unlockShared`, where no other lock is taken: the rank is not asserted.
+ */
+export function tryShared(thread: Thread, lock: number): number {
   const record = thread.heldLocks.take();
   enter(thread, lock);
   const admitted = admitsShared(thread, lock, null);
@@ -193,7 +196,8 @@ function tryShared(thread: Thread, lock: number): number {
   return 0;
 }
 
-function tryExclusive(thread: Thread, lock: number): number {
+/** As `tryShared`, exclusively. */
+export function tryExclusive(thread: Thread, lock: number): number {
   const record = thread.heldLocks.take();
   enter(thread, lock);
   const admitted = admitsExclusive(thread, lock);
@@ -207,7 +211,7 @@ function tryExclusive(thread: Thread, lock: number): number {
   return 0;
 }
 
-function unlockShared(thread: Thread, lock: number, record: number): void {
+export function unlockShared(thread: Thread, lock: number, record: number): void {
   const { words } = thread;
   enter(thread, lock);
   store(words, record, 0);
@@ -217,7 +221,7 @@ function unlockShared(thread: Thread, lock: number, record: number): void {
   thread.heldLocks.giveOwn(record);
 }
 
-function unlockExclusive(thread: Thread, lock: number, record: number): void {
+export function unlockExclusive(thread: Thread, lock: number, record: number): void {
   const { words } = thread;
   enter(thread, lock);
   store(words, record, 0);

@@ -91,22 +91,29 @@ export function open(
 ): Call<InodeReference> {
   const bytes = checkPath("path", path);
   const bits = checkMode("mode", mode, 0o666);
-  const run = function* (scope: Scope): Sleeps<InodeReference> {
-    const { core, task } = scope;
-    const inode = yield* findOrCreate(scope, parsePath(bytes), flags, bits);
-    if (inode.isDirectory && flags.write) throw isDirectory();
-    if (!inode.isDirectory && inode.type !== "file") {
-      throw new HoldfastError("ENXIO", `is a ${inode.type}; only files and directories are opened`);
-    }
-    if (flags.write) {
-      core.assertWritable();
-      const info = yield* readAttributes(task, core, inode);
-      if (!(info.restriction === "append-only" && flags.append)) assertUnrestricted(info);
-      if (flags.truncate && info.size > 0) yield* truncateFile(task, core.dax, inode.mapping, 0);
-    }
-    return inode.again();
-  };
+  const run = (scope: Scope) => openAt(scope, bytes, flags, bits);
   return { ...call("open", path, run), options: checkWaitOptions(options) };
+}
+
+function* openAt(
+  scope: Scope,
+  path: Uint8Array,
+  flags: OpenFlags,
+  bits: number,
+): Sleeps<InodeReference> {
+  const { core, task } = scope;
+  const inode = yield* findOrCreate(scope, parsePath(path), flags, bits);
+  if (inode.isDirectory && flags.write) throw isDirectory();
+  if (!inode.isDirectory && inode.type !== "file") {
+    throw new HoldfastError("ENXIO", `is a ${inode.type}; only files and directories are opened`);
+  }
+  if (flags.write) {
+    core.assertWritable();
+    const info = yield* readAttributes(task, core, inode);
+    if (!(info.restriction === "append-only" && flags.append)) assertUnrestricted(info);
+    if (flags.truncate && info.size > 0) yield* truncateFile(task, core.dax, inode.mapping, 0);
+  }
+  return inode.again();
 }
 
 export interface MkdirOptions {
@@ -194,11 +201,13 @@ export function readdirEntries(path: PathLike): Call<DirectoryEntry[]> {
 
 export function stat(path: PathLike, follow: boolean): Call<Stats> {
   const bytes = checkPath("path", path);
-  return call(follow ? "stat" : "lstat", path, function* (scope) {
-    const inode = yield* scope.find(parsePath(bytes), follow);
-    const info = yield* readAttributes(scope.task, scope.core, inode);
-    return new Stats(info, scope.core.driver.blockSize);
-  });
+  return call(follow ? "stat" : "lstat", path, (scope) => statAt(scope, bytes, follow));
+}
+
+function* statAt(scope: Scope, path: Uint8Array, follow: boolean): Sleeps<Stats> {
+  const inode = yield* scope.find(parsePath(path), follow);
+  const info = yield* readAttributes(scope.task, scope.core, inode);
+  return new Stats(info, scope.core.driver.blockSize);
 }
 
 export function chmod(path: PathLike, mode: unknown): Call<void> {

@@ -7,7 +7,7 @@
  * the pins are found in its tables.
  */
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
-import { readFile, writeFile } from "../dax/file-io.ts";
+import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
 import { type Pin, pinRange, tryPinRange } from "../dax/pins.ts";
@@ -114,6 +114,11 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     if (this.#inode.isDirectory) throw isDirectory();
   }
 
+  /** Whether reading or writing may be tried at once, without an operation: nothing is to be refused. */
+  #mayTry(mode: "read" | "write"): boolean {
+    return !this.#closed && this.#flags[mode] && !this.#inode.isDirectory && !this.#core.closing;
+  }
+
   #readAt(target: Uint8Array, position: number): Operation<number> {
     checkBytes("target", target);
     checkInteger("position", position);
@@ -132,6 +137,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   readSync(target: Uint8Array, position: number, options?: WaitOptions): number {
+    checkBytes("target", target);
+    checkInteger("position", position);
+    if (this.#mayTry("read") && options === undefined) {
+      const count = tryReadFile(this.#core.dax, this.#inode.mapping, target, position);
+      if (count >= 0) return count;
+    }
     return this.#runSync("read", this.#readAt(target, position), checkWaitOptions(options));
   }
 
@@ -155,6 +166,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   writeSync(source: Uint8Array, position: number, options?: WaitOptions): number {
+    checkBytes("source", source);
+    checkInteger("position", position);
+    if (this.#mayTry("write") && !this.#flags.append && options === undefined) {
+      const count = tryWriteFile(this.#core.dax, this.#inode.mapping, source, position);
+      if (count >= 0) return count;
+    }
     return this.#runSync("write", this.#writeAt(source, position), checkWaitOptions(options));
   }
 

@@ -5,19 +5,20 @@ import { runPager } from "../dax/pager.ts";
 import { FaultPort } from "../window/fault-port.ts";
 import { assembleAttached } from "./assemble.ts";
 import type { VolumeHandle } from "./handle.ts";
-import { notePagerFailure, servePager } from "./pager.ts";
+import { servePager } from "./pager.ts";
 
 const { core, device } = assembleAttached(workerData as VolumeHandle);
 const { port } = core.dax.windows;
-try {
-  if (port instanceof FaultPort) {
+if (port instanceof FaultPort) {
+  try {
     servePager(core.thread, (stopped) => runPager(core.dax, port, stopped));
+  } catch (error) {
+    // Whoever touches a window would wait in the kernel for ever, this thread's parent perhaps among
+    // them. So the process ends, as by any error that nobody catches; the volume stays marked in use.
+    writeSync(2, `holdfast: the pager broke: ${(error as Error).stack}\n`);
+    process.kill(process.pid, "SIGABRT");
   }
-} catch (error) {
-  writeSync(2, `holdfast: the pager broke: ${(error as Error).stack}\n`);
-  notePagerFailure(core.thread);
-} finally {
-  port?.close();
-  device.close();
-  core.thread.leave();
 }
+port?.close();
+device.close();
+core.thread.leave();

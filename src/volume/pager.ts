@@ -55,8 +55,10 @@ export class Pager implements PagerControl {
         execArgv: [],
       });
       worker.unref();
-      // What it has to say it has written to standard error.
-      worker.on("error", () => {});
+      worker.on("error", (error) => {
+        cas(words, this.#word(VolumeWord.pagerStarter), this.#thread.holder, 0);
+        process.emitWarning(`the volume's pager does not start: ${error.message}`);
+      });
     } catch (error) {
       store(words, this.#word(VolumeWord.pagerStarter), 0);
       throw error;
@@ -65,14 +67,11 @@ export class Pager implements PagerControl {
 
   ensure(): void {
     const { words } = this.#thread;
-    const failures = load(words, this.#word(VolumeWord.pagerFailures));
     const deadline = performance.now() + START_MS_MAX;
     while (!this.#runs) {
       if (load(words, this.#word(VolumeWord.pagerStop)) !== 0) throw closedError();
-      const failed = load(words, this.#word(VolumeWord.pagerFailures)) !== failures;
-      if (failed || performance.now() > deadline) {
-        const how = failed ? "has failed; see standard error" : "does not start";
-        throw new HoldfastError("EIO", `the volume's pager ${how}`);
+      if (performance.now() > deadline) {
+        throw new HoldfastError("EIO", "the volume's pager does not start; see standard error");
       }
       const wake = load(words, this.#word(VolumeWord.pagerWake));
       this.start();
@@ -125,12 +124,4 @@ export function servePager(thread: Thread, serve: (stopped: () => boolean) => vo
     wake();
   }
   return true;
-}
-
-/** Tells who waits for the pager that it could not start, or broke. */
-export function notePagerFailure(thread: Thread): void {
-  add(thread.words, volumeWord(thread, VolumeWord.pagerFailures), 1);
-  store(thread.words, volumeWord(thread, VolumeWord.pagerStarter), 0);
-  add(thread.words, volumeWord(thread, VolumeWord.pagerWake), 1);
-  wakeAll(thread.words, volumeWord(thread, VolumeWord.pagerWake));
 }

@@ -27,7 +27,6 @@ export const VolumeWord = {
   pagerStarter: 3,
   pagerStop: 4,
   pagerWake: 5,
-  pagerFailures: 6,
   renameLock: 8,
 } as const;
 const AREA_WORDS = 64;

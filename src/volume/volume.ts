@@ -3,13 +3,13 @@ import type { ErrorContext } from "../base/errors.ts";
 import type { Device } from "../device/index.ts";
 import { breakStatistics } from "../layout/break.ts";
 import { transactionsCommitted } from "../metadata/transaction.ts";
-import type { Operation } from "./core.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkWaitOptions, pathText, type WaitOptions, wrongValue } from "./arguments.ts";
 import type { Assembled } from "./assemble.ts";
 import * as calls from "./calls.ts";
 import type { Call, MkdirOptions, OpenMode, PathLike } from "./calls.ts";
 import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./close.ts";
-import type { VolumeCore } from "./core.ts";
+import type { Operation, VolumeCore } from "./core.ts";
 import { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { Scope } from "./paths.ts";
@@ -43,6 +43,15 @@ export interface VolumeStatistics {
 /** The operations' answers that need a second look at the arguments. */
 export interface ReaddirOptions {
   readonly withFileTypes?: boolean;
+}
+
+function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleeps<T> {
+  const scope = new Scope(core, task);
+  try {
+    return yield* run(scope);
+  } finally {
+    scope[Symbol.dispose]();
+  }
 }
 
 /**
@@ -97,15 +106,8 @@ export class Volume implements Disposable, AsyncDisposable {
   }
 
   #operation<T>(run: Call<T>["run"]): Operation<T> {
-    const core = this.#core;
-    return function* (task) {
-      const scope = new Scope(core, task);
-      try {
-        return yield* run(scope);
-      } finally {
-        scope[Symbol.dispose]();
-      }
-    };
+    // A generator function made for each call would cost more than most calls.
+    return (task) => runScoped(this.#core, task, run);
   }
 
   /**

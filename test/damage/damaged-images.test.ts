@@ -60,7 +60,9 @@ describe.each(SHAPES)("ext4, blocks of $blockSize bytes, checksums $checksums", 
       );
       const wrong = reports
         .filter(({ problems }) => problems.length > 0)
-        .map(({ number, problems }) => `#${number} ${damaged[number]?.story}\n${problems.join("\n")}`);
+        .map(
+          ({ number, problems }) => `#${number} ${damaged[number]?.story}\n${problems.join("\n")}`,
+        );
       expect(reports.length).toBe(COUNT);
       expect(wrong.join("\n\n")).toBe("");
     },

@@ -115,7 +115,16 @@ export function makeFilledImage(image: string, { blockSize, checksums }: ImageSh
   // Small groups, so that there are several.
   const group = String(blockSize === 4096 ? 2048 : 4096);
   // The smallest journal there is: 1,024 blocks.
-  const shape = ["-b", String(blockSize), "-g", group, "-N", "512", "-J", `size=${blockSize / 1024}`];
+  const shape = [
+    "-b",
+    String(blockSize),
+    "-g",
+    group,
+    "-N",
+    "512",
+    "-J",
+    `size=${blockSize / 1024}`,
+  ];
   const args = [...fixed, "-E", extended, ...shape, "-O", features, "-d", source.path];
   runOk("mkfs.ext4", ["-q", "-F", ...args, image]);
   const long = "value ".repeat(90);

@@ -20,7 +20,8 @@ export interface InspectionReport {
 const INSPECTOR = fileURLToPath(new URL("./workers/inspect.mjs", import.meta.url));
 const SILENCE_MS_MAX = 30_000;
 
-interface Job {
+/** What a child is sent, beside the damage. */
+export interface Job {
   readonly baseImage: string;
   readonly image: string;
   readonly shape: ImageShape;

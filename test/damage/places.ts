@@ -68,7 +68,11 @@ const SUPERBLOCK_FIELDS: readonly Field[] = [
   field(0x270, 4),
 ];
 
-const GROUP_FIELDS: readonly Field[] = [...every(0, 12, 4), ...every(12, 32, 2), ...every(32, 64, 2)];
+const GROUP_FIELDS: readonly Field[] = [
+  ...every(0, 12, 4),
+  ...every(12, 32, 2),
+  ...every(32, 64, 2),
+];
 
 /** The inode's own fields, then the extent tree's root or whatever lies in its place. */
 const INODE_FIELDS: readonly Field[] = [

@@ -16,6 +16,7 @@ import {
 import { randomFrom } from "./random.ts";
 
 const REGION_BYTES = 2 ** 24;
+const VOLUME_BYTES = 4 * 2 ** 20;
 const SUPERBLOCK_BYTE = 1024;
 const COMPATIBLE_BYTE = 0x5c;
 const INCOMPATIBLE_BYTE = 0x60;
@@ -27,7 +28,7 @@ afterAll(() => directory[Symbol.dispose]());
 
 const original = directory.file("original");
 if (hasTool("mkfs.ext4")) {
-  mkfsExt4(original, 16 * 2 ** 20, ["-L", "a label"]);
+  mkfsExt4(original, VOLUME_BYTES, ["-b", "1024", "-L", "a label"]);
   if (hasTool("debugfs")) runOk("debugfs", ["-w", "-R", "mkdir kept", original]);
 }
 
@@ -71,7 +72,7 @@ function refusal(path: string): HoldfastError {
   expect(Buffer.compare(readFileSync(path), before)).toBe(0);
   const [writing, reading] = errors as [HoldfastError, HoldfastError];
   expect(reading.message).toBe(writing.message);
-  expect(writing.syscall).toBe("mount");
+  expect(["mount", "open"]).toContain(writing.syscall);
   expect(writing.path).toBe(path);
   return writing;
 }
@@ -198,7 +199,7 @@ describe("state", () => {
 describe("other contents", () => {
   withImage("half of a volume is refused by the number of blocks", () => {
     const path = copy();
-    truncateSync(path, 8 * 2 ** 20);
+    truncateSync(path, VOLUME_BYTES / 2);
     const error = refusal(path);
     expect(error.code).toBe("EUCLEAN");
     expect((error as CorruptionError).damage.field).toBe("s_blocks_count");

@@ -1,16 +1,16 @@
 /**
  * The board: what the threads of a run share besides the volume. Words:
  *
- *     0 stop | 1 last file identity | 2 last I/O number | 3 lanes per thread | 8.. lanes, then inodes
+ *     0 stop | 1 last file identity | 2 last I/O number | 3 lanes per thread | 8.. lanes | inodes
  *
  * A *lane* is one of a thread's concurrent activities: it does one thing at a time and writes here
- * what that is. Cutters of all threads read it to aim at ranges under I/O; the main thread reads it to
- * see that everybody still moves, even when a thread is stuck in a page fault and can say nothing.
+ * what that is. Cutters of all threads read it to aim at ranges under I/O; the main thread reads it
+ * to see that everybody still moves, even when a thread is stuck in a page fault and says nothing.
  *
- * Lane, in words: 0 activity | 1 name | 2 first block | 3 blocks | 4 since, ms of the run | 5 turns.
- * Inode, one word: identity of the file that has this inode number now. It is written before the file
- * gets a name that others open, and an inode number is used again only after the last close: so
- * whoever has the file open reads the right one.
+ * Lane, in words: 0 activity | 1 name | 2 first block | 3 blocks | 4 since, in ms | 5 turns.
+ * Inode, one word: identity of the file that has this inode number now. It is written before the
+ * file gets a name that others open, and an inode number is used again only after the last close:
+ * so whoever has the file open reads the right one.
  */
 import { add, load, makeSharedBuffer, store, type Words } from "../../sync/atomics.ts";
 

@@ -1,4 +1,4 @@
-/** What the lanes of one worker thread share: the volume, the source, the board, and the counting. */
+/** What the lanes of one worker thread share: volume, source, board, and the counting. */
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
@@ -26,7 +26,7 @@ export interface WorkerSetup {
   readonly beganAt: number;
   readonly names: readonly string[];
   readonly directories: readonly string[];
-  /** What the worker does: take part in the run, or check every file after it, saying when that is. */
+  /** What the worker does: take part in the run, or check every file at the moment it names. */
   readonly role: { readonly collide: true } | { readonly survey: string };
 }
 

@@ -1,5 +1,6 @@
 /** The CPU lane: loads and stores through windows, and copying reads and writes. */
-import { blocksOf, type Lane } from "./context.ts";
+import { blocksOf, codeOf, type Lane } from "./context.ts";
+import { chooseCutTarget, chooseTarget } from "./cutters.ts";
 import type { Files, OpenFile } from "./files.ts";
 import { type PinnedIo, withPinnedPages } from "./pinned.ts";
 import {
@@ -15,11 +16,18 @@ import {
 const BLOCKS_MAX = 32;
 const STORES = 64;
 
+/** Pins in a burst: about a millisecond of them. */
+const BURST_PINS = 300;
+/** A pin that waits blocks the thread, whose own I/O may be what it waits for: so not for long. */
+const BURST_OPTIONS = { write: false, timeoutMs: 5 } as const;
+const BURST_CODES = ["ENOSPC", "EINVAL", "ETIMEDOUT"];
+
 const STEPS = {
   storeBytes: 5,
   storeLedgers: 3,
   glimpse: 5,
   fillThroughWindow: 3,
+  pinBurst: 6,
   copyIn: 3,
   copyOut: 3,
 } as const;
@@ -35,16 +43,18 @@ export function cpuLane(files: Files): (lane: Lane) => Promise<void> {
       await withPinnedPages(lane, files, "write", (io) => fillThroughWindow(lane, io));
       return;
     }
-    const file = await files.take(lane, lane.random.below(lane.context.names.length));
+    const target = (step === "pinBurst" ? chooseCutTarget(lane) : null) ?? chooseTarget(lane);
+    const file = await files.take(lane, target.name);
     if (file === null) return;
     try {
       const { size } = file.handle.statSync();
       const count = lane.random.between(1, BLOCKS_MAX);
       const sizeBlocks = Math.ceil(size / BLOCK_BYTES);
       const limit = Math.min(sizeBlocks, lane.context.leases.blocksMax) - count;
-      const first = lane.random.below(Math.max(1, limit));
+      const first = Math.min(target.first, Math.max(0, limit));
       lane.enterRange(file.name, first, count);
-      if (step === "storeBytes") storeBytes(lane, file, first, count);
+      if (step === "pinBurst") pinBurst(lane, file, first);
+      else if (step === "storeBytes") storeBytes(lane, file, first, count);
       else if (step === "storeLedgers") storeLedgers(lane, file, first, count);
       else if (step === "glimpse") glimpse(lane, file, first, count, scratch);
       else if (step === "copyIn") await copyIn(lane, file, first, count);
@@ -53,6 +63,33 @@ export function cpuLane(files: Files): (lane: Lane) => Promise<void> {
       await files.giveBack(lane, file);
     }
   };
+}
+
+/**
+ * Pins a few pages over and over, each time for a moment: mostly by the fast path, which takes no
+ * lock, while breaks of other threads come and go. No lease: only what is always true is judged.
+ */
+function pinBurst(lane: Lane, file: OpenFile, first: number): void {
+  lane.enter("waiting for a pin");
+  const { mark } = file;
+  const count = lane.random.between(1, 4);
+  let pinned = 0;
+  try {
+    for (; pinned < BURST_PINS; pinned++) {
+      using pin = file.handle.pinSync(first * BLOCK_BYTES, count * BLOCK_BYTES, BURST_OPTIONS);
+      const [page] = blocksOf(pin.buffers[0]!, 1);
+      const fault = judgeGlimpse(page!, mark);
+      if (fault !== null) lane.judged([fault], mark, first, "while it was pinned for a moment");
+      if (pin.verify()) continue;
+      const reason = "its pages are not the file's, though they are pinned";
+      lane.judged([{ kind: "foreign", reason }], mark, first, "pinned for a moment");
+    }
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === null || !BURST_CODES.includes(code)) throw error;
+    lane.context.tally.countRefusal(code);
+  }
+  lane.context.tally.countIo("momentaryPins", 0, pinned);
 }
 
 /** Plain `bytes[i] = …` and `bytes[i]`, in ledgers here and there. */

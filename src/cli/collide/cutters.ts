@@ -76,7 +76,7 @@ interface Target {
 }
 
 /** A range that some lane of any thread works on, or any range. */
-function chooseTarget(lane: Lane): Target {
+export function chooseTarget(lane: Lane): Target {
   const { random, context } = lane;
   const { board, names, leases } = context;
   if (random.oneIn(AIM_ONE_IN)) {
@@ -91,6 +91,30 @@ function chooseTarget(lane: Lane): Target {
     first: random.below(leases.blocksMax),
     count: random.between(1, BLOCKS_MAX),
   };
+}
+
+const CUT_ACTIVITIES: ReadonlySet<Activity> = new Set<Activity>([
+  "truncating",
+  "punching a hole",
+  "collapsing a range",
+  "inserting a range",
+  "zeroing a range",
+]);
+
+/** A range that a cutter of another thread changes now, or waits to change; null when none does. */
+export function chooseCutTarget(lane: Lane): Target | null {
+  const { board, setup } = lane.context;
+  const lanes = board.threads * board.lanesPerThread;
+  const start = lane.random.below(lanes);
+  for (let step = 0; step < lanes; step++) {
+    const index = (start + step) % lanes;
+    if (Math.floor(index / board.lanesPerThread) === setup.thread) continue;
+    const { activity, name, first, count } = board.lane(index);
+    if (count > 0 && CUT_ACTIVITIES.has(activity)) {
+      return { name, first: first + lane.random.below(count), count };
+    }
+  }
+  return null;
 }
 
 export function cutterLane(files: Files): (lane: Lane) => Promise<void> {
@@ -160,6 +184,8 @@ async function cut(lane: Lane, file: OpenFile, kind: FileCut, target: Target): P
   const bytes = chooseRange(lane, file, kind, target, size);
   if (bytes === null) return;
   const { start, end } = bytes;
+  const count = Math.max(1, Math.ceil((end - start) / BLOCK_BYTES));
+  lane.enterRange(file.name, Math.floor(start / BLOCK_BYTES), count);
   await change(lane, kind, () =>
     kind === "truncate"
       ? handle.truncate(start, options)

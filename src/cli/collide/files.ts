@@ -3,7 +3,7 @@ import type { FileHandle, FileWindow } from "../../index.ts";
 import { type Context, codeOf, type Lane } from "./context.ts";
 import { BLOCK_BYTES, type FileMark, markOf } from "./stamp.ts";
 
-/** Once in so many uses a cached file is closed and opened anew, under whatever name it has then. */
+/** Once in so many uses a cached file is closed, and whatever has the name then is opened. */
 const REOPEN_ONE_IN = 12;
 
 /** An open file. It stays the same file when its name goes to another. */

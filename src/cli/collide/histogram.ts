@@ -1,6 +1,6 @@
 /**
- * Durations in buckets that grow: 16 to an octave from one microsecond up, so a quantile is exact to
- * about 6 %. Plain numbers, so that a worker can post it and the main thread can add it up.
+ * Durations in buckets that grow: 16 to an octave from one microsecond up, so a quantile is exact
+ * to about 5 %. Plain numbers, so that a worker can post it and the main thread can add it up.
  */
 const STEPS_PER_OCTAVE = 16;
 const OCTAVES = 32;
@@ -42,7 +42,7 @@ export class Histogram {
     return this.#maxMs;
   }
 
-  /** The duration, in ms, that a `share` (0 to 1) of all stays at or below; 0 when there is none. */
+  /** The duration, in ms, that a `share` (0 to 1) of all stays at or below; 0 without any. */
   quantileMs(share: number): number {
     const target = Math.max(1, Math.ceil(this.count * share));
     let seen = 0;

@@ -1,14 +1,14 @@
 /**
- * Leases: who may write which blocks of a file, among the threads of a collide run. The volume knows
- * nothing of them. They keep two of our own I/Os from writing one block, which no filesystem would
- * forbid, so that whatever is found changed under an I/O is the protocol's fault and not ours.
+ * Leases: who may write which blocks of a file, among the threads of a collide run. The volume
+ * knows nothing of them. They keep two of our own I/Os from writing one block, which no filesystem
+ * would forbid: so whatever is found changed under an I/O is the protocol's fault and not ours.
  *
  * One word per block: 0 free, -1 written by one I/O, n > 0 read by n.
  *
  * Rules. (1) A lease never waits: what is taken is left alone. So leases are in no deadlock.
- *        (2) A lease is of an offset range, and blocks move when a range is collapsed or inserted. It
- *            still covers what it must: pinned blocks cannot move, and one copying read or write of
- *            the volume happens between two layout changes, not across one.
+ *        (2) A lease is of an offset range, and blocks move when a range is collapsed or inserted.
+ *            It still covers what it must: pinned blocks cannot move, and one copying read or write
+ *            of the volume happens between two layout changes, not across one.
  *        (3) Files whose identities share a row exclude each other more than they need to.
  */
 import { add, cas, load, makeSharedBuffer, type Words } from "../../sync/atomics.ts";

@@ -2,8 +2,8 @@
  * A TCP connection to ourselves, through which data goes into and out of pinned pages, in parts and
  * with pauses: an I/O that takes its time, as a network card's does.
  *
- * Receiving: the socket reads straight into the caller's memory (`onread`). Between I/Os its buffer is
- * one byte of our own, which a preamble of one byte fills; only then does it ask for the next buffer.
+ * Receiving: the socket reads straight into the caller's memory (`onread`). Between I/Os its buffer
+ * is one byte of our own, which a preamble of one byte fills; only then does it ask for the next.
  */
 import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";

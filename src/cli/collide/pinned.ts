@@ -20,7 +20,7 @@ const ORPHAN_ONE_IN = 50;
 /** Once in so many pins there is a deadline, so that giving up is tried as well. */
 const DEADLINE_ONE_IN = 30;
 
-/** What may meet a pin: a full volume, a file that was cut shorter meanwhile, a deadline of ours. */
+/** What a pin may meet: a full volume, a file cut shorter meanwhile, a deadline of ours. */
 const PIN_CODES = ["ENOSPC", "EINVAL", "ETIMEDOUT"];
 const EXTEND_CODES = ["ENOSPC"];
 
@@ -140,8 +140,8 @@ export class PinnedIo {
     const name = context.names[this.file.name];
     context.report(
       "torn",
-      `I/O ${this.generation} on blocks ${this.first} to ${last} of file #${this.file.mark.identity} ` +
-        `(${name}), pinned for ${durationMs.toFixed(1)} ms: ${this.#faultFound}`,
+      `I/O ${this.generation} on blocks ${this.first} to ${last} of ` +
+        `file #${this.file.mark.identity} (${name}), pinned for ${durationMs.toFixed(1)} ms: ${this.#faultFound}`,
     );
   }
 }
@@ -205,7 +205,7 @@ interface BlockRange {
   readonly count: number;
 }
 
-/** A range within the file, or reaching a little beyond its end: then the file is extended first. */
+/** A range within the file, or a little beyond its end: then the file is extended first. */
 async function chooseRange(lane: Lane, file: OpenFile): Promise<BlockRange> {
   const { random, context } = lane;
   const { size } = await file.handle.stat();

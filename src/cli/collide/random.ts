@@ -8,7 +8,7 @@ export class Random {
     this.#state = seed | 0;
   }
 
-  /** A generator of its own for a thread or a lane, so that adding one leaves the others as they were. */
+  /** A generator of its own for a thread or a lane: adding one leaves the others as they were. */
   fork(salt: number): Random {
     return new Random(Math.imul(this.#state ^ Math.imul(salt + 1, 0x9e3779b1), 0x85ebca6b));
   }

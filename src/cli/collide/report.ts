@@ -2,6 +2,7 @@
 import { formatBytes, formatCount, formatMs, plural, type Terminal } from "../terminal.ts";
 import type { Outcome } from "./run.ts";
 import {
+  ACCESS_KINDS,
   CUT_KINDS,
   type CutKind,
   type Finding,
@@ -42,7 +43,8 @@ type Row = readonly [string, string, string?];
 export function printTable(outcome: Outcome, terminal: Terminal): void {
   const { tally } = outcome;
   terminal.print(title(outcome));
-  section(terminal, ["Data moved", "times", "bytes"], ioRows(tally));
+  section(terminal, ["I/O", "times", "bytes"], ioRows(tally));
+  section(terminal, ["Other access", "times", "bytes"], kindRows(tally, ACCESS_KINDS));
   section(terminal, ["Layout changes", "times"], cutRows(tally));
   const { waits, pinned } = tally;
   terminal.print();
@@ -93,12 +95,15 @@ function columns([label, first, second]: Row): string {
 }
 
 function ioRows(tally: Tally): Row[] {
-  const rows = (Object.keys(IO_KINDS) as IoKind[]).map((kind): Row => {
-    const { count, bytes } = tally.io(kind);
-    return [IO_KINDS[kind], formatCount(count), formatBytes(bytes)];
-  });
   const { count, bytes } = tally.ioTotal;
-  return [...rows, ["all", formatCount(count), formatBytes(bytes)]];
+  return [...kindRows(tally, IO_KINDS), ["all", formatCount(count), formatBytes(bytes)]];
+}
+
+function kindRows(tally: Tally, kinds: Readonly<Partial<Record<IoKind, string>>>): Row[] {
+  return Object.entries(kinds).map(([kind, label]) => {
+    const { count, bytes } = tally.io(kind as IoKind);
+    return [label, formatCount(count), bytes === 0 ? "" : formatBytes(bytes)];
+  });
 }
 
 function cutRows(tally: Tally): Row[] {
@@ -216,6 +221,7 @@ export function jsonOf(outcome: Outcome): string {
     volumeMade: outcome.volumeMade,
     image: outcome.image,
     io: perKind(IO_KINDS, (kind) => tally.io(kind)),
+    access: perKind(ACCESS_KINDS, (kind) => tally.io(kind)),
     ioTotal: tally.ioTotal,
     layoutChanges: perKind(CUT_KINDS, (kind) => tally.cuts(kind)),
     layoutChangesTotal: tally.cutTotal,

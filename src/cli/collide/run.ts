@@ -1,7 +1,7 @@
 /** A run from the outside: make the volume, start the workers, watch them, and check everything. */
 import { setTimeout as pause } from "node:timers/promises";
 import { mount, mountRam, type Volume } from "../../index.ts";
-import type { Terminal } from "../terminal.ts";
+import { plural, type Terminal } from "../terminal.ts";
 import { Board } from "./board.ts";
 import type { WorkerSetup } from "./context.ts";
 import { Crew } from "./crew.ts";
@@ -22,12 +22,12 @@ const NAMES: readonly string[] = Array.from(
 );
 /** Takes up the rest of the volume, so that it is nearly full and freed blocks are used at once. */
 const BALLAST = "/ballast";
-/** The share of the volume that the files of the run have to themselves, and its limit in blocks. */
+/** The share of the volume that the run's files have to themselves, and its limit in blocks. */
 const ROOM_SHARE = 0.25;
 const ROOM_BLOCKS_MAX = 4096;
 /** Blocks that one thread's I/Os hold at a time, about. */
 const ROOM_BLOCKS_PER_THREAD = 256;
-/** A file's limit: beyond 2 MiB, so that huge entries are possible; all files together want more. */
+/** A file's limit: beyond 2 MiB, so that huge entries are possible. */
 const FILE_BLOCKS_MAX = 1536;
 /** A run that has found this much has shown its point. */
 const FINDINGS_MAX = 20;
@@ -94,8 +94,13 @@ export class Run {
 
   /** Runs to the end. Throws what keeps it from starting; what goes wrong later is a finding. */
   async run(): Promise<Outcome> {
+    const interrupt = (): void => {
+      this.#interrupted = true;
+    };
+    for (const signal of INTERRUPTS) process.once(signal, interrupt);
     try {
       const volume = await this.#mountFirst();
+      this.#announce();
       for (const directory of DIRECTORIES) await volume.mkdir(directory);
       this.#freeBefore = (await volume.statfs()).bfree;
       await this.#fill(volume);
@@ -105,6 +110,7 @@ export class Run {
       if (!crew.isStuck) await this.#checkAll(volume);
       return this.#outcome();
     } finally {
+      for (const signal of INTERRUPTS) process.off(signal, interrupt);
       if (this.options.keep) this.#scratch.keep();
       this.#scratch.remove();
     }
@@ -112,13 +118,12 @@ export class Run {
 
   /** Everything that can be looked at when the threads have ended. */
   async #checkAll(first: Volume): Promise<void> {
-    await this.#surveyNow(first, "at the end");
+    if (await this.#surveyNow(first, "at the end")) return;
     let volume: Volume | null = first;
     if (this.options.driver === "ext4") {
       volume = await this.#attempt("mounting again", () => this.#remount(first));
-      if (volume !== null) await this.#surveyNow(volume, "mounted again");
+      if (volume === null || (await this.#surveyNow(volume, "mounted again"))) return;
     }
-    if (volume === null) return;
     const last = volume;
     await this.#attempt("removing the files", () => this.#removeAll(last));
     await this.#attempt("unmounting", () => last.close());
@@ -130,6 +135,13 @@ export class Run {
     if (driver === "ram") return await mountRam({ size: volumeBytes, protect });
     this.#volumeMade = makeExt4Image(this.#image, volumeBytes);
     return await mount(this.#image, { protect });
+  }
+
+  #announce(): void {
+    const { json, seconds, threads, driver, seed } = this.options;
+    if (json) return;
+    const who = plural(threads, "thread");
+    this.#terminal.note(`colliding on ${driver} for ${seconds} s with ${who}, seed ${seed}`);
   }
 
   /** Gives all but the files' room to the ballast. */
@@ -162,10 +174,6 @@ export class Run {
   async #watchCollisions(crew: Crew): Promise<void> {
     const startedMs = performance.now();
     const endMs = startedMs + this.options.seconds * 1000;
-    const interrupt = (): void => {
-      this.#interrupted = true;
-    };
-    for (const signal of INTERRUPTS) process.once(signal, interrupt);
     try {
       await this.#watch(crew, (nowMs) => {
         const foundEnough = this.findings.length >= FINDINGS_MAX;
@@ -175,7 +183,6 @@ export class Run {
         this.#terminal.live(progressLine(seconds, this.options.seconds, tally, this.findings));
       });
     } finally {
-      for (const signal of INTERRUPTS) process.off(signal, interrupt);
       this.#terminal.endLive();
       this.#seconds = (performance.now() - startedMs) / 1000;
       this.#tally = crew.tally();
@@ -199,17 +206,18 @@ export class Run {
     }
   }
 
-  /** In a thread of its own: if a file cannot be read, this one can still say so. */
-  async #surveyNow(volume: Volume, when: string): Promise<void> {
+  /** In a thread of its own: if that gets stuck, this one can say so. Returns whether it did. */
+  async #surveyNow(volume: Volume, when: string): Promise<boolean> {
     const crew = this.#crewOf(volume, 1, { survey: when });
     await this.#watch(crew, () => {});
-    if (crew.survey === null) return;
+    if (crew.survey === null) return crew.isStuck;
     const { files, blocks, foreignBlocks } = crew.survey;
     this.#survey = {
       files,
       blocks: this.#survey.blocks + blocks,
       foreignBlocks: this.#survey.foreignBlocks + foreignBlocks,
     };
+    return crew.isStuck;
   }
 
   /** Unmounts, lets e2fsck look, and mounts what is on the device. */

@@ -12,8 +12,8 @@
  * Rules. (1) Stamp and body are written under a lease of the file's range (leases.ts); the ledger
  *            without one, since any mixture of its legitimate bytes is legitimate.
  *        (2) A cut may zero any part of a block, but the stamp only together with the body. So
- *            stamps sit at the head in half of the files and at the tail in the others: between them
- *            every edge of a cut is tried.
+ *            stamps sit at the head in half of the files and at the tail in the others: between
+ *            them every edge of a cut is tried.
  *        (3) A layout change moves whole blocks within their file, so a block names its file and
  *            never its offset.
  */
@@ -178,8 +178,8 @@ function judgeBody(
     const byte = block[at + index]!;
     if (byte === 0 || byte === source[from + index]) continue;
     const wrote = `I/O ${stamp.generation} wrote ${hex(source[from + index]!)}`;
-    const reason = `byte ${at + index} is ${hex(byte)} where ${wrote}: data of another I/O is in it`;
-    return { kind: "foreign", reason };
+    const where = `byte ${at + index} is ${hex(byte)} where ${wrote}`;
+    return { kind: "foreign", reason: `${where}: data of another I/O is in it` };
   }
   return null;
 }

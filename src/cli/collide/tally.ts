@@ -1,19 +1,25 @@
 /** What a run counts. Plain data, so that workers post it and the main thread adds it up. */
 import { Histogram, type HistogramData } from "./histogram.ts";
 
-/** Ways in which data moves, in the order of the final table. */
+/** The kinds of I/O, in the order of the final table. */
 export const IO_KINDS = {
   fileToPages: "source file to pinned pages",
   socketToPages: "socket to pinned pages",
   pagesToFile: "pinned pages to a file",
   pagesToSocket: "pinned pages to a socket",
   windowToPages: "window to pinned pages",
-  windowStores: "stores through windows",
-  windowLoads: "loads through windows",
   copiedIn: "copied in by write",
   copiedOut: "copied out by read",
 } as const;
-export type IoKind = keyof typeof IO_KINDS;
+
+/** Ways to reach the storage that are too short to be called I/O. */
+export const ACCESS_KINDS = {
+  windowStores: "stores through windows",
+  windowLoads: "loads through windows",
+  momentaryPins: "pins held for a moment",
+} as const;
+export type IoKind = keyof typeof IO_KINDS | keyof typeof ACCESS_KINDS;
+const ALL_KINDS = [...Object.keys(IO_KINDS), ...Object.keys(ACCESS_KINDS)] as IoKind[];
 
 /** Layout changes, in the order of the final table. */
 export const CUT_KINDS = {
@@ -33,11 +39,10 @@ export type CutKind = keyof typeof CUT_KINDS;
 /** Something that must not happen. */
 export interface Finding {
   /**
-   * `torn`: an I/O did not find in its pages what it sent. `foreign`: a file's block holds what is not
-   * the file's. `stale`: a window does not show the file's storage. `unfinished`: a block that some I/O
-   * left half written. `failure`: an error that
-   * nothing explains. `stuck`: a lane that no longer moves. `leak`: pins or blocks that did not come
-   * back. `check`: e2fsck complains.
+   * `torn`: an I/O did not find in its pages what it sent. `foreign`: a file's block holds what is
+   * not the file's. `stale`: a window does not show the file's storage. `unfinished`: a block that
+   * some I/O left half written. `failure`: an error that nothing explains. `stuck`: a lane that no
+   * longer moves. `leak`: pins or blocks that did not come back. `check`: e2fsck complains.
    */
   readonly kind:
     | "torn"
@@ -102,7 +107,7 @@ export class Tally {
   }
 
   add(other: TallyData): void {
-    for (const kind of Object.keys(IO_KINDS) as IoKind[]) {
+    for (const kind of ALL_KINDS) {
       const more = other.io[kind];
       if (more !== undefined) this.countIo(kind, more.bytes, more.count);
     }
@@ -132,9 +137,10 @@ export class Tally {
     return this.#refusals;
   }
 
+  /** All I/O, without the other accesses. */
   get ioTotal(): IoCount {
     let [count, bytes] = [0, 0];
-    for (const each of this.#io.values()) {
+    for (const each of (Object.keys(IO_KINDS) as IoKind[]).map((kind) => this.io(kind))) {
       count += each.count;
       bytes += each.bytes;
     }

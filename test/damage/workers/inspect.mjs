@@ -3,7 +3,30 @@
 // report says what was answered; `problems` are answers that no damage excuses.
 
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
-import { HoldfastError, mountSync } from "holdfast";
+import { CorruptionError, HoldfastError, mountSync } from "holdfast";
+
+/** @typedef {import("holdfast").Volume} Volume */
+/** @typedef {import("holdfast").Stats} Stats */
+/** @typedef {import("../mutations.ts").Damaged} Damaged */
+/** @typedef {import("../inspection.ts").Job} Job */
+/** @typedef {import("../inspection.ts").InspectionReport} InspectionReport */
+/**
+ * What a walk found at a path: a directory's entries, a file's content (null: only samples were read)
+ * or a symlink's target; undefined where reading it failed.
+ * @typedef {{
+ *   entries?: import("holdfast").DirectoryEntry[] | undefined,
+ *   content?: Uint8Array | null | undefined,
+ *   target?: string | undefined,
+ * }} Found
+ */
+/** @typedef {(path: Buffer, stats: Stats, found: Found) => void} Visit */
+/**
+ * @typedef {{
+ *   path: Buffer, facts: string, isDirectory: boolean, names: string | undefined,
+ *   content: Uint8Array | null | undefined, target: string | undefined,
+ * }} Known
+ */
+/** @typedef {Map<number, Known>} Survey The inodes of the undamaged image. */
 
 const REGION_BYTES = 2 ** 24;
 /** Larger files are read in samples. Damage can make a file as large as the format allows. */
@@ -16,25 +39,32 @@ const VISITS_MAX = 5000;
 /** What one image answered. */
 class Report {
   /** How often each code came, while reading and while changing. */
+  /** @type {Record<string, number>} */
   reading = {};
+  /** @type {Record<string, number>} */
   changing = {};
   codes = this.reading;
   refused = false;
   /** @type {string[]} */
   problems = [];
 
+  /** @param {string} stage @param {string} text */
   fail(stage, text) {
     if (this.problems.length < 6) this.problems.push(`${stage}: ${text}`);
   }
 
-  /** An error is counted, and looked at: is it one that tells a person what is wrong? */
+  /**
+   * An error is counted, and looked at: is it one that tells a person what is wrong?
+   * @param {string} stage @param {unknown} error
+   */
   note(stage, error) {
     if (!(error instanceof HoldfastError)) {
       const shown = error instanceof Error ? error.stack : String(error);
       this.fail(stage, `not a HoldfastError: ${shown}`);
-      return "";
+      return;
     }
-    const { code, message, damage } = error;
+    const { code, message } = error;
+    const damage = error instanceof CorruptionError ? error.damage : undefined;
     this.codes[code] = (this.codes[code] ?? 0) + 1;
     if (!message.startsWith(`${code}: `) || message.length < code.length + 8) {
       this.fail(stage, `the message explains nothing: ${message}`);
@@ -42,10 +72,13 @@ class Report {
     if (code === "EUCLEAN" && !(damage?.structure && damage.field && damage.expected)) {
       this.fail(stage, `the damage is not named: ${message}`);
     }
-    return code;
   }
 
-  /** The operation's value, or undefined when it failed as it may. */
+  /**
+   * The operation's value, or undefined when it failed as it may.
+   * @template T
+   * @param {string} stage @param {() => T} operation
+   */
   attempt(stage, operation) {
     try {
       return operation();
@@ -56,12 +89,14 @@ class Report {
   }
 }
 
+/** @param {Volume} volume @param {Buffer} path @param {number} size */
 function readWhole(volume, path, size) {
   if (size <= WHOLE_BYTES_MAX) return volume.readFileSync(path);
   const file = volume.openSync(path);
   try {
     const sample = new Uint8Array(SAMPLE_BYTES);
-    for (const part of [0, 0.01, 0.1, 0.37, 0.5, 0.9]) file.readSync(sample, Math.floor(size * part));
+    for (const part of [0, 0.01, 0.1, 0.37, 0.5, 0.9])
+      file.readSync(sample, Math.floor(size * part));
     file.readSync(sample, size - 10);
     // No buffer is that large: refused, and not by the engine.
     if (size > 2 ** 40) file.readFileSync();
@@ -71,16 +106,21 @@ function readWhole(volume, path, size) {
   return null;
 }
 
+/** @param {Buffer} directory @param {Uint8Array} name */
 const join = (directory, name) => Buffer.concat([directory, Buffer.from("/"), name]);
 
-/** Visits everything below the root; `visit` gets the path, the attributes and what is there. */
+/**
+ * Visits everything below the root.
+ * @param {Volume} volume @param {Report} report @param {Visit} visit
+ */
 function walk(volume, report, visit) {
+  /** @type {Set<number>} */
   const seen = new Set();
   const stack = [Buffer.alloc(0)];
   let visits = 0;
-  while (stack.length > 0) {
-    const directory = stack.pop();
-    const root = directory.length === 0 ? Buffer.from("/") : directory;
+  for (let directory = stack.pop(); directory !== undefined; directory = stack.pop()) {
+    const parent = directory;
+    const root = parent.length === 0 ? Buffer.from("/") : parent;
     const entries = report.attempt("readdir", () =>
       volume.readdirSync(root, { withFileTypes: true }),
     );
@@ -88,14 +128,18 @@ function walk(volume, report, visit) {
     if (stats !== undefined) visit(root, stats, { entries });
     if (entries === undefined) continue;
     const step = Math.max(1, Math.floor(entries.length / LOOKUPS_MAX));
-    for (let index = 0; index < entries.length; index += entries.length > 100 ? step : 1) {
+    for (const [index, { nameBytes }] of entries.entries()) {
+      if (entries.length > 100 && index % step !== 0) continue;
       if (++visits > VISITS_MAX) return;
-      const path = join(directory, Buffer.from(entries[index].nameBytes));
-      visitOne(volume, report, path, seen, stack, visit);
+      visitOne(volume, report, join(parent, nameBytes), seen, stack, visit);
     }
   }
 }
 
+/**
+ * @param {Volume} volume @param {Report} report @param {Buffer} path
+ * @param {Set<number>} seen @param {Buffer[]} stack @param {Visit} visit
+ */
 function visitOne(volume, report, path, seen, stack, visit) {
   const stats = report.attempt("lookup", () => volume.lstatSync(path));
   if (stats === undefined) return;
@@ -123,19 +167,26 @@ function visitOne(volume, report, path, seen, stack, visit) {
 const READING_CODES = {
   mount: new Set(["EUCLEAN", "EINVAL", "EOPNOTSUPP"]),
   withChecksums: new Set(["EUCLEAN"]),
-  withoutChecksums: new Set(["EUCLEAN", "ENOENT", "EINVAL", "EFBIG"]),
+  // An inode number, a flag or a size that could be right is believed.
+  withoutChecksums: new Set(["EUCLEAN", "ENOENT", "EINVAL", "EFBIG", "EOPNOTSUPP"]),
 };
 
+/** @param {Stats} stats */
 const factsOf = (stats) =>
   [stats.mode, stats.nlink, stats.uid, stats.gid, stats.rdev, stats.size, stats.blocks].join(" ");
+/** @param {readonly import("holdfast").DirectoryEntry[]} entries */
 const namesOf = (entries) =>
   entries
     .map(({ nameBytes, ino }) => `${Buffer.from(nameBytes).toString("latin1")}=${ino}`)
     .sort()
     .join("\n");
 
-/** Every inode of the undamaged image: what the damaged ones are measured against. */
-export function survey(image) {
+/**
+ * Every inode of the undamaged image: what the damaged ones are measured against.
+ * @param {string} image
+ */
+function survey(image) {
+  /** @type {Survey} */
   const inodes = new Map();
   const report = new Report();
   const volume = mountSync(image, { readOnly: true, regionBytes: REGION_BYTES });
@@ -152,7 +203,11 @@ export function survey(image) {
   return inodes;
 }
 
-/** Compares what was read with what was there. `excused` inodes may say anything. */
+/**
+ * Compares what was read with what was there. `excused` inodes may say anything.
+ * @param {Report} report @param {Survey} expected @param {(ino: number) => boolean} excused
+ * @returns {Visit}
+ */
 function comparer(report, expected, excused) {
   return (path, stats, { entries, content, target }) => {
     const was = expected.get(stats.ino);
@@ -161,9 +216,9 @@ function comparer(report, expected, excused) {
       factsOf(stats) !== was.facts && `attributes ${factsOf(stats)} instead of ${was.facts}`,
       entries !== undefined && namesOf(entries) !== was.names && "names differ",
       content instanceof Uint8Array &&
-        was.content !== undefined &&
+        was.content instanceof Uint8Array &&
         Buffer.compare(content, was.content) !== 0 &&
-        `content differs (${content.length} bytes, expected ${was.content.length})`,
+        `content differs (${content.length} bytes)`,
       target !== undefined && target !== was.target && `target is ${target}, not ${was.target}`,
     ].filter((difference) => difference !== false);
     for (const difference of differences) {
@@ -175,6 +230,49 @@ function comparer(report, expected, excused) {
 /** One buffer for all images: a new one each time is most of what this process would do. */
 let comparison = Buffer.alloc(0);
 
+const PAGE_SIZE = 4096;
+/** @param {Uint8Array} bytes @param {number} page */
+const pageOf = (bytes, page) =>
+  bytes.subarray(page * PAGE_SIZE, Math.min((page + 1) * PAGE_SIZE, bytes.length));
+
+/**
+ * Looks at a file through a window, and pins it: what they show is what reading gives. Where reading
+ * fails a touch finds zeroes, and the window says so.
+ * @param {Volume} volume @param {Report} report @param {Buffer} path
+ */
+function inspectWindow(volume, report, path) {
+  const { size } = volume.statSync(path);
+  const file = volume.openSync(path);
+  try {
+    const content = size > WHOLE_BYTES_MAX ? null : report.attempt("read", () => file.readFileSync());
+    if (size === 0) return;
+    const window = report.attempt("map", () => file.map());
+    if (window === undefined) return;
+    const { bytes } = window;
+    const step = Math.max(1, Math.floor(bytes.length / PAGE_SIZE / 200));
+    let differing = 0;
+    for (let page = 0; page * PAGE_SIZE < bytes.length; page += step) {
+      const shown = pageOf(bytes, page);
+      const read = content instanceof Uint8Array ? pageOf(content, page) : shown;
+      if (Buffer.compare(shown, read) !== 0) differing++;
+    }
+    const lost = window.lost?.pages ?? 0;
+    if (differing > lost) report.fail("window", `${differing} pages differ, ${lost} were lost`);
+    if (content === undefined && lost === 0 && step === 1) {
+      report.fail("window", "reading fails, but every page was shown");
+    }
+    window.close();
+    // A hole cannot be pinned where nothing can be written: counted with the changes.
+    report.codes = report.changing;
+    const pin = report.attempt("pin", () => file.pinSync(0, Math.min(size, 50_000)));
+    report.codes = report.reading;
+    pin?.release();
+  } finally {
+    file.closeSync();
+  }
+}
+
+/** @param {Report} report @param {string} stage @param {string} path @param {Buffer} bytes */
 function assertUnchanged(report, stage, path, bytes) {
   if (comparison.length !== bytes.length) comparison = Buffer.alloc(bytes.length);
   const file = openSync(path, "r");
@@ -183,9 +281,17 @@ function assertUnchanged(report, stage, path, bytes) {
   if (Buffer.compare(comparison, bytes) !== 0) report.fail(stage, "the image was changed");
 }
 
-/** The changes: each stands alone, and each may fail. Answers the inodes it means to change. */
+/**
+ * The changes: each stands alone, and each may fail.
+ * @param {Volume} volume @param {Survey} expected @param {number | null} owner
+ * @returns {(() => void)[]}
+ */
 function changesOf(volume, expected, owner) {
   const bytes = new Uint8Array(5000).fill(0x5a);
+  /**
+   * @param {string} path @param {import("holdfast").FallocateMode} mode
+   * @param {number} offset @param {number} length
+   */
   const fallocate = (path, mode, offset, length) => {
     const file = volume.openSync(path, "r+");
     try {
@@ -194,6 +300,7 @@ function changesOf(volume, expected, owner) {
       file.closeSync();
     }
   };
+  /** @type {Write} */
   const write = (path, position, data = bytes) => {
     const file = volume.openSync(path, "r+");
     try {
@@ -203,7 +310,7 @@ function changesOf(volume, expected, owner) {
     }
   };
   const someNames = volume.existsSync("/large") ? volume.readdirSync("/large").slice(0, 4) : [];
-  const owned = expected.get(owner);
+  const owned = owner === null ? undefined : expected.get(owner);
   const changes = [
     () => volume.mkdirSync("/made"),
     () => volume.writeFileSync("/made/file", bytes),
@@ -231,9 +338,28 @@ function changesOf(volume, expected, owner) {
   return changes.concat(changesOfOwner(volume, owned, write));
 }
 
-/** The damaged inode itself is changed in every way, and removed in the end. */
+/** @typedef {(path: string | Buffer, position: number, data?: Uint8Array) => void} Write */
+
+/**
+ * The damaged inode itself is changed in every way, and removed in the end.
+ * @param {Volume} volume @param {Known} owned @param {Write} write
+ */
 function changesOfOwner(volume, { path, isDirectory, content }, write) {
   const inside = join(path, Buffer.from("inside"));
+  /** @param {Buffer} path */
+  const touch = (path) => {
+    const file = volume.openSync(path, "r+");
+    try {
+      if (volume.statfsSync().bsize !== PAGE_SIZE) return;
+      const pin = file.pinSync(20_000, 10_000, { write: true });
+      pin.release();
+      const window = file.map({ length: 100_000 });
+      for (let at = 0; at < 100_000; at += PAGE_SIZE) window.bytes[at] = 1;
+      window.close();
+    } finally {
+      file.closeSync();
+    }
+  };
   if (isDirectory) {
     return [
       () => volume.chmodSync(path, 0o700),
@@ -250,6 +376,7 @@ function changesOfOwner(volume, { path, isDirectory, content }, write) {
   const ofFiles = [
     () => write(path, 0, new Uint8Array(100)),
     () => write(path, 30_000, new Uint8Array(100)),
+    () => touch(path),
     () => volume.truncateSync(path, 10),
     () => volume.truncateSync(path, 0),
     () => volume.chmodSync(path, 0o700),
@@ -275,7 +402,12 @@ const CHANGED_PATHS = [
   "/made",
 ];
 
-function inspectReading(report, image, bytes, expected, excused) {
+/**
+ * @param {Report} report @param {string} image @param {Buffer} bytes
+ * @param {Survey} expected @param {(ino: number) => boolean} excused @param {Known | undefined} owned
+ */
+function inspectReading(report, image, bytes, expected, excused, owned) {
+  /** @type {Volume | undefined} */
   let volume;
   try {
     volume = mountSync(image, { readOnly: true, regionBytes: REGION_BYTES });
@@ -284,20 +416,29 @@ function inspectReading(report, image, bytes, expected, excused) {
     report.refused = true;
   }
   if (volume !== undefined) {
-    report.attempt("statfs", () => volume.statfsSync());
-    walk(volume, report, comparer(report, expected, excused));
-    report.attempt("close", () => volume.closeSync());
-    if (!volume.closed) report.fail("close", "a read-only volume could not be closed");
+    const mounted = volume;
+    report.attempt("statfs", () => mounted.statfsSync());
+    walk(mounted, report, comparer(report, expected, excused));
+    if (owned !== undefined) {
+      report.attempt("window", () => inspectWindow(mounted, report, owned.path));
+    }
+    report.attempt("close", () => mounted.closeSync());
+    if (!mounted.closed) report.fail("close", "a read-only volume could not be closed");
   }
   assertUnchanged(report, "read-only mount", image, bytes);
 }
 
+/**
+ * Answers whether anything was changed.
+ * @param {Report} report @param {string} image @param {Buffer} bytes
+ * @param {Survey} expected @param {number | null} owner
+ */
 function inspectWriting(report, image, bytes, expected, owner) {
-  let volume;
-  try {
-    volume = mountSync(image, { regionBytes: REGION_BYTES });
-  } catch (error) {
-    report.note("mount for writing", error);
+  report.codes = report.changing;
+  const volume = report.attempt("mount for writing", () =>
+    mountSync(image, { regionBytes: REGION_BYTES }),
+  );
+  if (volume === undefined) {
     assertUnchanged(report, "refused mount", image, bytes);
     return false;
   }
@@ -307,7 +448,6 @@ function inspectWriting(report, image, bytes, expected, owner) {
     assertUnchanged(report, "mount that turned read-only", image, bytes);
     return false;
   }
-  report.codes = report.changing;
   const changes = report.attempt("change", () => changesOf(volume, expected, owner)) ?? [];
   for (const change of changes) report.attempt(`change ${change}`, change);
   report.attempt("close after changes", () => volume.closeSync());
@@ -315,68 +455,84 @@ function inspectWriting(report, image, bytes, expected, owner) {
   return true;
 }
 
-export function inspect({ base, image, shape }, expected, damaged) {
+/**
+ * One damaged image: `base`, the undamaged one, is patched for as long as this runs.
+ * @param {Job & { base: Buffer }} job @param {Survey} expected @param {Damaged} damaged
+ * @returns {InspectionReport}
+ */
+function inspect({ base, image, shape }, expected, damaged) {
   const undone = damaged.patches.map(({ byte, bytes }) => ({
     byte,
     bytes: Uint8Array.from(base.subarray(byte, byte + bytes.length)),
   }));
+  const report = new Report();
   try {
     for (const { byte, bytes } of damaged.patches) base.set(bytes, byte);
     writeFileSync(image, base, { flag: "r+" });
-    return inspectImage({ image, bytes: base, shape }, expected, damaged);
+    inspectImage(report, { image, bytes: base, shape }, expected, damaged);
   } finally {
     for (const { byte, bytes } of undone.reverse()) base.set(bytes, byte);
   }
+  const { reading, changing, problems, refused } = report;
+  return { number: damaged.number, reading, changing, problems, refused };
 }
 
-function inspectImage({ image, bytes, shape }, expected, damaged) {
-  const report = new Report();
+/**
+ * @param {Report} report @param {{ image: string, bytes: Buffer, shape: Job["shape"] }} about
+ * @param {Survey} expected @param {Damaged} damaged
+ */
+function inspectImage(report, { image, bytes, shape }, expected, damaged) {
   // With checksums nothing wrong is ever believed, but for a symlink's target, which has none.
   const mayDiffer = shape.checksums ? damaged.kind === "symlink block" : true;
+  /** @param {number} ino */
   const excused = (ino) => mayDiffer && (damaged.owner === null || damaged.owner === ino);
-  inspectReading(report, image, bytes, expected, excused);
+  const owned = damaged.owner === null ? undefined : expected.get(damaged.owner);
+  const isMappable = shape.blockSize === PAGE_SIZE && owned?.content instanceof Uint8Array;
+  inspectReading(report, image, bytes, expected, excused, isMappable ? owned : undefined);
   const { mount, withChecksums, withoutChecksums } = READING_CODES;
   const allowed = shape.checksums ? withChecksums : withoutChecksums;
   for (const code of Object.keys(report.reading)) {
     if (!(report.refused ? mount : allowed).has(code)) report.fail("reading", `answered ${code}`);
   }
   const wrote = inspectWriting(report, image, bytes, expected, damaged.owner);
-  if (wrote && shape.checksums) {
-    // Whatever was refused, the files that were not to change did not.
-    const changed = new Set(CHANGED_PATHS);
-    const owned = expected.get(damaged.owner)?.path.toString("latin1") ?? "";
-    const isChanged = (ino) => {
-      const path = expected.get(ino).path.toString("latin1");
-      const parent = owned.replace(/\/[^/]*$/, "");
-      return changed.has(path) || path === parent || path.startsWith(owned === "" ? "//" : owned);
-    };
-    const volume = report.attempt("mount again", () =>
-      mountSync(image, { readOnly: true, regionBytes: REGION_BYTES }),
-    );
-    if (volume !== undefined) {
-      const later = new Report();
-      walk(volume, later, comparer(later, expected, isChanged));
-      volume.closeSync();
-      for (const problem of later.problems) report.fail("after changes", problem);
-    }
-  }
-  const { reading, changing, problems, refused } = report;
-  return { number: damaged.number, reading, changing, problems, refused };
+  if (wrote && shape.checksums) inspectOthers(report, image, expected, damaged.owner);
 }
 
-process.once("message", (job) => {
+/**
+ * Whatever was refused: the files that were not to change did not.
+ * @param {Report} report @param {string} image @param {Survey} expected @param {number | null} owner
+ */
+function inspectOthers(report, image, expected, owner) {
+  const changed = new Set(CHANGED_PATHS);
+  /** @param {number} ino */
+  const pathOf = (ino) => expected.get(ino)?.path.toString("latin1") ?? "";
+  const owned = owner === null ? "" : pathOf(owner);
+  const parent = owned.replace(/\/[^/]*$/, "");
+  /** @param {number} ino */
+  const isChanged = (ino) => {
+    const path = pathOf(ino);
+    return changed.has(path) || path === parent || (owned !== "" && path.startsWith(owned));
+  };
+  const volume = report.attempt("mount again", () =>
+    mountSync(image, { readOnly: true, regionBytes: REGION_BYTES }),
+  );
+  if (volume === undefined) return;
+  const later = new Report();
+  walk(volume, later, comparer(later, expected, isChanged));
+  volume.closeSync();
+  for (const problem of later.problems) report.fail("after changes", problem);
+}
+
+process.once("message", (/** @type {Job & { damaged: Damaged[] }} */ job) => {
   const context = { ...job, base: readFileSync(job.baseImage) };
   writeFileSync(job.image, context.base);
   const expected = survey(job.baseImage);
-  process.send({ ready: true });
+  process.send?.({ ready: true });
   const next = () => {
     const damaged = job.damaged.shift();
-    if (damaged === undefined) {
-      process.disconnect();
-      return;
-    }
     // The report leaves before the next image begins: a hang has its number on it.
-    process.send(inspect(context, expected, damaged), next);
+    if (damaged === undefined) process.disconnect();
+    else process.send?.(inspect(context, expected, damaged), next);
   };
   next();
 });

@@ -39,3 +39,13 @@ export function viewMemory(address: Address, length: number): ArrayBuffer {
 export function addressOf(bytes: Uint8Array): Address {
   return Number(koffi.address(bytes)) as Address;
 }
+
+const close = bindFunction("int close(int fd)");
+
+/**
+ * Closes a descriptor, whoever opened it. (Node's own closeSync, in a worker, warns about those that
+ * it did not open.) Errors of close(2) tell of writes that nobody waited for: there are none here.
+ */
+export function closeDescriptor(fd: number): void {
+  close(fd);
+}

@@ -194,8 +194,19 @@ export function* resolveFault(
     yield* showPage(task, dax, window, index, write, size);
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
-    showLost(dax, window, index);
+    yield* showFailed(task, dax, window, index);
   }
+}
+
+/**
+ * Shows a page that could not be allocated or read as lost. Its entry becomes a zero page's, so that
+ * whoever makes the page real later takes it out of the windows first.
+ */
+function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleeps<void> {
+  const held = yield* lockEntry(task, dax.windows.mappingOf(window), index, false);
+  showLost(dax, window, index);
+  if (isPresent(kindOf(held.entry))) unlockEntry(dax.thread, held);
+  else publishZero(dax.thread, held);
 }
 
 function showLost(dax: Dax, window: Window, index: number): void {

@@ -16,7 +16,7 @@
 import { closeSync, fdatasync, fdatasyncSync } from "node:fs";
 import { type ErrorCode, HoldfastError, systemError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { viewMemory } from "../base/libc.ts";
+import { closeDescriptor, viewMemory } from "../base/libc.ts";
 import { type Address, HUGE_SIZE, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import {
   type MapMode,
@@ -31,6 +31,7 @@ import {
   CLOSED_SEGMENT,
   LocalSegmentTable,
   SEGMENT_SIZE,
+  VIEW_SIZE,
   type SegmentTable,
   segmentCountOf,
 } from "./segments.ts";
@@ -67,7 +68,7 @@ export class Device {
 
   readonly #owner: boolean;
   #segments: SegmentTable;
-  /** This thread's one buffer per segment. */
+  /** This thread's views of the segments, made on first use. */
   readonly #views: (Uint8Array<ArrayBuffer> | undefined)[];
   /** `size`, or -1 once closed: one comparison tests both. */
   #limit: number;
@@ -83,7 +84,7 @@ export class Device {
     this.segmentCount = segmentCountOf(this.size);
     this.#owner = owner;
     this.#segments = segments ?? new LocalSegmentTable(this.segmentCount);
-    this.#views = new Array(this.segmentCount).fill(undefined);
+    this.#views = new Array(Math.ceil(this.size / VIEW_SIZE)).fill(undefined);
     this.#limit = this.size;
   }
 
@@ -114,35 +115,35 @@ export class Device {
   }
 
   /**
-   * A view of [at, at + length), which lies within one segment.
+   * A view of [at, at + length), which lies within one view.
    * Throws: EBADF once closed, EFAULT or EINVAL outside the device.
    */
   bytes(at: number, length: number): Uint8Array<ArrayBuffer> {
     if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
-    const index = Math.floor(at / SEGMENT_SIZE);
-    const start = at - index * SEGMENT_SIZE;
-    invariant(start + length <= SEGMENT_SIZE, "a view crosses a segment boundary");
-    const view = this.#views[index] ?? this.#viewSegment(index);
+    const index = Math.floor(at / VIEW_SIZE);
+    const start = at - index * VIEW_SIZE;
+    invariant(start + length <= VIEW_SIZE, "bytes cross a view's boundary");
+    const view = this.#views[index] ?? this.#makeView(index);
     return view.subarray(start, start + length);
   }
 
-  /** As `bytes`, cut at the end of the segment that holds `at`. Loop to reach the rest. */
+  /** As `bytes`, cut at the end of the view that holds `at`. Loop to reach the rest. */
   bytesUpTo(at: number, length: number): Uint8Array<ArrayBuffer> {
-    return this.bytes(at, Math.min(length, SEGMENT_SIZE - (at % SEGMENT_SIZE)));
+    return this.bytes(at, Math.min(length, VIEW_SIZE - (at % VIEW_SIZE)));
   }
 
   /** Fills `target` from byte `at` on. Throws: as `bytes`. */
   copyOut(at: number, target: Uint8Array): void {
     const length = target.length;
     if (!(at >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
-    const index = Math.floor(at / SEGMENT_SIZE);
-    const start = at - index * SEGMENT_SIZE;
-    const view = this.#views[index] ?? this.#viewSegment(index);
-    if (start + length <= SEGMENT_SIZE) {
+    const index = Math.floor(at / VIEW_SIZE);
+    const start = at - index * VIEW_SIZE;
+    const view = this.#views[index] ?? this.#makeView(index);
+    if (start + length <= VIEW_SIZE) {
       target.set(view.subarray(start, start + length));
       return;
     }
-    const first = SEGMENT_SIZE - start;
+    const first = VIEW_SIZE - start;
     target.set(view.subarray(start));
     this.copyOut(at + first, target.subarray(first));
   }
@@ -152,14 +153,14 @@ export class Device {
     const length = source.length;
     if (!(at >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
     if (this.readOnly) this.#refuseWrite("write");
-    const index = Math.floor(at / SEGMENT_SIZE);
-    const start = at - index * SEGMENT_SIZE;
-    const view = this.#views[index] ?? this.#viewSegment(index);
-    if (start + length <= SEGMENT_SIZE) {
+    const index = Math.floor(at / VIEW_SIZE);
+    const start = at - index * VIEW_SIZE;
+    const view = this.#views[index] ?? this.#makeView(index);
+    if (start + length <= VIEW_SIZE) {
       view.set(source, start);
       return;
     }
-    const first = SEGMENT_SIZE - start;
+    const first = VIEW_SIZE - start;
     view.set(source.subarray(0, first), start);
     this.copyIn(at + first, source.subarray(first));
   }
@@ -244,7 +245,11 @@ export class Device {
       const address = this.#segments.publish(index, CLOSED_SEGMENT);
       if (address !== CLOSED_SEGMENT) mapZeroesOver(address, this.#segmentLength(index));
     }
-    if (this.kind !== "memory") releaseClaim(this.fd);
+    if (this.kind === "memory") {
+      closeDescriptor(this.fd);
+      return;
+    }
+    releaseClaim(this.fd);
     closeSync(this.fd);
   }
 
@@ -256,10 +261,13 @@ export class Device {
     return Math.min(SEGMENT_SIZE, this.size - index * SEGMENT_SIZE);
   }
 
-  #viewSegment(index: number): Uint8Array<ArrayBuffer> {
-    // No bytes at the very end of a device of whole segments.
-    if (index === this.segmentCount) return new Uint8Array(0);
-    const buffer = viewMemory(this.#mapSegment(index), this.#segmentLength(index));
+  #makeView(index: number): Uint8Array<ArrayBuffer> {
+    const start = index * VIEW_SIZE;
+    // No bytes at the very end of a device of whole views.
+    if (start === this.size) return new Uint8Array(0);
+    const segment = Math.floor(start / SEGMENT_SIZE);
+    const address = this.#mapSegment(segment) + (start - segment * SEGMENT_SIZE);
+    const buffer = viewMemory(address as Address, Math.min(VIEW_SIZE, this.size - start));
     const view = new Uint8Array(buffer);
     this.#views[index] = view;
     return view;

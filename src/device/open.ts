@@ -2,7 +2,7 @@
 import { type BigIntStats, closeSync, constants, fstatSync, ftruncateSync } from "node:fs";
 import { openSync, readFileSync, statSync } from "node:fs";
 import { type ErrorCode, HoldfastError, systemError } from "../base/errors.ts";
-import { bindFunction, throwLastError } from "../base/libc.ts";
+import { bindFunction, closeDescriptor, throwLastError } from "../base/libc.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../base/quantities.ts";
 import { systemPageSize } from "./address-space.ts";
 import { busyError, claimDevice, deviceNumber, holderOf } from "./claim.ts";
@@ -67,7 +67,7 @@ export function memoryDevice(size: number): Device {
     if (fcntlNumber(fd, F_ADD_SEALS, seals) !== 0) throwLastError("fcntl");
     return new Device({ kind: "memory", path, fd, exactSize: size, readOnly: false }, null, true);
   } catch (error) {
-    closeSync(fd);
+    closeDescriptor(fd);
     throw error;
   }
 }

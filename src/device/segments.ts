@@ -11,6 +11,12 @@ import type { Address } from "../base/quantities.ts";
 /** Bytes in a segment; the last one of a device may be shorter. */
 export const SEGMENT_SIZE = 2 ** 30;
 
+/**
+ * Bytes of one ArrayBuffer over a segment. V8 counts the whole of each against its heap's growth, and
+ * collects garbage for one of 64 MiB and above as soon as it is made.
+ */
+export const VIEW_SIZE = 2 ** 25;
+
 /** Published in place of an address when the device was closed before the segment was mapped. */
 export const CLOSED_SEGMENT = 1 as Address;
 

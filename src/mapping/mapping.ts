@@ -12,7 +12,7 @@
  *     15 windows' head | 16..23 io lock | 24..31 map lock
  *     32 written, not yet persistent: first page (-1: none) | 33 last page | 34 flags
  *     35 inode generation | 36 when the modification time was last set, ms
- *     37 the break's entries are being removed
+ *     37 the break's entries are being removed | 56..59 the inode table's own (volume/inodes.ts)
  *
  * The io lock of a directory ranks as `directory`.
  */

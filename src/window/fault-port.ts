@@ -18,11 +18,10 @@
  * (3) The thread that reads fault messages never revokes: the revoker sleeps until its own message
  *     is read. For the same reason it never waits for a lock that a revoker may hold.
  */
-import { closeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { ERRNO, HoldfastError, systemError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { bindFunction, lastErrno } from "../base/libc.ts";
+import { bindFunction, closeDescriptor, lastErrno } from "../base/libc.ts";
 import { type Address, HUGE_SIZE, PAGE_SIZE } from "../base/quantities.ts";
 import {
   type MapMode,
@@ -125,8 +124,8 @@ export class FaultPort implements WindowPort {
       const { fd: faultFd, kernelFaults } = opened;
       return new FaultPort({ faultFd, kickFd, zeroes, kernelFaults }, true);
     } catch (error) {
-      closeSync(opened.fd);
-      if (kickFd >= 0) closeSync(kickFd);
+      closeDescriptor(opened.fd);
+      if (kickFd >= 0) closeDescriptor(kickFd);
       throw error;
     }
   }
@@ -280,8 +279,8 @@ export class FaultPort implements WindowPort {
     this.#closed = true;
     this.#reserve.close();
     if (!this.#owner) return;
-    closeSync(this.#handle.faultFd);
-    closeSync(this.#handle.kickFd);
+    closeDescriptor(this.#handle.faultFd);
+    closeDescriptor(this.#handle.kickFd);
     unmapAddresses(this.#handle.zeroes, ZEROES_SIZE);
   }
 }

@@ -5,7 +5,7 @@
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { ERRNO, systemError } from "../base/errors.ts";
-import { bindFunction, lastErrno, throwLastError } from "../base/libc.ts";
+import { bindFunction, closeDescriptor, lastErrno, throwLastError } from "../base/libc.ts";
 import { type Address, PAGE_SIZE } from "../base/quantities.ts";
 import { bytes, struct, u8, u64 } from "../base/struct.ts";
 
@@ -146,7 +146,7 @@ export function openUserfaultfd(): OpenUserfaultfd | { unavailable: string } {
   Api.api.set(view, 0, UFFD_API);
   Api.features.set(view, 0, FEATURES);
   if (ioctl(fd, UFFDIO_API, argument) !== 0) {
-    closeSync(fd);
+    closeDescriptor(fd);
     return { unavailable: "this kernel's userfaultfd lacks remap events or write-protect faults" };
   }
   return { fd, kernelFaults };

@@ -71,7 +71,7 @@ describe("an image file", () => {
       device.copyOut(at, target);
       expect(target).toEqual(pattern(length, boundary % 251));
       expect(device.bytesUpTo(at, length).length).toBe(5000);
-      expect(() => device.bytes(at, length)).toThrow("crosses a segment boundary");
+      expect(() => device.bytes(at, length)).toThrow("cross a view's boundary");
       device.persist(at, length);
       device.zero(at + 1, length - 2);
       device.copyOut(at, target);

@@ -249,7 +249,7 @@ function inspectWindow(volume, report, path) {
     const window = report.attempt("map", () => file.map());
     if (window === undefined) return;
     const { bytes } = window;
-    const step = Math.max(1, Math.floor(bytes.length / PAGE_SIZE / 200));
+    const step = Math.max(1, Math.floor(bytes.length / PAGE_SIZE / 50));
     let differing = 0;
     for (let page = 0; page * PAGE_SIZE < bytes.length; page += step) {
       const shown = pageOf(bytes, page);

@@ -200,7 +200,11 @@ function* writeExtents(
   return done;
 }
 
-/** Backs the blocks of [at, at + length) within a hole or an unwritten extent. */
+/**
+ * Backs the blocks of [at, at + length) within a hole or an unwritten extent. Beyond the file's end
+ * the size grows with them, in one transaction: should this thread die before the copy, the file ends
+ * in zeroes, but no block lies beyond its end.
+ */
 function* allocateFor(
   task: Task,
   dax: Dax,
@@ -214,7 +218,10 @@ function* allocateFor(
   const wanted = roundUp(at + Math.min(length, ALLOCATE_BYTES_MAX), blockSize);
   const end = Math.min(wanted, extent.start + extent.length);
   using transaction = yield* beginLayoutTransaction(task, dax, mapping);
-  dax.driver.allocate(transaction, inoOf(dax.thread, mapping), first, end - first, "write");
+  const ino = inoOf(dax.thread, mapping);
+  const backed = dax.driver.allocate(transaction, ino, first, end - first, "write");
+  const size = Math.min(at + length, backed.start + backed.length);
+  if (size > sizeOf(dax.thread, mapping)) changeSize(dax, transaction, mapping, size);
   transaction.commit();
 }
 

@@ -155,19 +155,17 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
   const range = (before: number) => (size < before ? { start: size, end: Infinity } : null);
   yield* changeLayout(task, dax, mapping, range, function* (before) {
     if (size > before) yield* zeroTail(task, dax, mapping, before);
-    {
-      using transaction = yield* beginLayoutTransaction(task, dax, mapping);
-      changeSize(dax, transaction, mapping, size);
-      touchTimes(dax, transaction, mapping);
-      transaction.commit();
-    }
+    const from = roundUp(size, dax.driver.blockSize);
+    if (size < before) yield* assertPagesFree(task, dax, mapping, from, Infinity, before);
+    // The size changes with the last blocks: should this thread die on the way, the file has holes at
+    // its end, but never blocks beyond it.
+    yield* inTransactions(task, dax, mapping, (transaction) => {
+      const done = size >= before || dax.driver.removeExtents(transaction, ino, from, Infinity);
+      if (done) changeSize(dax, transaction, mapping, size);
+      return done;
+    });
     if (size < before) {
       yield* zeroTail(task, dax, mapping, size);
-      const from = roundUp(size, dax.driver.blockSize);
-      yield* assertPagesFree(task, dax, mapping, from, Infinity, before);
-      yield* inTransactions(task, dax, mapping, (transaction) =>
-        dax.driver.removeExtents(transaction, ino, from, Infinity),
-      );
     } else if (size > before) {
       dax.windows.revoke(mapping, Math.floor(before / PAGE_SIZE), PAGE_INDEX_MAX);
     }

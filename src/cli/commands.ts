@@ -7,18 +7,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Terminal } from "./terminal.ts";
-import { nearest, UsageError } from "./usage.ts";
-
-export const EXIT_OK = 0;
-export const EXIT_FOUND = 1;
-export const EXIT_USAGE = 2;
-
-/** A subcommand's own module. */
-export interface CommandBody {
-  readonly help: string;
-  /** Returns the exit code. Throws: UsageError, or what it met. */
-  run(args: readonly string[], terminal: Terminal): Promise<number>;
-}
+import { type CommandBody, EXIT_FOUND, EXIT_OK, EXIT_USAGE, nearest, UsageError } from "./usage.ts";
 
 interface Command {
   /** One line for `holdfast --help`. */

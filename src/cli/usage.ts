@@ -1,5 +1,17 @@
-/** Command-line options, read by node:util, and the errors that end in exit code 2. */
+/** What a subcommand is, its options, read by node:util, and the errors that end in exit code 2. */
 import { type ParseArgsConfig, parseArgs } from "node:util";
+import type { Terminal } from "./terminal.ts";
+
+export const EXIT_OK = 0;
+export const EXIT_FOUND = 1;
+export const EXIT_USAGE = 2;
+
+/** A subcommand's own module. */
+export interface CommandBody {
+  readonly help: string;
+  /** Returns the exit code. Throws: UsageError, or what it met. */
+  run(args: readonly string[], terminal: Terminal): Promise<number>;
+}
 
 /** The command line is wrong. `message` says what to give instead. */
 export class UsageError extends Error {

@@ -115,18 +115,6 @@ export function casThenStore(
   return true;
 }
 
-/** Stores two words; indivisible when the thread dies. */
-export function storeThenStore(
-  words: Words,
-  first: number,
-  firstValue: number,
-  second: number,
-  secondValue: number,
-): void {
-  Atomics.store(words, first, firstValue);
-  Atomics.store(words, second, secondValue);
-}
-
 /**
  * Sleeps while the word holds `expected`, at most `milliseconds`. May return early for no reason:
  * always test again.

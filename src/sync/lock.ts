@@ -26,7 +26,6 @@ import type { Sleeps, Task } from "./sleep.ts";
 import { forEachRecord } from "./table.ts";
 import { type Holder, Slot, type Thread } from "./thread.ts";
 
-export const LOCK_WORDS = 8;
 const Lock = {
   guard: 0,
   exclusive: 1,
@@ -379,11 +378,6 @@ export function tryLockExclusive<R extends RankName>(
   assertRank(task, name.rankName, name.order);
   const record = tryExclusive(task.thread, lock);
   return record === 0 ? null : new HeldLock(task, name, true, lock, record);
-}
-
-/** Who holds the lock exclusively now, or 0. */
-export function exclusiveHolder(thread: Thread, lock: number): Holder {
-  return load(thread.words, lock + Lock.exclusive);
 }
 
 /**

@@ -127,10 +127,6 @@ export class Region {
     return offset;
   }
 
-  hasRoot(index: number): boolean {
-    return load(this.words, Header.roots + index) !== 0;
-  }
-
   setRoot(index: number, offset: number): void {
     invariant(
       cas(this.words, Header.roots + index, 0, offset),

@@ -295,20 +295,6 @@ export class Windows {
     }
   }
 
-  /** Whether no window shows any of pages [first, last]: for the invariant that freed pages aren't. */
-  showsNothing(mapping: Mapping, first: number, last: number): boolean {
-    let nothing = true;
-    this.forEachWindow(mapping, (window) => {
-      const base = this.firstPage(window);
-      const from = Math.ceil((Math.max(first, base) - base) / HUGE_PAGES);
-      const end = Math.min(last + 1, base + this.pages(window)) - base;
-      for (let slice = from; (slice + 1) * HUGE_PAGES <= end; slice++) {
-        if (this.#isShown(window, slice)) nothing = false;
-      }
-    });
-    return nothing;
-  }
-
   /** The window over an address, or null. For the pager; locks: none, so look again under them. */
   at(address: number): Window | null {
     const { words } = this.thread;

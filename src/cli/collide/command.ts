@@ -1,7 +1,7 @@
 /** `holdfast collide`: the main job. docs/collide.md says what each of its checks proves. */
 import { bindFunction } from "../../base/libc.ts";
-import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../commands.ts";
 import type { Terminal } from "../terminal.ts";
+import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../usage.ts";
 import { COLLIDE_HELP, parseCollideOptions } from "./options.ts";
 import { isClean, jsonOf, printTable } from "./report.ts";
 import { Run } from "./run.ts";

@@ -12,7 +12,6 @@ import {
 } from "../usage.ts";
 
 export const SECONDS_DEFAULT = 15;
-export const VOLUME_BYTES_DEFAULT = 64 * 2 ** 20;
 const SECONDS_MAX = 7 * 86_400;
 const THREADS_MAX = 64;
 const VOLUME_BYTES_MIN = 16 * 2 ** 20;

@@ -28,18 +28,6 @@ export function readFileBlock(
   return volume.cache.read(extent.address / volume.blockSize, verify);
 }
 
-/** Block `index` of the file, to be changed in `transaction`. */
-export function editFileBlock(
-  volume: ExtVolume,
-  transaction: Transaction,
-  ino: Ino,
-  index: number,
-  seal: Seal,
-  verify: (block: MetadataBlock) => void,
-): MetadataBlock {
-  return transaction.edit(readFileBlock(volume, ino, index, verify), seal);
-}
-
 /** A new zero-filled block at the end of the file; grows its size and the space it uses. */
 export function appendFileBlock(
   volume: ExtVolume,

@@ -6,6 +6,7 @@
  * in JavaScript because all of these are this thread's own; when the thread dies, the reference and
  * the pins are found in its tables.
  */
+import { constants } from "node:buffer";
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
@@ -36,6 +37,15 @@ import { FilePin, type PinOptions } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
 import { FileWindow, type MapOptions } from "./window.ts";
+
+/** Throws: EFBIG for what one buffer cannot hold. */
+function newBuffer(size: number): Uint8Array {
+  if (size > constants.MAX_LENGTH) {
+    const message = `the file has ${size} bytes, more than one buffer holds; read it in parts`;
+    throw new HoldfastError("EFBIG", message);
+  }
+  return new Uint8Array(size);
+}
 
 /** An open file. Made by `Volume.open`; used in the thread that opened it. */
 export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
@@ -185,7 +195,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const file = this;
     return function* (task) {
       file.#assertMode("read", "read");
-      let bytes = new Uint8Array(yield* file.#size(task));
+      let bytes = newBuffer(yield* file.#size(task));
       let done = 0;
       for (;;) {
         const { mapping } = file.#inode;
@@ -193,7 +203,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
         done += yield* readFile(task, file.#core.dax, mapping, rest, done);
         const size = yield* file.#size(task);
         if (done >= size || done < bytes.length) return bytes.subarray(0, done);
-        const larger = new Uint8Array(size);
+        const larger = newBuffer(size);
         larger.set(bytes);
         bytes = larger;
       }

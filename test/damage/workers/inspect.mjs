@@ -241,7 +241,9 @@ const pageOf = (bytes, page) =>
  * @param {Volume} volume @param {Report} report @param {Buffer} path
  */
 function inspectWindow(volume, report, path) {
-  const { size } = volume.statSync(path);
+  const stats = volume.lstatSync(path);
+  const { size } = stats;
+  if (!stats.isFile()) return;
   const file = volume.openSync(path);
   try {
     const content =

@@ -4,6 +4,7 @@
 
 import { readSync, writeSync } from "node:fs";
 import { memoryDevice } from "holdfast/device";
+import { mapWhole } from "./mapping.js";
 import { at, takeTurns } from "./measure.js";
 import { fill } from "./place.js";
 import { makeRow } from "./report.js";
@@ -104,7 +105,7 @@ async function withThreeFiles(place, use) {
     place.withFile(async (fd) => {
       const file = volume.openSync("/file", "w+");
       const device = memoryDevice(FILE_BYTES);
-      const memory = device.bytes(0, FILE_BYTES);
+      const { bytes: memory } = mapWhole(device, FILE_BYTES);
       try {
         // All three by turns: memory that other programs have used before comes in worse order than
         // fresh memory, and is handed out first. It should not all fall on one of them.

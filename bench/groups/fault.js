@@ -3,6 +3,7 @@
 
 import { readSync, writeSync } from "node:fs";
 import { openDevice } from "holdfast/device";
+import { mapWhole } from "../mapping.js";
 import { at, takeTurnsOnce } from "../measure.js";
 import { fill } from "../place.js";
 import { makeRow } from "../report.js";
@@ -68,16 +69,20 @@ function freshWindow(name, file, count, use) {
 function freshMapping(name, path, count, use) {
   /** @type {import("holdfast/device").Device | null} */
   let device = null;
+  /** @type {Uint8Array} */
   let bytes = new Uint8Array();
+  let unmap = () => {};
   return {
     name,
     count,
     before() {
       device = openDevice(path, { readOnly: true });
-      bytes = device.bytes(0, FILE_BYTES);
+      ({ bytes, unmap } = mapWhole(device, FILE_BYTES));
     },
     run: () => use(bytes),
     after() {
+      bytes = new Uint8Array();
+      unmap();
       device?.close();
     },
   };

@@ -18,7 +18,7 @@ import {
   unlockEntry,
 } from "../mapping/entries.ts";
 import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
-import { EntryKind, findSlot, kindOf, pageOf } from "../mapping/tree.ts";
+import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -33,14 +33,10 @@ export function assertMappable(dax: Dax): void {
   if (dax.driver.blockSize !== PAGE_SIZE) throw notMappable(dax.driver.blockSize);
 }
 
-function kindAt(dax: Dax, mapping: Mapping, index: number): number {
+function kindAt(dax: Dax, mapping: Mapping, index: number): EntryKind {
   const { words } = dax.thread;
   const slot = findSlot(words, mapping, index);
   return slot === 0 ? EntryKind.empty : kindOf(load(words, slot));
-}
-
-function isPresent(kind: number): boolean {
-  return kind === EntryKind.page || kind === EntryKind.huge;
 }
 
 /**
@@ -79,7 +75,7 @@ function* makePresent(
     if (publishAround(dax.thread, dax.pages, mapping, index, count, page) > 0) return;
   }
   const held = yield* lockEntry(task, mapping, index, hugeFits(extent, index));
-  if (isPresent(kindOf(held.entry))) {
+  if (isPageKind(kindOf(held.entry))) {
     unlockEntry(dax.thread, held);
     return;
   }
@@ -205,7 +201,7 @@ export function* resolveFault(
 function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleeps<void> {
   const held = yield* lockEntry(task, dax.windows.mappingOf(window), index, false);
   showLost(dax, window, index);
-  if (isPresent(kindOf(held.entry))) unlockEntry(dax.thread, held);
+  if (isPageKind(kindOf(held.entry))) unlockEntry(dax.thread, held);
   else publishZero(dax.thread, held);
 }
 
@@ -240,7 +236,7 @@ function* showPage(
   const fileEnd = roundUp(size, PAGE_SIZE) / PAGE_SIZE;
   const wanted = Math.min(fileEnd, index + ALLOCATE_AROUND_PAGES);
   const extent = yield* mappedExtent(task, dax, mapping, index, wanted);
-  if (!isPresent(kindAt(dax, mapping, index))) {
+  if (!isPageKind(kindAt(dax, mapping, index))) {
     yield* makePresent(task, dax, mapping, index, index + 1);
   }
   const [first, end] = around(dax, window, extent, index, fileEnd);
@@ -259,7 +255,7 @@ function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<
   const { windows } = dax;
   const mapping = windows.mappingOf(window);
   const held = yield* lockEntry(task, mapping, index, false);
-  if (isPresent(kindOf(held.entry))) {
+  if (isPageKind(kindOf(held.entry))) {
     // Somebody allocated meanwhile: the touch is tried again and finds the page.
     unlockEntry(dax.thread, held);
     windows.port!.show(

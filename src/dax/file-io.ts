@@ -1,7 +1,7 @@
 /**
- * Reading and writing by copy. (`using` costs some hundred nanoseconds where the compiler has to
- * spell it out, so the locks of these two hot paths are released by hand.) The copy runs under the io lock and no other: it may fault on any
- * window, which takes map locks, entries and transactions in the pager.
+ * Reading and writing by copy. The copy runs under the io lock and no other: it may fault on any
+ * window, which takes map locks, entries and transactions in the pager. (`using` costs some hundred
+ * nanoseconds where the compiler has to spell it out, so these locks are released by hand.)
  */
 import { HoldfastError } from "../base/errors.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundUp } from "../base/quantities.ts";
@@ -123,8 +123,7 @@ export function tryWriteFile(
     if (extent === null || extent.kind !== "mapped") return -1;
     if (end > extent.start + extent.length) return -1;
     dax.device.copyIn(extent.address + (position - extent.start), source);
-    const last = Math.floor((end - 1) / PAGE_SIZE);
-    noteWritten(thread, mapping, Math.floor(position / PAGE_SIZE), last);
+    noteWrittenBytes(dax, mapping, position, end);
     return length;
   } finally {
     unlockExclusive(thread, lock, record);
@@ -156,12 +155,7 @@ export function* writeFile(
     if (start > size) yield* zeroTail(task, dax, mapping, size);
     const written = yield* writeExtents(task, dax, mapping, source, start);
     const end = start + written;
-    noteWritten(
-      dax.thread,
-      mapping,
-      Math.floor(start / PAGE_SIZE),
-      Math.floor((end - 1) / PAGE_SIZE),
-    );
+    noteWrittenBytes(dax, mapping, start, end);
     if (end > size || isTimeStale(dax, mapping)) yield* finishWrite(task, dax, mapping, end, size);
     if (dax.windows.hasWindows(mapping)) yield* showWritten(task, dax, mapping, start, end, size);
     return written;
@@ -223,6 +217,12 @@ function* allocateFor(
   const size = Math.min(at + length, backed.start + backed.length);
   if (size > sizeOf(dax.thread, mapping)) changeSize(dax, transaction, mapping, size);
   transaction.commit();
+}
+
+/** Notes for write-back that bytes [start, end), not none, were written. */
+function noteWrittenBytes(dax: Dax, mapping: Mapping, start: number, end: number): void {
+  const last = Math.floor((end - 1) / PAGE_SIZE);
+  noteWritten(dax.thread, mapping, Math.floor(start / PAGE_SIZE), last);
 }
 
 /** Whether the modification time was last set so long ago that it has to be set again. */

@@ -10,7 +10,7 @@ import { invariant } from "../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/break.ts";
 import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
-import { EntryKind, kindOf, pageOf, removeEntries } from "../mapping/tree.ts";
+import { isPageKind, kindOf, pageOf, removeEntries } from "../mapping/tree.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 import { load, loadUnsigned, store } from "../sync/atomics.ts";
 import { lockExclusive } from "../sync/lock.ts";
@@ -31,8 +31,7 @@ function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
   const { words } = dax.thread;
   store(words, mapping + MappingWord.removing, 1);
   removeEntries(dax.thread, mapping, range.first, range.last, (entry, _index, count) => {
-    const kind = kindOf(entry);
-    if (kind !== EntryKind.page && kind !== EntryKind.huge) return;
+    if (!isPageKind(kindOf(entry))) return;
     dax.pages.disassociate(pageOf(entry), count, mapping);
   });
   store(words, mapping + MappingWord.removing, 0);
@@ -49,8 +48,7 @@ export function recoverRemovals(dax: Dax): void {
     const first = loadUnsigned(words, mapping + MappingWord.breakFirst);
     const last = loadUnsigned(words, mapping + MappingWord.breakLast);
     removeEntries(thread, mapping, first, last, (entry, _index, count) => {
-      const kind = kindOf(entry);
-      if (kind !== EntryKind.page && kind !== EntryKind.huge) return;
+      if (!isPageKind(kindOf(entry))) return;
       pages.takeBack(pageOf(entry), count, mapping);
     });
     store(words, mapping + MappingWord.removing, 0);
@@ -86,6 +84,28 @@ function* assertPagesFree(
   }
 }
 
+/**
+ * Frees the blocks of [start, end), whose pages must be free already, in as many transactions as it
+ * takes; `finish` runs in the last one. `size` is the file's before the change.
+ */
+function* freeBlocks(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  start: number,
+  end: number,
+  size: number,
+  finish: (transaction: Transaction) => void,
+): Sleeps<void> {
+  yield* assertPagesFree(task, dax, mapping, start, end, size);
+  const ino = inoOf(dax.thread, mapping);
+  yield* inTransactions(task, dax, mapping, (transaction) => {
+    const done = dax.driver.removeExtents(transaction, ino, start, end);
+    if (done) finish(transaction);
+    return done;
+  });
+}
+
 /** Runs `step` in one transaction after another until it says that all is done. */
 function* inTransactions(
   task: Task,
@@ -96,7 +116,6 @@ function* inTransactions(
   for (let done = false; !done; ) {
     using transaction = yield* beginLayoutTransaction(task, dax, mapping);
     done = step(transaction);
-    if (done) touchTimes(dax, transaction, mapping);
     transaction.commit();
   }
 }
@@ -151,22 +170,26 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
   if (size > DEVICE_BYTES_MAX) {
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
   }
-  const ino = inoOf(dax.thread, mapping);
   const range = (before: number) => (size < before ? { start: size, end: Infinity } : null);
   yield* changeLayout(task, dax, mapping, range, function* (before) {
     if (size > before) yield* zeroTail(task, dax, mapping, before);
-    const from = roundUp(size, dax.driver.blockSize);
-    if (size < before) yield* assertPagesFree(task, dax, mapping, from, Infinity, before);
-    // The size changes with the last blocks: should this thread die on the way, the file has holes at
-    // its end, but never blocks beyond it.
-    yield* inTransactions(task, dax, mapping, (transaction) => {
-      const done = size >= before || dax.driver.removeExtents(transaction, ino, from, Infinity);
-      if (done) changeSize(dax, transaction, mapping, size);
-      return done;
-    });
+    const setSize = (transaction: Transaction): void => {
+      changeSize(dax, transaction, mapping, size);
+      touchTimes(dax, transaction, mapping);
+    };
     if (size < before) {
+      // The size changes with the last blocks: should this thread die on the way, the file has holes
+      // at its end, but never blocks beyond it.
+      const from = roundUp(size, dax.driver.blockSize);
+      yield* freeBlocks(task, dax, mapping, from, Infinity, before, setSize);
       yield* zeroTail(task, dax, mapping, size);
-    } else if (size > before) {
+      return;
+    }
+    yield* inTransactions(task, dax, mapping, (transaction) => {
+      setSize(transaction);
+      return true;
+    });
+    if (size > before) {
       dax.windows.revoke(mapping, Math.floor(before / PAGE_SIZE), PAGE_INDEX_MAX);
     }
   });
@@ -178,6 +201,23 @@ function assertRange(offset: number, length: number): void {
   }
 }
 
+/** Zeroes [offset, end) of a broken range: part blocks in place, whole ones by `clear`. */
+function* clearRange(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  end: number,
+  clear: (first: number, last: number) => Sleeps<void>,
+): Sleeps<void> {
+  const { blockSize } = dax.driver;
+  const first = roundUp(offset, blockSize);
+  const last = roundDown(end, blockSize);
+  yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
+  if (last > first) yield* clear(first, last);
+  if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
+}
+
 /** As FALLOC_FL_PUNCH_HOLE with KEEP_SIZE: the range reads as zeroes and its whole blocks are free. */
 export function* punchHole(
   task: Task,
@@ -187,25 +227,13 @@ export function* punchHole(
   length: number,
 ): Sleeps<void> {
   assertRange(offset, length);
-  const ino = inoOf(dax.thread, mapping);
-  const { blockSize } = dax.driver;
   const end = offset + length;
-  yield* changeLayout(
-    task,
-    dax,
-    mapping,
-    () => ({ start: offset, end }),
-    function* () {
-      const first = roundUp(offset, blockSize);
-      const last = roundDown(end, blockSize);
-      yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
-      if (last > first) {
-        yield* inTransactions(task, dax, mapping, (transaction) =>
-          dax.driver.removeExtents(transaction, ino, first, last),
-        );
-      }
-      if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
-    },
+  const range = () => ({ start: offset, end });
+  const touch = (transaction: Transaction): void => touchTimes(dax, transaction, mapping);
+  yield* changeLayout(task, dax, mapping, range, (size) =>
+    clearRange(task, dax, mapping, offset, end, (first, last) =>
+      freeBlocks(task, dax, mapping, first, last, size, touch),
+    ),
   );
 }
 
@@ -220,27 +248,19 @@ export function* zeroRange(
 ): Sleeps<void> {
   assertRange(offset, length);
   const ino = inoOf(dax.thread, mapping);
-  const { blockSize } = dax.driver;
   const end = offset + length;
-  yield* changeLayout(
-    task,
-    dax,
-    mapping,
-    () => ({ start: offset, end }),
-    function* (size) {
-      const first = roundUp(offset, blockSize);
-      const last = roundDown(end, blockSize);
-      yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
-      if (last > first) {
-        yield* inTransactions(task, dax, mapping, (transaction) =>
-          dax.driver.unwriteExtents(transaction, ino, first, last),
-        );
-      }
-      if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
-      yield* backWithBlocks(task, dax, mapping, offset, end);
-      if (end > size && !keepSize) yield* growTo(task, dax, mapping, size, end);
-    },
-  );
+  const range = () => ({ start: offset, end });
+  const unwrite = (first: number, last: number): Sleeps<void> =>
+    inTransactions(task, dax, mapping, (transaction) => {
+      const done = dax.driver.unwriteExtents(transaction, ino, first, last);
+      if (done) touchTimes(dax, transaction, mapping);
+      return done;
+    });
+  yield* changeLayout(task, dax, mapping, range, function* (size) {
+    yield* clearRange(task, dax, mapping, offset, end, unwrite);
+    yield* backWithBlocks(task, dax, mapping, offset, end);
+    if (end > size && !keepSize) yield* growTo(task, dax, mapping, size, end);
+  });
 }
 
 /** As FALLOC_FL_COLLAPSE_RANGE: the range is cut out and what follows moves down. */
@@ -263,13 +283,13 @@ export function* collapseRange(
     return { start: offset, end: Infinity };
   };
   yield* changeLayout(task, dax, mapping, range, function* (size) {
-    yield* assertPagesFree(task, dax, mapping, offset, offset + length, size);
-    yield* inTransactions(task, dax, mapping, (transaction) =>
-      dax.driver.removeExtents(transaction, ino, offset, offset + length),
+    yield* freeBlocks(task, dax, mapping, offset, offset + length, size, (transaction) =>
+      touchTimes(dax, transaction, mapping),
     );
     yield* inTransactions(task, dax, mapping, (transaction) => {
       dax.driver.shiftExtents(transaction, ino, offset + length, -length);
       changeSize(dax, transaction, mapping, size - length);
+      touchTimes(dax, transaction, mapping);
       return true;
     });
   });
@@ -299,6 +319,7 @@ export function* insertRange(
     yield* inTransactions(task, dax, mapping, (transaction) => {
       dax.driver.shiftExtents(transaction, ino, offset, length);
       changeSize(dax, transaction, mapping, size + length);
+      touchTimes(dax, transaction, mapping);
       return true;
     });
   });
@@ -372,18 +393,12 @@ function* growTo(task: Task, dax: Dax, mapping: Mapping, size: number, end: numb
  * with `free`, its blocks too, for a file without a name.
  */
 export function* evictMapping(task: Task, dax: Dax, mapping: Mapping, free: boolean): Sleeps<void> {
-  const ino = inoOf(dax.thread, mapping);
   const all = (): PageRange => ({ first: 0, last: PAGE_INDEX_MAX });
   yield* withBrokenLayout(task, dax, mapping, all, function* (broken: BrokenLayout) {
     removePages(dax, mapping, broken.range!);
     if (!free) return;
     const size = sizeOf(dax.thread, mapping);
-    yield* assertPagesFree(task, dax, mapping, 0, Infinity, size);
-    for (let done = false; !done; ) {
-      using transaction = yield* beginLayoutTransaction(task, dax, mapping);
-      done = dax.driver.removeExtents(transaction, ino, 0, Infinity);
-      transaction.commit();
-    }
+    yield* freeBlocks(task, dax, mapping, 0, Infinity, size, () => {});
   });
   dax.forget(mapping);
 }

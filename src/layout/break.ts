@@ -25,9 +25,9 @@ import { HUGE_PAGES } from "../base/quantities.ts";
 import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX } from "../mapping/mapping.ts";
 import {
   clearMark,
-  EntryKind,
   findSlot,
   isHugeKind,
+  isPageKind,
   kindOf,
   Mark,
   nextMarked,
@@ -202,7 +202,7 @@ function findBusy(
     if (index < 0) return null;
     const entry = load(thread.words, findSlot(thread.words, mapping, index));
     const kind = kindOf(entry);
-    if (kind === EntryKind.page || kind === EntryKind.huge) {
+    if (isPageKind(kind)) {
       const page = pageOf(entry);
       if (pages.pinCount(page) > 0) return { page, index };
     }

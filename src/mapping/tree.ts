@@ -67,6 +67,11 @@ export function unlocked(entry: Entry): Entry {
   return entry & ~LOCKED;
 }
 
+/** Whether an entry of this kind has a page, of 4 KiB or 2 MiB. */
+export function isPageKind(kind: EntryKind): boolean {
+  return kind === EntryKind.page || kind === EntryKind.huge;
+}
+
 export function isHugeKind(kind: EntryKind): boolean {
   return kind === EntryKind.huge || kind === EntryKind.emptyHuge;
 }
@@ -124,9 +129,13 @@ function markBit(entry: Entry, index: number): number {
   return isHugeKind(kindOf(entry)) ? (index >>> 6) & 56 : index & 63;
 }
 
+/** The node of the slot that holds `entry` at page `index`. */
+function nodeOfSlot(slot: number, entry: Entry, index: number): number {
+  return slot - (isHugeKind(kindOf(entry)) ? (index >>> 6) & 63 : index & 63) - Node.slots;
+}
+
 function markWord(slot: number, entry: Entry, index: number, bit: number, mark: Mark): number {
-  const within = isHugeKind(kindOf(entry)) ? (index >>> 6) & 63 : index & 63;
-  return slot - within - Node.slots + mark + (bit >>> 5);
+  return nodeOfSlot(slot, entry, index) + mark + (bit >>> 5);
 }
 
 function levelFor(index: number): number {
@@ -254,9 +263,9 @@ export function clearMark(thread: Thread, mapping: Mapping, index: number, mark:
   enterGuard(thread, mapping + MappingWord.treeGuard);
   const slot = findSlot(words, mapping, index);
   if (slot !== 0) {
-    const huge = isHugeKind(kindOf(load(words, slot)));
-    let within = huge ? (index >>> 6) & 56 : index & 63;
-    let node = slot - (huge ? (index >>> 6) & 63 : within) - Node.slots;
+    const entry = load(words, slot);
+    let within = markBit(entry, index);
+    let node = nodeOfSlot(slot, entry, index);
     for (;;) {
       const empty = clearBit(words, node + mark, within);
       const parent = load(words, node + Node.parent);

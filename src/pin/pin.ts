@@ -26,6 +26,7 @@ import {
   EntryKind,
   findSlot,
   isHugeKind,
+  isPageKind,
   isMarked,
   isMarkedRelaxed,
   kindOf,
@@ -122,7 +123,7 @@ function countInEpoch(
     if (slot === 0) return before;
     const entry = loadRelaxed(words, slot);
     const kind = kindOf(entry);
-    if (kind !== EntryKind.page && kind !== EntryKind.huge) return before;
+    if (!isPageKind(kind)) return before;
     if (!isMarkedRelaxed(words, slot, entry, index, Mark.pinned)) return before;
     const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
     const now = Math.min(count, counted + covered);
@@ -180,10 +181,7 @@ function countUnderLock(
   invariant(slot !== 0, () => `page ${index} is not present after it was made so`);
   const entry = load(words, slot);
   const kind = kindOf(entry);
-  invariant(
-    kind === EntryKind.page || kind === EntryKind.huge,
-    () => `the entry of page ${index} has no page to pin`,
-  );
+  invariant(isPageKind(kind), () => `the entry of page ${index} has no page to pin`);
   if (!isMarked(words, slot, entry, index, Mark.pinned))
     setMark(thread, mapping, index, Mark.pinned);
   const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;

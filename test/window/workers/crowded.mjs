@@ -10,6 +10,7 @@ const base = port.reserveWindow(2 ** 20);
 const mmap = bindFunction(
   "intptr_t mmap(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t at)",
 );
+const munmap = bindFunction("int munmap(uintptr_t address, size_t length)");
 
 function openPort() {
   const opened = FaultPort.open();
@@ -39,16 +40,20 @@ function addressOfPage(page) {
   return /** @type {import("../../../dist/base/quantities.js").Address} */ (base + page * 4096);
 }
 
-messageOf(() => port.wake(base, 4096)); // nothing is left to load when it gets crowded
+// Rehearsed, so that the engine compiles nothing once it gets crowded: it dies without memory of its own.
+messageOf(() => port.wake(base, 4096));
+messageOf(() => port.show(addressOfPage(0.5), device, 0, 4096, "shared"));
 
 // A few stay free: the engine dies without any. Neighbours with different protections stay apart.
 const mappingsMax = Number(readFileSync("/proc/sys/vm/max_map_count", "utf8"));
 const present = readFileSync("/proc/self/maps", "utf8").split("\n").length;
+const crowd = [];
 for (let count = present; count < mappingsMax - 4; count++) {
-  mmap(0, 4096, 1 + (count % 2), 0x22, -1, 0);
+  crowd.push(mmap(0, 4096, 1 + (count % 2), 0x22, -1, 0));
 }
 const revoked = messageOf(() => port.revoke(base, 4096));
 const shown = messageOf(showMany);
 const lost = messageOf(() => port.showLost(addressOfPage(200), 4096));
+for (const address of crowd.slice(-256)) munmap(address, 4096); // room to print in
 console.log(JSON.stringify({ revoked, shown, lost }));
 process.exit();

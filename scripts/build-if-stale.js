@@ -7,7 +7,9 @@ import { builtFileOf, root, sourceFiles } from "./tree.js";
 
 function isStale() {
   const configurationMs = Math.max(
-    ...["tsconfig.json", "tsconfig.build.json"].map((name) => statSync(`${root}/${name}`).mtimeMs),
+    ...["tsconfig.json", "tsconfig.build.json", "tsconfig.checked.json"].map(
+      (name) => statSync(`${root}/${name}`).mtimeMs,
+    ),
   );
   return sourceFiles().some((source) => {
     const built = statSync(builtFileOf(source), { throwIfNoEntry: false });
@@ -30,5 +32,6 @@ if (isStale()) {
   }
   console.error("building holdfast");
   runNode(compiler, "-p", "tsconfig.build.json", "--noEmitOnError");
+  runNode(compiler, "-p", "tsconfig.checked.json", "--noEmitOnError");
   runNode("scripts/prune-dist.js");
 }

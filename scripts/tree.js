@@ -34,9 +34,11 @@ export function builtFileOf(source) {
 }
 
 /**
- * dist/sync/lock.js, .js.map, .d.ts and .d.ts.map all give src/sync/lock.ts.
+ * dist/sync/lock.js, .js.map, .d.ts and .d.ts.map all give src/sync/lock.ts; so does
+ * dist/checked/sync/lock.js, which the checker instruments.
  * @param {string} built
  */
 export function sourceFileOf(built) {
-  return src + built.slice(dist.length).replace(/(\.d\.ts|\.js)(\.map)?$/, ".ts");
+  const path = built.slice(dist.length).replace(/^\/checked\//, "/");
+  return src + path.replace(/(\.d\.ts|\.js)(\.map)?$/, ".ts");
 }

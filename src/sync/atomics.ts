@@ -11,6 +11,9 @@
 /** The shared region as 32-bit words. */
 export type Words = Int32Array;
 
+/** How often to look again before sleeping, where what is waited for takes a few instructions. */
+export const SPINS_MAX = 200;
+
 export function load(words: Words, word: number): number {
   return Atomics.load(words, word);
 }

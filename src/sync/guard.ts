@@ -6,10 +6,9 @@
  * one takes the guard over and is told to repair what it guards: everything under a guard can be
  * worked out again from words outside it.
  */
-import { cas, exchange, load, sleepWhile, store, wakeAll } from "./atomics.ts";
+import { cas, exchange, load, SPINS_MAX, sleepWhile, store, wakeAll } from "./atomics.ts";
 import { Slot, type Thread } from "./thread.ts";
 
-const SPIN_MAX = 200;
 const SLICE_MS = 2;
 
 /**
@@ -23,7 +22,7 @@ export function enterGuard(thread: Thread, word: number): boolean {
 
 function enterContendedGuard(thread: Thread, word: number): boolean {
   const { words, holder } = thread;
-  for (let spin = 0; spin < SPIN_MAX; spin++) {
+  for (let spin = 0; spin < SPINS_MAX; spin++) {
     if (load(words, word) === 0 && cas(words, word, 0, holder)) return false;
   }
   for (;;) {
@@ -71,7 +70,7 @@ export function synchronize(thread: Thread): void {
     const epoch = load(words, word);
     if ((epoch & 1) === 0) continue;
     for (let spin = 0; load(words, word) === epoch; spin++) {
-      if (spin < SPIN_MAX) continue;
+      if (spin < SPINS_MAX) continue;
       const holder = thread.holderIn(slot);
       if (holder === 0 || !thread.isAlive(holder)) break;
       sleepWhile(words, word, epoch, 1);

@@ -1,6 +1,7 @@
 /**
  * Sleeping. A function that may sleep is a generator that yields what it waits for; a runner decides
- * how to wait: blocking the thread, or suspended on its event loop. (The checker is the third.)
+ * how to wait: blocking the thread, or suspended on its event loop (runners.ts). The checker is the
+ * third.
  *
  * Rules. (1) A wait is "this word still holds this value": whoever changes the word wakes everyone,
  *            and everyone tests again. Wakes for no reason are allowed.
@@ -16,7 +17,6 @@
  *            waits for may be held by one of them.
  */
 import { AbortError, HoldfastError } from "../base/errors.ts";
-import { load, sleepWhile, sleepWhileAsync } from "./atomics.ts";
 import type { HeldLock } from "./lock.ts";
 import { Rank } from "./rank.ts";
 import type { Thread } from "./thread.ts";
@@ -93,161 +93,5 @@ export class Task {
       this.thread.suspended.size > 0 ? BUSY_SLICE_MS : SLICE_MS,
     );
     return Math.max(0, Math.min(slice, this.deadline - performance.now()));
-  }
-}
-
-/** Goes on with this thread's suspended operations whose waits are over. */
-function resumeSuspended(thread: Thread): boolean {
-  let resumed = false;
-  for (const operation of [...thread.suspended]) resumed = operation.resumeIfDue() || resumed;
-  return resumed;
-}
-
-/** Blocks the thread until `wait` may be over. Returns the error that ends the operation, or null. */
-function blockOn(task: Task, wait: Wait): Error | null {
-  const { thread } = task;
-  // In a wait that must block, this thread's other operations stay where they are: none of them
-  // holds what is waited for (rule 4), and going on they might fault.
-  const mayResume = thread.suspended.size > 0 && !task.mustBlock(wait);
-  if (mayResume && resumeSuspended(thread)) return null;
-  if (load(thread.words, wait.word) !== wait.expected) return null;
-  sleepWhile(thread.words, wait.word, wait.expected, task.sliceMs(wait));
-  if (load(thread.words, wait.word) === wait.expected) thread.reap();
-  return task.interruption(wait);
-}
-
-/** Runs a sleeping function, blocking the thread in its waits. */
-export function runBlocking<T>(
-  thread: Thread,
-  operation: (task: Task) => Sleeps<T>,
-  options?: SleepOptions,
-): T {
-  const task = new Task(thread, options);
-  const generator = operation(task);
-  let step = generator.next();
-  while (!step.done) {
-    const error = blockOn(task, step.value);
-    step = error === null ? generator.next() : generator.throw(error);
-  }
-  return step.value;
-}
-
-/** Runs a sleeping function on the event loop. Its first part runs before this returns. */
-export function runAsync<T>(
-  thread: Thread,
-  operation: (task: Task) => Sleeps<T>,
-  options?: SleepOptions,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const suspended = new Suspended(new Task(thread, options), operation, resolve, reject);
-    suspended.start();
-  });
-}
-
-/** Keeps the event loop alive while operations are suspended: waits by themselves do not. */
-const keepAlive = new WeakMap<Thread, { count: number; timer: NodeJS.Timeout | undefined }>();
-
-function retain(thread: Thread, change: 1 | -1): void {
-  let state = keepAlive.get(thread);
-  if (state === undefined) {
-    state = { count: 0, timer: undefined };
-    keepAlive.set(thread, state);
-  }
-  state.count += change;
-  if (state.count === 1 && change === 1) state.timer = setInterval(() => {}, 2 ** 30);
-  if (state.count === 0) clearInterval(state.timer);
-}
-
-class Suspended<T> {
-  readonly #task: Task;
-  readonly #generator: Sleeps<T>;
-  readonly #resolve: (value: T) => void;
-  readonly #reject: (error: unknown) => void;
-  #wait: Wait | null = null;
-  /** Tells the wake-ups of earlier waits from the present one's. */
-  #turn = 0;
-  readonly #onAbort = (): void => {
-    this.resumeIfDue();
-  };
-
-  constructor(
-    task: Task,
-    operation: (task: Task) => Sleeps<T>,
-    resolve: (value: T) => void,
-    reject: (error: unknown) => void,
-  ) {
-    this.#task = task;
-    this.#generator = operation(task);
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  start(): void {
-    this.#run(null);
-  }
-
-  /** Goes on if the wait is over, or must end. Called by the wake-up and by whoever blocks. */
-  resumeIfDue(): boolean {
-    const wait = this.#wait;
-    if (wait === null) return false;
-    const error = this.#task.interruption(wait);
-    if (error === null && load(this.#task.thread.words, wait.word) === wait.expected) return false;
-    this.#run(error);
-    return true;
-  }
-
-  #run(first: Error | null): void {
-    const { thread } = this.#task;
-    if (this.#wait !== null) this.#leaveWait();
-    try {
-      let error = first;
-      for (;;) {
-        const step = error === null ? this.#generator.next() : this.#generator.throw(error);
-        if (step.done) {
-          this.#resolve(step.value);
-          return;
-        }
-        error = this.#task.interruption(step.value);
-        if (error !== null) continue;
-        if (this.#task.mustBlock(step.value)) {
-          error = blockOn(this.#task, step.value);
-          continue;
-        }
-        if (this.#suspend(step.value)) return;
-        if (load(thread.words, step.value.word) === step.value.expected) thread.reap();
-      }
-    } catch (error) {
-      this.#reject(error);
-    }
-  }
-
-  /** Sleeps for a slice; false when there is nothing to wait for. */
-  #suspend(wait: Wait): boolean {
-    const { thread, signal } = this.#task;
-    const sleep = sleepWhileAsync(
-      thread.words,
-      wait.word,
-      wait.expected,
-      Math.max(1, this.#task.sliceMs(wait)),
-    );
-    if (sleep === null) return false;
-    this.#wait = wait;
-    const turn = ++this.#turn;
-    thread.suspended.add(this);
-    retain(thread, 1);
-    signal?.addEventListener("abort", this.#onAbort);
-    sleep.then(() => {
-      if (this.#wait === null || this.#turn !== turn) return;
-      if (load(thread.words, wait.word) === wait.expected) thread.reap();
-      this.#run(this.#task.interruption(wait));
-    });
-    return true;
-  }
-
-  #leaveWait(): void {
-    this.#wait = null;
-    this.#task.thread.suspended.delete(this);
-    retain(this.#task.thread, -1);
-    this.#task.signal?.removeEventListener("abort", this.#onAbort);
   }
 }

@@ -2,7 +2,8 @@
  * A thread's table of small records in the region: what it holds, listed so that others can find it
  * after its death. Blocks of records are chained from a word of the thread's slot and stay with the
  * slot. A record is in use when its first word is not zero; only its own thread takes and frees
- * records while it lives, so the list of free ones is that thread's JavaScript.
+ * records while it lives, so which are free is that thread's JavaScript: those given back, and those
+ * from a cursor on that goes through the blocks once.
  *
  * Block, in words: 0 next block | 1..: records.
  */
@@ -17,6 +18,12 @@ export class ThreadTable {
   readonly #head: number;
   readonly #recordWords: number;
   readonly #free: number[] = [];
+  /** The block of the cursor, its first record never taken, and where its records end. */
+  #block: number;
+  #next = 0;
+  #end = 0;
+  /** The chain is used up: blocks are new from here on, and stand before the others. */
+  #chainDone = false;
   /** Records in use. */
   count = 0;
 
@@ -25,23 +32,40 @@ export class ThreadTable {
     this.#words = region.words;
     this.#head = head;
     this.#recordWords = recordWords;
-    for (let block = load(this.#words, head); block !== 0; block = load(this.#words, block)) {
-      this.#addFree(block);
-    }
+    this.#block = load(this.#words, head);
+    if (this.#block !== 0) this.#enter(this.#block);
   }
 
   /** A free record, its first word zero until the caller sets it. Throws: ENOMEM. */
   take(): number {
-    let record = this.#free.pop();
-    if (record === undefined) {
-      const block = this.#region.allocatePages(BLOCK_WORDS);
-      store(this.#words, block, load(this.#words, this.#head));
-      store(this.#words, this.#head, block);
-      this.#addFree(block);
-      record = this.#free.pop()!;
-    }
+    const record = this.#free.pop() ?? this.#takeNew();
     this.count++;
     return record;
+  }
+
+  #takeNew(): number {
+    if (this.#next === this.#end) this.#enter(this.#followingBlock());
+    const record = this.#next;
+    this.#next += this.#recordWords;
+    return record;
+  }
+
+  /** The next block of the chain that an earlier thread of the slot left, or a new one. */
+  #followingBlock(): number {
+    const words = this.#words;
+    const following = this.#block === 0 ? 0 : load(words, this.#block);
+    if (following !== 0 && !this.#chainDone) return following;
+    this.#chainDone = true;
+    const block = this.#region.allocatePages(BLOCK_WORDS);
+    store(words, block, load(words, this.#head));
+    store(words, this.#head, block);
+    return block;
+  }
+
+  #enter(block: number): void {
+    this.#block = block;
+    this.#next = block + 1;
+    this.#end = this.#next + recordsPerBlock(this.#recordWords) * this.#recordWords;
   }
 
   /** Gives a record back. */
@@ -57,14 +81,10 @@ export class ThreadTable {
     this.#free.push(record);
     this.count--;
   }
+}
 
-  #addFree(block: number): void {
-    const first = block + 1;
-    const records = Math.floor((BLOCK_WORDS - 1) / this.#recordWords);
-    for (let index = records - 1; index >= 0; index--) {
-      this.#free.push(first + index * this.#recordWords);
-    }
-  }
+function recordsPerBlock(recordWords: number): number {
+  return Math.floor((BLOCK_WORDS - 1) / recordWords);
 }
 
 /** Visits the records in use of a table, of this thread or another's. */
@@ -75,7 +95,7 @@ export function forEachRecord(
   visit: (record: number) => void,
 ): void {
   for (let block = load(words, head); block !== 0; block = load(words, block)) {
-    const records = Math.floor((BLOCK_WORDS - 1) / recordWords);
+    const records = recordsPerBlock(recordWords);
     for (let index = 0; index < records; index++) {
       const record = block + 1 + index * recordWords;
       if (load(words, record) !== 0) visit(record);

@@ -12,7 +12,8 @@
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import type { Device } from "../device/index.ts";
 import { load, store } from "../sync/atomics.ts";
-import { runAsync, runBlocking, type Sleeps, type Task } from "../sync/sleep.ts";
+import { runAsync, runBlocking } from "../sync/runners.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { Slot } from "../sync/thread.ts";
 import type { VolumeCore } from "./core.ts";

@@ -13,7 +13,7 @@ import {
 import { load, makeSharedBuffer } from "../../src/sync/atomics.ts";
 import { recoverLocks } from "../../src/sync/lock.ts";
 import { Region } from "../../src/sync/region.ts";
-import { runBlocking } from "../../src/sync/sleep.ts";
+import { runBlocking } from "../../src/sync/runners.ts";
 import { Thread } from "../../src/sync/thread.ts";
 import { memoryStore } from "./memory-store.mjs";
 

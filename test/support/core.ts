@@ -24,7 +24,8 @@ import { recoverPins } from "../../src/pin/pin.ts";
 import { recoverLocks } from "../../src/sync/lock.ts";
 import { Region } from "../../src/sync/region.ts";
 import { allocateZeroed } from "../../src/sync/slab.ts";
-import { runBlocking, type Sleeps, type SleepOptions, type Task } from "../../src/sync/sleep.ts";
+import { runBlocking } from "../../src/sync/runners.ts";
+import type { Sleeps, SleepOptions, Task } from "../../src/sync/sleep.ts";
 import { Thread } from "../../src/sync/thread.ts";
 import { createWindowArea, Windows } from "../../src/window/window.ts";
 

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { load, store } from "../../src/sync/atomics.ts";
 import { lockExclusive, lockMutex, lockShared, recoverLocks } from "../../src/sync/lock.ts";
 import { Region } from "../../src/sync/region.ts";
-import { runAsync, runBlocking } from "../../src/sync/sleep.ts";
+import { runAsync, runBlocking } from "../../src/sync/runners.ts";
 import { Thread } from "../../src/sync/thread.ts";
 
 const io = { rankName: "io", order: 1 } as const;

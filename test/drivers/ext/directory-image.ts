@@ -14,7 +14,7 @@ import {
   type Transaction,
 } from "../../../src/metadata/transaction.ts";
 import { Region } from "../../../src/sync/region.ts";
-import { runBlocking } from "../../../src/sync/sleep.ts";
+import { runBlocking } from "../../../src/sync/runners.ts";
 import { Thread } from "../../../src/sync/thread.ts";
 
 type Listing = ReturnType<ExtDriver["readDirectory"]>;

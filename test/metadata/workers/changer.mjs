@@ -5,7 +5,7 @@ import { MetadataCache } from "../../../dist/metadata/cache.js";
 import { beginTransaction, recoverTransactions } from "../../../dist/metadata/transaction.js";
 import { recoverLocks } from "../../../dist/sync/lock.js";
 import { Region } from "../../../dist/sync/region.js";
-import { runBlocking } from "../../../dist/sync/sleep.js";
+import { runBlocking } from "../../../dist/sync/runners.js";
 import { Thread } from "../../../dist/sync/thread.js";
 
 const region = Region.attach(workerData.buffer);

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { add, load, store } from "../../../dist/sync/atomics.js";
 import { lockExclusive, lockShared, recoverLocks } from "../../../dist/sync/lock.js";
 import { Region } from "../../../dist/sync/region.js";
-import { runAsync, runBlocking } from "../../../dist/sync/sleep.js";
+import { runAsync, runBlocking } from "../../../dist/sync/runners.js";
 import { Thread } from "../../../dist/sync/thread.js";
 
 const { buffer, lock, counters, asynchronous, sharedPart, turns } = workerData;

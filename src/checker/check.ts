@@ -1,0 +1,230 @@
+/** Checking one scenario, of the core as it is or of a variant of it. */
+import { Door } from "./engine/door.ts";
+import { Explorer, type Figures, type Limits, STEPS_MAX } from "./engine/explore.ts";
+import { parseSchedule, record, scheduleString, segmentsOf } from "./engine/record.ts";
+import { ScenarioStage } from "./engine/stage.ts";
+import type { Segment } from "./engine/strategies.ts";
+import { type Edit, Linker, type Program } from "./instrument/linker.ts";
+import type { Failure, Story } from "./report/story.ts";
+import type { Exploration, Scenario } from "./scenario.ts";
+
+/** Where a scenario is: a module, and the name of its export. */
+export interface ScenarioPlace {
+  readonly module: URL;
+  readonly name: string;
+}
+
+/** A change of the core that scenarios are expected to catch. */
+export interface VariantText {
+  readonly name: string;
+  readonly about: string;
+  readonly edits: readonly Edit[];
+}
+
+export interface CheckOptions {
+  /** Instead of the scenario's own. */
+  readonly exploration?: Exploration | undefined;
+  readonly variant?: VariantText | undefined;
+  readonly schedules?: number | undefined;
+  readonly seconds?: number | undefined;
+  readonly seed?: number | undefined;
+  /** Plays this one schedule. */
+  readonly replay?: string | undefined;
+  /** Whether a counterexample is made as short as can be. Default: true. */
+  readonly shrink?: boolean | undefined;
+  /** Seconds that shrinking may take. Default: 20. */
+  readonly shrinkSeconds?: number | undefined;
+  readonly onProgress?: ((figures: Figures) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface CheckReport extends Figures {
+  readonly scenario: string;
+  readonly variant: string | null;
+  readonly exploration: string;
+  /** The counterexample, or the schedule that was replayed; null when nothing failed. */
+  readonly story: Story | null;
+}
+
+const PROGRESS_MS = 100;
+const DEFAULT_EXPLORATION: Exploration = { strategy: "reduced" };
+
+/** How an exploration covers schedules, in words. */
+export function describeExploration(exploration: Exploration): string {
+  switch (exploration.strategy) {
+    case "reduced":
+      return "all";
+    case "every":
+      return "all, unreduced";
+    case "bounded":
+      return `all with ${exploration.preemptions} preemptions`;
+    case "pct":
+      return `PCT, depth ${exploration.depth}`;
+    case "random":
+      return "random";
+  }
+}
+
+/** A scenario with the program that it belongs to, ready to be explored. */
+export class Checked {
+  readonly scenario: Scenario;
+  readonly #program: Program;
+  readonly #door: Door;
+  readonly #variant: VariantText | null;
+
+  private constructor(
+    scenario: Scenario,
+    program: Program,
+    door: Door,
+    variant: VariantText | null,
+  ) {
+    this.scenario = scenario;
+    this.#program = program;
+    this.#door = door;
+    this.#variant = variant;
+  }
+
+  /** Throws: an error when the module has no such scenario, or an edit does not apply. */
+  static async load(place: ScenarioPlace, variant: VariantText | null = null): Promise<Checked> {
+    const door = new Door();
+    const program = await new Linker(door, variant?.edits ?? []).link(place.module);
+    const scenario = program.exports[place.name];
+    if (scenario === undefined) {
+      throw new Error(`the module ${place.module.pathname} exports no scenario '${place.name}'`);
+    }
+    return new Checked(scenario as Scenario, program, door, variant);
+  }
+
+  /** Explores. Sleeps: gives the event loop a turn now and then. */
+  async check(options: CheckOptions = {}): Promise<CheckReport> {
+    const exploration = options.exploration ?? this.scenario.explore ?? DEFAULT_EXPLORATION;
+    const stage = new ScenarioStage(this.#door, this.#program, this.scenario);
+    if (options.replay !== undefined) return this.#replay(stage, exploration, options.replay);
+    const limits: Limits = {
+      schedules: options.schedules ?? Infinity,
+      seconds: options.seconds ?? Infinity,
+      seed: options.seed ?? 1,
+    };
+    const explorer = new Explorer(this.#door, stage, exploration, limits);
+    while (!explorer.advance(PROGRESS_MS)) {
+      options.onProgress?.(explorer.figures());
+      await new Promise((resolve) => setImmediate(resolve));
+      if (options.signal?.aborted) break;
+    }
+    const figures = explorer.figures();
+    const { found } = explorer;
+    let story: Story | null = null;
+    if (found !== null) {
+      const turns = { stage, ...found };
+      const shown =
+        options.shrink === false
+          ? turns
+          : this.#shrink(turns, performance.now() + (options.shrinkSeconds ?? 20) * 1000);
+      const segments = segmentsOf(this.#door, shown.stage, shown.turns, STEPS_MAX);
+      story = this.#story(shown.stage, segments);
+      if (story.failure === null) {
+        throw new Error(`the schedule that failed does not fail again: ${found.failure.message}`);
+      }
+    }
+    return this.#report(exploration, figures, story);
+  }
+
+  #report(exploration: Exploration, figures: Figures, story: Story | null): CheckReport {
+    return {
+      ...figures,
+      scenario: this.scenario.name,
+      variant: this.#variant?.name ?? null,
+      exploration: describeExploration(exploration),
+      story,
+    };
+  }
+
+  #replay(stage: ScenarioStage, exploration: Exploration, schedule: string): CheckReport {
+    // What is contended is not known yet, and says which turns the story shows.
+    const warmUp = new Explorer(
+      this.#door,
+      stage,
+      { strategy: "random", schedules: 300 },
+      { schedules: 300, seconds: 10, seed: 1 },
+    );
+    while (!warmUp.advance(PROGRESS_MS));
+    const story = this.#story(stage, parseSchedule(schedule, stage.actorNames));
+    const figures = { ...warmUp.figures(), schedules: 1, redundant: 0, turns: story.steps.length };
+    return this.#report(exploration, { ...figures, complete: false, progress: null }, story);
+  }
+
+  #story(stage: ScenarioStage, segments: readonly Segment[]): Story {
+    const { steps, failure } = record(this.#door, stage, this.#program, segments, STEPS_MAX);
+    return {
+      scenario: this.scenario.name,
+      about: this.scenario.about,
+      variant: this.#variant?.name ?? null,
+      variantAbout: this.#variant?.about ?? null,
+      actors: stage.actorNames,
+      watched: Object.keys(this.scenario.watch ?? {}),
+      steps,
+      failure,
+      schedule: scheduleString(segments, stage.actorNames),
+    };
+  }
+
+  /** The same kind of failure with fewer actors, then with the fewest preemptions. */
+  #shrink(found: FoundOn, end: number): FoundOn {
+    let best = found;
+    const removable = Object.keys(this.scenario.actors);
+    let without: string[] = [];
+    for (const name of removable) {
+      if (without.length + 1 >= removable.length) break;
+      const fewer = [...without, name];
+      const stage = new ScenarioStage(this.#door, this.#program, this.scenario, fewer);
+      const smaller = this.#firstWith(
+        stage,
+        found.failure,
+        3,
+        Math.min(end, performance.now() + 2000),
+      );
+      if (smaller === null) continue;
+      without = fewer;
+      best = smaller;
+    }
+    const most = preemptionsOf(best.turns);
+    // The stage of the best may have been replaced on the door by a later one: build it again.
+    const stage = new ScenarioStage(this.#door, this.#program, this.scenario, without);
+    best = { ...best, stage };
+    return this.#firstWith(stage, found.failure, Math.min(most - 1, 6), end) ?? best;
+  }
+
+  /** The first schedule with so few preemptions as can be, at most `bound`, that fails in the same way. */
+  #firstWith(stage: ScenarioStage, failure: Failure, bound: number, end: number): FoundOn | null {
+    for (let preemptions = 0; preemptions <= bound; preemptions++) {
+      const left = (end - performance.now()) / 1000;
+      if (left <= 0) return null;
+      const limits = { schedules: Infinity, seconds: left, seed: 1 };
+      const explorer = new Explorer(
+        this.#door,
+        stage,
+        { strategy: "bounded", preemptions },
+        limits,
+        0,
+      );
+      while (!explorer.advance(PROGRESS_MS));
+      const { found } = explorer;
+      if (found !== null && found.failure.kind === failure.kind) return { stage, ...found };
+      if (found !== null) return null;
+    }
+    return null;
+  }
+}
+
+interface FoundOn {
+  readonly stage: ScenarioStage;
+  readonly failure: Failure;
+  readonly turns: Uint8Array;
+}
+
+/** At most: turns at which the actor changes. */
+function preemptionsOf(turns: Uint8Array): number {
+  let changes = 0;
+  for (let at = 1; at < turns.length; at++) if (turns[at] !== turns[at - 1]) changes++;
+  return changes;
+}

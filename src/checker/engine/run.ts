@@ -1,0 +1,428 @@
+/**
+ * One schedule after another of one program. The run keeps, for every actor, the contended access it
+ * stands before; the strategy says whose turn it is; a turn is that access and all that follows up to
+ * the actor's next one.
+ *
+ * A turn costs a switch of generators only when the actor changes: as long as the strategy stays with
+ * the one that runs, `arrive` lets it go on in place.
+ */
+import type { Failure, FailureKind } from "../report/story.ts";
+import { Access, ACTORS_MAX, type Arrive, type Door, type Poll } from "./door.ts";
+
+/** A wait as the core yields it (sync/sleep.ts). */
+interface CoreWait {
+  readonly word: number;
+  readonly expected: number;
+  readonly what: () => unknown;
+}
+
+/** What the environment does to an actor: ends it, or aborts what it waits for. */
+export interface Environment {
+  readonly act: "kill" | "abort";
+  readonly target: number;
+}
+
+/** One actor of one schedule. */
+export interface Actor {
+  readonly name: string;
+  /** Its code; or what the environment does instead. */
+  readonly body: Generator<unknown, unknown> | Environment;
+}
+
+/** What a program provides for its schedules. */
+export interface Stage {
+  /** The actors of a new schedule; the words are as they were marked. */
+  begin(): readonly Actor[];
+  /** Looks for dead threads on behalf of a waiting actor. */
+  reap(actor: number): Generator<unknown, unknown>;
+  /** Whether somebody has died and nobody has given back what he held. */
+  hasUnreaped(): boolean;
+  kill(target: number): void;
+  abort(target: number): void;
+  /** The error that ends the actor's wait now, or null. */
+  interruption(actor: number, wait: CoreWait): Error | null;
+  /** After all actors have ended, alone. Throws when something is not as it must be. */
+  end(): void;
+  /** Sorts an error into the kinds of failure. */
+  classify(error: unknown): { readonly kind: FailureKind; readonly message: string };
+}
+
+/** Whose turn it is. One object per exploration. */
+export interface Strategy {
+  /** A new schedule begins. */
+  begin(run: Run): void;
+  /**
+   * The actor whose turn comes, out of `enabled` (a bit each, not none), or -1 to give the schedule
+   * up. `current` ran last.
+   */
+  choose(enabled: number, current: number): number;
+  /** The schedule has ended. Returns whether there is another one to run. */
+  end(outcome: Outcome): boolean;
+  /** How much of all is explored, 0 to 1, by estimate; null when that cannot be told. */
+  progress(): number | null;
+}
+
+export interface Outcome {
+  readonly failure: Failure | null;
+  /** Given up: another schedule stands for it. */
+  readonly redundant: boolean;
+  readonly steps: number;
+}
+
+export interface RunLimits {
+  /** Turns after which a schedule counts as endless. */
+  readonly stepsMax: number;
+}
+
+/** Instead of an actor whose turn it is. */
+const UNDECIDED = -1;
+const GIVEN_UP = -2;
+const NOBODY = -3;
+
+const OK = { redundant: false, failure: null } as const;
+
+export class Run {
+  readonly door: Door;
+  readonly #stage: Stage;
+  readonly #strategy: Strategy;
+  readonly #stepsMax: number;
+  actors: readonly Actor[] = [];
+  count = 0;
+  /** The contended access each actor stands before. */
+  readonly pendingWord = new Int32Array(ACTORS_MAX);
+  readonly pendingAccess = new Int32Array(ACTORS_MAX);
+  readonly pendingSite = new Int32Array(ACTORS_MAX);
+  /** Actors that have a turn to take; those asleep by poll are looked at each time. */
+  #ready = 0;
+  #polling = 0;
+  /** Actors that may still do something. */
+  live = 0;
+  /** Environment actors, one bit each; and who is killed by whom, a bit per killer. */
+  environment = 0;
+  readonly killers = new Int32Array(ACTORS_MAX);
+  readonly #waits: (CoreWait | Poll | null)[] = new Array(ACTORS_MAX).fill(null);
+  readonly #stacks: Generator<unknown, unknown>[][] = [];
+  /** Sleeping: their wake-up resumes them, however the word stands. */
+  #asleep = 0;
+  /** Asleep by poll, but somebody has died: they look whether it was their holder. */
+  #lookAgain = 0;
+  /** Asleep by poll, but what they poll for has come. */
+  #pollOver = 0;
+  steps = 0;
+  /** The schedule so far: an actor per turn. */
+  trace = new Uint8Array(1024);
+  #next: number = UNDECIDED;
+  #starting = false;
+  /** Told of each turn, while a story is recorded. */
+  observer: { turn(actor: number): void; turnEnded(): void } | null = null;
+
+  constructor(door: Door, stage: Stage, strategy: Strategy, limits: RunLimits) {
+    this.door = door;
+    this.#stage = stage;
+    this.#strategy = strategy;
+    this.#stepsMax = limits.stepsMax;
+    const arrive: Arrive = (site, word, access) => this.#arrive(site, word, access);
+    door.arrive = arrive;
+    door.onWake = (word) => this.#wake(word);
+  }
+
+  /** Runs one schedule. */
+  schedule(): Outcome {
+    const { door } = this;
+    door.alone = true;
+    door.rewind();
+    door.indivisible = 0;
+    this.actors = this.#stage.begin();
+    this.count = this.actors.length;
+    this.steps = 0;
+    this.live = (1 << this.count) - 1;
+    this.#ready = 0;
+    this.#polling = 0;
+    this.#asleep = 0;
+    this.#lookAgain = 0;
+    this.#pollOver = 0;
+    this.woken = 0;
+    this.#next = UNDECIDED;
+    this.environment = 0;
+    this.killers.fill(0);
+    let failure: Failure | null = null;
+    let redundant = false;
+    try {
+      this.#start();
+      this.#strategy.begin(this);
+      redundant = !this.#loop();
+      door.alone = true;
+      if (!redundant) failure = this.#stillAsleep();
+      if (!redundant && failure === null) {
+        door.actor = -1;
+        this.#stage.end();
+      }
+    } catch (error) {
+      door.alone = true;
+      failure = { ...this.#stage.classify(error), actor: door.actor };
+    }
+    if (failure === null && !redundant) return { ...OK, steps: this.steps };
+    return { failure, redundant, steps: this.steps };
+  }
+
+  /** Every actor goes up to its first contended access. */
+  #start(): void {
+    for (let actor = 0; actor < this.count; actor++) {
+      const { body } = this.actors[actor]!;
+      if (!("act" in body)) {
+        this.#stacks[actor] = [body];
+        continue;
+      }
+      this.environment |= 1 << actor;
+      if (body.act === "kill") this.killers[body.target]! |= 1 << actor;
+      this.#stand(actor, -1, body.target, body.act === "kill" ? Access.kill : Access.abort);
+    }
+    this.door.alone = false;
+    this.#starting = true;
+    for (let actor = 0; actor < this.count; actor++) {
+      if (!(this.environment & (1 << actor))) this.#resume(actor);
+    }
+    this.#starting = false;
+  }
+
+  #stand(actor: number, site: number, word: number, access: number): void {
+    this.pendingSite[actor] = site;
+    this.pendingWord[actor] = word;
+    this.pendingAccess[actor] = access;
+    this.#ready |= 1 << actor;
+  }
+
+  /** False: given up. */
+  #loop(): boolean {
+    for (;;) {
+      const next = this.#next === UNDECIDED ? this.#choose() : this.#next;
+      this.#next = UNDECIDED;
+      if (next === GIVEN_UP) return false;
+      if (next === NOBODY) return true;
+      if (this.environment & (1 << next)) this.#act(next);
+      else if (this.pendingAccess[next] === Access.wait) this.#takeWait(next);
+      else this.#resume(next);
+    }
+  }
+
+  /** The next actor, its turn noted; or GIVEN_UP, or NOBODY. */
+  #choose(): number {
+    const enabled = this.enabled();
+    if (enabled === 0) return NOBODY;
+    const next = this.#strategy.choose(enabled, this.door.actor);
+    if (next < 0) return GIVEN_UP;
+    const at = this.steps++;
+    if (at >= this.#stepsMax) throw new EndlessSchedule(this.#stepsMax);
+    if (at === this.trace.length) {
+      const longer = new Uint8Array(at * 2);
+      longer.set(this.trace);
+      this.trace = longer;
+    }
+    this.trace[at] = next;
+    if (this.observer !== null) this.observer.turn(next);
+    return next;
+  }
+
+  /** Who can take a turn now. */
+  enabled(): number {
+    let enabled = this.#ready;
+    if (this.#polling !== 0) {
+      for (let actor = 0; actor < this.count; actor++) {
+        const bit = 1 << actor;
+        if (!(this.#polling & bit)) continue;
+        const wait = this.#waits[actor]!;
+        if (this.door.words[wait.word] === wait.expected) {
+          this.#pollOver &= ~bit;
+          continue;
+        }
+        enabled |= bit;
+        if (!(this.#pollOver & bit)) this.woken |= bit;
+        this.#pollOver |= bit;
+      }
+    }
+    if (this.environment !== 0) enabled &= ~this.#idleEnvironment();
+    return enabled;
+  }
+
+  /** Environment actors whose target is gone, or cannot be touched now. */
+  #idleEnvironment(): number {
+    let idle = 0;
+    for (let actor = 0; actor < this.count; actor++) {
+      if (!(this.environment & (1 << actor))) continue;
+      const target = 1 << this.pendingWord[actor]!;
+      const spared = this.pendingAccess[actor] === Access.kill ? this.door.indivisible : 0;
+      if (!(this.live & target) || spared & target) idle |= 1 << actor;
+    }
+    return idle;
+  }
+
+  /** Called at a contended access. True: the actor pauses before it. */
+  #arrive(site: number, word: number, access: number): boolean {
+    const { actor } = this.door;
+    this.#stand(actor, site, word, access);
+    if (this.#starting) return true;
+    if (this.observer !== null) this.observer.turnEnded();
+    const next = this.#choose();
+    if (next === actor) {
+      this.#ready &= ~(1 << actor);
+      return false;
+    }
+    this.#next = next;
+    return true;
+  }
+
+  /** Lets an actor go on, until it pauses, sleeps or ends. */
+  #resume(actor: number, error: Error | null = null): void {
+    const bit = 1 << actor;
+    this.#ready &= ~bit;
+    this.#polling &= ~bit;
+    this.door.actor = actor;
+    const stack = this.#stacks[actor]!;
+    for (;;) {
+      const top = stack[stack.length - 1]!;
+      const step = error === null ? top.next() : top.throw(error);
+      error = null;
+      if (!step.done) {
+        if (step.value !== undefined) this.#standBeforeWait(actor, step.value as CoreWait | Poll);
+        return;
+      }
+      stack.pop();
+      if (stack.length > 0) continue;
+      this.live &= ~bit;
+      if (this.observer !== null) this.observer.turnEnded();
+      return;
+    }
+  }
+
+  #standBeforeWait(actor: number, wait: CoreWait | Poll): void {
+    this.door.noteWait(wait.word);
+    this.#waits[actor] = wait;
+    this.#stand(actor, -1, wait.word, Access.wait);
+    if (!this.#starting && this.observer !== null) this.observer.turnEnded();
+  }
+
+  /** A turn of an actor that stands before a wait, or wakes from it. */
+  #takeWait(actor: number): void {
+    const bit = 1 << actor;
+    const wait = this.#waits[actor]!;
+    const { words } = this.door;
+    this.door.actor = actor;
+    if ("poll" in wait) {
+      if (words[wait.word] !== wait.expected || this.#lookAgain & bit) {
+        this.#lookAgain &= ~bit;
+        this.#resume(actor);
+      } else this.#sleep(bit, true);
+      return;
+    }
+    const wasAsleep = (this.#asleep & bit) !== 0;
+    this.#asleep &= ~bit;
+    const interruption = this.#stage.interruption(actor, wait);
+    if (interruption !== null) this.#resume(actor, interruption);
+    else if (wasAsleep || words[wait.word] !== wait.expected) {
+      if (words[wait.word] === wait.expected && this.#stage.hasUnreaped()) this.#reapFirst(actor);
+      this.#resume(actor);
+    } else if (this.#stage.hasUnreaped()) {
+      this.#reapFirst(actor);
+      this.#resume(actor);
+    } else {
+      this.#asleep |= bit;
+      this.#sleep(bit, false);
+    }
+  }
+
+  #sleep(bit: number, polls: boolean): void {
+    this.#ready &= ~bit;
+    if (polls) {
+      this.#polling |= bit;
+      this.#pollOver &= ~bit;
+    }
+    if (this.observer !== null) this.observer.turnEnded();
+  }
+
+  #reapFirst(actor: number): void {
+    this.#stacks[actor]!.push(this.#stage.reap(actor));
+  }
+
+  /** Whether an actor sleeps, or would if it had its turn. */
+  isAsleep(actor: number): boolean {
+    return ((this.#asleep | this.#polling) & (1 << actor)) !== 0;
+  }
+
+  #wake(word: number): void {
+    if (this.#asleep === 0) return;
+    for (let actor = 0; actor < this.count; actor++) {
+      if (this.#asleep & (1 << actor) && this.#waits[actor]!.word === word) {
+        this.#ready |= 1 << actor;
+        this.woken |= 1 << actor;
+      }
+    }
+  }
+
+  /** Woken in this turn: the strategy takes and clears it. */
+  woken = 0;
+
+  /** A turn of the environment. */
+  #act(actor: number): void {
+    const bit = 1 << actor;
+    const { act, target } = this.actors[actor]!.body as Environment;
+    this.#ready &= ~bit;
+    this.live &= ~bit;
+    this.door.actor = actor;
+    if (act === "kill") {
+      this.#stage.kill(target);
+      this.live &= ~(1 << target);
+      this.#ready &= ~(1 << target);
+      this.#polling &= ~(1 << target);
+      this.#asleep &= ~(1 << target);
+      // Everyone who waits looks for dead threads after a while.
+      this.#ready |= this.#asleep | this.#polling;
+      this.#lookAgain |= this.#polling;
+      this.woken |= this.#asleep | this.#polling;
+    } else {
+      this.#stage.abort(target);
+      if (this.#asleep & (1 << target)) {
+        this.#ready |= 1 << target;
+        this.woken |= 1 << target;
+      }
+    }
+    if (this.observer !== null) this.observer.turnEnded();
+  }
+
+  /** The failure of a schedule that has ended while somebody sleeps. */
+  #stillAsleep(): Failure | null {
+    const sleepers = this.live & ~this.environment;
+    if (sleepers === 0) return null;
+    const told: string[] = [];
+    let lost = -1;
+    let first = -1;
+    for (let actor = 0; actor < this.count; actor++) {
+      if (!(sleepers & (1 << actor))) continue;
+      if (first < 0) first = actor;
+      const wait = this.#waits[actor]!;
+      const what = "poll" in wait ? "a short lock or an epoch" : this.whatOf(wait);
+      told.push(`${this.actors[actor]!.name} waits for ${what}`);
+      if (this.door.words[wait.word] !== wait.expected) lost = actor;
+    }
+    const message = `${told.join("; ")}: nobody is left to wake ${told.length > 1 ? "them" : "it"}`;
+    if (lost < 0) return { kind: "deadlock", message, actor: first };
+    return { kind: "lost wake-up", message, actor: lost };
+  }
+
+  /** What a wait is for, in words. */
+  whatOf(wait: CoreWait): string {
+    const told = wait.what();
+    if (typeof told === "string") return told;
+    const alone = this.door.alone;
+    this.door.alone = true;
+    let step = (told as Generator<unknown, string>).next();
+    while (!step.done) step = (told as Generator<unknown, string>).next();
+    this.door.alone = alone;
+    return step.value;
+  }
+}
+
+export class EndlessSchedule extends Error {
+  constructor(steps: number) {
+    super(`a schedule of ${steps} turns has not ended`);
+  }
+}

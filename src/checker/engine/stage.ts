@@ -1,0 +1,137 @@
+/** A scenario on its stage: what a run needs to play its schedules. */
+import { InvariantError } from "../../base/invariant.ts";
+import { drain, isChecked, type Program } from "../instrument/linker.ts";
+import type { FailureKind } from "../report/story.ts";
+import { CheckError, type Scenario, type Self } from "../scenario.ts";
+import type * as Threads from "../world/threads.ts";
+import type { Door } from "./door.ts";
+import { type Actor, EndlessSchedule, type Stage } from "./run.ts";
+
+/** One of the actors with a thread. */
+interface Player extends Self {
+  readonly abort: () => void;
+  readonly life: { readonly state: number; readonly liveness: number };
+}
+
+function* idle(): Generator<unknown, void> {}
+
+export class ScenarioStage implements Stage {
+  readonly scenario: Scenario;
+  readonly #door: Door;
+  readonly #threads: typeof Threads;
+  readonly #shared: unknown;
+  readonly #names: readonly string[];
+  #players: readonly Player[] = [];
+  local: unknown;
+  #killed: readonly Player[] = [];
+  /** Told of what actors say. */
+  onSay: ((actor: number, sentence: string) => void) | null = null;
+
+  /** `without`: actors left out, by name. */
+  constructor(door: Door, program: Program, scenario: Scenario, without: readonly string[] = []) {
+    this.scenario = scenario;
+    this.#door = door;
+    this.#threads = program.moduleOf("checker/world/threads.js") as typeof Threads;
+    this.#names = Object.keys(scenario.actors).filter((name) => !without.includes(name));
+    door.alone = true;
+    this.#shared = drain(scenario.build());
+    door.mark();
+  }
+
+  /** Names of all actors, the environment's last. */
+  get actorNames(): readonly string[] {
+    return [...this.#names, ...this.#environmentNames()];
+  }
+
+  #environmentNames(): string[] {
+    return Object.entries(this.scenario.environment ?? {})
+      .filter(([, act]) => this.#names.includes("kill" in act ? act.kill : act.abort))
+      .map(([name]) => name);
+  }
+
+  begin(): readonly Actor[] {
+    const { scenario } = this;
+    const region = drain(scenario.region(this.#shared));
+    this.#killed = [];
+    this.#players = this.#names.map((name, index) => {
+      const thread = drain(this.#threads.threadAt(region, index)) as Self["thread"];
+      const { task, abort } = drain(this.#threads.taskOf(thread)) as ReturnType<
+        typeof Threads.taskOf
+      >;
+      const life = drain(this.#threads.lifeOf(thread)) as Player["life"];
+      const say = (sentence: string): void => this.onSay?.(index, sentence);
+      return { name, thread, task, abort, life, say };
+    });
+    this.local = drain(scenario.begin(this.#shared, this.#players));
+    const actors: Actor[] = this.#players.map((player) => {
+      const body = scenario.actors[player.name]!(this.local, player) as unknown;
+      return { name: player.name, body: isChecked(body) ? body : idle() };
+    });
+    for (const name of this.#environmentNames()) {
+      const act = scenario.environment![name]!;
+      const target = this.#names.indexOf("kill" in act ? act.kill : act.abort);
+      actors.push({ name, body: { act: "kill" in act ? "kill" : "abort", target } });
+    }
+    return actors;
+  }
+
+  *reap(actor: number): Generator<unknown, void> {
+    yield* this.#players[actor]!.thread.reap() as unknown as Generator<unknown, number>;
+  }
+
+  hasUnreaped(): boolean {
+    if (this.#killed.length === 0) return false;
+    return this.#killed.some(({ life }) => this.#door.words[life.state] !== 0);
+  }
+
+  kill(target: number): void {
+    const player = this.#players[target]!;
+    this.#killed = [...this.#killed, player];
+    this.#door.write(player.life.liveness, this.#threads.OWNER_DIED);
+  }
+
+  abort(target: number): void {
+    this.#players[target]!.abort();
+  }
+
+  interruption(actor: number, wait: { what: () => unknown }): Error | null {
+    const { task } = this.#players[actor]!;
+    if (!task.signal?.aborted) return null;
+    return drain(task.interruption(wait as never)) as Error | null;
+  }
+
+  end(): void {
+    drain(this.scenario.end(this.local));
+  }
+
+  classify(error: unknown): { kind: FailureKind; message: string } {
+    const message = error instanceof Error ? error.message : String(error);
+    if (error instanceof CheckError) return { kind: error.kind, message };
+    if (error instanceof EndlessSchedule) return { kind: "livelock", message };
+    if (error instanceof InvariantError) {
+      return { kind: message.startsWith("lock order") ? "lock rank" : "invariant", message };
+    }
+    return { kind: "error", message };
+  }
+
+  nameOf(word: number): string {
+    const name = this.#aside(() => drain(this.scenario.nameOf?.(this.local, word)));
+    return (name as string | null) ?? `word ${word}`;
+  }
+
+  watched(): string[] {
+    const watch = Object.values(this.scenario.watch ?? {});
+    return this.#aside(() => watch.map((value) => String(drain(value(this.local)))));
+  }
+
+  /** Looks at the state in the middle of a schedule, without being a part of it. */
+  #aside<T>(look: () => T): T {
+    const { alone } = this.#door;
+    this.#door.alone = true;
+    try {
+      return look();
+    } finally {
+      this.#door.alone = alone;
+    }
+  }
+}

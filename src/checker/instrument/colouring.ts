@@ -1,0 +1,208 @@
+/**
+ * Which functions of a set of modules may come to a shared access, themselves or through what they
+ * call. Those become generators. Where a callee cannot be told from its name (a method, a callback),
+ * the call is decided when it returns: `dynamic`.
+ */
+import { isFunction, memberName, type Tree, walk, walkOwn } from "./syntax.ts";
+
+/** How an access function of `sync/atomics` is treated. */
+export const ACCESSES: Readonly<Record<string, number>> = {
+  load: 0,
+  loadUnsigned: 0,
+  loadRelaxed: 0,
+  loadOwn: 4,
+  store: 1,
+  storeOwn: 5,
+  add: 2,
+  or: 2,
+  and: 2,
+  exchange: 2,
+  cas: 2,
+  wakeAll: 3,
+};
+/** Those that the simulated door has as generators: two accesses, or a sleep. */
+export const COMPOSITES = new Set(["addThenStore", "addThenNote", "casThenStore", "sleepWhile"]);
+const DOOR = "sync/atomics.js";
+
+export interface ModuleSource {
+  /** The module's path, as the linker names it. */
+  readonly path: string;
+  readonly text: string;
+  readonly program: Tree;
+  /** Where each import comes from: local name to path and name there. */
+  readonly imports: ReadonlyMap<string, { readonly path: string; readonly name: string }>;
+}
+
+/** What a call does to the function that makes it. */
+export type Call = "plain" | "access" | "composite" | "generator" | "delegate" | "dynamic";
+
+/** One function of a module, with its name and the functions around it. */
+interface Scope {
+  readonly node: Tree;
+  readonly module: ModuleSource;
+  readonly locals: ReadonlySet<string>;
+  readonly outer: Scope | null;
+}
+
+export class Colouring {
+  readonly #scopes = new Map<Tree, Scope>();
+  /** Functions that a module declares at its top, by path and name. */
+  readonly #topLevel = new Map<string, Tree>();
+  readonly #coloured = new Set<Tree>();
+  readonly #methods = new Set<string>();
+  readonly #getters = new Set<string>();
+  readonly #getterNodes = new Set<Tree>();
+  /** Functions that run alone: constructors, field initialisers, `async` ones. */
+  readonly #alone = new Set<Tree>();
+
+  constructor(modules: readonly ModuleSource[]) {
+    for (const module of modules) this.#collect(module);
+    for (let size = -1; size !== this.#coloured.size; ) {
+      size = this.#coloured.size;
+      for (const scope of this.#scopes.values()) this.#colour(scope);
+    }
+  }
+
+  isColoured(node: Tree): boolean {
+    return this.#coloured.has(node);
+  }
+
+  isAlone(node: Tree): boolean {
+    return this.#alone.has(node);
+  }
+
+  isGetter(node: Tree): boolean {
+    return this.#getterNodes.has(node);
+  }
+
+  /** Whether reading a member of this name may run a coloured getter. */
+  isColouredGetter(name: string): boolean {
+    return this.#getters.has(name);
+  }
+
+  /** What the call does, in the function `within` (null: the top of the module). */
+  callOf(call: Tree, within: Tree | null, module: ModuleSource): Call {
+    const callee = call.callee!;
+    if (callee.type === "Super" || callee.type === "Import") return "plain";
+    if (callee.type === "MemberExpression") {
+      const name = memberName(callee);
+      if (name === null) return "dynamic";
+      return this.#methods.has(name) ? "dynamic" : "plain";
+    }
+    if (callee.type !== "Identifier") return "dynamic";
+    const name = callee.name!;
+    for (let scope = within && this.#scopes.get(within); scope; scope = scope.outer) {
+      if (scope.locals.has(name)) return "dynamic";
+    }
+    const imported = module.imports.get(name);
+    if (imported?.path.endsWith(DOOR)) {
+      if (COMPOSITES.has(imported.name)) return "composite";
+      return imported.name in ACCESSES ? "access" : "plain";
+    }
+    const path = imported?.path ?? module.path;
+    const target = this.#topLevel.get(`${path}\n${imported?.name ?? name}`);
+    if (target === undefined) return "plain";
+    if (target.generator) return "delegate";
+    return this.#coloured.has(target) ? "generator" : "plain";
+  }
+
+  #collect(module: ModuleSource): void {
+    walk(module.program, (node, parents) => {
+      if (!isFunction(node)) return undefined;
+      const parent = parents[parents.length - 1];
+      const outer = parents.findLast(isFunction);
+      const scope: Scope = {
+        node,
+        module,
+        locals: localsOf(node),
+        outer: outer === undefined ? null : this.#scopes.get(outer)!,
+      };
+      this.#scopes.set(node, scope);
+      const isConstructor = parent?.type === "MethodDefinition" && parent.kind === "constructor";
+      if (isConstructor || node.async) this.#alone.add(node);
+      if (parent?.kind === "get") this.#getterNodes.add(node);
+      if (outer === undefined) this.#noteTopLevel(module, node, parents);
+      return undefined;
+    });
+  }
+
+  #noteTopLevel(module: ModuleSource, node: Tree, parents: readonly Tree[]): void {
+    const parent = parents[parents.length - 1]!;
+    const name =
+      node.type === "FunctionDeclaration"
+        ? node.id!.name!
+        : parent.type === "VariableDeclarator"
+          ? parent.id!.name
+          : undefined;
+    if (name !== undefined) this.#topLevel.set(`${module.path}\n${name}`, node);
+  }
+
+  #colour(scope: Scope): void {
+    const { node } = scope;
+    if (this.#coloured.has(node) || this.#alone.has(node)) return;
+    if (!node.generator && !this.#reachesAccess(scope)) return;
+    this.#coloured.add(node);
+    const name = this.#methodName(scope);
+    if (name === null) return;
+    if (this.#getterNodes.has(node)) this.#getters.add(name);
+    else this.#methods.add(name);
+  }
+
+  /** The name under which a function is called as a member, or null. */
+  #methodName(scope: Scope): string | null {
+    let name: string | null = null;
+    walk(scope.module.program, (each) => {
+      const holds = each.value === scope.node;
+      if (holds && each.key !== undefined) name = memberName(each);
+      return name === null && each.start <= scope.node.start && each.end >= scope.node.end;
+    });
+    return name;
+  }
+
+  #reachesAccess(scope: Scope): boolean {
+    let reaches = false;
+    walkOwn(scope.node, (node, parents) => {
+      if (node.type === "CallExpression" && !isPlainStatement(node)) {
+        const kind = this.callOf(node, scope.node, scope.module);
+        const delegated = parents[parents.length - 1]?.delegate === true;
+        if (kind !== "plain" && !delegated) reaches = true;
+      }
+      if (node.type === "MemberExpression") {
+        const name = memberName(node);
+        if (name !== null && this.#getters.has(name)) reaches = true;
+      }
+      if (node.type === "VariableDeclaration" && node.kind === "using") reaches = true;
+    });
+    return reaches;
+  }
+}
+
+/** `invariant(...)` is no call: its condition is tested in place (transform.ts). */
+function isPlainStatement(call: Tree): boolean {
+  return call.callee!.name === "invariant";
+}
+
+/** Names that a function binds: parameters, and what it declares outside inner functions. */
+function localsOf(node: Tree): Set<string> {
+  const names = new Set<string>();
+  for (const param of node.params ?? []) bindingNames(param, names);
+  walkOwn(node, (each) => {
+    if (each.type === "VariableDeclarator") bindingNames(each.id!, names);
+  });
+  return names;
+}
+
+function bindingNames(pattern: Tree, names: Set<string>): void {
+  if (pattern.type === "Identifier") {
+    names.add(pattern.name!);
+    return;
+  }
+  walk(pattern, (node, parents) => {
+    if (node.type !== "Identifier") return undefined;
+    const parent = parents[parents.length - 1];
+    const isKey = parent?.type === "Property" && parent.key === node && parent.value !== node;
+    const isDefault = parent?.type === "AssignmentPattern" && parent.left !== node;
+    if (!isKey && !isDefault) names.add(node.name!);
+    return undefined;
+  });
+}

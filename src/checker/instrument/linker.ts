@@ -1,0 +1,206 @@
+/**
+ * Links a set of modules into one checked program: instrumented modules in their own scope, bound to
+ * one door; stand-ins for what reaches out of the program; everything else as it is.
+ */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileFunction } from "node:vm";
+import { type Door, simulatedAtomics } from "../engine/door.ts";
+import { Colouring, type ModuleSource } from "./colouring.ts";
+import { parseModule } from "./syntax.ts";
+import { type AccessSite, transformModule } from "./transform.ts";
+
+/** One change of the text of a module: what is there, exactly once, and what takes its place. */
+export interface Edit {
+  /** For example "pin/pin.ts". */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+export type Exports = Readonly<Record<string, unknown>>;
+
+export interface Program {
+  readonly exports: Exports;
+  readonly sites: readonly AccessSite[];
+  /** Another module of the program, by its path below the sources: "sync/thread.js". */
+  moduleOf(path: string): Exports;
+}
+
+/** Layers whose modules are instrumented, below the checked sources. */
+const INSTRUMENTED =
+  /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\//;
+
+const checkedRoot = new URL("../../checked/", import.meta.url);
+const builtRoot = new URL("../../", import.meta.url);
+
+function* nothing(): Generator<void> {}
+const GeneratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(nothing()));
+/** `x instanceof CheckedGenerator`: x is a generator. */
+function CheckedGenerator(): void {}
+CheckedGenerator.prototype = GeneratorPrototype;
+
+/** Whether a call has returned a checked function under way. */
+export function isChecked(value: unknown): value is Generator {
+  return value instanceof (CheckedGenerator as unknown as new () => object);
+}
+
+/** Runs a checked function to its end, alone. */
+export function drain<T>(result: T): T extends Generator<unknown, infer R> ? R : T {
+  let value: unknown = result;
+  if (isChecked(value)) {
+    const generator = value;
+    let step = generator.next();
+    for (let turns = 0; !step.done; turns++) {
+      if (turns > 1_000_000) throw new Error("what runs alone waits for somebody else");
+      step = generator.next();
+    }
+    value = step.value;
+  }
+  return value as T extends Generator<unknown, infer R> ? R : T;
+}
+
+function* iterate(
+  name: string,
+  over: readonly unknown[],
+  callback: (...args: unknown[]) => unknown,
+) {
+  const results: unknown[] = [];
+  for (const [index, each] of over.entries()) {
+    const result = callback(each, index);
+    results.push(isChecked(result) ? yield* result : result);
+    const last = results[results.length - 1];
+    if (name === "every" && !last) return false;
+    if (name === "some" && last) return true;
+    if (name === "find" && last) return each;
+  }
+  if (name === "every") return true;
+  if (name === "some") return false;
+  if (name === "filter") return over.filter((_each, index) => results[index]);
+  if (name === "flatMap") return results.flat();
+  return name === "map" ? results : undefined;
+}
+
+/** Reads, instruments and evaluates `entry` and what it imports. */
+export class Linker {
+  readonly #door: Door;
+  readonly #edits: readonly Edit[];
+  readonly #modules = new Map<string, ModuleSource>();
+  readonly #outside = new Map<string, Exports>();
+  readonly #evaluated = new Map<string, Exports>();
+
+  constructor(door: Door, edits: readonly Edit[] = []) {
+    this.#door = door;
+    this.#edits = edits;
+  }
+
+  async link(entry: URL): Promise<Program> {
+    const unused = new Set(this.#edits);
+    await this.#load(entry, unused);
+    for (const { file, find } of unused) {
+      throw new Error(`the edit of ${file} applies to no module of the program: ${find}`);
+    }
+    const invariants = await import("../../base/invariant.ts");
+    const broken = (statement: unknown): never => {
+      const told = typeof statement === "function" ? drain(statement()) : statement;
+      throw new invariants.InvariantError(String(told));
+    };
+    const colouring = new Colouring([...this.#modules.values()]);
+    const sites: AccessSite[] = [];
+    for (const module of this.#modules.values()) {
+      this.#evaluate(module, transformModule(module, colouring, sites), broken);
+    }
+    const moduleOf = (path: string): Exports => {
+      const found = this.#evaluated.get(new URL(path, checkedRoot).href);
+      if (found === undefined) throw new Error(`the program has no module ${path}`);
+      return found;
+    };
+    return { exports: this.#evaluated.get(entry.href)!, sites, moduleOf };
+  }
+
+  /** Depth first, so that `#modules` is in the order of evaluation. */
+  async #load(url: URL, unused: Set<Edit>): Promise<void> {
+    const text = this.#edited(url, readFileSync(fileURLToPath(url), "utf8"), unused);
+    const program = parseModule(text);
+    const imports = new Map<string, { path: string; name: string }>();
+    for (const node of program.body as readonly (typeof program)[]) {
+      if (node.type !== "ImportDeclaration") continue;
+      const specifier = String(node.source!.value);
+      const target = specifier.startsWith(".") ? new URL(specifier, url).href : specifier;
+      for (const { imported, local } of node.specifiers!) {
+        imports.set(local!.name!, { path: target, name: imported!.name! });
+      }
+      await this.#need(target, unused);
+    }
+    if (!this.#modules.has(url.href)) {
+      this.#modules.set(url.href, { path: url.href, text, program, imports });
+    }
+  }
+
+  async #need(target: string, unused: Set<Edit>): Promise<void> {
+    if (this.#modules.has(target) || this.#outside.has(target)) return;
+    if (!target.startsWith("file:")) {
+      this.#outside.set(target, await import(target));
+      return;
+    }
+    const path = pathBelow(target, checkedRoot);
+    if (path === "sync/atomics.js") this.#outside.set(target, simulatedAtomics(this.#door));
+    else if (path === "base/libc.js") this.#outside.set(target, STAND_IN_FOR_THE_SYSTEM);
+    else if (path === null || INSTRUMENTED.test(path)) await this.#load(new URL(target), unused);
+    else this.#outside.set(target, await import(new URL(path, builtRoot).href));
+  }
+
+  #edited(url: URL, text: string, unused: Set<Edit>): string {
+    const path = pathBelow(url.href, checkedRoot)?.replace(/\.js$/, ".ts");
+    for (const edit of this.#edits) {
+      if (edit.file !== path) continue;
+      unused.delete(edit);
+      const at = text.indexOf(edit.find);
+      if (at < 0 || text.indexOf(edit.find, at + 1) >= 0) {
+        throw new Error(`${edit.file} must hold this text exactly once: ${edit.find}`);
+      }
+      text = text.slice(0, at) + edit.replace + text.slice(at + edit.find.length);
+    }
+    return text;
+  }
+
+  #evaluate(module: ModuleSource, body: string, broken: (statement: unknown) => never): void {
+    const names = ["$point", "$Gen", "$drain", "$broken", "$iterate", "$import"];
+    const outside = ["performance", "process"];
+    const run = compileFunction(body, [...names, ...outside], {
+      filename: `checked:${shownPath(module.path)}`,
+    });
+    const find = (specifier: string): Exports => {
+      const target = specifier.startsWith(".") ? new URL(specifier, module.path).href : specifier;
+      return this.#evaluated.get(target) ?? this.#outside.get(target)!;
+    };
+    const point = this.#door.point;
+    const exports = run(point, CheckedGenerator, drain, broken, iterate, find, CLOCK, PROCESS);
+    this.#evaluated.set(module.path, exports as Exports);
+  }
+}
+
+/** A path below `root`, or null. */
+function pathBelow(href: string, root: URL): string | null {
+  return href.startsWith(root.href) ? href.slice(root.href.length) : null;
+}
+
+/** A module's path as people know it: "pin/pin.ts". */
+export function shownPath(href: string): string {
+  const path = pathBelow(href, checkedRoot);
+  return path === null ? basename(fileURLToPath(href)) : path.replace(/\.js$/, ".ts");
+}
+
+/** Time stands still while a schedule runs. */
+const CLOCK = { now: () => 0, timeOrigin: 0 };
+const PROCESS = { hrtime: { bigint: () => 0n } };
+
+/** Of the system the core uses the liveness mutexes (sync/thread.ts); killing an actor marks them. */
+const STAND_IN_FOR_THE_SYSTEM: Exports = {
+  bindFunction: () => () => 0,
+  addressOf: () => 0,
+  viewMemory: () => {
+    throw new Error("the checked program shows no addresses");
+  },
+};

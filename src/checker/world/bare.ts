@@ -1,0 +1,204 @@
+/**
+ * A file of present pages, without a driver: mapping, pages, pins and breaks alone. Blocks are freed
+ * by the scenario, which keeps in plain JavaScript who uses them: the truth that the core is held to.
+ */
+import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
+import type { Device } from "../../device/index.ts";
+import {
+  type BreakContext,
+  createBreakArea,
+  recoverBreaks,
+  withBrokenLayout,
+} from "../../layout/break.ts";
+import { publishAround, recoverEntries } from "../../mapping/entries.ts";
+import {
+  createMappingArea,
+  initMapping,
+  type Mapping,
+  mappingSlab,
+} from "../../mapping/mapping.ts";
+import {
+  findSlot,
+  isPageKind,
+  kindOf,
+  Mark,
+  pageOf,
+  removeEntries,
+  setMark,
+} from "../../mapping/tree.ts";
+import { Pages } from "../../pages/pages.ts";
+import {
+  type PinRecord,
+  pinSlow,
+  pinnedPage,
+  recoverPins,
+  releasePin,
+  tryPin,
+} from "../../pin/pin.ts";
+import { load } from "../../sync/atomics.ts";
+import { recoverLocks } from "../../sync/lock.ts";
+import type { Region } from "../../sync/region.ts";
+import { allocateZeroed } from "../../sync/slab.ts";
+import type { Sleeps } from "../../sync/sleep.ts";
+import { createWindowArea, Windows } from "../../window/window.ts";
+import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
+import { wordName } from "./names.ts";
+import { regionWithThreads } from "./threads.ts";
+
+const INO = 2 as Ino;
+/** Page i of the file lies in block FIRST_BLOCK + i. */
+const FIRST_BLOCK = 8;
+
+export interface BareShared {
+  readonly region: Region;
+  readonly mapping: Mapping;
+  readonly pageCount: number;
+}
+
+/** A region with a file of `pageCount` present pages; `marked`: they were pinned before. */
+export function buildBare(actors: number, pageCount: number, marked = true): BareShared {
+  const { region, thread } = regionWithThreads(actors);
+  createMappingArea(thread);
+  createWindowArea(thread);
+  createBreakArea(thread);
+  const pages = Pages.create(thread, HUGE_PAGES * PAGE_SIZE);
+  const mapping = allocateZeroed(thread, mappingSlab(thread));
+  initMapping(thread, mapping, INO, pageCount * PAGE_SIZE, 1);
+  publishAround(thread, pages, mapping, 0, pageCount, FIRST_BLOCK);
+  for (let index = 0; marked && index < pageCount; index++) {
+    setMark(thread, mapping, index, Mark.pinned);
+    setMark(thread, mapping, index, Mark.dirty);
+  }
+  return { region, mapping, pageCount };
+}
+
+/** One actor's use of the file. */
+export interface Hand extends BreakContext {
+  readonly self: Self;
+}
+
+/** The file in one schedule. */
+export class BareFile {
+  readonly mapping: Mapping;
+  readonly pageCount: number;
+  readonly hands: readonly Hand[];
+  /** Blocks given back. */
+  readonly freed = new Set<number>();
+  /** I/Os under way, per block. */
+  readonly using = new Map<number, number>();
+
+  constructor(shared: BareShared, actors: readonly Self[]) {
+    this.mapping = shared.mapping;
+    this.pageCount = shared.pageCount;
+    this.hands = actors.map((self) => handOf(self));
+  }
+
+  hand(self: Self): Hand {
+    return this.hands.find((hand) => hand.self === self)!;
+  }
+
+  /** Pins without a lock; 0 when that cannot be. */
+  tryPin(self: Self, first: number, count: number, write = false): PinRecord {
+    const { thread, pages } = this.hand(self);
+    return tryPin(thread, pages, this.mapping, first, count, write);
+  }
+
+  /** Pins, waiting where it must. Throws "past the end" when the pages are gone. */
+  *pin(self: Self, first: number, count: number, write = false): Sleeps<PinRecord> {
+    const fast = this.tryPin(self, first, count, write);
+    if (fast !== 0) return fast;
+    const { thread, pages } = this.hand(self);
+    const { mapping } = this;
+    function* populate(): Sleeps<void> {
+      for (let index = first; index < first + count; index++) {
+        const slot = findSlot(thread.words, mapping, index);
+        const present = slot !== 0 && isPageKind(kindOf(load(thread.words, slot)));
+        if (!present) throw new PastTheEnd();
+      }
+    }
+    return yield* pinSlow(self.task, pages, mapping, INO, first, count, write, populate);
+  }
+
+  /** An I/O into pinned pages: begins, and ends some time later. */
+  io(self: Self, record: PinRecord, count: number): void {
+    const { thread, pages } = this.hand(self);
+    const blocks: number[] = [];
+    for (let offset = 0; offset < count; offset++) {
+      const block = pinnedPage(thread, pages, record, offset).devicePage;
+      ensure(!this.freed.has(block), `an I/O begins in block ${block}, which is free`);
+      this.using.set(block, (this.using.get(block) ?? 0) + 1);
+      blocks.push(block);
+    }
+    self.say(`I/O into block${count > 1 ? "s" : ""} ${blocks.join(", ")} begins`);
+    // Time passes here: the release is the next access.
+    this.#underWay.set(self, blocks);
+  }
+
+  readonly #underWay = new Map<Self, number[]>();
+
+  /** The I/O ends and the pin is given back. */
+  endIo(self: Self, record: PinRecord): void {
+    const { thread, pages } = this.hand(self);
+    for (const block of this.#underWay.get(self) ?? []) {
+      ensure(!this.freed.has(block), `block ${block} was freed under an I/O`);
+      this.using.set(block, this.using.get(block)! - 1);
+    }
+    this.#underWay.delete(self);
+    releasePin(thread, pages, record);
+  }
+
+  /** Takes the pages of a range out of the file and frees their blocks, as a truncate does. */
+  *remove(self: Self, first: number, last: number): Sleeps<void> {
+    const hand = this.hand(self);
+    const { thread, pages } = hand;
+    const plan = () => ({ first, last });
+    const { mapping, freed, using } = this;
+    yield* withBrokenLayout(self.task, hand, mapping, plan, function* () {
+      const blocks: number[] = [];
+      removeEntries(thread, mapping, first, last, (entry, _index, count) => {
+        if (!isPageKind(kindOf(entry))) return;
+        blocks.push(pages.devicePage(pageOf(entry)));
+        pages.disassociate(pageOf(entry), count, mapping);
+      });
+      for (const block of blocks) {
+        ensure((using.get(block) ?? 0) === 0, `block ${block} is freed under an I/O`);
+        ensure(pages.isFree(block, 1), `block ${block} is freed while its page is not`);
+        freed.add(block);
+        self.say(`block ${block} is free`);
+      }
+    });
+  }
+
+  /** At the end: nobody holds anything. */
+  end(): void {
+    const { pages } = this.hands[0]!;
+    for (let index = 0; index < this.pageCount; index++) {
+      const page = pages.find(FIRST_BLOCK + index);
+      ensureNoLeak(page === null || pages.pinCount(page) === 0, `page ${index} is left pinned`);
+    }
+    for (const { thread, self } of this.hands) {
+      ensureNoLeak(thread.heldLocks.count === 0, `${self.name} still holds a lock`);
+      ensureNoLeak(thread.pins.count === 0, `${self.name} still holds a pin`);
+      ensureNoLeak(thread.entryLocks.count === 0, `${self.name} still holds an entry`);
+    }
+  }
+
+  nameOf(word: number): string | null {
+    const { thread, pages } = this.hands[0]!;
+    return wordName(thread, pages, [this.mapping], word);
+  }
+}
+
+/** A page that was asked for is not in the file any more. */
+export class PastTheEnd extends Error {}
+
+function handOf(self: Self): Hand {
+  const { thread } = self;
+  const pages = Pages.attach(thread);
+  const windows = new Windows(thread, null as unknown as Device);
+  recoverLocks(thread);
+  recoverEntries(thread, pages);
+  recoverPins(thread, pages);
+  recoverBreaks(thread);
+  return { self, thread, pages, windows, protect: true };
+}

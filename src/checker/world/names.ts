@@ -1,0 +1,89 @@
+/** What the words of a region are called, for stories. */
+import { HUGE_PAGES } from "../../base/quantities.ts";
+import { inoOf, MAPPING_WORDS, type Mapping, MappingWord } from "../../mapping/mapping.ts";
+import type { Pages } from "../../pages/pages.ts";
+import { load } from "../../sync/atomics.ts";
+import { SLOT_WORDS } from "../../sync/region.ts";
+import { Slot, type Thread } from "../../sync/thread.ts";
+
+const LOCK_FIELDS = [
+  "guard",
+  "exclusive holder",
+  "shared holders",
+  "waiting for exclusive",
+  "waiting for shared",
+  "phase",
+  "batch",
+  "wake",
+];
+
+function fieldName(fields: Readonly<Record<string, number>>, offset: number): string {
+  const found = Object.entries(fields).find(([, value]) => value === offset);
+  return found === undefined ? `word ${offset}` : found[0].replace(/([A-Z])/g, " $1").toLowerCase();
+}
+
+/** The name of a word, or null for one that belongs to nothing known. */
+export function wordName(
+  thread: Thread,
+  pages: Pages,
+  mappings: readonly Mapping[],
+  word: number,
+): string | null {
+  const { region } = thread;
+  for (let slot = 0; slot < region.slotsUsed; slot++) {
+    const offset = word - region.slotBase(slot);
+    if (offset >= 0 && offset < SLOT_WORDS) return `thread ${slot}: ${fieldName(Slot, offset)}`;
+  }
+  for (const mapping of mappings) {
+    const name = mappingWordName(thread, mapping, word);
+    if (name !== null) return name;
+  }
+  return pageWordName(thread, pages, word);
+}
+
+function mappingWordName(thread: Thread, mapping: Mapping, word: number): string | null {
+  const offset = word - mapping;
+  const ino = inoOf(thread, mapping);
+  if (offset >= 0 && offset < MAPPING_WORDS) {
+    for (const kind of ["io", "map"] as const) {
+      const within = offset - MappingWord[`${kind}Lock`];
+      if (within >= 0 && within < 8) return `${kind} lock of inode ${ino}: ${LOCK_FIELDS[within]}`;
+    }
+    return `inode ${ino}: ${fieldName(MappingWord, offset)}`;
+  }
+  const root = load(thread.words, mapping + MappingWord.root);
+  if (root === 0) return null;
+  return nodeWordName(thread, root - (root & 7), root & 7, 0, word);
+}
+
+function nodeWordName(
+  thread: Thread,
+  node: number,
+  level: number,
+  base: number,
+  word: number,
+): string | null {
+  const offset = word - node;
+  if (offset >= 0 && offset < 72) {
+    if (offset >= 8)
+      return level === 0 ? `entry of page ${base + offset - 8}` : "tree node: a slot";
+    if (offset === 4 || offset === 5) return "dirty marks";
+    return offset === 6 || offset === 7 ? "pinned marks" : "tree node: header";
+  }
+  for (let within = 0; level > 0 && within < 64; within++) {
+    const value = load(thread.words, node + 8 + within);
+    if (value === 0 || value & 1) continue;
+    const first = base + within * 64 ** level;
+    const name = nodeWordName(thread, value, level - 1, first, word);
+    if (name !== null) return name;
+  }
+  return null;
+}
+
+function pageWordName(thread: Thread, pages: Pages, word: number): string | null {
+  const record = Math.floor((word - pages.arena) / 4);
+  if (word < pages.arena || record >= HUGE_PAGES) return null;
+  const field = ["pins", "owner", "index", "flags"][(word - pages.arena) % 4]!;
+  const index = load(thread.words, pages.pinWord(record) + 2) >>> 0;
+  return `${field} of page ${index}`;
+}

@@ -1,0 +1,50 @@
+/** The threads of a scenario's actors, in the checked build. */
+import { Region, REGION_BYTES_MIN } from "../../sync/region.ts";
+import { Task } from "../../sync/sleep.ts";
+import { Slot, Thread } from "../../sync/thread.ts";
+
+/** A region that `count` actors have joined, and a further thread, to build with. */
+export function regionWithThreads(count: number): { region: Region; thread: Thread } {
+  const region = Region.create(REGION_BYTES_MIN);
+  for (let actor = 0; actor < count; actor++) warmUp(Thread.join(region));
+  return { region, thread: Thread.join(region) };
+}
+
+/** Makes the first block of each table, so that no schedule allocates them. */
+function warmUp(thread: Thread): void {
+  for (const table of [thread.heldLocks, thread.entryLocks, thread.pins, thread.openFiles]) {
+    table.give(table.take());
+  }
+}
+
+/** The private constructor: the slot was joined when the region was built. */
+const Joined = Thread as unknown as new (
+  region: Region,
+  slot: number,
+  incarnation: number,
+) => Thread;
+
+/** A new object for a thread that has joined: one for each schedule. */
+export function threadAt(region: Region, slot: number): Thread {
+  return new Joined(region, slot, 1);
+}
+
+/** A task whose signal the environment can set. */
+export function taskOf(thread: Thread): { task: Task; abort(): void } {
+  const signal = { aborted: false, reason: undefined };
+  const task = new Task(thread, { signal: signal as unknown as AbortSignal });
+  return {
+    task,
+    abort(): void {
+      signal.aborted = true;
+    },
+  };
+}
+
+/** The words that tell of a thread's life. */
+export function lifeOf(thread: Thread): { state: number; liveness: number } {
+  return { state: thread.base + Slot.state, liveness: thread.base + Slot.liveness };
+}
+
+/** What the kernel does to a robust mutex whose owner has died (FUTEX_OWNER_DIED). */
+export const OWNER_DIED = 0x40000000;

@@ -95,8 +95,18 @@ export class Reduced implements Strategy {
       this.#word[depth * N + other] = pendingWord[other]!;
       this.#access[depth * N + other] = pendingAccess[other]!;
     }
+    if (this.#run.environment !== 0) this.#actBefore(depth, actor, enabled);
     this.#follow(depth, actor);
     return actor;
+  }
+
+  /** What the environment can do to an actor is tried before each of its turns, else it never acts. */
+  #actBefore(depth: number, actor: number, enabled: number): void {
+    const { environment, pendingWord, count } = this.#run;
+    for (let other = 0; other < count; other++) {
+      const acts = environment & enabled & (1 << other) && pendingWord[other] === actor;
+      if (acts) this.#backtrack[depth]! |= 1 << other;
+    }
   }
 
   end(_outcome: Outcome): boolean {

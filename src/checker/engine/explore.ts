@@ -11,7 +11,13 @@ import { Bounded, Prioritised, Random } from "./strategies.ts";
 
 /** Turns after which a schedule counts as endless. */
 export const STEPS_MAX = 20_000;
-const WARM_UP_SCHEDULES = 200;
+/** Schedules of the beginning, for each of its ways. */
+const WARM_UP_SCHEDULES = 150;
+
+/** At first: at random, which mixes actors well, and by priorities, which lets some run far ahead. */
+function warmUpStrategies(seed: number): Strategy[] {
+  return [new Prioritised(seed, 2), new Prioritised(seed, 3), new Random(seed)];
+}
 
 export interface Limits {
   /** Schedules at most. */
@@ -62,6 +68,7 @@ export class Explorer {
   #run: Run;
   #strategy: Strategy;
   #warmUp: number;
+  readonly #warmUps: Strategy[];
   #schedules = 0;
   #redundant = 0;
   #turns = 0;
@@ -83,7 +90,8 @@ export class Explorer {
     this.#stage = stage;
     this.#exploration = exploration;
     this.#limits = limits;
-    this.#strategy = warmUp > 0 ? new Random(limits.seed) : strategyFor(exploration, limits.seed);
+    this.#warmUps = warmUp > 0 ? warmUpStrategies(limits.seed) : [];
+    this.#strategy = this.#warmUps.shift() ?? strategyFor(exploration, limits.seed);
     this.#run = new Run(door, stage, this.#strategy, { stepsMax: STEPS_MAX });
   }
 
@@ -113,17 +121,28 @@ export class Explorer {
       this.#done = true;
       return;
     }
+    const more = this.#strategy.end(outcome);
     if (this.#warmUp > 0) {
-      if (--this.#warmUp === 0) this.#restart();
+      if (--this.#warmUp === 0) this.#afterWarmUp();
       return;
     }
-    const more = this.#strategy.end(outcome);
     if (this.#door.discovered > 0 && this.#isExhaustive()) {
       this.#restart();
       return;
     }
     if (!more) this.#complete = true;
     if (!more || this.#schedules >= this.#schedulesMax()) this.#done = true;
+  }
+
+  #afterWarmUp(): void {
+    const next = this.#warmUps.shift();
+    if (next === undefined) {
+      this.#restart();
+      return;
+    }
+    this.#warmUp = WARM_UP_SCHEDULES;
+    this.#strategy = next;
+    this.#run = new Run(this.#door, this.#stage, next, { stepsMax: STEPS_MAX });
   }
 
   #isExhaustive(): boolean {

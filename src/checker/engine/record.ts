@@ -1,6 +1,6 @@
 /** From a schedule to its story: replayed with an observer that notes every turn. */
 import type { Program } from "../instrument/linker.ts";
-import { shownPath } from "../instrument/linker.ts";
+import { shownPath } from "../instrument/places.ts";
 import type { Failure, Site, Step, StepKind } from "../report/story.ts";
 import { Access, type Door } from "./door.ts";
 import { type Outcome, Run, type Strategy } from "./run.ts";

@@ -104,7 +104,7 @@ export class Run {
   readonly #stacks: Generator<unknown, unknown>[][] = [];
   /** Sleeping: their wake-up resumes them, however the word stands. */
   #asleep = 0;
-  /** Asleep by poll, but somebody has died: they look whether it was their holder. */
+  /** Somebody has died since they looked: a poll returns once, to see whether it was the holder. */
   #lookAgain = 0;
   /** Asleep by poll, but what they poll for has come. */
   #pollOver = 0;
@@ -376,7 +376,7 @@ export class Run {
       this.#asleep &= ~(1 << target);
       // Everyone who waits looks for dead threads after a while.
       this.#ready |= this.#asleep | this.#polling;
-      this.#lookAgain |= this.#polling;
+      this.#lookAgain = this.live;
       this.woken |= this.#asleep | this.#polling;
     } else {
       this.#stage.abort(target);

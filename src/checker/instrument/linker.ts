@@ -3,11 +3,11 @@
  * one door; stand-ins for what reaches out of the program; everything else as it is.
  */
 import { readFileSync } from "node:fs";
-import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileFunction } from "node:vm";
 import { type Door, simulatedAtomics } from "../engine/door.ts";
 import { Colouring, type ModuleSource } from "./colouring.ts";
+import { builtModule, checkedModule, checkedPath, shownPath } from "./places.ts";
 import { parseModule } from "./syntax.ts";
 import { type AccessSite, transformModule } from "./transform.ts";
 
@@ -31,9 +31,6 @@ export interface Program {
 /** Layers whose modules are instrumented, below the checked sources. */
 const INSTRUMENTED =
   /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\//;
-
-const checkedRoot = new URL("../../checked/", import.meta.url);
-const builtRoot = new URL("../../", import.meta.url);
 
 function* nothing(): Generator<void> {}
 const GeneratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(nothing()));
@@ -112,7 +109,7 @@ export class Linker {
       this.#evaluate(module, transformModule(module, colouring, sites), broken);
     }
     const moduleOf = (path: string): Exports => {
-      const found = this.#evaluated.get(new URL(path, checkedRoot).href);
+      const found = this.#evaluated.get(checkedModule(path).href);
       if (found === undefined) throw new Error(`the program has no module ${path}`);
       return found;
     };
@@ -144,15 +141,15 @@ export class Linker {
       this.#outside.set(target, await import(target));
       return;
     }
-    const path = pathBelow(target, checkedRoot);
+    const path = checkedPath(target);
     if (path === "sync/atomics.js") this.#outside.set(target, simulatedAtomics(this.#door));
     else if (path === "base/libc.js") this.#outside.set(target, STAND_IN_FOR_THE_SYSTEM);
     else if (path === null || INSTRUMENTED.test(path)) await this.#load(new URL(target), unused);
-    else this.#outside.set(target, await import(new URL(path, builtRoot).href));
+    else this.#outside.set(target, await import(builtModule(path).href));
   }
 
   #edited(url: URL, text: string, unused: Set<Edit>): string {
-    const path = pathBelow(url.href, checkedRoot)?.replace(/\.js$/, ".ts");
+    const path = checkedPath(url.href)?.replace(/\.js$/, ".ts");
     for (const edit of this.#edits) {
       if (edit.file !== path) continue;
       unused.delete(edit);
@@ -179,17 +176,6 @@ export class Linker {
     const exports = run(point, CheckedGenerator, drain, broken, iterate, find, CLOCK, PROCESS);
     this.#evaluated.set(module.path, exports as Exports);
   }
-}
-
-/** A path below `root`, or null. */
-function pathBelow(href: string, root: URL): string | null {
-  return href.startsWith(root.href) ? href.slice(root.href.length) : null;
-}
-
-/** A module's path as people know it: "pin/pin.ts". */
-export function shownPath(href: string): string {
-  const path = pathBelow(href, checkedRoot);
-  return path === null ? basename(fileURLToPath(href)) : path.replace(/\.js$/, ".ts");
 }
 
 /** Time stands still while a schedule runs. */

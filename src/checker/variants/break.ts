@@ -8,3 +8,148 @@ export const noEpochWait = variant({
   edits: [{ file: "layout/break.ts", find: "    synchronize(thread);\n", replace: "" }],
   caughtBy: { "pin-truncate": "invariant" },
 });
+
+export const epochBeforeAnnouncement = variant({
+  name: "epoch-before-announcement",
+  about: "The epoch passes before the break is announced: a pin that begins in between is missed.",
+  from: "DESIGN.md 5.4, step 2, its two halves swapped",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "    store(words, mapping + MappingWord.breakHolder, thread.holder);\n    synchronize(thread);\n",
+      replace:
+        "    synchronize(thread);\n    store(words, mapping + MappingWord.breakHolder, thread.holder);\n",
+    },
+  ],
+  caughtBy: { "pin-truncate": "invariant" },
+});
+
+export const announcementOverlooked = variant({
+  name: "announcement-overlooked",
+  about: "The fast pin does not look whether a break covers its page.",
+  from: "DESIGN.md 5.3: the check of the fast path",
+  edits: [
+    {
+      file: "pin/pin.ts",
+      find: "if (load(words, mapping + MappingWord.breakHolder) !== 0) {",
+      replace: "if (load(words, mapping + MappingWord.breakHolder) === -1) {",
+    },
+  ],
+  caughtBy: { "pin-truncate": "invariant" },
+});
+
+export const busyIsMoreThanOne = variant({
+  name: "busy-is-more-than-one",
+  about:
+    "A page counts as busy when it has more than one reference, as when 1 was idle, on counts where 0 is.",
+  from: "[PATCH v7 03/12] dax: dax_page_idle(): page_ref_count(page) == 1; S0, dax_busy_page",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "if (pages.pinCount(page) > 0)\n",
+      replace: "if (pages.pinCount(page) > 1)\n",
+    },
+  ],
+  caughtBy: { "pin-truncate": "invariant" },
+});
+
+export const scanOnlyMapped = variant({
+  name: "scan-only-mapped-files",
+  about:
+    "A file that no window shows is not searched for busy pages: pin, unmap, truncate frees the block " +
+    "under the I/O.",
+  from: "bug 9: fs/dax: return unmapped busy pages from dax_layout_busy_page_range (6.15)",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "const found = context.protect ? ",
+      replace: "const found = context.windows.hasWindows(mapping) ? ",
+    },
+  ],
+  caughtBy: { "pin-truncate": "invariant" },
+});
+
+export const noRetryAfterWait = variant({
+  name: "no-retry-after-wait",
+  about:
+    "Once it has waited for the busy page it found, a break goes ahead, though it had dropped its locks.",
+  from: "[PATCH v7] review: did_unlock means retry; DESIGN.md 5.4: a lock dropped means everything again",
+  edits: [
+    { file: "layout/break.ts", find: "        let busy;\n", replace: "        var busy;\n" },
+    {
+      file: "layout/break.ts",
+      find: "const found = context.protect ? findBusy(context, mapping, range) : null;",
+      replace: "const found = busy === undefined ? findBusy(context, mapping, range) : null;",
+    },
+  ],
+  caughtBy: { "pin-truncate": "invariant" },
+});
+
+export const waitsWithLocks = variant({
+  name: "waits-with-locks",
+  about:
+    "A break waits for a pin with the io and map locks held; the pin's holder needs one of them.",
+  from: "invariant 5.6 (5); [PATCH v7 10/12] xfs: prepare xfs_break_layouts() to drop XFS_MMAPLOCK_EXCL",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "            busy = { ...found, range };\n",
+      replace:
+        "            busy = { ...found, range };\n" +
+        "            _announced[Symbol.dispose]();\n" +
+        "            yield* waitForPage(context, mapping, busy, patience);\n",
+    },
+  ],
+  caughtBy: { "pins-next-page": "deadlock" },
+});
+
+export const wholeFileScan = variant({
+  name: "whole-file-break",
+  about: "A break waits for pins anywhere in the file, not only in its range.",
+  from: "Linux's dax_break_layout as filesystems call it: whole file; bug 11",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "        const index = nextMarked(thread.words, mapping, from, range.last, Mark.pinned);",
+      replace:
+        "        const index = nextMarked(thread.words, mapping, from, PAGE_INDEX_MAX, Mark.pinned);",
+    },
+    {
+      file: "layout/break.ts",
+      find: "    let from = range.first;\n",
+      replace: "    let from = 0;\n",
+    },
+  ],
+  caughtBy: {},
+  holds:
+    "It is slower, not wrong: what it waits for beyond its range is released in the end. The counts of " +
+    "schedules of pin-elsewhere show the waits.",
+});
+
+export const marksSkipped = variant({
+  name: "pinned-mark-forgotten",
+  about: "The slow pin counts its page but leaves no mark, so the search by marks does not see it.",
+  from: "bug 10: don't skip locked entries when scanning (6.15): a scan that passes over a pin",
+  edits: [
+    {
+      file: "pin/pin.ts",
+      find: "    if (!isMarked(words, slot, entry, index, Mark.pinned))\n        setMark(thread, mapping, index, Mark.pinned);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "pin-slow-truncate": "invariant" },
+});
+
+export const scanEndsEarly = variant({
+  name: "scan-skips-an-index",
+  about: "After an idle page the search goes on one page too far: a pin on the next one is missed.",
+  from: "bug 10, its fix of the fix (dd59137bfe70): xas_pause advanced the index, the same skip again",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "from = index + (isHugeKind(kind) ? HUGE_PAGES : 1);",
+      replace: "from = index + (isHugeKind(kind) ? HUGE_PAGES : 2);",
+    },
+  ],
+  caughtBy: { "batch-truncate": "invariant" },
+});

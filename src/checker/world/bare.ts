@@ -136,6 +136,28 @@ export class BareFile {
 
   readonly #underWay = new Map<Self, number[]>();
 
+  /** Gives a pin back into which no I/O was done. */
+  release(self: Self, record: PinRecord): void {
+    const { thread, pages } = this.hand(self);
+    releasePin(thread, pages, record);
+  }
+
+  /** Demands that a page's block was given back. */
+  ensureFreed(index: number): void {
+    ensure(this.freed.has(FIRST_BLOCK + index), `the block of page ${index} is not free`);
+  }
+
+  /** The pins of each page, for stories. */
+  pinsShown(): string {
+    const { pages } = this.hands[0]!;
+    const counts: number[] = [];
+    for (let index = 0; index < this.pageCount; index++) {
+      const page = pages.find(FIRST_BLOCK + index);
+      counts.push(page === null ? 0 : pages.pinCount(page));
+    }
+    return counts.join(" ");
+  }
+
   /** The I/O ends and the pin is given back. */
   endIo(self: Self, record: PinRecord): void {
     const { thread, pages } = this.hand(self);
@@ -177,6 +199,7 @@ export class BareFile {
       ensureNoLeak(page === null || pages.pinCount(page) === 0, `page ${index} is left pinned`);
     }
     for (const { thread, self } of this.hands) {
+      if (!thread.isAlive(thread.holder)) continue;
       ensureNoLeak(thread.heldLocks.count === 0, `${self.name} still holds a lock`);
       ensureNoLeak(thread.pins.count === 0, `${self.name} still holds a pin`);
       ensureNoLeak(thread.entryLocks.count === 0, `${self.name} still holds an entry`);

@@ -1,0 +1,228 @@
+/** Pins against breaks, on a file without a driver: every block has its page, and a truth to hold it to. */
+import { AbortError } from "../../base/errors.ts";
+import { PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
+import type { Sleeps } from "../../sync/sleep.ts";
+import { type Scenario, type Self, scenario } from "../scenario.ts";
+import { BareFile, type BareShared, buildBare, PastTheEnd } from "../world/bare.ts";
+
+type Play = Pick<Scenario<BareShared, BareFile>, "actors" | "environment" | "explore">;
+
+interface Story extends Play {
+  readonly name: string;
+  readonly about: string;
+  readonly from: string;
+  readonly pages: number;
+  /** Whether the pages were pinned before, so that fast pins find them marked. Default: true. */
+  readonly marked?: boolean;
+}
+
+function pinStory({ pages, marked, ...story }: Story): Scenario<BareShared, BareFile> {
+  return scenario({
+    ...story,
+    build: () => buildBare(Object.keys(story.actors).length, pages, marked),
+    region: (shared: BareShared) => shared.region,
+    begin: (shared, actors) => new BareFile(shared, actors),
+    end: (file) => file.end(),
+    nameOf: (file, word) => file.nameOf(word),
+    watch: {
+      pins: (file) => file.pinsShown(),
+      freed: (file) => [...file.freed].join(" ") || "none",
+    },
+  });
+}
+
+/** One I/O, the pin as the users' call takes it: without a lock, else with the map lock. */
+function* pinnedIo(file: BareFile, self: Self, first: number, count: number): Sleeps<void> {
+  try {
+    const pin = yield* file.pin(self, first, count);
+    file.io(self, pin, count);
+    file.endIo(self, pin);
+  } catch (error) {
+    if (!(error instanceof PastTheEnd)) throw error;
+    self.say("the page is past the end of the file");
+  }
+}
+
+function* truncate(file: BareFile, self: Self): Sleeps<void> {
+  yield* file.remove(self, 0, PAGE_INDEX_MAX);
+}
+
+/** The whole of a pin's way, for one I/O: it gets the page, or learns that it is gone. */
+export const pinSlowTruncate = pinStory({
+  name: "pin-slow-truncate",
+  about:
+    "An I/O pins the page of a file that nobody has pinned before, so it needs the map lock, while a " +
+    "truncate frees the block. The mark that the pin leaves must be found by the break.",
+  from: "DESIGN.md 5.3 and 5.4; get_user_pages, slow path",
+  pages: 1,
+  marked: false,
+  explore: { strategy: "bounded", preemptions: 3 },
+  actors: { io: (file, self) => pinnedIo(file, self, 0, 1), truncate },
+});
+
+export const twoPinnersTwoBreakers = pinStory({
+  name: "two-pinners-two-breakers",
+  about:
+    "Two I/Os pin the page without a lock, two truncates race to free it. One of them does, once; " +
+    "neither waits for ever.",
+  from: "several breakers, DESIGN.md 5.4; [PATCH v7 09/12] mm, fs, dax: handle layout changes",
+  pages: 1,
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    io: (file, self) => pinnedIo(file, self, 0, 1),
+    "io-2": (file, self) => pinnedIo(file, self, 0, 1),
+    truncate,
+    "truncate-2": truncate,
+  },
+});
+
+/** The holder of a pin may need the map lock before it lets go: so the breaker must not sleep with it. */
+export const pinsNextPage = pinStory({
+  name: "pins-next-page",
+  about:
+    "An I/O holds a pin on page 0 while it pins page 1, which needs the map lock. The truncate that " +
+    "waits for page 0 must not hold that lock meanwhile.",
+  from: "invariant 5.6 (5); [PATCH v7] BREAK_UNMAPI drops XFS_MMAPLOCK_EXCL to wait",
+  pages: 2,
+  marked: false,
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    *io(file, self) {
+      try {
+        const first = yield* file.pin(self, 0, 1);
+        file.io(self, first, 1);
+        try {
+          const next = yield* file.pin(self, 1, 1);
+          file.release(self, next);
+        } finally {
+          file.endIo(self, first);
+        }
+      } catch (error) {
+        if (!(error instanceof PastTheEnd)) throw error;
+      }
+    },
+    truncate,
+  },
+});
+
+export const batchPunch = pinStory({
+  name: "batch-punch",
+  about:
+    "A pin of three pages races with a punch of the middle one. It gets all three or none, and the " +
+    "punch waits for it or comes first.",
+  from: "DESIGN.md 5.3, batches; get_user_pages over several pages",
+  pages: 3,
+  actors: {
+    io(file, self) {
+      const pin = file.tryPin(self, 0, 3);
+      if (pin === 0) return;
+      file.io(self, pin, 3);
+      file.endIo(self, pin);
+    },
+    *punch(file, self) {
+      yield* file.remove(self, 1, 1);
+    },
+  },
+});
+
+export const batchTruncate = pinStory({
+  name: "batch-truncate",
+  about:
+    "Two I/Os, into pages 0 and 1, race with a truncate of both. The search for busy pages misses neither.",
+  from: "bug 10: fs/dax: don't skip locked entries when scanning; generic/068",
+  pages: 2,
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    io(file, self) {
+      const pin = file.tryPin(self, 0, 1);
+      if (pin === 0) return;
+      file.io(self, pin, 1);
+      file.endIo(self, pin);
+    },
+    "io-2"(file, self) {
+      const pin = file.tryPin(self, 1, 1);
+      if (pin === 0) return;
+      file.io(self, pin, 1);
+      file.endIo(self, pin);
+    },
+    truncate,
+  },
+});
+
+/** I/O elsewhere in the file goes on: the punch of another page must neither wait for it nor stop it. */
+export const elsewhere = pinStory({
+  name: "pin-elsewhere",
+  about: "An I/O holds page 0 while page 2 is punched. The punch does not wait for it.",
+  from: "DESIGN.md 5.4: a break covers the range that changes; bug 11, whole-file breaks in fuse",
+  pages: 3,
+  actors: {
+    io(file, self) {
+      const pin = file.tryPin(self, 0, 1);
+      if (pin === 0) return;
+      file.io(self, pin, 1);
+      file.endIo(self, pin);
+    },
+    *punch(file, self) {
+      yield* file.remove(self, 2, 2);
+      file.ensureFreed(2);
+    },
+  },
+});
+
+export const abortedTruncate = pinStory({
+  name: "aborted-truncate",
+  about:
+    "A truncate that waits for an I/O is aborted at any point. It changes everything or nothing, holds " +
+    "nothing afterwards, and a second truncate gets through.",
+  from: "invariant 5.6 (7); DESIGN.md 5.4, waits can be aborted",
+  pages: 1,
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    io: (file, self) => pinnedIo(file, self, 0, 1),
+    *truncate(file, self) {
+      try {
+        yield* truncate(file, self);
+      } catch (error) {
+        if (!(error instanceof AbortError)) throw error;
+        self.say("is aborted");
+      }
+    },
+    "truncate-2": truncate,
+  },
+  environment: { abort: { abort: "truncate" } },
+});
+
+export const dyingIo = pinStory({
+  name: "dying-io",
+  about:
+    "The thread that does the I/O dies at any point. Its pin is given back by whoever waits for it, and " +
+    "the truncate goes on.",
+  from: "DESIGN.md 5.3: a worker that dies releases its pins; several-processes.md",
+  pages: 1,
+  actors: {
+    io(file, self) {
+      const pin = file.tryPin(self, 0, 1);
+      if (pin === 0) return;
+      file.io(self, pin, 1);
+      file.endIo(self, pin);
+    },
+    truncate,
+  },
+  environment: { death: { kill: "io" } },
+});
+
+export const dyingTruncate = pinStory({
+  name: "dying-truncate",
+  about:
+    "The thread that truncates dies at any point. Its locks and its announcement are taken back, and a " +
+    "slow pin gets through or learns that the page is gone.",
+  from: "several-processes.md: what a holder leaves is repaired; DESIGN.md 2 (4)",
+  pages: 1,
+  explore: { strategy: "bounded", preemptions: 2 },
+  marked: false,
+  actors: {
+    io: (file, self) => pinnedIo(file, self, 0, 1),
+    truncate,
+  },
+  environment: { death: { kill: "truncate" } },
+});

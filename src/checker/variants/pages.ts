@@ -1,0 +1,145 @@
+/** Variants of the page count, and of who wakes whom. */
+import { variant } from "../variant.ts";
+
+/** The older model: an associated page counts 1, pins count above it, 1 is idle. */
+const IDLE_AT_ONE = [
+  {
+    file: "pages/pages.ts",
+    find: "            store(words, record + Record.owner, owner);\n        }\n        return first;",
+    replace:
+      "            store(words, record + Record.owner, owner);\n            store(words, record, 1);\n        }\n" +
+      "        return first;",
+  },
+  {
+    file: "pages/pages.ts",
+    find: "        return load(this.thread.words, this.pinWord(page)) & ~WAITED;",
+    replace:
+      "        return Math.max(0, (load(this.thread.words, this.pinWord(page)) & ~WAITED) - 1);",
+  },
+  {
+    file: "pages/pages.ts",
+    find: "            invariant((load(words, record) & ~WAITED) === 0, ",
+    replace: "            invariant((load(words, record) & ~WAITED) === 1, ",
+  },
+  {
+    file: "pages/pages.ts",
+    find: '            invariant(load(words, record + Record.owner) === owner, "a page has another owner");\n            store(',
+    replace:
+      '            invariant(load(words, record + Record.owner) === owner, "a page has another owner");\n' +
+      "            store(words, record, 0);\n            store(",
+  },
+  {
+    file: "pages/pages.ts",
+    find: "        if (before === (WAITED | 1))",
+    replace: "        if (before === (WAITED | 2))",
+  },
+  {
+    file: "pages/pages.ts",
+    find: "        if ((load(words, word) & ~WAITED) === 0)\n",
+    replace: "        if ((load(words, word) & ~WAITED) <= 1)\n",
+  },
+  {
+    file: "pages/pages.ts",
+    find: "        if (value !== WAITED)\n            return value;\n        cas(words, word, WAITED, 0);",
+    replace:
+      "        if (value > (WAITED | 1))\n            return value;\n        cas(words, word, WAITED | 1, 1);",
+  },
+] as const;
+
+export const idleAtOne = variant({
+  name: "idle-at-one",
+  about:
+    "The earlier model: an entry holds a reference, 1 is idle, and the release that takes 2 to 1 wakes.",
+  from: "[PATCH v7 03/12]: the 2-to-1 transition in put_devmap_managed_page; S0, S2",
+  edits: IDLE_AT_ONE,
+  caughtBy: {},
+  holds:
+    "As long as every release goes through the one function that tests for 2. The model is right and " +
+    "brittle, which is why Linux left it in 6.15: see idle-at-one-hook-forgotten.",
+});
+
+export const idleAtOneHookForgotten = variant({
+  name: "idle-at-one-hook-forgotten",
+  about:
+    "The earlier model with one release path, that of a pin of a single entry, that does not know of it: " +
+    "it wakes at zero, which never comes.",
+  from: "bug 8: mm: fix missing wake-up event for FSDAX pages (2022): unpin through the folio path",
+  edits: [
+    ...IDLE_AT_ONE,
+    {
+      file: "pin/pin.ts",
+      find: "        pages.releaseNoting(only - 1, record + Record.counted, 0);\n",
+      replace:
+        "        if (addThenNote(thread.words, pages.pinWord(only - 1), -1, record + Record.counted, 0) === 1)\n" +
+        "            pages.wakeWaiters(only - 1);\n",
+    },
+  ],
+  caughtBy: { "pin-truncate": "lost wake-up" },
+});
+
+export const waitedUnset = variant({
+  name: "waiter-unannounced",
+  about:
+    "The breaker sleeps on the count without saying so in the count: the last release sees no waiter.",
+  from: "invariant 5.6 (4); ___wait_var_event without the waiter in the word",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "        const value = or(words, word, WAITED) | WAITED;\n",
+      replace:
+        "        const value = load(words, word);\n        if (value > 0)\n            return value;\n",
+    },
+  ],
+  caughtBy: { "pin-truncate": "lost wake-up" },
+});
+
+export const wakesBeforeRelease = variant({
+  name: "wakes-before-release",
+  about: "The release wakes first and takes its reference away second.",
+  from: "invariant 5.6 (4), its two halves swapped",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "        const before = addThenNote(words, this.pinWord(page), -1, note, value);\n",
+      replace:
+        "        if (load(words, this.pinWord(page)) === (WAITED | 1))\n            wakeAll(words, this.pinWord(page));\n" +
+        "        const before = addThenNote(words, this.pinWord(page), -1, note, value);\n",
+    },
+    {
+      file: "pages/pages.ts",
+      find: "        if (before === (WAITED | 1))\n            this.wakeWaiters(page);",
+      replace:
+        "        if (before === (WAITED | 1))\n            and(words, this.pinWord(page), ~WAITED);",
+    },
+  ],
+  caughtBy: { "pin-truncate": "lost wake-up" },
+});
+
+export const sleepsWithoutLookingAgain = variant({
+  name: "zero-count-not-looked-at",
+  about: "The breaker sleeps although the last pin went between its look and its announcement.",
+  from: "invariant 5.6 (4): the test repeated after the waiter is announced",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "        if (value !== WAITED)\n            return value;\n        cas(words, word, WAITED, 0);\n        return null;",
+      replace: "        return value;",
+    },
+  ],
+  caughtBy: { "pin-truncate": "deadlock" },
+});
+
+export const countedTwice = variant({
+  name: "failed-pin-keeps-its-count",
+  about:
+    "A fast pin that gives up after it has counted some pages of its batch does not take them back.",
+  from: "invariant 5.6 (7); the reference dropped on a failed insertion, reversed",
+  edits: [
+    {
+      file: "pin/pin.ts",
+      find: "        if (next === counted) {\n            releasePin(thread, pages, record);\n",
+      replace: "        if (next === counted) {\n            thread.pins.giveOwn(record);\n",
+    },
+  ],
+  caughtBy: { "batch-punch": "leak" },
+});

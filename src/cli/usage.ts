@@ -24,14 +24,18 @@ export type OptionValues = Readonly<Record<string, string | boolean | undefined>
 
 /** The options of a command that takes no other arguments. Throws: UsageError. */
 export function readOptions(args: readonly string[], options: OptionTable): OptionValues {
+  return readArguments(args, options, false).values;
+}
+
+/** The options of a command, and what it is given besides. Throws: UsageError. */
+export function readArguments(
+  args: readonly string[],
+  options: OptionTable,
+  allowPositionals = true,
+): { readonly values: OptionValues; readonly positionals: readonly string[] } {
   try {
-    const { values } = parseArgs({
-      args: [...args],
-      options,
-      strict: true,
-      allowPositionals: false,
-    });
-    return values as OptionValues;
+    const read = parseArgs({ args: [...args], options, strict: true, allowPositionals });
+    return { values: read.values as OptionValues, positionals: read.positionals };
   } catch (error) {
     throw usageErrorFrom(error, Object.keys(options));
   }

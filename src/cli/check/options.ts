@@ -1,0 +1,139 @@
+/** The options of `holdfast check`. */
+import { availableParallelism } from "node:os";
+import type { Exploration } from "../../checker/scenario.ts";
+import {
+  type OptionValues,
+  oneOf,
+  positiveNumber,
+  readArguments,
+  UsageError,
+  wholeNumber,
+} from "../usage.ts";
+
+export interface CheckCommandOptions {
+  /** Names given; none: all. */
+  readonly scenarios: readonly string[];
+  /** Lists instead of running. */
+  readonly list: boolean;
+  /** Names of variants; "all" is one. */
+  readonly variants: readonly string[];
+  readonly exploration: Exploration | undefined;
+  readonly schedules: number | undefined;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly replay: string | undefined;
+  readonly raw: boolean;
+  readonly html: string | undefined;
+  readonly json: boolean;
+  readonly threads: number;
+  readonly shrink: boolean;
+}
+
+const SECONDS_DEFAULT = 60;
+const SCHEDULES_MAX = 1e12;
+const STRATEGIES = ["reduced", "every", "bounded", "pct", "random"] as const;
+
+const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
+  ["--list", "list the scenarios and the variants, and run nothing"],
+  ["--variant NAME", "the core with one decision replaced; may be repeated;"],
+  ["", "all: each variant in the scenarios that must catch it"],
+  ["--strategy NAME", "reduced: every interleaving, up to swaps that change nothing;"],
+  ["", "every: without that reduction; bounded: at most --preemptions;"],
+  ["", "pct: by random priorities, bugs up to --depth; random", "the scenario's own"],
+  ["--preemptions N", "of bounded: interruptions of an actor that could go on", "2"],
+  ["--depth N", "of pct: ordering constraints that a bug may need", "3"],
+  ["--schedules N", "of each scenario, at most"],
+  ["--seconds N", "of each scenario, at most", String(SECONDS_DEFAULT)],
+  ["--seed N", "of pct and random", "1"],
+  ["--replay SCHEDULE", "play this one schedule of one scenario, and tell its story"],
+  ["--raw", "tell stories access by access"],
+  ["--no-shrink", "tell the failing schedule that was found first"],
+  ["--html FILE", "write the story as a page that can be stepped through"],
+  ["--threads N", "scenarios at a time", "one per core"],
+  ["--json", "print the result as JSON, a line per scenario"],
+  ["--help", "this text"],
+];
+
+function optionLine([option, meaning, byDefault]: (typeof OPTION_ROWS)[number]): string {
+  const line = `  ${option.padEnd(19)} ${meaning}`;
+  return byDefault === undefined ? line : `${line.padEnd(83)} (${byDefault})`;
+}
+
+export const CHECK_HELP = `Runs scenarios of the concurrency core, from its production source, through the interleavings
+of their actors, and tells the first schedule in which something breaks.
+
+Usage: holdfast check [OPTIONS] [SCENARIO...]
+
+Options:
+${OPTION_ROWS.map(optionLine).join("\n")}
+
+Examples:
+  holdfast check                                  every scenario, each by its own strategy
+  holdfast check pin-truncate --strategy every    one, without reduction
+  holdfast check --variant no-epoch-wait          what happens without the epoch wait
+  holdfast check --variant all                    each variant is caught, or known to hold
+
+A scenario ends after --seconds even if more is left; the table says so. Ctrl-C ends early and
+prints what is known. How it works and what it proves: docs/checker.md.
+
+Exit codes: 0 nothing failed (with variants: each as expected), 1 something did, 2 wrong usage.`;
+
+const TABLE = {
+  list: { type: "boolean", default: false },
+  variant: { type: "string", multiple: true, default: [] as string[] },
+  strategy: { type: "string" },
+  preemptions: { type: "string", default: "2" },
+  depth: { type: "string", default: "3" },
+  schedules: { type: "string" },
+  seconds: { type: "string", default: String(SECONDS_DEFAULT) },
+  seed: { type: "string", default: "1" },
+  replay: { type: "string" },
+  raw: { type: "boolean", default: false },
+  "no-shrink": { type: "boolean", default: false },
+  html: { type: "string" },
+  threads: { type: "string" },
+  json: { type: "boolean", default: false },
+} as const;
+
+/** Reads the command line. Throws: UsageError. */
+export function parseCheckOptions(args: readonly string[]): CheckCommandOptions {
+  const { values, positionals } = readArguments(args, TABLE);
+  const given = (name: string): string | undefined =>
+    values[name] === undefined ? undefined : String(values[name]);
+  const replay = given("replay");
+  if (replay !== undefined && positionals.length !== 1) {
+    throw new UsageError("--replay takes one scenario: the one that the schedule is of");
+  }
+  const schedules = given("schedules");
+  const threads = given("threads");
+  return {
+    scenarios: positionals,
+    list: values["list"] === true,
+    variants: values["variant"] as unknown as string[],
+    exploration: explorationOf(values),
+    schedules:
+      schedules === undefined ? undefined : wholeNumber("schedules", schedules, 1, SCHEDULES_MAX),
+    seconds: positiveNumber("seconds", String(values["seconds"]), 86_400),
+    seed: wholeNumber("seed", String(values["seed"]), 0, 2 ** 31),
+    replay,
+    raw: values["raw"] === true,
+    html: given("html"),
+    json: values["json"] === true,
+    threads:
+      threads === undefined ? availableParallelism() : wholeNumber("threads", threads, 1, 256),
+    shrink: values["no-shrink"] !== true,
+  };
+}
+
+function explorationOf(values: OptionValues): Exploration | undefined {
+  if (values["strategy"] === undefined) return undefined;
+  const strategy = oneOf("strategy", String(values["strategy"]), STRATEGIES);
+  const number = (name: string, least: number, most: number): number =>
+    wholeNumber(name, String(values[name]), least, most);
+  if (strategy === "bounded") return { strategy, preemptions: number("preemptions", 0, 100) };
+  const schedules =
+    values["schedules"] === undefined ? Infinity : number("schedules", 1, SCHEDULES_MAX);
+  if (strategy === "pct") return { strategy, depth: number("depth", 1, 20), schedules };
+  if (strategy === "random") return { strategy, schedules };
+  return { strategy };
+}

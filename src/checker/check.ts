@@ -57,7 +57,7 @@ export function describeExploration(exploration: Exploration): string {
     case "every":
       return "all, unreduced";
     case "bounded":
-      return `all with ${exploration.preemptions} preemptions`;
+      return `all, ${exploration.preemptions} preemption${exploration.preemptions === 1 ? "" : "s"}`;
     case "pct":
       return `PCT, depth ${exploration.depth}`;
     case "random":
@@ -116,10 +116,11 @@ export class Checked {
     let story: Story | null = null;
     if (found !== null) {
       const turns = { stage, ...found };
-      const shown =
-        options.shrink === false
-          ? turns
-          : this.#shrink(turns, performance.now() + (options.shrinkSeconds ?? 20) * 1000);
+      // A race is found in any schedule that has its two accesses: there is no shorter one to look for.
+      const asFound = options.shrink === false || found.failure.kind === "data race";
+      const shown = asFound
+        ? turns
+        : this.#shrink(turns, performance.now() + (options.shrinkSeconds ?? 20) * 1000);
       const segments = segmentsOf(this.#door, shown.stage, shown.turns, STEPS_MAX);
       story = this.#story(shown.stage, segments);
       if (story.failure === null) {

@@ -308,7 +308,7 @@ export function pinHolders(
     forEachRecord(words, region.slotBase(slot) + Slot.pins, 4, (record) => {
       if (load(words, record) !== mapping) return;
       const start = loadUnsigned(words, record + Record.first);
-      const count = load(words, record + Record.counted);
+      const count = loadRelaxed(words, record + Record.counted); // as far as it is known
       if (count === 0 || start > last || start + count - 1 < first) return;
       found.push(`pages ${start} to ${start + count - 1} by ${thread.describe(holder)}`);
     });

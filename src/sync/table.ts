@@ -7,7 +7,7 @@
  *
  * Block, in words: 0 next block | 1..: records.
  */
-import { load, store, storeOwn, type Words } from "./atomics.ts";
+import { load, loadRelaxed, store, storeOwn, type Words } from "./atomics.ts";
 import type { Region } from "./region.ts";
 
 const BLOCK_WORDS = 1024;
@@ -87,7 +87,10 @@ function recordsPerBlock(recordWords: number): number {
   return Math.floor((BLOCK_WORDS - 1) / recordWords);
 }
 
-/** Visits the records in use of a table, of this thread or another's. */
+/**
+ * Visits the records in use of a table, of this thread or another's. Of another's that lives, what its
+ * owner wrote without ordering may be missed, or seen too long: lock it out first, or only tell of it.
+ */
 export function forEachRecord(
   words: Words,
   head: number,
@@ -98,7 +101,7 @@ export function forEachRecord(
     const records = recordsPerBlock(recordWords);
     for (let index = 0; index < records; index++) {
       const record = block + 1 + index * recordWords;
-      if (load(words, record) !== 0) visit(record);
+      if (loadRelaxed(words, record) !== 0) visit(record);
     }
   }
 }

@@ -6,15 +6,17 @@ import type { Failure } from "../report/story.ts";
 import type { Exploration } from "../scenario.ts";
 import type { Door } from "./door.ts";
 import { Reduced } from "./dpor.ts";
-import { Run, type Stage, type Strategy } from "./run.ts";
+import { Races } from "./races.ts";
+import { Run, type Strategy } from "./run.ts";
+import type { ScenarioStage } from "./stage.ts";
 import { Bounded, Prioritised, Random } from "./strategies.ts";
 
 /** Turns after which a schedule counts as endless. */
-export const STEPS_MAX = 20_000;
+export const STEPS_MAX = 5000;
 /** Schedules of the beginning, for each of its ways. */
 const WARM_UP_SCHEDULES = 150;
 
-/** At first: at random, which mixes actors well, and by priorities, which lets some run far ahead. */
+/** At first, looking for data races as well: at random, which mixes actors well, and by priorities, which lets some run far ahead. */
 function warmUpStrategies(seed: number): Strategy[] {
   return [new Prioritised(seed, 2), new Prioritised(seed, 3), new Random(seed)];
 }
@@ -62,7 +64,7 @@ function strategyFor(exploration: Exploration, seed: number): Strategy {
 
 export class Explorer {
   readonly #door: Door;
-  readonly #stage: Stage;
+  readonly #stage: ScenarioStage;
   readonly #exploration: Exploration;
   readonly #limits: Limits;
   #run: Run;
@@ -80,7 +82,7 @@ export class Explorer {
   /** `warmUp`: schedules at random at first; 0 when it is known which words are contended. */
   constructor(
     door: Door,
-    stage: Stage,
+    stage: ScenarioStage,
     exploration: Exploration,
     limits: Limits,
     warmUp = WARM_UP_SCHEDULES,
@@ -93,6 +95,14 @@ export class Explorer {
     this.#warmUps = warmUp > 0 ? warmUpStrategies(limits.seed) : [];
     this.#strategy = this.#warmUps.shift() ?? strategyFor(exploration, limits.seed);
     this.#run = new Run(door, stage, this.#strategy, { stepsMax: STEPS_MAX });
+    this.#use(this.#strategy, warmUp > 0);
+  }
+
+  #use(strategy: Strategy, looksForRaces: boolean): void {
+    this.#strategy = strategy;
+    this.#door.observe = null;
+    this.#run = new Run(this.#door, this.#stage, strategy, { stepsMax: STEPS_MAX });
+    if (looksForRaces) this.#run.races = new Races(this.#stage.isRelaxed);
   }
 
   /** Explores for about so long. Returns whether the exploration has ended. */
@@ -118,6 +128,7 @@ export class Explorer {
     if (outcome.failure !== null) {
       const turns = this.#run.trace.slice(0, this.#run.steps);
       this.found = { failure: outcome.failure, turns };
+      this.#door.observe = null;
       this.#done = true;
       return;
     }
@@ -141,8 +152,7 @@ export class Explorer {
       return;
     }
     this.#warmUp = WARM_UP_SCHEDULES;
-    this.#strategy = next;
-    this.#run = new Run(this.#door, this.#stage, next, { stepsMax: STEPS_MAX });
+    this.#use(next, true);
   }
 
   #isExhaustive(): boolean {
@@ -157,8 +167,7 @@ export class Explorer {
 
   #restart(): void {
     this.#door.discovered = 0;
-    this.#strategy = strategyFor(this.#exploration, this.#limits.seed);
-    this.#run = new Run(this.#door, this.#stage, this.#strategy, { stepsMax: STEPS_MAX });
+    this.#use(strategyFor(this.#exploration, this.#limits.seed), false);
     this.#schedules = 0;
     this.#redundant = 0;
     this.#turns = 0;

@@ -3,6 +3,7 @@ import type { Program } from "../instrument/linker.ts";
 import { shownPath } from "../instrument/places.ts";
 import type { Failure, Site, Step, StepKind } from "../report/story.ts";
 import { Access, type Door } from "./door.ts";
+import { Races } from "./races.ts";
 import { type Outcome, Run, type Strategy } from "./run.ts";
 import type { ScenarioStage } from "./stage.ts";
 import { Replay, type Segment } from "./strategies.ts";
@@ -141,6 +142,7 @@ export function record(
   const stacks = new Map<number, Site[]>();
   const said = new Map<number, string[]>();
   const run = new Run(door, stage, new Replay(segments), { stepsMax: stepsMax * 20 });
+  run.races = new Races(stage.isRelaxed);
   let open: { -readonly [K in keyof Step]: Step[K] } | null = null;
   let openWord = -1;
   const close = (): void => {

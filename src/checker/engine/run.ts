@@ -8,6 +8,7 @@
  */
 import type { Failure, FailureKind } from "../report/story.ts";
 import { Access, ACTORS_MAX, type Arrive, type Door, type Poll } from "./door.ts";
+import type { Race, Races } from "./races.ts";
 
 /** A wait as the core yields it (sync/sleep.ts). */
 interface CoreWait {
@@ -37,12 +38,15 @@ export interface Stage {
   reap(actor: number): Generator<unknown, unknown>;
   /** Whether somebody has died and nobody has given back what he held. */
   hasUnreaped(): boolean;
-  kill(target: number): void;
+  /** Ends the actor's thread; returns the word that tells of it. */
+  kill(target: number): number;
   abort(target: number): void;
   /** The error that ends the actor's wait now, or null. */
   interruption(actor: number, wait: CoreWait): Error | null;
   /** After all actors have ended, alone. Throws when something is not as it must be. */
   end(): void;
+  /** What a race is, in words. */
+  describeRace(race: Race): string;
   /** Sorts an error into the kinds of failure. */
   classify(error: unknown): { readonly kind: FailureKind; readonly message: string };
 }
@@ -113,6 +117,10 @@ export class Run {
   trace = new Uint8Array(1024);
   #next: number = UNDECIDED;
   #starting = false;
+  /** Looks for data races, if set. Costs some ten times the schedule. */
+  races: Races | null = null;
+  /** Turns of a schedule that went on too long, now fair to all. */
+  #fairTurns = 0;
   /** Told of each turn, while a story is recorded. */
   observer: { turn(actor: number): void; turnEnded(): void } | null = null;
 
@@ -135,6 +143,8 @@ export class Run {
     this.actors = this.#stage.begin();
     this.count = this.actors.length;
     this.steps = 0;
+    this.#fairTurns = 0;
+    this.#watchForRaces();
     this.live = (1 << this.count) - 1;
     this.#ready = 0;
     this.#polling = 0;
@@ -153,6 +163,7 @@ export class Run {
       redundant = !this.#loop();
       door.alone = true;
       if (!redundant) failure = this.#stillAsleep();
+      if (!redundant && failure === null) failure = this.#race();
       if (!redundant && failure === null) {
         door.actor = -1;
         this.#stage.end();
@@ -163,6 +174,23 @@ export class Run {
     }
     if (failure === null && !redundant) return { ...OK, steps: this.steps };
     return { failure, redundant, steps: this.steps };
+  }
+
+  /** Accesses of contended words are told of when they are executed, others when they are come to. */
+  #watchForRaces(): void {
+    const { door, races } = this;
+    if (races === null) return;
+    races.begin();
+    if (door.everyAccess) return; // then each access has its turn
+    door.observe = (site, word, access) => {
+      if (door.contended[word] === 0) races.access(door.actor, word, access, site);
+    };
+  }
+
+  #race(): Failure | null {
+    const race = this.races?.found ?? null;
+    if (race === null) return null;
+    return { kind: "data race", message: this.#stage.describeRace(race), actor: race.actor };
   }
 
   /** Every actor goes up to its first contended access. */
@@ -209,10 +237,12 @@ export class Run {
   #choose(): number {
     const enabled = this.enabled();
     if (enabled === 0) return NOBODY;
-    const next = this.#strategy.choose(enabled, this.door.actor);
+    const next =
+      this.steps < this.#stepsMax
+        ? this.#strategy.choose(enabled, this.door.actor)
+        : this.#fairTurn(enabled);
     if (next < 0) return GIVEN_UP;
     const at = this.steps++;
-    if (at >= this.#stepsMax) throw new EndlessSchedule(this.#stepsMax);
     if (at === this.trace.length) {
       const longer = new Uint8Array(at * 2);
       longer.set(this.trace);
@@ -220,7 +250,25 @@ export class Run {
     }
     this.trace[at] = next;
     if (this.observer !== null) this.observer.turn(next);
+    if (this.races !== null) this.#tellRaces(this.races, next);
     return next;
+  }
+
+  /** A schedule may be endless since it never lets somebody go on: then it is nobody's fault. */
+  #fairTurn(enabled: number): number {
+    if (this.#fairTurns++ >= this.#stepsMax) throw new EndlessSchedule(this.steps);
+    for (let after = 1; after <= this.count; after++) {
+      const actor = (this.door.actor + after) % this.count;
+      if (enabled & (1 << actor)) return actor;
+    }
+    return -1;
+  }
+
+  #tellRaces(races: Races, actor: number): void {
+    const access = this.pendingAccess[actor]!;
+    if (access >= Access.kill) return;
+    const asRead = access === Access.wait ? Access.read : access;
+    races.access(actor, this.pendingWord[actor]!, asRead, this.pendingSite[actor]!);
   }
 
   /** Who can take a turn now. */
@@ -369,7 +417,8 @@ export class Run {
     this.live &= ~bit;
     this.door.actor = actor;
     if (act === "kill") {
-      this.#stage.kill(target);
+      const liveness = this.#stage.kill(target);
+      this.races?.ended(target, liveness);
       this.live &= ~(1 << target);
       this.#ready &= ~(1 << target);
       this.#polling &= ~(1 << target);
@@ -423,6 +472,6 @@ export class Run {
 
 export class EndlessSchedule extends Error {
   constructor(steps: number) {
-    super(`a schedule of ${steps} turns has not ended`);
+    super(`${steps} turns, the last of them fair to all, have not ended: no progress is made`);
   }
 }

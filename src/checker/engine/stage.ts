@@ -1,10 +1,13 @@
 /** A scenario on its stage: what a run needs to play its schedules. */
 import { InvariantError } from "../../base/invariant.ts";
 import { drain, isChecked, type Program } from "../instrument/linker.ts";
+import { shownPath } from "../instrument/places.ts";
+import type { AccessSite } from "../instrument/transform.ts";
 import type { FailureKind } from "../report/story.ts";
 import { CheckError, type Scenario, type Self } from "../scenario.ts";
 import type * as Threads from "../world/threads.ts";
 import type { Door } from "./door.ts";
+import type { Race } from "./races.ts";
 import { type Actor, EndlessSchedule, type Stage } from "./run.ts";
 
 /** One of the actors with a thread. */
@@ -18,6 +21,7 @@ function* idle(): Generator<unknown, void> {}
 export class ScenarioStage implements Stage {
   readonly scenario: Scenario;
   readonly #door: Door;
+  readonly #sites: readonly AccessSite[];
   readonly #threads: typeof Threads;
   readonly #shared: unknown;
   readonly #names: readonly string[];
@@ -31,6 +35,7 @@ export class ScenarioStage implements Stage {
   constructor(door: Door, program: Program, scenario: Scenario, without: readonly string[] = []) {
     this.scenario = scenario;
     this.#door = door;
+    this.#sites = program.sites;
     this.#threads = program.moduleOf("checker/world/threads.js") as typeof Threads;
     this.#names = Object.keys(scenario.actors).filter((name) => !without.includes(name));
     door.alone = true;
@@ -84,11 +89,28 @@ export class ScenarioStage implements Stage {
     return this.#killed.some(({ life }) => this.#door.words[life.state] !== 0);
   }
 
-  kill(target: number): void {
+  kill(target: number): number {
     const player = this.#players[target]!;
     this.#killed = [...this.#killed, player];
     this.#door.write(player.life.liveness, this.#threads.OWNER_DIED);
+    return player.life.liveness;
   }
+
+  describeRace({ word, actor, other, sites }: Race): string {
+    const at = (site: number): string => {
+      const found = this.#sites[site];
+      if (found === undefined) return "a wait";
+      return `${found.operation} in ${found.function} (${shownPath(found.path)})`;
+    };
+    const names = this.actorNames;
+    return (
+      `${this.nameOf(word)}: ${names[other]}, ${at(sites[0])}, and ${names[actor]}, ${at(sites[1])}: ` +
+      "one is a plain write, and nothing orders them"
+    );
+  }
+
+  /** Whether an access says that it may read something old. */
+  readonly isRelaxed = (site: number): boolean => this.#sites[site]?.operation === "loadRelaxed";
 
   abort(target: number): void {
     this.#players[target]!.abort();
@@ -97,7 +119,7 @@ export class ScenarioStage implements Stage {
   interruption(actor: number, wait: { what: () => unknown }): Error | null {
     const { task } = this.#players[actor]!;
     if (!task.signal?.aborted) return null;
-    return drain(task.interruption(wait as never)) as Error | null;
+    return this.#aside(() => drain(task.interruption(wait as never))) as Error | null;
   }
 
   end(): void {

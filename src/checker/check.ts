@@ -178,6 +178,8 @@ export class Checked {
       if (without.length + 1 >= removable.length) break;
       const fewer = [...without, name];
       const stage = new ScenarioStage(this.#door, this.#program, this.scenario, fewer);
+      // What fails although nobody gets in anybody's way misses the actor, not the bug.
+      if (this.#failsInOrder(stage)) continue;
       const smaller = this.#firstWith(
         stage,
         found.failure,
@@ -193,6 +195,15 @@ export class Checked {
     const stage = new ScenarioStage(this.#door, this.#program, this.scenario, without);
     best = { ...best, stage };
     return this.#firstWith(stage, found.failure, Math.min(most - 1, 6), end) ?? best;
+  }
+
+  /** Whether the actors fail one after another, uninterrupted. */
+  #failsInOrder(stage: ScenarioStage): boolean {
+    const limits = { schedules: 1, seconds: 2, seed: 1 };
+    const inOrder: Exploration = { strategy: "bounded", preemptions: 0 };
+    const explorer = new Explorer(this.#door, stage, inOrder, limits, 0);
+    while (!explorer.advance(PROGRESS_MS));
+    return explorer.found !== null;
   }
 
   /** The first schedule with so few preemptions as can be, at most `bound`, that fails in the same way. */

@@ -24,13 +24,21 @@ export const ACCESSES: Readonly<Record<string, number>> = {
 export const COMPOSITES = new Set(["addThenStore", "addThenNote", "casThenStore", "sleepWhile"]);
 const DOOR = "sync/atomics.js";
 
+/** A module, and a name that it declares. */
+export interface Origin {
+  readonly path: string;
+  readonly name: string;
+}
+
 export interface ModuleSource {
   /** The module's path, as the linker names it. */
   readonly path: string;
   readonly text: string;
   readonly program: Tree;
-  /** Where each import comes from: local name to path and name there. */
-  readonly imports: ReadonlyMap<string, { readonly path: string; readonly name: string }>;
+  /** Where each import was declared, by its name here. */
+  readonly imports: ReadonlyMap<string, Origin>;
+  /** Where each export that is another module's was declared, by its name here. */
+  readonly passedOn: ReadonlyMap<string, Origin>;
 }
 
 /** What a call does to the function that makes it. */

@@ -6,9 +6,9 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { compileFunction } from "node:vm";
 import { type Door, simulatedAtomics } from "../engine/door.ts";
-import { Colouring, type ModuleSource } from "./colouring.ts";
+import { Colouring, type ModuleSource, type Origin } from "./colouring.ts";
 import { builtModule, checkedModule, checkedPath, shownPath } from "./places.ts";
-import { parseModule } from "./syntax.ts";
+import { parseModule, type Tree } from "./syntax.ts";
 import { type AccessSite, transformModule } from "./transform.ts";
 
 /** One change of the text of a module: what is there, exactly once, and what takes its place. */
@@ -28,6 +28,10 @@ export interface Program {
   moduleOf(path: string): Exports;
 }
 
+/** Every program has it: the stage makes the actors' threads with it. */
+const THREADS = "checker/world/threads.js";
+/** Runs sleeping functions in production; here the checker does. */
+const RUNNERS = "sync/runners.js";
 /** Layers whose modules are instrumented, below the checked sources. */
 const INSTRUMENTED =
   /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\//;
@@ -94,6 +98,7 @@ export class Linker {
 
   async link(entry: URL): Promise<Program> {
     const unused = new Set(this.#edits);
+    await this.#load(checkedModule(THREADS), unused);
     await this.#load(entry, unused);
     for (const { file, find } of unused) {
       throw new Error(`the edit of ${file} applies to no module of the program: ${find}`);
@@ -120,19 +125,25 @@ export class Linker {
   async #load(url: URL, unused: Set<Edit>): Promise<void> {
     const text = this.#edited(url, readFileSync(fileURLToPath(url), "utf8"), unused);
     const program = parseModule(text);
-    const imports = new Map<string, { path: string; name: string }>();
-    for (const node of program.body as readonly (typeof program)[]) {
-      if (node.type !== "ImportDeclaration") continue;
-      const specifier = String(node.source!.value);
-      const target = specifier.startsWith(".") ? new URL(specifier, url).href : specifier;
-      for (const { imported, local } of node.specifiers!) {
-        imports.set(local!.name!, { path: target, name: imported!.name! });
-      }
+    const imports = new Map<string, Origin>();
+    const passedOn = new Map<string, Origin>();
+    for (const node of program.body as readonly Tree[]) {
+      if (!node.source) continue;
+      const target = targetOf(String(node.source.value), url.href);
       await this.#need(target, unused);
+      for (const { imported, exported, local } of node.specifiers!) {
+        if (imported) imports.set(local!.name!, this.#origin(target, imported.name!));
+        else passedOn.set(exported!.name!, this.#origin(target, local!.name!));
+      }
     }
     if (!this.#modules.has(url.href)) {
-      this.#modules.set(url.href, { path: url.href, text, program, imports });
+      this.#modules.set(url.href, { path: url.href, text, program, imports, passedOn });
     }
+  }
+
+  /** Where a name that a module exports was declared. */
+  #origin(path: string, name: string): Origin {
+    return this.#modules.get(path)?.passedOn.get(name) ?? { path, name };
   }
 
   async #need(target: string, unused: Set<Edit>): Promise<void> {
@@ -144,7 +155,8 @@ export class Linker {
     const path = checkedPath(target);
     if (path === "sync/atomics.js") this.#outside.set(target, simulatedAtomics(this.#door));
     else if (path === "base/libc.js") this.#outside.set(target, STAND_IN_FOR_THE_SYSTEM);
-    else if (path === null || INSTRUMENTED.test(path)) await this.#load(new URL(target), unused);
+    else if (path === null || (INSTRUMENTED.test(path) && path !== RUNNERS))
+      await this.#load(new URL(target), unused);
     else this.#outside.set(target, await import(builtModule(path).href));
   }
 
@@ -169,7 +181,7 @@ export class Linker {
       filename: `checked:${shownPath(module.path)}`,
     });
     const find = (specifier: string): Exports => {
-      const target = specifier.startsWith(".") ? new URL(specifier, module.path).href : specifier;
+      const target = targetOf(specifier, module.path);
       return this.#evaluated.get(target) ?? this.#outside.get(target)!;
     };
     const point = this.#door.point;
@@ -177,6 +189,19 @@ export class Linker {
     this.#evaluated.set(module.path, exports as Exports);
   }
 }
+
+/** What an import names: a module's address, or a package's name. */
+function targetOf(specifier: string, importer: string): string {
+  const known = NAMES[specifier];
+  if (known !== undefined) return checkedModule(known).href;
+  return specifier.startsWith(".") ? new URL(specifier, importer).href : specifier;
+}
+
+/** Names by which modules of one's own import the program's. */
+const NAMES: Readonly<Record<string, string>> = {
+  "holdfast/sync": "sync/index.js",
+  "holdfast/check/core": "checker/world/index.js",
+};
 
 /** Time stands still while a schedule runs. */
 const CLOCK = { now: () => 0, timeOrigin: 0 };

@@ -132,6 +132,7 @@ class Emitter {
   }
 
   #export(node: Tree): string {
+    if (node.source) return this.#passOn(node);
     for (const { exported, local } of node.specifiers ?? []) {
       this.#exports.set(exported!.name!, local!.name!);
     }
@@ -141,6 +142,15 @@ class Emitter {
       this.#exports.set(each.id!.name!, each.id!.name!);
     }
     return this.#emit(declaration);
+  }
+
+  /** `export { a as b } from "./c.js"`. */
+  #passOn(node: Tree): string {
+    const from = `$from${this.#exports.size}`;
+    for (const { exported, local } of node.specifiers!) {
+      this.#exports.set(exported!.name!, `${from}.${local!.name!}`);
+    }
+    return `const ${from} = $import(${JSON.stringify(node.source!.value)});`;
   }
 
   #property(node: Tree): string {

@@ -3,6 +3,7 @@
 
 import { availableParallelism, cpus, loadavg, release } from "node:os";
 import { parseArgs } from "node:util";
+import { measureCheck } from "./groups/check.js";
 import { measureFault } from "./groups/fault.js";
 import { measureMount } from "./groups/mount.js";
 import { measureNames } from "./groups/names.js";
@@ -24,6 +25,7 @@ const GROUPS = {
   fault: measureFault,
   truncate: measureTruncate,
   mount: measureMount,
+  check: measureCheck,
 };
 /** @typedef {keyof typeof GROUPS} GroupName */
 const GROUP_NAMES = /** @type {GroupName[]} */ (Object.keys(GROUPS));

@@ -1,6 +1,6 @@
 /** Checking one scenario, of the core as it is or of a variant of it. */
 import { Door } from "./engine/door.ts";
-import { Explorer, type Figures, type Limits, STEPS_MAX } from "./engine/explore.ts";
+import { Explorer, type Figures, type Found, type Limits, STEPS_MAX } from "./engine/explore.ts";
 import { parseSchedule, record, scheduleString, segmentsOf } from "./engine/record.ts";
 import { ScenarioStage } from "./engine/stage.ts";
 import type { Segment } from "./engine/strategies.ts";
@@ -47,6 +47,7 @@ export interface CheckReport extends Figures {
 }
 
 const PROGRESS_MS = 100;
+const SHRINK_SECONDS = 20;
 const DEFAULT_EXPLORATION: Exploration = { strategy: "reduced" };
 
 /** How an exploration covers schedules, in words. */
@@ -115,14 +116,12 @@ export class Checked {
     const { found } = explorer;
     let story: Story | null = null;
     if (found !== null) {
-      const turns = { stage, ...found };
+      const first = this.#foundOn(stage, found);
       // A race is found in any schedule that has its two accesses: there is no shorter one to look for.
       const asFound = options.shrink === false || found.failure.kind === "data race";
-      const shown = asFound
-        ? turns
-        : this.#shrink(turns, performance.now() + (options.shrinkSeconds ?? 20) * 1000);
-      const segments = segmentsOf(this.#door, shown.stage, shown.turns, STEPS_MAX);
-      story = this.#story(shown.stage, segments);
+      const end = performance.now() + (options.shrinkSeconds ?? SHRINK_SECONDS) * 1000;
+      const shown = asFound ? first : this.#shrink(first, end);
+      story = this.#story(shown.stage, shown.segments);
       if (story.failure === null) {
         throw new Error(`the schedule that failed does not fail again: ${found.failure.message}`);
       }
@@ -190,11 +189,16 @@ export class Checked {
       without = fewer;
       best = smaller;
     }
-    const most = preemptionsOf(best.turns);
+    const most = best.segments.length - 1;
     // The stage of the best may have been replaced on the door by a later one: build it again.
     const stage = new ScenarioStage(this.#door, this.#program, this.scenario, without);
     best = { ...best, stage };
     return this.#firstWith(stage, found.failure, Math.min(most - 1, 6), end) ?? best;
+  }
+
+  /** At once: what is known to be contended, on which the turns depend, grows with every schedule. */
+  #foundOn(stage: ScenarioStage, { failure, turns }: Found): FoundOn {
+    return { stage, failure, segments: segmentsOf(this.#door, stage, turns, STEPS_MAX) };
   }
 
   /** Whether the actors fail one after another, uninterrupted. */
@@ -221,7 +225,7 @@ export class Checked {
       );
       while (!explorer.advance(PROGRESS_MS));
       const { found } = explorer;
-      if (found !== null && found.failure.kind === failure.kind) return { stage, ...found };
+      if (found !== null && found.failure.kind === failure.kind) return this.#foundOn(stage, found);
       if (found !== null) return null;
     }
     return null;
@@ -231,12 +235,5 @@ export class Checked {
 interface FoundOn {
   readonly stage: ScenarioStage;
   readonly failure: Failure;
-  readonly turns: Uint8Array;
-}
-
-/** At most: turns at which the actor changes. */
-function preemptionsOf(turns: Uint8Array): number {
-  let changes = 0;
-  for (let at = 1; at < turns.length; at++) if (turns[at] !== turns[at - 1]) changes++;
-  return changes;
+  readonly segments: readonly Segment[];
 }

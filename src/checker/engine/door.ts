@@ -100,6 +100,8 @@ export class Door {
   /** Told of wakes. */
   onWake: (word: number) => void = () => {};
   #touch = new Uint32Array(0);
+  /** Contended words that do not count as such yet. */
+  readonly #found: number[] = [];
   #undoWord = new Int32Array(4096);
   #undoValue = new Int32Array(4096);
   #undoCount = 0;
@@ -118,8 +120,16 @@ export class Door {
   #note(word: number, touched: number): void {
     this.#touch[word] = touched;
     if (this.contended[word] !== 0 || !isContended(touched)) return;
-    this.contended[word] = ++this.contendedCount;
+    this.#found.push(word);
     this.discovered++;
+  }
+
+  /** Between schedules: words found contended in the last one count as such from now on. */
+  settle(): void {
+    for (const word of this.#found) {
+      if (this.contended[word] === 0) this.contended[word] = ++this.contendedCount;
+    }
+    this.#found.length = 0;
   }
 
   /** As `point`, for a wait that the run itself makes. */

@@ -48,7 +48,7 @@ export function segmentsOf(
 ): Segment[] {
   const segments: { actor: number; accesses: number }[] = [];
   const pending = new Map<number, number>();
-  const run = new Run(door, stage, new Follow(turns), { stepsMax });
+  const run = new Run(door, stage, new Follow(turns), { stepsMax, settles: false });
   let running = -1;
   door.observe = (_site, word) => {
     if (door.contended[word] !== 0) return;

@@ -76,6 +76,8 @@ export interface Outcome {
 export interface RunLimits {
   /** Turns after which a schedule counts as endless. */
   readonly stepsMax: number;
+  /** Whether words found contended meanwhile count as such. Default: true. */
+  readonly settles?: boolean;
 }
 
 /** Instead of an actor whose turn it is. */
@@ -90,6 +92,7 @@ export class Run {
   readonly #stage: Stage;
   readonly #strategy: Strategy;
   readonly #stepsMax: number;
+  readonly #settles: boolean;
   actors: readonly Actor[] = [];
   count = 0;
   /** The contended access each actor stands before. */
@@ -129,6 +132,7 @@ export class Run {
     this.#stage = stage;
     this.#strategy = strategy;
     this.#stepsMax = limits.stepsMax;
+    this.#settles = limits.settles ?? true;
     const arrive: Arrive = (site, word, access) => this.#arrive(site, word, access);
     door.arrive = arrive;
     door.onWake = (word) => this.#wake(word);
@@ -139,6 +143,7 @@ export class Run {
     const { door } = this;
     door.alone = true;
     door.rewind();
+    if (this.#settles) door.settle();
     door.indivisible = 0;
     this.actors = this.#stage.begin();
     this.count = this.actors.length;

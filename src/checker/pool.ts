@@ -50,6 +50,9 @@ export async function runJobs(
         events.onProgress?.(index, null);
         await one(worker, jobs[index]!, index, events);
       }
+    } catch (error) {
+      next = jobs.length;
+      throw error;
     } finally {
       signal?.removeEventListener("abort", stop);
       await worker.terminate();
@@ -67,9 +70,13 @@ function one(worker: Worker, job: Job, index: number, events: PoolEvents): Promi
       }
       worker.off("message", onMessage);
       worker.off("error", reject);
-      if (message.kind === "report") events.onReport(index, message.report);
-      else events.onError(index, message.message);
-      resolve();
+      try {
+        if (message.kind === "report") events.onReport(index, message.report);
+        else events.onError(index, message.message);
+        resolve();
+      } catch (error) {
+        reject(error);
+      }
     };
     worker.on("message", onMessage);
     worker.once("error", reject);

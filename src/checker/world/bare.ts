@@ -193,7 +193,10 @@ export class BareFile {
 
   /** At the end: nobody holds anything. */
   end(): void {
-    const { pages } = this.hands[0]!;
+    const survivor = this.hands.find(({ thread }) => thread.isAlive(thread.holder));
+    if (survivor === undefined) return; // and nobody is left to give back what they held
+    survivor.thread.reap();
+    const { pages } = survivor;
     for (let index = 0; index < this.pageCount; index++) {
       const page = pages.find(FIRST_BLOCK + index);
       ensureNoLeak(page === null || pages.pinCount(page) === 0, `page ${index} is left pinned`);

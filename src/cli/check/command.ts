@@ -1,7 +1,8 @@
 /** `holdfast check`: the checker on the command line. */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { CheckReport } from "../../checker/check.ts";
-import { jobOf, type Job, runJobs } from "../../checker/pool.ts";
+import { type Job, jobOf, runJobs } from "../../checker/pool.ts";
 import { type ListedScenario, listScenarios, listVariants } from "../../checker/registry.ts";
 import { storyAsPage } from "../../checker/report/page.ts";
 import type { FailureKind, Story } from "../../checker/report/story.ts";
@@ -182,9 +183,7 @@ class Session {
     const asExpected = (failure?.kind ?? null) === expected;
     if (!asExpected) this.#unexpected++;
     const { story } = report;
-    if (story !== null && this.#options.html !== undefined) {
-      writeFileSync(this.#options.html, storyAsPage(story));
-    }
+    if (story !== null) this.#keep(story);
     if (this.#options.json) {
       this.#terminal.print(JSON.stringify({ ...report, expected, asExpected }));
       return;
@@ -192,6 +191,16 @@ class Session {
     this.#terminal.print(this.#line(label, report, asExpected));
     const wanted = !asExpected || this.#options.replay !== undefined || this.#isNamed(variant);
     if (story !== null && wanted) this.#tell(story);
+  }
+
+  /** Writes the story to the files that were asked for. */
+  #keep(story: Story): void {
+    const { html, stories } = this.#options;
+    if (html !== undefined) writeFileSync(html, storyAsPage(story));
+    if (stories === undefined) return;
+    mkdirSync(stories, { recursive: true });
+    const name = [story.variant, story.scenario].filter((part) => part !== null).join(".");
+    writeFileSync(join(stories, `${name}.txt`), `${storyAsText(story, { width: 100 })}\n`);
   }
 
   /** A variant that was asked for by name is asked for its story. */

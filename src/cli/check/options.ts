@@ -24,6 +24,7 @@ export interface CheckCommandOptions {
   readonly replay: string | undefined;
   readonly raw: boolean;
   readonly html: string | undefined;
+  readonly stories: string | undefined;
   readonly json: boolean;
   readonly threads: number;
   readonly shrink: boolean;
@@ -49,6 +50,7 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
   ["--raw", "tell stories access by access"],
   ["--no-shrink", "tell the failing schedule that was found first"],
   ["--html FILE", "write the story as a page that can be stepped through"],
+  ["--stories DIR", "write each story as text, to keep: DIR/VARIANT.SCENARIO.txt"],
   ["--threads N", "scenarios at a time", "one per core"],
   ["--json", "print the result as JSON, a line per scenario"],
   ["--help", "this text"],
@@ -91,6 +93,7 @@ const TABLE = {
   raw: { type: "boolean", default: false },
   "no-shrink": { type: "boolean", default: false },
   html: { type: "string" },
+  stories: { type: "string" },
   threads: { type: "string" },
   json: { type: "boolean", default: false },
 } as const;
@@ -118,6 +121,7 @@ export function parseCheckOptions(args: readonly string[]): CheckCommandOptions 
     replay,
     raw: values["raw"] === true,
     html: given("html"),
+    stories: given("stories"),
     json: values["json"] === true,
     threads:
       threads === undefined ? availableParallelism() : wholeNumber("threads", threads, 1, 256),

@@ -1,0 +1,254 @@
+/** Variants of the core as a whole: faults, layout changes and reads of the layout, each with a step left out. */
+import { variant } from "../variant.ts";
+
+export const blocksBeforeEntries = variant({
+  name: "blocks-before-entries",
+  about: "A layout change frees the blocks first and takes their pages out of the file second.",
+  from: "dax: truncate_pagecache after the blocks were freed; DESIGN.md 5.6, invariant 1",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "        yield* change(sizeOf(dax.thread, mapping));\n        yield* showAgain",
+      replace:
+        "        yield* change(sizeOf(dax.thread, mapping));\n" +
+        "        if (broken.range !== null)\n            removePages(dax, mapping, broken.range);\n" +
+        "        yield* showAgain",
+    },
+    {
+      file: "dax/layout-change.ts",
+      find: "        if (broken.range !== null)\n            removePages(dax, mapping, broken.range);\n        yield* change",
+      replace: "        yield* change",
+    },
+  ],
+  caughtBy: { "dax-punch": "invariant" },
+});
+
+export const waitedOnce = variant({
+  name: "waited-once",
+  about:
+    "After its wait for a pin, a break takes its locks again but looks for no other busy page.",
+  from: "[PATCH v7 12/12] ext4, dax: one wait in ext4_break_layouts; layout/break.ts, rule 2",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "        let busy;\n        {\n            using io",
+      replace: "        let busy = 0;\n        {\n            using io",
+    },
+    {
+      file: "layout/break.ts",
+      find: "const found = context.protect ? findBusy(context, mapping, range) : null;",
+      replace:
+        "const found = context.protect && patience.waited !== true ? findBusy(context, mapping, range) : null;",
+    },
+    {
+      file: "layout/break.ts",
+      find: "        count(context.thread, Statistic.waits);",
+      replace: "        patience.waited = true;\n        count(context.thread, Statistic.waits);",
+    },
+  ],
+  caughtBy: { "dax-two-and-two": "invariant" },
+});
+
+export const plannedOnce = variant({
+  name: "planned-once",
+  about: "After its wait for a pin, a break goes on with the range that it had planned before.",
+  from: "layout/break.ts, rule 2: a lock dropped means that everything is looked at again",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "            const planned = plan();",
+      replace:
+        "            const planned = patience.planned === undefined ? plan() : patience.planned;\n" +
+        "            patience.planned = planned;",
+    },
+  ],
+  caughtBy: {},
+});
+
+export const windowsKept = variant({
+  name: "windows-kept",
+  about: "A break does not revoke the windows over its range.",
+  from: "DESIGN.md 5.4, step 2; unmap_mapping_range left out",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "                context.windows.revoke(mapping, range.first, range.last);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-window-reuse": "check" },
+});
+
+export const zeroPageKept = variant({
+  name: "zero-page-kept",
+  about: "A hole's block takes the place of the zero page in the file, but not in its windows.",
+  from: "dax: 'fix radix tree replacement of the zero page', unmap before dax_insert_entry",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "        if (kindOf(held.entry) === EntryKind.zero)\n            replaceZero(dax, held, devicePage);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-hole-shown-pin": "check" },
+});
+
+export const notZeroed = variant({
+  name: "not-zeroed",
+  about: "New blocks are shown as they were left by the file that had them before.",
+  from: "ext4, xfs: 'zero blocks in get_block for DAX'; iomap: zero before the extent is written",
+  edits: [
+    {
+      file: "drivers/ram/extents.ts",
+      find: '    if (mode === "write")\n        device.zero(run.start * BLOCK_SIZE, run.length * BLOCK_SIZE);\n',
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-hole-fault-reuse": "check" },
+});
+
+export const unstableRead = variant({
+  name: "unstable-read",
+  about: "What was read of the layout counts, even if a transaction changed it meanwhile.",
+  from: "metadata/sequence.ts; a seqcount without its retry",
+  edits: [
+    {
+      file: "metadata/sequence.ts",
+      find: "            const value = read();\n            if (load(words, sequence) === before)\n                return value;\n        }\n        catch (error) {\n            if (load(words, sequence) === before)\n                throw error;\n        }\n    }",
+      replace:
+        "            return read();\n        }\n        catch (error) {\n            throw error;\n        }\n    }",
+    },
+  ],
+  caughtBy: { "dax-fault-write": "check" },
+});
+
+export const sequenceStill = variant({
+  name: "sequence-still",
+  about: "A transaction leaves the layout's sequence as it is while it changes the layout.",
+  from: "metadata/transaction.ts, rule 3; a writer without write_seqcount_begin",
+  edits: [
+    {
+      file: "metadata/transaction.ts",
+      find: "        add(words, sequence, 1);\n    }\n    /** Ends the transaction: its changes stay. */",
+      replace: "    }\n    /** Ends the transaction: its changes stay. */",
+    },
+  ],
+  caughtBy: { "dax-fault-write": "check" },
+});
+
+export const ownerLater = variant({
+  name: "owner-later",
+  about: "A fault publishes the entry first and gives the page its owner second.",
+  from: "fs/dax: dax_insert_entry against dax_associate_entry; DESIGN.md 5.2",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "            page = pages.associate(devicePage, claimed, mapping, index, false);\n",
+      replace:
+        "            page = pages.find(devicePage) ?? -1;\n" +
+        "            for (let offset = 0; page >= 0 && offset < claimed; offset++) {\n" +
+        "                store(words, first + offset, makeEntry(EntryKind.page, page + offset));\n" +
+        "            }\n" +
+        "            page = pages.associate(devicePage, claimed, mapping, index, false);\n",
+    },
+  ],
+  caughtBy: { "dax-two-pinners": "invariant" },
+});
+
+export const notRefreshed = variant({
+  name: "not-refreshed",
+  about: "A write call that fills a hole or extends the file leaves the windows as they are.",
+  from: "dax: invalidate_inode_pages2_range after a write into a hole; ext4: i_size and a fault beyond it",
+  edits: [
+    {
+      file: "dax/file-io.ts",
+      find: "        if (dax.windows.hasWindows(mapping))\n            yield* showWritten(task, dax, mapping, start, end, size);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-hole-write-window": "check", "dax-extend-window": "check" },
+});
+
+export const notShownAgain = variant({
+  name: "not-shown-again",
+  about: "Where touches cannot fault, what a layout change revoked is not shown again.",
+  from: "dax/refresh.ts, showAgain",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "        yield* showAgain(task, dax, mapping, broken.map);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-populated-window": "check" },
+});
+
+export const pinWithoutLock = variant({
+  name: "pin-without-lock",
+  about: "The slow path of a pin takes no lock: it faults and counts while the layout changes.",
+  from: "DESIGN.md 5.3; get_user_pages without mmap_lock",
+  edits: [
+    {
+      file: "pin/pin.ts",
+      find: 'using _map = yield* lockShared(task, mapping + MappingWord.mapLock, {\n        rankName: "map",\n        order: ino,\n    });\n',
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-pin-hole": "invariant" },
+});
+
+export const faultWithoutLock = variant({
+  name: "fault-without-lock",
+  about: "A fault takes no lock against layout changes.",
+  from: "ext2, ext4, xfs: 'add dax fault vs truncate protection' (dax_sem, i_mmap_sem)",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: 'using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });\n',
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-fault-truncate": "check" },
+});
+
+export const endNotLookedAt = variant({
+  name: "end-not-looked-at",
+  about: "A fault does not look again, under its lock, whether the page is past the file's end.",
+  from: "dax: 'fix fault vs truncate', i_size read before the lock",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "if (index * PAGE_SIZE >= size) {",
+      replace: "if (index * PAGE_SIZE >= size + HUGE_SIZE) {",
+    },
+  ],
+  caughtBy: { "dax-fault-truncate": "leak" },
+});
+
+export const foliosCut = variant({
+  name: "folios-cut",
+  about: "A break covers the pages that change, though an entry of 2 MiB sticks out of them.",
+  from: "dax: PMD entries across the boundary of a truncate or punch",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "wholeFolios(context.thread, mapping, planned);",
+      replace: "planned;",
+    },
+  ],
+  caughtBy: { "dax-huge-truncate": "invariant" },
+});
+
+export const removalNotFinished = variant({
+  name: "removal-not-finished",
+  about: "When a thread dies while it removes entries, nobody ends what it has begun.",
+  from: "dax/layout-change.ts, recoverRemovals",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "    store(words, mapping + MappingWord.removing, 1);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-kill-truncate": "check" },
+});

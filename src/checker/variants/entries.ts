@@ -1,0 +1,98 @@
+/** Variants of entries: their locks, and the order in which they come to be. */
+import { variant } from "../variant.ts";
+
+export const deletedEntryWakesNobody = variant({
+  name: "deleted-entry-wakes-nobody",
+  about: "Who deletes the entry that others wait for wakes none of them.",
+  from: "bug 7: Wake up all waiters after invalidating dax entry (2021)",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "    thread.entryLocks.give(held.record);\n    wakeAll(words, held.slot);\n",
+      replace:
+        "    thread.entryLocks.give(held.record);\n    if (entry !== 0)\n        wakeAll(words, held.slot);\n",
+    },
+  ],
+  caughtBy: { "entry-given-up": "lost wake-up" },
+});
+
+export const wakesBeforeUnlock = variant({
+  name: "entry-wakes-before-unlock",
+  about: "The entry's waiters are woken first, and it is unlocked second.",
+  from: "bug 3: Avoid losing wakeup in dax_lock_mapping_entry (2018)",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "    const { words } = thread;\n    if (held.pages === 512)\n        storeHuge(words, held.slot, entry);\n",
+      replace:
+        "    const { words } = thread;\n    wakeAll(words, held.slot);\n    if (held.pages === 512)\n" +
+        "        storeHuge(words, held.slot, entry);\n",
+    },
+    {
+      file: "mapping/entries.ts",
+      find: "    thread.entryLocks.give(held.record);\n    wakeAll(words, held.slot);\n",
+      replace: "    thread.entryLocks.give(held.record);\n",
+    },
+  ],
+  caughtBy: { "entry-given-up": "lost wake-up" },
+});
+
+export const lockWithoutLooking = variant({
+  name: "entry-lock-not-atomic",
+  about: "The entry is looked at, and locked by a store: two threads hold it.",
+  from: "dax_lock_entry, its xa_lock left out",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "            if (!casThenStore(words, slot, current, locked(current), record, slot))\n                continue;\n",
+      replace:
+        "            store(words, slot, locked(current));\n            store(words, record, slot);\n",
+    },
+  ],
+  caughtBy: { "entry-lock": "check" },
+});
+
+export const publishedBeforeOwner = variant({
+  name: "entry-before-owner",
+  about: "The entry is shown before its page has an owner.",
+  from: "the reference dropped before insertion, reversed; DESIGN.md 5.2",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "    const page = pages.associate(devicePage, held.pages, held.mapping, held.index, huge);\n    const entry = makeEntry(huge ? EntryKind.huge : EntryKind.page, page);\n    settle(thread, held, entry);\n",
+      replace:
+        "    const entry = makeEntry(huge ? EntryKind.huge : EntryKind.page, pages.find(devicePage));\n" +
+        "    settle(thread, held, entry);\n" +
+        "    pages.associate(devicePage, held.pages, held.mapping, held.index, huge);\n",
+    },
+  ],
+  caughtBy: { "entry-death": "check" },
+});
+
+export const deadLockerForgotten = variant({
+  name: "dead-entry-lock-kept",
+  about: "The entries that a dead thread had locked stay locked.",
+  from: "several-processes.md: whoever waits recovers what the dead held",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "            recoverRun(thread, pages, record);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "entry-death": "deadlock" },
+});
+
+export const hugeWithoutRest = variant({
+  name: "huge-entry-claims-one-slot",
+  about: "An entry of 2 MiB takes its first slot only before it counts as held.",
+  from: "bug 5, its follow-up: Fix pmd vs pte conflict detection",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "    if (asHuge && !claimRest(thread, slot, locked(entry))) {",
+      replace: "    if (asHuge && slot < 0) {",
+    },
+  ],
+  caughtBy: { "entry-huge-and-small": "check" },
+});

@@ -2,9 +2,11 @@
 import { Door } from "./engine/door.ts";
 import { Explorer, type Figures, type Found, type Limits, STEPS_MAX } from "./engine/explore.ts";
 import { parseSchedule, record, scheduleString, segmentsOf } from "./engine/record.ts";
+import { Run } from "./engine/run.ts";
 import { ScenarioStage } from "./engine/stage.ts";
-import type { Segment } from "./engine/strategies.ts";
+import { Prioritised, Random, type Segment } from "./engine/strategies.ts";
 import { type Edit, Linker, type Program } from "./instrument/linker.ts";
+import type { AccessSite } from "./instrument/transform.ts";
 import type { Failure, Story } from "./report/story.ts";
 import type { Exploration, Scenario } from "./scenario.ts";
 
@@ -127,6 +129,25 @@ export class Checked {
       }
     }
     return this.#report(exploration, figures, story);
+  }
+
+  /** The accesses that schedules of this scenario come to. */
+  accessesReached(): AccessSite[] {
+    const stage = new ScenarioStage(this.#door, this.#program, this.scenario);
+    const reached = new Set<number>();
+    for (const strategy of [new Random(1), new Prioritised(1, 3)]) {
+      const run = new Run(this.#door, stage, strategy, { stepsMax: STEPS_MAX });
+      this.#door.observe = (site) => reached.add(site);
+      for (let count = 0; count < 100; count++) run.schedule();
+    }
+    this.#door.observe = null;
+    return [...reached].map((site) => this.#program.sites[site]!);
+  }
+
+  /** Whether a schedule fails, looked for during so long. */
+  async fails(seconds: number): Promise<boolean> {
+    const report = await this.check({ seconds, shrink: false });
+    return report.story !== null;
   }
 
   #report(exploration: Exploration, figures: Figures, story: Story | null): CheckReport {

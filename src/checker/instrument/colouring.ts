@@ -50,6 +50,8 @@ interface Scope {
   readonly module: ModuleSource;
   readonly locals: ReadonlySet<string>;
   readonly outer: Scope | null;
+  /** The name under which it is called as a member, or null. */
+  readonly member: string | null;
 }
 
 export class Colouring {
@@ -124,6 +126,7 @@ export class Colouring {
         module,
         locals: localsOf(node),
         outer: outer === undefined ? null : this.#scopes.get(outer)!,
+        member: parent?.value === node && parent.key !== undefined ? memberName(parent) : null,
       };
       this.#scopes.set(node, scope);
       const isConstructor = parent?.type === "MethodDefinition" && parent.kind === "constructor";
@@ -150,21 +153,10 @@ export class Colouring {
     if (this.#coloured.has(node) || this.#alone.has(node)) return;
     if (!node.generator && !this.#reachesAccess(scope)) return;
     this.#coloured.add(node);
-    const name = this.#methodName(scope);
+    const name = scope.member;
     if (name === null) return;
     if (this.#getterNodes.has(node)) this.#getters.add(name);
     else this.#methods.add(name);
-  }
-
-  /** The name under which a function is called as a member, or null. */
-  #methodName(scope: Scope): string | null {
-    let name: string | null = null;
-    walk(scope.module.program, (each) => {
-      const holds = each.value === scope.node;
-      if (holds && each.key !== undefined) name = memberName(each);
-      return name === null && each.start <= scope.node.start && each.end >= scope.node.end;
-    });
-    return name;
   }
 
   #reachesAccess(scope: Scope): boolean {

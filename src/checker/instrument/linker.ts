@@ -17,6 +17,8 @@ export interface Edit {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** Where, for a text that may be there more than once. */
+  readonly at?: number;
 }
 
 export type Exports = Readonly<Record<string, unknown>>;
@@ -124,7 +126,7 @@ export class Linker {
   /** Depth first, so that `#modules` is in the order of evaluation. */
   async #load(url: URL, unused: Set<Edit>): Promise<void> {
     const text = this.#edited(url, readFileSync(fileURLToPath(url), "utf8"), unused);
-    const program = parseModule(text);
+    const program = parsed(text);
     const imports = new Map<string, Origin>();
     const passedOn = new Map<string, Origin>();
     for (const node of program.body as readonly Tree[]) {
@@ -165,8 +167,8 @@ export class Linker {
     for (const edit of this.#edits) {
       if (edit.file !== path) continue;
       unused.delete(edit);
-      const at = text.indexOf(edit.find);
-      if (at < 0 || text.indexOf(edit.find, at + 1) >= 0) {
+      const at = edit.at ?? text.indexOf(edit.find);
+      if (at < 0 || (edit.at === undefined && text.indexOf(edit.find, at + 1) >= 0)) {
         throw new Error(`${edit.file} must hold this text exactly once: ${edit.find}`);
       }
       text = text.slice(0, at) + edit.replace + text.slice(at + edit.find.length);
@@ -188,6 +190,20 @@ export class Linker {
     const exports = run(point, CheckedGenerator, drain, broken, iterate, find, CLOCK, PROCESS);
     this.#evaluated.set(module.path, exports as Exports);
   }
+}
+
+/** Programs are linked again and again, for variants, of much the same modules. */
+const parsedTexts = new Map<string, Tree>();
+const PARSED_MAX = 500;
+
+function parsed(text: string): Tree {
+  let program = parsedTexts.get(text);
+  if (program === undefined) {
+    program = parseModule(text);
+    if (parsedTexts.size >= PARSED_MAX) parsedTexts.clear();
+    parsedTexts.set(text, program);
+  }
+  return program;
 }
 
 /** What an import names: a module's address, or a package's name. */

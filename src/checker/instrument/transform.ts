@@ -19,6 +19,8 @@ export interface AccessSite {
   readonly path: string;
   readonly function: string;
   readonly operation: string;
+  /** Offset in the module's text. */
+  readonly at: number;
 }
 
 const ARRAY_CALLS = new Set(["every", "some", "map", "filter", "forEach", "find", "flatMap"]);
@@ -338,9 +340,9 @@ class Emitter {
     return this.#frame.mode === "generator" ? `(yield* ${call})` : `$drain(${call})`;
   }
 
-  #site(operation: string): number {
+  #site(operation: string, at: number): number {
     const names = this.#names.filter((name) => name !== "");
-    this.#sites.push({ path: this.#module.path, function: names.join("."), operation });
+    this.#sites.push({ path: this.#module.path, function: names.join("."), operation, at });
     return this.#sites.length - 1;
   }
 
@@ -359,7 +361,7 @@ class Emitter {
     const rest = values.map(hold);
     const array = this.#emit(words!);
     const prologue = before.map((each) => `${each}, `).join("");
-    const point = `$point(${this.#site(operation)}, ${at}, ${ACCESSES[operation]}) && (yield)`;
+    const point = `$point(${this.#site(operation, node.start)}, ${at}, ${ACCESSES[operation]}) && (yield)`;
     const call = `${node.callee!.name}(${[array, at, ...rest].join(", ")})`;
     return `(${prologue}${point}, ${call})`;
   }
@@ -367,7 +369,7 @@ class Emitter {
   #composite(node: Tree): string {
     const operation = this.#module.imports.get(node.callee!.name!)!.name;
     const args = node.arguments!.map((each) => this.#emit(each)).join(", ");
-    return `(yield* ${node.callee!.name}(${args}, ${this.#site(operation)}))`;
+    return `(yield* ${node.callee!.name}(${args}, ${this.#site(operation, node.start)}))`;
   }
 
   #invariant(node: Tree): string {

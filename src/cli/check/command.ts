@@ -10,6 +10,7 @@ import { storyAsText } from "../../checker/report/text.ts";
 import type { Variant } from "../../checker/variant.ts";
 import { formatCount, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK, nearest, UsageError } from "../usage.ts";
+import { mutate } from "./mutate.ts";
 import { CHECK_HELP, type CheckCommandOptions, parseCheckOptions } from "./options.ts";
 
 /** A job with what it is expected to end in. */
@@ -29,6 +30,7 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
     printLists(scenarios, variants, terminal);
     return EXIT_OK;
   }
+  if (options.mutate !== undefined) return await mutate(options, terminal);
   const chosen = choose("scenario", options.scenarios, scenarios, ({ scenario }) => scenario.name);
   const planned = plan(options, chosen, variants);
   return await new Session(planned, options, terminal).run();

@@ -25,6 +25,8 @@ export interface CheckCommandOptions {
   readonly raw: boolean;
   readonly html: string | undefined;
   readonly stories: string | undefined;
+  /** A file of the core, or "all". */
+  readonly mutate: string | undefined;
   readonly json: boolean;
   readonly threads: number;
   readonly shrink: boolean;
@@ -51,6 +53,8 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
   ["--no-shrink", "tell the failing schedule that was found first"],
   ["--html FILE", "write the story as a page that can be stepped through"],
   ["--stories DIR", "write each story as text, to keep: DIR/VARIANT.SCENARIO.txt"],
+  ["--mutate FILE", "weaken a file of the core (pin/pin.ts), or all of them, in one place at"],
+  ["", "a time, and list what no scenario notices"],
   ["--threads N", "scenarios at a time", "one per core"],
   ["--json", "print the result as JSON, a line per scenario"],
   ["--help", "this text"],
@@ -94,6 +98,7 @@ const TABLE = {
   "no-shrink": { type: "boolean", default: false },
   html: { type: "string" },
   stories: { type: "string" },
+  mutate: { type: "string" },
   threads: { type: "string" },
   json: { type: "boolean", default: false },
 } as const;
@@ -122,6 +127,7 @@ export function parseCheckOptions(args: readonly string[]): CheckCommandOptions 
     raw: values["raw"] === true,
     html: given("html"),
     stories: given("stories"),
+    mutate: given("mutate"),
     json: values["json"] === true,
     threads:
       threads === undefined ? availableParallelism() : wholeNumber("threads", threads, 1, 256),

@@ -101,8 +101,8 @@ export class Checked {
   /** Explores. Sleeps: gives the event loop a turn now and then. */
   async check(options: CheckOptions = {}): Promise<CheckReport> {
     const exploration = options.exploration ?? this.scenario.explore ?? DEFAULT_EXPLORATION;
+    if (options.replay !== undefined) return this.#replay(exploration, options.replay);
     const stage = new ScenarioStage(this.#door, this.#program, this.scenario);
-    if (options.replay !== undefined) return this.#replay(stage, exploration, options.replay);
     const limits: Limits = {
       schedules: options.schedules ?? Infinity,
       seconds: options.seconds ?? Infinity,
@@ -160,7 +160,9 @@ export class Checked {
     };
   }
 
-  #replay(stage: ScenarioStage, exploration: Exploration, schedule: string): CheckReport {
+  #replay(exploration: Exploration, replay: string): CheckReport {
+    const { schedule, without } = leftOut(replay);
+    const stage = new ScenarioStage(this.#door, this.#program, this.scenario, without);
     // What is contended is not known yet, and says which turns the story shows.
     const warmUp = new Explorer(
       this.#door,
@@ -171,7 +173,11 @@ export class Checked {
     while (!warmUp.advance(PROGRESS_MS));
     const story = this.#story(stage, parseSchedule(schedule, stage.actorNames));
     const figures = { ...warmUp.figures(), schedules: 1, redundant: 0, turns: story.steps.length };
-    return this.#report(exploration, { ...figures, complete: false, progress: null }, story);
+    return this.#report(
+      exploration,
+      { ...figures, complete: false, ended: true, progress: null },
+      story,
+    );
   }
 
   #story(stage: ScenarioStage, segments: readonly Segment[]): Story {
@@ -185,7 +191,10 @@ export class Checked {
       watched: Object.keys(this.scenario.watch ?? {}),
       steps,
       failure,
-      schedule: scheduleString(segments, stage.actorNames),
+      schedule: [
+        ...stage.leftOut.map((name) => `-${name}`),
+        scheduleString(segments, stage.actorNames),
+      ].join(" "),
     };
   }
 
@@ -257,4 +266,11 @@ interface FoundOn {
   readonly stage: ScenarioStage;
   readonly failure: Failure;
   readonly segments: readonly Segment[];
+}
+
+/** The actors that a schedule leaves out ("-reader"), and the rest of it. */
+function leftOut(text: string): { schedule: string; without: string[] } {
+  const parts = text.trim().split(/\s+/);
+  const without = parts.filter((part) => part.startsWith("-")).map((part) => part.slice(1));
+  return { schedule: parts.filter((part) => !part.startsWith("-")).join(" "), without };
 }

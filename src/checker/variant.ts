@@ -18,6 +18,8 @@ export interface Variant {
   readonly caughtBy: Readonly<Record<string, FailureKind>>;
   /** Why it holds, for one that no scenario can catch: a finding, too. */
   readonly holds?: string;
+  /** The scenarios that it was tried in, and holds in. */
+  readonly holdsIn?: readonly string[];
 }
 
 /** States the type of a variant, and is it. */

@@ -17,7 +17,13 @@ import {
   publishZero,
   unlockEntry,
 } from "../mapping/entries.ts";
-import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
+import {
+  hasLostUnlisted,
+  inoOf,
+  type Mapping,
+  MappingWord,
+  noteLostUnlisted,
+} from "../mapping/mapping.ts";
 import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
@@ -69,7 +75,8 @@ function* makePresent(
   end: number,
 ): Sleeps<void> {
   const extent = yield* mappedExtent(task, dax, mapping, index, end);
-  if (kindAt(dax, mapping, index) === EntryKind.empty && !hugeFits(extent, index)) {
+  const listed = !hasLostUnlisted(dax.thread, mapping);
+  if (listed && kindAt(dax, mapping, index) === EntryKind.empty && !hugeFits(extent, index)) {
     const count = Math.min(end, pageEnd(extent)) - index;
     const page = devicePageAt(extent, index);
     if (publishAround(dax.thread, dax.pages, mapping, index, count, page) > 0) return;
@@ -129,7 +136,12 @@ function replaceByPage(
 ): void {
   const devicePage = devicePageAt(extent, held.index);
   try {
-    if (kindOf(held.entry) === EntryKind.zero) replaceZero(dax, held, devicePage);
+    const zero = kindOf(held.entry) === EntryKind.zero;
+    if (zero || hasLostUnlisted(dax.thread, held.mapping)) {
+      for (let offset = 0; offset < held.pages; offset++) {
+        replaceZero(dax, held.mapping, held.index + offset, devicePage + offset);
+      }
+    }
     publishPage(dax.thread, dax.pages, held, devicePage);
   } catch (error) {
     unlockEntry(dax.thread, held);
@@ -137,18 +149,18 @@ function replaceByPage(
   }
 }
 
-/** Takes the zero page out of every window that shows it. The entry is locked. */
-function replaceZero(dax: Dax, held: LockedEntry, devicePage: number): void {
+/** Takes the zero or lost page out of every window that shows it. The entry is locked. */
+function replaceZero(dax: Dax, mapping: Mapping, index: number, devicePage: number): void {
   const { windows } = dax;
-  if (!windows.hasWindows(held.mapping)) return;
+  if (!windows.hasWindows(mapping)) return;
   if (!dax.isPager) {
-    windows.revokePage(held.mapping, held.index);
+    windows.revokePage(mapping, index);
     return;
   }
-  windows.forEachWindow(held.mapping, (window) => {
-    const within = held.index - windows.firstPage(window);
+  windows.forEachWindow(mapping, (window) => {
+    const within = index - windows.firstPage(window);
     if (within < 0 || within >= windows.pages(window)) return;
-    windows.noteShown(window, held.index, held.index);
+    windows.noteShown(window, index, index);
     const address = (windows.address(window) + within * PAGE_SIZE) as Address;
     windows.port!.show(
       address,
@@ -199,10 +211,38 @@ export function* resolveFault(
  * whoever makes the page real later takes it out of the windows first.
  */
 function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleeps<void> {
-  const held = yield* lockEntry(task, dax.windows.mappingOf(window), index, false);
+  const mapping = dax.windows.mappingOf(window);
+  let held: LockedEntry;
+  try {
+    held = yield* lockEntry(task, mapping, index, false);
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    // No room even for the entry: whoever makes a page real looks at the windows first from now on.
+    noteLostUnlisted(dax.thread, mapping);
+    showLost(dax, window, index);
+    return;
+  }
+  if (isPageKind(kindOf(held.entry))) {
+    // Somebody made the page real meanwhile.
+    showLockedPage(dax, window, index, held);
+    return;
+  }
   showLost(dax, window, index);
-  if (isPageKind(kindOf(held.entry))) unlockEntry(dax.thread, held);
-  else publishZero(dax.thread, held);
+  publishZero(dax.thread, held);
+}
+
+/** Shows the page of a locked entry, and unlocks it. */
+function showLockedPage(dax: Dax, window: Window, index: number, held: LockedEntry): void {
+  const { windows } = dax;
+  unlockEntry(dax.thread, held);
+  windows.noteShown(window, index, index);
+  windows.port!.show(
+    addressOfPage(dax, window, index),
+    dax.device,
+    dax.pages.devicePage(pageOf(held.entry)) * PAGE_SIZE + (index - held.index) * PAGE_SIZE,
+    PAGE_SIZE,
+    windows.isWritable(window) ? "shared" : "private",
+  );
 }
 
 function showLost(dax: Dax, window: Window, index: number): void {
@@ -228,10 +268,10 @@ function* showPage(
   const { windows } = dax;
   const mapping = windows.mappingOf(window);
   const stores = write && windows.isWritable(window);
-  const known = yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
-  if (known.kind !== "mapped" && !stores) {
-    yield* showHole(task, dax, window, index);
-    return;
+  while (!stores) {
+    const known = yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
+    if (known.kind === "mapped") break;
+    if (yield* showHole(task, dax, window, index)) return;
   }
   const fileEnd = roundUp(size, PAGE_SIZE) / PAGE_SIZE;
   const wanted = Math.min(fileEnd, index + ALLOCATE_AROUND_PAGES);
@@ -250,22 +290,23 @@ function* showPage(
   );
 }
 
-/** Shows a hole: the zero page, so that in a window that writes the first store faults again. */
-function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<void> {
+/**
+ * Shows a hole: the zero page, so that in a window that writes the first store faults again. Returns
+ * false, with nothing done, when the hole may have been filled: then look again.
+ */
+function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<boolean> {
   const { windows } = dax;
   const mapping = windows.mappingOf(window);
   const held = yield* lockEntry(task, mapping, index, false);
   if (isPageKind(kindOf(held.entry))) {
-    // Somebody allocated meanwhile: the touch is tried again and finds the page.
+    showLockedPage(dax, window, index, held);
+    return true;
+  }
+  // A write call fills holes without the map lock, and looks for entries afterwards. So the extent is
+  // looked at again after the entry is there: one of the two sees the other.
+  if (dax.cachedExtent(mapping, index * PAGE_SIZE) === null) {
     unlockEntry(dax.thread, held);
-    windows.port!.show(
-      addressOfPage(dax, window, index),
-      dax.device,
-      dax.pages.devicePage(pageOf(held.entry)) * PAGE_SIZE + (index - held.index) * PAGE_SIZE,
-      PAGE_SIZE,
-      windows.isWritable(window) ? "shared" : "private",
-    );
-    return;
+    return false;
   }
   windows.noteShown(window, index, index);
   const { port } = windows;
@@ -276,6 +317,7 @@ function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<
     port!.showZero(address, PAGE_SIZE);
   }
   publishZero(dax.thread, held);
+  return true;
 }
 
 /**
@@ -327,6 +369,7 @@ function presentFrom(
 ): number {
   const slot = findSlot(dax.thread.words, mapping, index);
   if (slot === 0) {
+    if (hasLostUnlisted(dax.thread, mapping)) return 0; // one by one, so that windows are looked at
     const page = devicePageAt(extent, index);
     return publishAround(dax.thread, dax.pages, mapping, index, end - index, page);
   }

@@ -6,8 +6,15 @@
 import { HoldfastError } from "../base/errors.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
-import { inoOf, type Mapping, MappingWord, noteWritten, sizeOf } from "../mapping/mapping.ts";
-import { EntryKind, forEachEntry, kindOf } from "../mapping/tree.ts";
+import {
+  hasLostUnlisted,
+  inoOf,
+  type Mapping,
+  MappingWord,
+  noteWritten,
+  sizeOf,
+} from "../mapping/mapping.ts";
+import { forEachEntry, isPageKind, kindOf } from "../mapping/tree.ts";
 import { load, store } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
 import {
@@ -265,10 +272,14 @@ function* showWritten(
   }
 }
 
+/**
+ * Whether a window may show zeroes for one of the pages: an entry without a page is the zero page's, or
+ * that of a fault under way, which may show it.
+ */
 function hasZeroEntry(dax: Dax, mapping: Mapping, first: number, last: number): boolean {
-  let found = false;
+  let found = hasLostUnlisted(dax.thread, mapping);
   forEachEntry(dax.thread.words, mapping, first, last, (entry) => {
-    if (kindOf(entry) === EntryKind.zero) found = true;
+    if (!isPageKind(kindOf(entry))) found = true;
   });
   return found;
 }

@@ -249,19 +249,21 @@ function recoverRun(thread: Thread, pages: Pages, record: number): void {
   const count = load(words, record + LockRecord.count);
   const devicePage = load(words, record + LockRecord.page) >>> 0;
   const mapping = load(words, record + LockRecord.mapping);
-  const page = devicePage === 0 ? null : pages.find(devicePage - 1);
+  const takeBack = (offset: number, pageCount: number): void => {
+    if (devicePage !== 0) pages.takeBackDevicePages(devicePage - 1 + offset, pageCount, mapping);
+  };
   const huge = kindOf(load(words, first)) === EntryKind.emptyHuge;
   const unpublished = isLocked(load(words, first));
   for (let offset = count - 1; offset >= 0; offset--) {
     const slot = first + offset;
     const value = load(words, slot);
     if (huge && unpublished) {
-      if (offset === 0 && page !== null) pages.takeBack(page, 512, mapping);
+      if (offset === 0) takeBack(0, 512);
       store(words, slot, 0);
     } else if ((value & 1) !== 0 && isLocked(value)) {
       const kind = kindOf(value);
       const real = kind === EntryKind.page || kind === EntryKind.huge;
-      if (!real && page !== null) pages.takeBack(page + offset, 1, mapping);
+      if (!real) takeBack(offset, 1);
       store(words, slot, kind === EntryKind.empty ? 0 : unlocked(value));
     }
     wakeAll(words, slot);

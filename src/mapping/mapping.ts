@@ -17,7 +17,7 @@
  * The io lock of a directory ranks as `directory`.
  */
 import { DEVICE_BYTES_MAX, type Ino } from "../base/quantities.ts";
-import { cas, exchange, load, loadUnsigned, store } from "../sync/atomics.ts";
+import { cas, exchange, load, loadUnsigned, or, store } from "../sync/atomics.ts";
 import { initSlab, SLAB_WORDS } from "../sync/slab.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -127,6 +127,18 @@ export function noteWritten(thread: Thread, mapping: Mapping, first: number, las
     if (from !== -1 && first >= from >>> 0) return;
     if (cas(words, mapping + MappingWord.writtenFirst, from, first | 0)) return;
   }
+}
+
+/** In the flags: a window may show a page as lost whose entry does not say so. */
+const LOST_UNLISTED = 1;
+
+/** Notes such a page. Locks: the map lock, shared. It is never taken back: it costs a look at the windows. */
+export function noteLostUnlisted(thread: Thread, mapping: Mapping): void {
+  or(thread.words, mapping + MappingWord.flags, LOST_UNLISTED);
+}
+
+export function hasLostUnlisted(thread: Thread, mapping: Mapping): boolean {
+  return (load(thread.words, mapping + MappingWord.flags) & LOST_UNLISTED) !== 0;
 }
 
 /** Takes the range that `noteWritten` noted, leaving none; null when there is none. */

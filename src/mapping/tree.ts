@@ -16,7 +16,7 @@
  *            always found; a mark without its entry marked costs a look, no more.
  */
 import { invariant } from "../base/invariant.ts";
-import { load, loadRelaxed, store, type Words } from "../sync/atomics.ts";
+import { cas, load, loadRelaxed, store, type Words } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { allocateZeroed, freeObject } from "../sync/slab.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -206,7 +206,11 @@ function descend(
       store(words, child + Node.level, level - 1);
       store(words, child + Node.parent, node);
       store(words, child + Node.slotInParent, within);
-      store(words, slot, child);
+      if (!cas(words, slot, 0, child)) {
+        // An entry of 2 MiB has been put there, without the guard: look again.
+        spare.push(child);
+        continue;
+      }
       node = child;
     }
     level--;

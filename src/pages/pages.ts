@@ -20,7 +20,8 @@
  *     free -- associate --> idle -- first pin --> busy -- last release --> idle -- disassociate --> free
  *
  * Invariants. (1) Pins are counted only on a page with an owner.
- *             (2) Owner and index change only under the owner's entry lock or, exclusively, map lock.
+ *             (2) Owner and index change only under the owner's entry lock or, exclusively, map lock,
+ *                 and within the guard, so that what a dead thread left can be counted.
  *             (3) A page is disassociated only when no pin is counted: the busy canary.
  *             (4) Whoever waits for a page sets WAITED in the very word that it waits on and that
  *                 the release of the last pin takes to zero: tested and waited for are the same.
@@ -154,15 +155,30 @@ export class Pages {
     huge: boolean,
   ): PageId {
     const { words } = this.thread;
-    const first = this.#chunkInUse(devicePage, count);
-    for (let offset = 0; offset < (huge ? 1 : count); offset++) {
-      const record = this.pinWord(first + offset);
-      const free = load(words, record + Record.owner) === 0 && load(words, record) === 0;
-      invariant(free, () => `device page ${devicePage + offset} gets an owner while it has one`);
-      store(words, record + Record.index, (index + offset) | 0);
-      store(words, record + Record.flags, huge ? HUGE : 0);
-      store(words, record + Record.owner, owner);
+    const deviceChunk = Math.floor(devicePage / HUGE_PAGES);
+    const within = devicePage % HUGE_PAGES;
+    invariant(within + count <= HUGE_PAGES, "pages of two device chunks are associated at once");
+    this.#enter();
+    let chunk = load(words, this.#directory + deviceChunk) - 1;
+    if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
+    const first = (chunk << CHUNK_SHIFT) + within;
+    let taken = -1;
+    if (chunk >= 0) {
+      for (let offset = 0; offset < (huge ? 1 : count); offset++) {
+        const record = this.pinWord(first + offset);
+        if (load(words, record + Record.owner) !== 0 || load(words, record) !== 0) taken = offset;
+        store(words, record + Record.index, (index + offset) | 0);
+        store(words, record + Record.flags, huge ? HUGE : 0);
+        store(words, record + Record.owner, owner);
+      }
+      add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
     }
+    this.#leave();
+    if (chunk < 0) throw this.#outOfRecords();
+    invariant(
+      taken < 0,
+      () => `device page ${devicePage + taken} gets an owner while it has one, or is pinned`,
+    );
     return first;
   }
 
@@ -180,10 +196,23 @@ export class Pages {
         () => `page ${load(words, record + Record.index) >>> 0} loses its owner while it is pinned`,
       );
       invariant(load(words, record + Record.owner) === owner, "a page has another owner");
-      store(words, record + Record.owner, 0);
-      store(words, record + Record.flags, 0);
     }
-    this.#dropUse(page >>> CHUNK_SHIFT, huge ? HUGE_PAGES : count);
+    this.#enter();
+    for (let offset = 0; offset < (huge ? 1 : count); offset++) this.#disown(page + offset);
+    const chunk = page >>> CHUNK_SHIFT;
+    const before = add(
+      words,
+      this.#headers + chunk * HEADER_WORDS + 1,
+      huge ? -HUGE_PAGES : -count,
+    );
+    if (before === (huge ? HUGE_PAGES : count)) this.#freeChunk(chunk);
+    this.#leave();
+  }
+
+  #disown(page: PageId): void {
+    const record = this.pinWord(page);
+    store(this.thread.words, record + Record.owner, 0);
+    store(this.thread.words, record + Record.flags, 0);
   }
 
   /**
@@ -191,13 +220,25 @@ export class Pages {
    * another, is left alone, and the pages in use are counted again. Locks: the dead thread's.
    */
   takeBack(page: PageId, count: number, owner: number): void {
+    this.#enter();
+    this.#takeBackUnderGuard(page, count, owner);
+    this.#leave();
+  }
+
+  /** As `takeBack`, by device page: nothing happens when no page near it is in use. */
+  takeBackDevicePages(devicePage: number, count: number, owner: number): void {
+    this.#enter();
+    const page = this.find(devicePage);
+    if (page !== null) this.#takeBackUnderGuard(page, count, owner);
+    this.#leave();
+  }
+
+  #takeBackUnderGuard(page: PageId, count: number, owner: number): void {
     const { words } = this.thread;
-    const huge = count === HUGE_PAGES;
-    for (let offset = 0; offset < (huge ? 1 : count); offset++) {
-      const record = this.pinWord(page + offset);
-      if (load(words, record + Record.owner) !== owner) continue;
-      store(words, record + Record.owner, 0);
-      store(words, record + Record.flags, 0);
+    for (let offset = 0; offset < (count === HUGE_PAGES ? 1 : count); offset++) {
+      if (load(words, this.pinWord(page + offset) + Record.owner) === owner) {
+        this.#disown(page + offset);
+      }
     }
     this.#recountChunk(page >>> CHUNK_SHIFT);
   }
@@ -274,20 +315,36 @@ export class Pages {
     return pins;
   }
 
-  /** Counts `count` more pages in use in the device chunk of `devicePage`, making it if needed. */
-  #chunkInUse(devicePage: number, count: number): PageId {
-    const { thread } = this;
-    const { words } = thread;
-    const deviceChunk = Math.floor(devicePage / HUGE_PAGES);
-    const within = devicePage % HUGE_PAGES;
-    invariant(within + count <= HUGE_PAGES, "pages of two device chunks are associated at once");
-    enterGuard(thread, this.#area + Area.guard);
-    let chunk = load(words, this.#directory + deviceChunk) - 1;
-    if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
-    if (chunk >= 0) add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
-    leaveGuard(thread, this.#area + Area.guard);
-    if (chunk < 0) throw this.#outOfRecords();
-    return (chunk << CHUNK_SHIFT) + within;
+  #enter(): void {
+    if (enterGuard(this.thread, this.#area + Area.guard)) this.#repair();
+  }
+
+  #leave(): void {
+    leaveGuard(this.thread, this.#area + Area.guard);
+  }
+
+  /**
+   * After a thread has died inside the guard: a chunk is in use if the directory leads to it and it has
+   * pages with an owner; all others are free. Owners and counts change only under the guard, so both
+   * can be worked out here.
+   */
+  #repair(): void {
+    const { words } = this.thread;
+    const made = load(words, this.#area + Area.made);
+    store(words, this.#area + Area.free, 0);
+    for (let chunk = 0; chunk < made; chunk++) {
+      if (this.#isInUse(chunk)) this.#recountChunk(chunk);
+      else this.#pushFree(chunk);
+    }
+  }
+
+  #isInUse(chunk: number): boolean {
+    const { words } = this.thread;
+    const deviceChunk = load(words, this.#headers + chunk * HEADER_WORDS);
+    return (
+      deviceChunk < load(words, this.#area + Area.deviceChunks) &&
+      load(words, this.#directory + deviceChunk) === chunk + 1
+    );
   }
 
   /** The guard is held. Returns -1 when there is no room. */
@@ -307,33 +364,18 @@ export class Pages {
     return chunk;
   }
 
-  #dropUse(chunk: number, count: number): void {
-    const { thread } = this;
-    const { words } = thread;
-    const header = this.#headers + chunk * HEADER_WORDS;
-    enterGuard(thread, this.#area + Area.guard);
-    if (add(words, header + 1, -count) === count) this.#freeChunk(chunk);
-    leaveGuard(thread, this.#area + Area.guard);
-  }
-
-  /** Counts a chunk's pages in use from their records, and frees the chunk when there are none. */
+  /** Counts a chunk's pages in use from their records; frees it when there are none. The guard is held. */
   #recountChunk(chunk: number): void {
-    const { thread } = this;
-    const { words } = thread;
-    const header = this.#headers + chunk * HEADER_WORDS;
-    enterGuard(thread, this.#area + Area.guard);
-    const mine = load(words, this.#directory + load(words, header)) === chunk + 1;
-    if (mine) {
-      let used = 0;
-      for (let page = 0; page < HUGE_PAGES; page++) {
-        const record = this.pinWord((chunk << CHUNK_SHIFT) + page);
-        if (load(words, record + Record.owner) === 0) continue;
-        used += load(words, record + Record.flags) & HUGE ? HUGE_PAGES : 1;
-      }
-      store(words, header + 1, used);
-      if (used === 0) this.#freeChunk(chunk);
+    const { words } = this.thread;
+    if (!this.#isInUse(chunk)) return;
+    let used = 0;
+    for (let page = 0; page < HUGE_PAGES; page++) {
+      const record = this.pinWord((chunk << CHUNK_SHIFT) + page);
+      if (load(words, record + Record.owner) === 0) continue;
+      used += load(words, record + Record.flags) & HUGE ? HUGE_PAGES : 1;
     }
-    leaveGuard(thread, this.#area + Area.guard);
+    store(words, this.#headers + chunk * HEADER_WORDS + 1, used);
+    if (used === 0) this.#freeChunk(chunk);
   }
 
   /** The guard is held. */
@@ -341,6 +383,12 @@ export class Pages {
     const { words } = this.thread;
     const header = this.#headers + chunk * HEADER_WORDS;
     store(words, this.#directory + load(words, header), 0);
+    this.#pushFree(chunk);
+  }
+
+  #pushFree(chunk: number): void {
+    const { words } = this.thread;
+    const header = this.#headers + chunk * HEADER_WORDS;
     store(words, header, load(words, this.#area + Area.free));
     store(words, this.#area + Area.free, chunk + 1);
   }

@@ -8,8 +8,9 @@
  *     8 mapping whose break this thread has announced (layout)
  *     16..25 liveness: a robust pthread mutex that the thread holds for life
  *
- * State: free -> joining -> live -> recovering -> free. While recovering, the state word is the
- * negated holder of whoever recovers, so that a dead recoverer is replaced in turn.
+ * State: free -> joining -> live -> recovering -> free. A live slot's state is its holder, so that what
+ * was found out about one holder is never done to the next. While recovering, it is the negated holder of
+ * whoever recovers, so that a dead recoverer is replaced in turn.
  *
  * Rules. (1) A holder is a slot with its incarnation: a slot that is used again is another holder.
  *        (2) The kernel marks the liveness mutex however the thread ends; nobody else writes it.
@@ -39,7 +40,6 @@ export const Slot = {
 
 const FREE = 0;
 const JOINING = 1;
-const LIVE = 2;
 
 /** The kernel's mark in a robust futex whose owner has died (FUTEX_OWNER_DIED). */
 const OWNER_DIED = 0x40000000;
@@ -127,7 +127,7 @@ export class Thread {
       store(words, base + Slot.threadId, threadId);
       holdLiveness(region, base);
       region.noteSlotUsed(slot);
-      store(words, base + Slot.state, LIVE);
+      store(words, base + Slot.state, makeHolder(slot, incarnation));
       const thread = new Thread(region, slot, incarnation);
       joined.add(thread);
       return thread;
@@ -158,8 +158,7 @@ export class Thread {
   isAlive(holder: Holder): boolean {
     const base = this.region.slotBase(slotOfHolder(holder));
     return (
-      load(this.words, base + Slot.state) === LIVE &&
-      makeHolder(slotOfHolder(holder), load(this.words, base + Slot.incarnation)) === holder &&
+      load(this.words, base + Slot.state) === holder &&
       (load(this.words, base + Slot.liveness) & OWNER_DIED) === 0
     );
   }
@@ -190,7 +189,7 @@ export class Thread {
     for (let slot = 0; slot < region.slotsUsed; slot++) {
       const base = region.slotBase(slot);
       const state = load(words, base + Slot.state);
-      if (state === LIVE) {
+      if (state > JOINING) {
         if ((load(words, base + Slot.liveness) & OWNER_DIED) === 0) continue;
       } else if (state >= 0 || this.isAlive(-state)) {
         continue;

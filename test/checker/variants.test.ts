@@ -17,8 +17,8 @@ describe("every variant", () => {
   test("has a name of its own, and scenarios that exist", () => {
     const names = [...variants.map(({ name }) => name), ...scenarios.map((s) => s.scenario.name)];
     expect(new Set(names).size).toBe(names.length);
-    for (const { name, caughtBy } of variants) {
-      for (const scenario of Object.keys(caughtBy)) {
+    for (const { name, caughtBy, holdsIn = [] } of variants) {
+      for (const scenario of [...Object.keys(caughtBy), ...holdsIn]) {
         expect(
           scenarios.some((each) => each.scenario.name === scenario),
           `${name} is caught by ${scenario}`,
@@ -28,8 +28,9 @@ describe("every variant", () => {
   });
 
   test("is caught by a scenario, or says why it holds", () => {
-    for (const { name, caughtBy, holds } of variants) {
+    for (const { name, caughtBy, holds, holdsIn = [] } of variants) {
       expect(Object.keys(caughtBy).length > 0, name).toBe(holds === undefined);
+      expect(holdsIn.length > 0, name).toBe(holds !== undefined);
     }
   });
 

@@ -31,6 +31,9 @@ export type Access = (typeof Access)[keyof typeof Access];
 
 export const ACTORS_MAX = 8;
 
+/** Accesses in a row that are no scheduling points, after which the schedule counts as endless. */
+const QUIET_MAX = 1_000_000;
+
 /** Bit group in `touch`, by access. */
 const GROUP = [0, 1, 1, 3, 0, 1, 2] as const;
 const READ = 0xff;
@@ -51,6 +54,8 @@ const CONFLICTS = new Uint8Array(81);
   };
   for (const a of writes) for (const b of [...writes, ...looks]) both(a, b);
   both(Access.wait, Access.wake);
+  // Which of two wakes a sleeper says how early it goes on.
+  both(Access.wake, Access.wake);
 }
 
 /** Whether different actors were seen to conflict on a word. */
@@ -90,6 +95,8 @@ export class Door {
   alone = true;
   /** Every access is a scheduling point: for schedules that are replayed. */
   everyAccess = false;
+  /** Actors that may be killed, one bit each: at any access, whoever else it matters to. */
+  mortal = 0;
   /** The actor that runs. */
   actor = 0;
   /** Actors between the two halves of a composite: they cannot die there. One bit each. */
@@ -99,6 +106,9 @@ export class Door {
   observe: ((site: number, word: number, access: number) => void) | null = null;
   /** Told of wakes. */
   onWake: (word: number) => void = () => {};
+  /** An actor goes round and round without a scheduling point. Throws. */
+  onEndless: () => void = () => {};
+  #quiet = 0;
   #touch = new Uint32Array(0);
   /** Contended words that do not count as such yet. */
   readonly #found: number[] = [];
@@ -113,7 +123,12 @@ export class Door {
     const now = touched | (1 << (GROUP[access]! * 8 + this.actor));
     if (now >>> 0 !== touched) this.#note(word, now >>> 0);
     if (this.observe !== null) this.observe(site, word, access);
-    if (this.contended[word] === 0 && !this.everyAccess) return false;
+    const matters = this.contended[word] !== 0 || this.everyAccess;
+    if (!matters && (this.mortal & (1 << this.actor)) === 0) {
+      if (++this.#quiet > QUIET_MAX) this.onEndless();
+      return false;
+    }
+    this.#quiet = 0;
     return this.arrive(site, word, access);
   };
 
@@ -122,6 +137,11 @@ export class Door {
     if (this.contended[word] !== 0 || !isContended(touched)) return;
     this.#found.push(word);
     this.discovered++;
+  }
+
+  /** Whether a word has been found contended, but does not count as such yet. */
+  isFound(word: number): boolean {
+    return this.#found.includes(word);
   }
 
   /** Between schedules: words found contended in the last one count as such from now on. */

@@ -18,7 +18,7 @@ const N = ACTORS_MAX;
 const GROUPS = 4;
 const GROUP_OF = [0, 1, 1, 3, 0, 1, 2] as const;
 /** Per group, those it conflicts with. */
-const AGAINST = [[1], [0, 1, 2], [1, 3], [2]] as const;
+const AGAINST = [[1], [0, 1, 2], [1, 3], [2, 3]] as const;
 
 /** Turns that may belong to a schedule at first; grows. */
 const DEPTH_FIRST = 4096;
@@ -42,6 +42,9 @@ export class Reduced implements Strategy {
   /** Each actor's clock after its last turn, with what woke it. */
   readonly #now = new Int32Array(N * N);
   readonly #lastTurn = new Int32Array(N);
+  /** Turns that the present one races with. */
+  readonly #rivals = new Int32Array(N * GROUPS);
+  #rivalCount = 0;
   /** Last turn per contended word, group of accesses and actor. */
   #last = new Int32Array(0);
   /** What `now`, `lastTurn` and `last` held, to go back to a state; and where each turn's part begins. */
@@ -95,18 +98,8 @@ export class Reduced implements Strategy {
       this.#word[depth * N + other] = pendingWord[other]!;
       this.#access[depth * N + other] = pendingAccess[other]!;
     }
-    if (this.#run.environment !== 0) this.#actBefore(depth, actor, enabled);
     this.#follow(depth, actor);
     return actor;
-  }
-
-  /** What the environment can do to an actor is tried before each of its turns, else it never acts. */
-  #actBefore(depth: number, actor: number, enabled: number): void {
-    const { environment, pendingWord, count } = this.#run;
-    for (let other = 0; other < count; other++) {
-      const acts = environment & enabled & (1 << other) && pendingWord[other] === actor;
-      if (acts) this.#backtrack[depth]! |= 1 << other;
-    }
   }
 
   end(_outcome: Outcome): boolean {
@@ -143,8 +136,15 @@ export class Reduced implements Strategy {
     const woken = this.#run.woken;
     this.#run.woken = 0;
     if (depth < 0) return;
-    for (let actor = 0; actor < this.#run.count; actor++) {
+    const { count, environment } = this.#run;
+    for (let actor = 0; actor < count; actor++) {
       if (woken & (1 << actor)) this.#join(actor, depth);
+    }
+    // An abort can take the place of a wake-up.
+    const idle = environment & this.#enabled[depth]! & ~(1 << this.#chosen[depth]!);
+    for (let other = 0; idle !== 0 && other < count; other++) {
+      const target = this.#word[depth * N + other]!;
+      if (idle & (1 << other) && woken & (1 << target)) this.#backtrack[depth]! |= 1 << other;
     }
   }
 
@@ -215,13 +215,17 @@ export class Reduced implements Strategy {
   #follow(depth: number, actor: number): void {
     const access = this.#access[depth * N + actor]!;
     const word = this.#word[depth * N + actor]!;
-    if (access >= Access.kill) this.#followEnvironment(depth, actor, access, word);
+    const { count, environment } = this.#run;
+    this.#rivalCount = 0;
+    if (access >= Access.kill) this.#followEnvironment(actor, access, word);
     else this.#followAccess(depth, actor, access, word);
+    if (environment !== 0) this.#tryEnvironment(depth, actor);
+    for (let at = 0; at < this.#rivalCount; at++) this.#join(actor, this.#rivals[at]!);
     this.#setNow(actor * N + actor, depth);
-    const { count } = this.#run;
     for (let other = 0; other < count; other++) {
       this.#clock[depth * N + other] = this.#now[actor * N + other]!;
     }
+    for (let at = 0; at < this.#rivalCount; at++) this.#tryBefore(this.#rivals[at]!, depth);
     this.#note(N * N + actor, this.#lastTurn[actor]!);
     this.#lastTurn[actor] = depth;
   }
@@ -231,60 +235,88 @@ export class Reduced implements Strategy {
     const row = door.contended[word]! * GROUPS * N;
     const last = this.#last;
     const group = GROUP_OF[access]!;
-    for (const against of AGAINST[group]!) {
+    // What is not contended conflicts with nothing.
+    for (const against of row === 0 ? [] : AGAINST[group]!) {
       for (let other = 0; other < count; other++) {
         if (other === actor) continue;
-        const earlier = last[row + against * N + other]!;
-        if (earlier >= 0) this.#race(earlier, other, depth, actor);
+        this.#race(last[row + against * N + other]!, other, actor);
       }
     }
-    if (environment !== 0) {
-      for (let other = 0; other < count; other++) {
-        if (environment & (1 << other)) this.#race(this.#lastTurn[other]!, other, depth, actor);
-      }
+    for (let other = 0; environment !== 0 && other < count; other++) {
+      const turn = this.#lastTurn[other]!;
+      if (!(environment & (1 << other)) || turn < 0) continue;
+      const aborts = this.#access[turn * N + other] === Access.abort;
+      if (!aborts || this.#word[turn * N + other] === actor) this.#race(turn, other, actor);
     }
+    if (row === 0) return;
     const place = row + group * N + actor;
     this.#note(N * N + N + place, last[place]!);
     last[place] = depth;
   }
 
   /** The end of an actor is ordered with all turns (what it held is found by everybody). */
-  #followEnvironment(depth: number, actor: number, access: number, target: number): void {
-    const { count } = this.#run;
+  #followEnvironment(actor: number, access: number, target: number): void {
+    const { count, environment } = this.#run;
     for (let other = 0; other < count; other++) {
-      if (other === actor || (access === Access.abort && other !== target)) continue;
-      this.#race(this.#lastTurn[other]!, other, depth, actor);
+      if (other === actor) continue;
+      if (access === Access.abort && other !== target && !(environment & (1 << other))) continue;
+      this.#race(this.#lastTurn[other]!, other, actor);
     }
-    this.#backtrack[depth]! |= this.#enabled[depth]!;
   }
 
-  /** Turn `earlier` of `other` conflicts with the one of `actor` at `depth`. */
-  #race(earlier: number, other: number, depth: number, actor: number): void {
-    if (earlier < 0 || earlier <= this.#now[actor * N + other]!) return;
-    this.#tryBefore(earlier, depth, actor);
-    this.#join(actor, earlier);
-  }
-
-  /** Notes that `actor`, or one whose turns lead to it, is to be tried where turn `earlier` was. */
-  #tryBefore(earlier: number, depth: number, actor: number): void {
-    const enabled = this.#enabled[earlier]!;
-    if (enabled & (1 << actor)) {
-      this.#backtrack[earlier]! |= 1 << actor;
-      return;
-    }
-    let first = -1;
-    let firstTurn = depth;
-    for (let other = 0; other < this.#run.count; other++) {
-      if (!(enabled & (1 << other))) continue;
-      if (this.#now[actor * N + other]! <= earlier) continue;
-      if (this.#backtrack[earlier]! & (1 << other)) return;
-      const turn = this.#now[actor * N + other]!;
-      if (turn < firstTurn) {
-        first = other;
-        firstTurn = turn;
+  /**
+   * What the environment may do is to be tried before every turn that it does not commute with: it
+   * need not come to it later, as its target may have ended by then.
+   */
+  #tryEnvironment(depth: number, actor: number): void {
+    const { environment, count } = this.#run;
+    const idle = environment & this.#enabled[depth]! & ~(1 << actor);
+    for (let other = 0; other < count; other++) {
+      if (idle & (1 << other) && !this.#commute(depth, actor, other)) {
+        this.#backtrack[depth]! |= 1 << other;
       }
     }
-    this.#backtrack[earlier]! |= first >= 0 ? 1 << first : enabled;
+  }
+
+  /** Notes turn `earlier` of `other`, if it conflicts with the one of `actor` and nothing orders them. */
+  #race(earlier: number, other: number, actor: number): void {
+    if (earlier < 0 || earlier <= this.#now[actor * N + other]!) return;
+    this.#rivals[this.#rivalCount++] = earlier;
+  }
+
+  /** Whether turn `a` happened before the later turn `b`. */
+  #isBefore(a: number, b: number): boolean {
+    return this.#clock[b * N + this.#chosen[a]!]! >= a;
+  }
+
+  /**
+   * Notes that the turn at `depth` is to be tried before turn `earlier`. Then first come the turns
+   * since that `earlier` did not lead to, and any of them that needs none of the others can be the
+   * first: one such actor is noted, unless one is already (Abdulla and others, POPL 2014, "source
+   * sets").
+   */
+  #tryBefore(earlier: number, depth: number): void {
+    for (let at = 0; at < this.#rivalCount; at++) {
+      const rival = this.#rivals[at]!;
+      // Not next to each other: the race with the turn between them comes first.
+      if (rival > earlier && this.#isBefore(earlier, rival)) return;
+    }
+    let seen = 0;
+    let first = 0;
+    for (let turn = earlier + 1; turn <= depth; turn++) {
+      if (turn < depth && this.#isBefore(earlier, turn)) continue;
+      const actor = 1 << this.#chosen[turn]!;
+      let needs = (seen & actor) !== 0;
+      for (let before = earlier + 1; before < turn && !needs; before++) {
+        needs = !this.#isBefore(earlier, before) && this.#isBefore(before, turn);
+      }
+      seen |= actor;
+      if (!needs) first |= actor;
+    }
+    // Nobody is killed between the halves of a composite: then `earlier` only made way.
+    first &= this.#enabled[earlier]!;
+    if (first & this.#backtrack[earlier]!) return;
+    this.#backtrack[earlier]! |= first & -first;
   }
 
   #grow(): void {

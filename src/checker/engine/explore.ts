@@ -37,6 +37,8 @@ export interface Figures {
   readonly seconds: number;
   /** Whether nothing is left to explore within the strategy's bounds. */
   readonly complete: boolean;
+  /** Whether it has done what it was to do: explored all, or run so many schedules. */
+  readonly ended: boolean;
   /** 0 to 1, by estimate; null when that cannot be told. */
   readonly progress: number | null;
 }
@@ -183,6 +185,7 @@ export class Explorer {
       contendedWords: this.#door.contendedCount,
       seconds: this.#milliseconds / 1000,
       complete: this.#complete,
+      ended: this.#complete || this.#schedules >= this.#schedulesMax(),
       progress: this.#complete ? 1 : (this.#strategy.progress() ?? byCount),
     };
   }

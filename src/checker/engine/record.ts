@@ -50,20 +50,31 @@ export function segmentsOf(
   const pending = new Map<number, number>();
   const run = new Run(door, stage, new Follow(turns), { stepsMax, settles: false });
   let running = -1;
+  const add = (actor: number, accesses: number): void => {
+    const last = segments[segments.length - 1];
+    if (last !== undefined && last.actor === actor) last.accesses += accesses;
+    else segments.push({ actor, accesses });
+  };
   door.observe = (_site, word) => {
     if (door.contended[word] !== 0) return;
-    const last = segments[segments.length - 1];
-    if (running >= 0 && last !== undefined && running === door.actor) last.accesses++;
-    else pending.set(door.actor, (pending.get(door.actor) ?? 0) + 1);
+    const { actor } = door;
+    if (running === actor) {
+      add(actor, 1);
+      return;
+    }
+    const accesses = (pending.get(actor) ?? 0) + 1;
+    pending.set(actor, accesses);
+    if (!door.isFound(word)) return;
+    // Before all turns, but not without effect on others: it stays where it was.
+    pending.delete(actor);
+    add(actor, accesses);
   };
   run.observer = {
     turn(actor) {
       running = actor;
       const accesses = 1 + (pending.get(actor) ?? 0);
       pending.delete(actor);
-      const last = segments[segments.length - 1];
-      if (last !== undefined && last.actor === actor) last.accesses += accesses;
-      else segments.push({ actor, accesses });
+      add(actor, accesses);
     },
     turnEnded() {},
   };

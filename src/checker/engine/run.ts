@@ -36,8 +36,6 @@ export interface Stage {
   begin(): readonly Actor[];
   /** Looks for dead threads on behalf of a waiting actor. */
   reap(actor: number): Generator<unknown, unknown>;
-  /** Whether somebody has died and nobody has given back what he held. */
-  hasUnreaped(): boolean;
   /** Ends the actor's thread; returns the word that tells of it. */
   kill(target: number): number;
   abort(target: number): void;
@@ -104,9 +102,8 @@ export class Run {
   #polling = 0;
   /** Actors that may still do something. */
   live = 0;
-  /** Environment actors, one bit each; and who is killed by whom, a bit per killer. */
+  /** Environment actors, one bit each. */
   environment = 0;
-  readonly killers = new Int32Array(ACTORS_MAX);
   readonly #waits: (CoreWait | Poll | null)[] = new Array(ACTORS_MAX).fill(null);
   readonly #stacks: Generator<unknown, unknown>[][] = [];
   /** Sleeping: their wake-up resumes them, however the word stands. */
@@ -115,6 +112,8 @@ export class Run {
   #lookAgain = 0;
   /** Asleep by poll, but what they poll for has come. */
   #pollOver = 0;
+  /** Somebody has died since they looked: they reap once before they sleep. */
+  #mustReap = 0;
   steps = 0;
   /** The schedule so far: an actor per turn. */
   trace = new Uint8Array(1024);
@@ -136,6 +135,9 @@ export class Run {
     const arrive: Arrive = (site, word, access) => this.#arrive(site, word, access);
     door.arrive = arrive;
     door.onWake = (word) => this.#wake(word);
+    door.onEndless = () => {
+      throw new EndlessSchedule(limits.stepsMax);
+    };
   }
 
   /** Runs one schedule. */
@@ -156,10 +158,11 @@ export class Run {
     this.#asleep = 0;
     this.#lookAgain = 0;
     this.#pollOver = 0;
+    this.#mustReap = 0;
     this.woken = 0;
     this.#next = UNDECIDED;
     this.environment = 0;
-    this.killers.fill(0);
+    door.mortal = 0;
     let failure: Failure | null = null;
     let redundant = false;
     try {
@@ -207,7 +210,7 @@ export class Run {
         continue;
       }
       this.environment |= 1 << actor;
-      if (body.act === "kill") this.killers[body.target]! |= 1 << actor;
+      if (body.act === "kill") this.door.mortal |= 1 << body.target;
       this.#stand(actor, -1, body.target, body.act === "kill" ? Access.kill : Access.abort);
     }
     this.door.alone = false;
@@ -216,6 +219,7 @@ export class Run {
       if (!(this.environment & (1 << actor))) this.#resume(actor);
     }
     this.#starting = false;
+    this.door.actor = -1; // whoever comes first interrupts nobody
   }
 
   #stand(actor: number, site: number, word: number, access: number): void {
@@ -372,9 +376,9 @@ export class Run {
     const interruption = this.#stage.interruption(actor, wait);
     if (interruption !== null) this.#resume(actor, interruption);
     else if (wasAsleep || words[wait.word] !== wait.expected) {
-      if (words[wait.word] === wait.expected && this.#stage.hasUnreaped()) this.#reapFirst(actor);
+      if (words[wait.word] === wait.expected && this.#mustReap & bit) this.#reapFirst(actor);
       this.#resume(actor);
-    } else if (this.#stage.hasUnreaped()) {
+    } else if (this.#mustReap & bit) {
       this.#reapFirst(actor);
       this.#resume(actor);
     } else {
@@ -393,6 +397,7 @@ export class Run {
   }
 
   #reapFirst(actor: number): void {
+    this.#mustReap &= ~(1 << actor);
     this.#stacks[actor]!.push(this.#stage.reap(actor));
   }
 
@@ -402,9 +407,11 @@ export class Run {
   }
 
   #wake(word: number): void {
-    if (this.#asleep === 0) return;
+    // Who was woken before, and has not gone on, is woken by that.
+    const sleepers = this.#asleep & ~this.#ready;
+    if (sleepers === 0) return;
     for (let actor = 0; actor < this.count; actor++) {
-      if (this.#asleep & (1 << actor) && this.#waits[actor]!.word === word) {
+      if (sleepers & (1 << actor) && this.#waits[actor]!.word === word) {
         this.#ready |= 1 << actor;
         this.woken |= 1 << actor;
       }
@@ -429,12 +436,14 @@ export class Run {
       this.#polling &= ~(1 << target);
       this.#asleep &= ~(1 << target);
       // Everyone who waits looks for dead threads after a while.
-      this.#ready |= this.#asleep | this.#polling;
+      const sleepers = (this.#asleep | this.#polling) & ~this.#ready;
+      this.#ready |= sleepers;
       this.#lookAgain = this.live;
-      this.woken |= this.#asleep | this.#polling;
+      this.#mustReap = this.live;
+      this.woken |= sleepers;
     } else {
       this.#stage.abort(target);
-      if (this.#asleep & (1 << target)) {
+      if (this.#asleep & ~this.#ready & (1 << target)) {
         this.#ready |= 1 << target;
         this.woken |= 1 << target;
       }

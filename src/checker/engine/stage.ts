@@ -27,13 +27,16 @@ export class ScenarioStage implements Stage {
   readonly #names: readonly string[];
   #players: readonly Player[] = [];
   local: unknown;
-  #killed: readonly Player[] = [];
   /** Told of what actors say. */
   onSay: ((actor: number, sentence: string) => void) | null = null;
+
+  /** Actors of the scenario that do not take part. */
+  readonly leftOut: readonly string[];
 
   /** `without`: actors left out, by name. */
   constructor(door: Door, program: Program, scenario: Scenario, without: readonly string[] = []) {
     this.scenario = scenario;
+    this.leftOut = without;
     this.#door = door;
     this.#sites = program.sites;
     this.#threads = program.moduleOf("checker/world/threads.js") as typeof Threads;
@@ -57,7 +60,6 @@ export class ScenarioStage implements Stage {
   begin(): readonly Actor[] {
     const { scenario } = this;
     const region = drain(scenario.region(this.#shared));
-    this.#killed = [];
     this.#players = this.#names.map((name, index) => {
       const thread = drain(this.#threads.threadAt(region, index)) as Self["thread"];
       const { task, abort } = drain(this.#threads.taskOf(thread)) as ReturnType<
@@ -84,14 +86,8 @@ export class ScenarioStage implements Stage {
     yield* this.#players[actor]!.thread.reap() as unknown as Generator<unknown, number>;
   }
 
-  hasUnreaped(): boolean {
-    if (this.#killed.length === 0) return false;
-    return this.#killed.some(({ life }) => this.#door.words[life.state] !== 0);
-  }
-
   kill(target: number): number {
     const player = this.#players[target]!;
-    this.#killed = [...this.#killed, player];
     this.#door.write(player.life.liveness, this.#threads.OWNER_DIED);
     return player.life.liveness;
   }

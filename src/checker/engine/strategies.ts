@@ -1,22 +1,21 @@
 /** Ways to choose schedules that do not claim to cover all: see dpor.ts for the one that does. */
 import type { Outcome, Run, Strategy } from "./run.ts";
 
-/** Small, fast and repeatable: xorshift32. */
+/** Small, fast and repeatable: splitmix32. */
 export class Dice {
   #state: number;
 
   constructor(seed: number) {
-    this.#state = (Math.imul(seed + 1, 0x9e3779b1) ^ 0x5bd1e995) | 0 || 1;
+    this.#state = seed | 0;
   }
 
   /** A whole number below `limit`. */
   below(limit: number): number {
+    this.#state = (this.#state + 0x9e3779b9) | 0;
     let x = this.#state;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#state = x;
-    return (x >>> 0) % limit;
+    x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
+    x = Math.imul(x ^ (x >>> 15), 0x735a2d97);
+    return ((x ^ (x >>> 15)) >>> 0) % limit;
   }
 }
 

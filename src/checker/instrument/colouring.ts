@@ -49,6 +49,8 @@ interface Scope {
   readonly node: Tree;
   readonly module: ModuleSource;
   readonly locals: ReadonlySet<string>;
+  /** Functions among them. */
+  readonly functions: ReadonlyMap<string, Tree>;
   readonly outer: Scope | null;
   /** The name under which it is called as a member, or null. */
   readonly member: string | null;
@@ -60,6 +62,8 @@ export class Colouring {
   readonly #topLevel = new Map<string, Tree>();
   readonly #coloured = new Set<Tree>();
   readonly #methods = new Set<string>();
+  /** Names of all members that are functions of the program. */
+  readonly #members = new Set<string>();
   readonly #getters = new Set<string>();
   readonly #getterNodes = new Set<Tree>();
   /** Functions that run alone: constructors, field initialisers, `async` ones. */
@@ -88,6 +92,11 @@ export class Colouring {
   /** Whether reading a member of this name may run a coloured getter. */
   isColouredGetter(name: string): boolean {
     return this.#getters.has(name);
+  }
+
+  /** Whether the program has a member function of this name, which knows what to do with a callback. */
+  isMember(name: string): boolean {
+    return this.#members.has(name);
   }
 
   /** What the call does, in the function `within` (null: the top of the module). */
@@ -125,10 +134,12 @@ export class Colouring {
         node,
         module,
         locals: localsOf(node),
+        functions: functionsOf(node),
         outer: outer === undefined ? null : this.#scopes.get(outer)!,
         member: parent?.value === node && parent.key !== undefined ? memberName(parent) : null,
       };
       this.#scopes.set(node, scope);
+      if (scope.member !== null) this.#members.add(scope.member);
       const isConstructor = parent?.type === "MethodDefinition" && parent.kind === "constructor";
       if (isConstructor || node.async) this.#alone.add(node);
       if (parent?.kind === "get") this.#getterNodes.add(node);
@@ -159,6 +170,28 @@ export class Colouring {
     else this.#methods.add(name);
   }
 
+  /** Whether a call gets a function with shared accesses that it calls itself: an array's own do. */
+  #callsBack({ callee, arguments: args }: Tree): boolean {
+    if (callee!.type !== "MemberExpression") return false;
+    const name = memberName(callee!);
+    if (name === null || this.isMember(name)) return false;
+    return args!.some((each) => isFunction(each) && this.#coloured.has(each));
+  }
+
+  /** Whether an argument names a function with shared accesses: in `within`, or at a module's top. */
+  namesColoured(argument: Tree, within: Tree | null, module: ModuleSource): boolean {
+    if (argument.type !== "Identifier") return false;
+    const name = argument.name!;
+    for (let scope = within && this.#scopes.get(within); scope; scope = scope.outer) {
+      if (!scope.locals.has(name)) continue;
+      const named = scope.functions.get(name);
+      return named !== undefined && this.#coloured.has(named);
+    }
+    const { path, name: there } = module.imports.get(name) ?? { path: module.path, name };
+    const target = this.#topLevel.get(`${path}\n${there}`);
+    return target !== undefined && this.#coloured.has(target);
+  }
+
   #reachesAccess(scope: Scope): boolean {
     let reaches = false;
     walkOwn(scope.node, (node, parents) => {
@@ -166,6 +199,7 @@ export class Colouring {
         const kind = this.callOf(node, scope.node, scope.module);
         const delegated = parents[parents.length - 1]?.delegate === true;
         if (kind !== "plain" && !delegated) reaches = true;
+        if (this.#callsBack(node)) reaches = true;
       }
       if (node.type === "MemberExpression") {
         const name = memberName(node);
@@ -190,6 +224,16 @@ function localsOf(node: Tree): Set<string> {
     if (each.type === "VariableDeclarator") bindingNames(each.id!, names);
   });
   return names;
+}
+
+/** Functions that a function declares under a name. */
+function functionsOf(node: Tree): Map<string, Tree> {
+  const functions = new Map<string, Tree>();
+  walkOwn(node, (each) => {
+    const made = each.init;
+    if (made && isFunction(made) && each.id!.name) functions.set(each.id!.name, made);
+  });
+  return functions;
 }
 
 function bindingNames(pattern: Tree, names: Set<string>): void {

@@ -51,7 +51,8 @@ export function childrenOf(node: Tree): Tree[] {
     if (Array.isArray(value)) children.push(...value.filter(isTree));
     else if (isTree(value)) children.push(value);
   }
-  return children;
+  // A switch's cases have their statements before their tests.
+  return children.sort((a, b) => a.start - b.start);
 }
 
 const FUNCTIONS = new Set(["FunctionDeclaration", "FunctionExpression", "ArrowFunctionExpression"]);

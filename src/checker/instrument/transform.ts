@@ -113,6 +113,10 @@ class Emitter {
         return this.#call(node);
       case "MemberExpression":
         return this.#member(node);
+      case "ObjectPattern":
+        return this.#pattern(node);
+      case "ChainExpression":
+        return this.#chain(node);
       case "ClassDeclaration":
         this.#names.push(node.id?.name ?? "class");
         try {
@@ -171,6 +175,7 @@ class Emitter {
     if (!isMethod || !this.#colouring.isColoured(value) || value.generator) {
       return this.#generic(node);
     }
+    if (node.kind === "set") throw this.#unsupported(node, "a setter with shared accesses");
     const name = this.#text(key!.start, key!.end);
     const shown = node.computed ? `[${name}]` : name;
     const prefix = node.static ? "static " : "";
@@ -238,6 +243,9 @@ class Emitter {
   #functionRest(node: Tree, name: string): string {
     return this.#withFrame(node, name, () => {
       const params = (node.params ?? []).map((param) => this.#emit(param)).join(", ");
+      if (params.includes("yield")) {
+        throw this.#unsupported(node, "a shared access in a default parameter");
+      }
       const body = node.body as Tree;
       const inner = this.#emit(body);
       const temporaries = this.#declare(this.#frame.temporaries);
@@ -326,18 +334,32 @@ class Emitter {
   /** An array's own iteration over a callback that has become a generator. */
   #maybeIteration(node: Tree): string {
     const callee = node.callee!;
+    this.#refuseNamed(node);
     const callback = node.arguments!.find(
       (each) => isFunction(each) && this.#colouring.isColoured(each),
     );
     if (callback === undefined || callee.type !== "MemberExpression") return this.#plainCall(node);
     const name = memberName(callee);
     if (name === null || !ARRAY_CALLS.has(name)) {
-      if (this.#frame.mode !== "generator") return this.#plainCall(node);
+      const own = name !== null && this.#colouring.isMember(name);
+      if (own || this.#frame.mode !== "generator") return this.#plainCall(node);
       throw this.#unsupported(node, `a callback with shared accesses, passed to ${name}()`);
     }
     const over = this.#emit(callee.object!);
     const call = `$iterate(${JSON.stringify(name)}, ${over}, ${this.#emit(callback)})`;
     return this.#frame.mode === "generator" ? `(yield* ${call})` : `$drain(${call})`;
+  }
+
+  /** A function that is passed by its name to what is not the modules' own: it would not be run. */
+  #refuseNamed(node: Tree): void {
+    const callee = node.callee!;
+    const name = callee.type === "MemberExpression" ? memberName(callee) : null;
+    if (name === null || this.#colouring.isMember(name)) return;
+    for (const each of node.arguments!) {
+      if (!this.#colouring.namesColoured(each, this.#frame.node, this.#module)) continue;
+      const what = `a callback with shared accesses, passed by its name to ${name}(): write it in place`;
+      throw this.#unsupported(node, what);
+    }
   }
 
   #site(operation: string, at: number): number {
@@ -348,18 +370,20 @@ class Emitter {
 
   #access(node: Tree): string {
     const operation = this.#module.imports.get(node.callee!.name!)!.name;
-    const [words, word, ...values] = node.arguments!;
+    const emitted = node.arguments!.map((each) => this.#emit(each));
+    const steady = node.arguments!.map(
+      (each, index) => isSteady(each) && !emitted[index]!.includes("yield"),
+    );
+    const lastUnsteady = steady.lastIndexOf(false);
     const before: string[] = [];
-    const hold = (argument: Tree): string => {
-      const emitted = this.#emit(argument);
-      if (isSteady(argument) && !emitted.includes("yield")) return emitted;
+    const [array, at, ...rest] = node.arguments!.map((argument, index) => {
+      // What a later argument might change is held, too; but nobody changes which memory it is.
+      const changes = index < lastUnsteady && index > 0 && argument.type !== "Literal";
+      if (steady[index]! && !changes) return emitted[index]!;
       const temporary = this.#temporary();
-      before.push(`${temporary} = ${emitted}`);
+      before.push(`${temporary} = ${emitted[index]!}`);
       return temporary;
-    };
-    const at = hold(word!);
-    const rest = values.map(hold);
-    const array = this.#emit(words!);
+    });
     const prologue = before.map((each) => `${each}, `).join("");
     const point = `$point(${this.#site(operation, node.start)}, ${at}, ${ACCESSES[operation]}) && (yield)`;
     const call = `${node.callee!.name}(${[array, at, ...rest].join(", ")})`;
@@ -382,6 +406,31 @@ class Emitter {
     if (name === null || !this.#colouring.isColouredGetter(name)) return this.#generic(node);
     const call = `${this.#emit(node.object!)}.get$${name}()`;
     return this.#frame.mode === "generator" ? `(yield* ${call})` : `$drain(${call})`;
+  }
+
+  #pattern(node: Tree): string {
+    for (const each of childrenOf(node)) {
+      const name = each.type === "Property" ? memberName(each) : null;
+      if (name !== null && this.#colouring.isColouredGetter(name)) {
+        throw this.#unsupported(each, `a getter with shared accesses, read by a pattern: ${name}`);
+      }
+    }
+    return this.#generic(node);
+  }
+
+  /** `a?.b().c`: what follows a call that is left out must be left out with it. */
+  #chain(node: Tree): string {
+    let call: Tree | null = null;
+    const last = node.expression as Tree;
+    for (let at: Tree | undefined = last; at !== undefined; at = at.callee ?? at.object) {
+      const isCall = at !== last && at.type === "CallExpression";
+      if (isCall && this.#colouring.callOf(at, this.#frame.node, this.#module) !== "plain")
+        call = at;
+      if (call !== null && at.optional) {
+        throw this.#unsupported(node, "what follows an optional call with shared accesses");
+      }
+    }
+    return this.#generic(node);
   }
 
   #unsupported(node: Tree, what: string): Error {

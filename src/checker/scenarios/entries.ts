@@ -193,7 +193,7 @@ export const entryHugeAndSmall = entryStory({
     "One fault wants an entry of 2 MiB, another one of 4 KiB in the same 2 MiB of the file, elsewhere " +
     "than the file's first page. They never hold both.",
   from: "bug 5: missed wakeup with PMD faults, and the conflict of PMD and PTE",
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "random", schedules: 10_000 },
   actors: {
     *huge(entries, self) {
       const held = yield* entries.lock(self, 512, true);

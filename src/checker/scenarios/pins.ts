@@ -125,6 +125,26 @@ export const batchPunch = pinStory({
   },
 });
 
+export const refaultDuringWait = pinStory({
+  name: "refault-during-wait",
+  about:
+    "While a truncate waits for an I/O, holding no lock, a window shows the page again. The end of the " +
+    "I/O wakes the truncate all the same: windows can be revoked, so they are never waited for.",
+  from: "hazard H1: the waiter needs no reference, the scan tests for no pin, and only 1 to 0 wakes",
+  pages: 1,
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    io(file, self) {
+      const pin = file.tryPin(self, 0, 1);
+      if (pin === 0) return;
+      file.io(self, pin, 1);
+      file.endIo(self, pin);
+    },
+    reader: (file, self) => file.show(self, 0),
+    truncate,
+  },
+});
+
 export const batchTruncate = pinStory({
   name: "batch-truncate",
   about:

@@ -124,6 +124,7 @@ export const wholeFileScan = variant({
   holds:
     "It is slower, not wrong: what it waits for beyond its range is released in the end. The counts of " +
     "schedules of pin-elsewhere show the waits.",
+  holdsIn: ["pin-truncate", "batch-punch", "pin-elsewhere"],
 });
 
 export const marksSkipped = variant({

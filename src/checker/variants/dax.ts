@@ -62,7 +62,7 @@ export const plannedOnce = variant({
         "            patience.planned = planned;",
     },
   ],
-  caughtBy: {},
+  caughtBy: { "dax-collapse-truncate": "check" },
 });
 
 export const windowsKept = variant({
@@ -119,12 +119,12 @@ export const unstableRead = variant({
         "            return read();\n        }\n        catch (error) {\n            throw error;\n        }\n    }",
     },
   ],
-  caughtBy: { "dax-fault-write": "check" },
+  caughtBy: { "dax-undone-allocation": "check" },
 });
 
 export const sequenceStill = variant({
   name: "sequence-still",
-  about: "A transaction leaves the layout's sequence as it is while it changes the layout.",
+  about: "A transaction changes the layout's sequence once, at its end: it is never odd.",
   from: "metadata/transaction.ts, rule 3; a writer without write_seqcount_begin",
   edits: [
     {
@@ -132,8 +132,13 @@ export const sequenceStill = variant({
       find: "        add(words, sequence, 1);\n    }\n    /** Ends the transaction: its changes stay. */",
       replace: "    }\n    /** Ends the transaction: its changes stay. */",
     },
+    {
+      file: "metadata/transaction.ts",
+      find: "        if (kind === Kind.sequence && load(words, sequence) & 1) {\n            add(words, sequence, 1);",
+      replace: "        if (kind === Kind.sequence) {\n            add(words, sequence, 2);",
+    },
   ],
-  caughtBy: { "dax-fault-write": "check" },
+  caughtBy: { "dax-kill-fault": "check", "dax-hole-write-window": "check" },
 });
 
 export const ownerLater = variant({
@@ -152,7 +157,7 @@ export const ownerLater = variant({
         "            page = pages.associate(devicePage, claimed, mapping, index, false);\n",
     },
   ],
-  caughtBy: { "dax-two-pinners": "invariant" },
+  caughtBy: { "dax-two-pinners": "check" },
 });
 
 export const notRefreshed = variant({
@@ -194,7 +199,7 @@ export const pinWithoutLock = variant({
       replace: "",
     },
   ],
-  caughtBy: { "dax-pin-hole": "invariant" },
+  caughtBy: { "dax-pin-hole": "check" },
 });
 
 export const faultWithoutLock = variant({

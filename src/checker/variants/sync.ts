@@ -85,6 +85,7 @@ export const wakesBeforeItChanges = variant({
   holds:
     "Who is woken looks under the guard, hence after all of the change; and it reads the word that it " +
     "sleeps on under the guard, too. Within the guard the order is free.",
+  holdsIn: ["wait", "wait-for-two", "writer-after-writer"],
 });
 
 export const readsWakeWordTooLate = variant({
@@ -178,7 +179,8 @@ export const batchDoesNotWake = variant({
 
 export const phaseStays = variant({
   name: "phase-stays",
-  about: "An exclusive holder leaves and the phase does not change, so nobody knows to be of the batch.",
+  about:
+    "An exclusive holder leaves and the phase does not change, so nobody knows to be of the batch.",
   from: "sync/lock.ts, rule 4",
   edits: [{ file: LOCK, find: "    add(words, lock + Lock.phase, 1);\n", replace: "" }],
   caughtBy: { "both-after-writer": "deadlock" },
@@ -237,10 +239,7 @@ export const recountDoesNotWake = variant({
       replace: "load(words, lock + Lock.phase) & 1 ? even : odd);\n",
     },
   ],
-  caughtBy: {},
-  holds:
-    "Everyone who waits looks for dead threads after each slice of time and tests again, whether it " +
-    "recovered anybody or not. Without the wake-up that takes up to 10 ms longer.",
+  caughtBy: { "holder-dies": "deadlock" },
 });
 
 export const locksOfTheDeadStay = variant({
@@ -295,9 +294,10 @@ export const mutexMarkNotKept = variant({
   holds:
     "A release wakes all who wait, not one as in Drepper's mutex, and each of them marks the word again " +
     "before it sleeps. The mark that is kept saves them that.",
+  holdsIn: ["mutex", "mutex-of-three"],
 });
 
-export const deadMutexMarkedOnly = variant({
+export const deadMutexUnmarkedOnly = variant({
   name: "dead-mutex-unmarked-only",
   about: "The mutex of a dead holder is given back if nobody had marked it.",
   from: "sync/lock.ts, breakMutex",
@@ -326,6 +326,7 @@ export const guardLeavesSilently = variant({
   holds:
     "A sleep before a guard lasts at most 2 ms, so a wake-up that is forgotten is a delay; the checker " +
     "takes such a sleep to end when the word has changed.",
+  holdsIn: ["guard", "guard-of-three", "writer-after-writer"],
 });
 
 export const deadGuardKept = variant({
@@ -353,12 +354,13 @@ export const repairNotTold = variant({
       replace: "            if (cas(words, word, value, -holder))\n                return false;\n",
     },
   ],
-  caughtBy: { "guard-holder-dies": "check", "writer-dies": "leak" },
+  caughtBy: { "guard-holder-dies": "check" },
 });
 
 export const epochNotOdd = variant({
   name: "epoch-not-odd",
-  about: "A reader enters its epoch without saying so: whoever waits one epoch does not wait for it.",
+  about:
+    "A reader enters its epoch without saying so: whoever waits one epoch does not wait for it.",
   from: "sync/guard.ts, enterEpoch; rcu_read_lock without its barrier",
   edits: [
     {
@@ -394,18 +396,19 @@ export const epochReadAgain = variant({
     {
       file: GUARD,
       find: "for (let spin = 0; load(words, word) === epoch; spin++) {",
-      replace: "for (let spin = 0; load(words, word) & 1; spin++) {",
+      replace: "for (let spin = 0, now = epoch; (now = load(words, word)) & 1; spin++) {",
     },
     {
       file: GUARD,
       find: "            sleepWhile(words, word, epoch, 1);\n",
-      replace: "            sleepWhile(words, word, load(words, word), 1);\n",
+      replace: "            sleepWhile(words, word, now, 1);\n",
     },
   ],
   caughtBy: {},
   holds:
     "It waits longer, never shorter: nobody uses what was freed. A reader that goes from epoch to epoch " +
     "without end could keep it waiting, which no scenario that ends can show.",
+  holdsIn: ["epoch", "epoch-again", "pin-truncate"],
 });
 
 export const epochOfTheDead = variant({
@@ -443,7 +446,8 @@ export const slabWithoutGuard = variant({
 
 export const pagesLoadedThenStored = variant({
   name: "pages-loaded-then-stored",
-  about: "The region's next page is read and then written, not exchanged: two threads get one page.",
+  about:
+    "The region's next page is read and then written, not exchanged: two threads get one page.",
   from: "style: a shared word changes by compare-exchange, never by load and store",
   edits: [
     {
@@ -453,4 +457,23 @@ export const pagesLoadedThenStored = variant({
     },
   ],
   caughtBy: { pages: "check", slab: "check" },
+});
+
+export const reapsTheNextHolder = variant({
+  name: "reaps-the-next-holder",
+  about:
+    "A finder marks the slot of a dead thread as recovered by it although the slot has been recovered and " +
+    "joined again meanwhile: a live slot's state does not tell one thread from the next.",
+  from: "our own core, before the scenario slot-used-again was written",
+  edits: [
+    {
+      file: "sync/thread.ts",
+      find: "            if (!cas(words, base + Slot.state, state, -this.holder))\n",
+      replace:
+        "            const now = load(words, base + Slot.state);\n" +
+        "            if (now !== state && !(now > JOINING && state > JOINING))\n                continue;\n" +
+        "            if (!cas(words, base + Slot.state, now, -this.holder))\n",
+    },
+  ],
+  caughtBy: { "slot-used-again": "check" },
 });

@@ -14,6 +14,7 @@ import { publishAround, recoverEntries } from "../../mapping/entries.ts";
 import {
   createMappingArea,
   initMapping,
+  MappingWord,
   type Mapping,
   mappingSlab,
 } from "../../mapping/mapping.ts";
@@ -35,8 +36,8 @@ import {
   releasePin,
   tryPin,
 } from "../../pin/pin.ts";
-import { load } from "../../sync/atomics.ts";
-import { recoverLocks } from "../../sync/lock.ts";
+import { load, type Words } from "../../sync/atomics.ts";
+import { lockShared, recoverLocks } from "../../sync/lock.ts";
 import type { Region } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
@@ -136,6 +137,20 @@ export class BareFile {
 
   readonly #underWay = new Map<Self, number[]>();
 
+  /** A fault of a window: shows the page, if it is there, under the map lock. */
+  *show(self: Self, index: number): Sleeps<void> {
+    const { thread, pages } = this.hand(self);
+    const { mapping } = this;
+    using _map = yield* lockShared(self.task, mapping + MappingWord.mapLock, {
+      rankName: "map",
+      order: INO,
+    });
+    const slot = findSlot(thread.words, mapping, index);
+    if (slot === 0 || !isPageKind(kindOf(load(thread.words, slot)))) return;
+    countShown(thread.words, pages.pinWord(pageOf(load(thread.words, slot))));
+    self.say(`page ${index} is shown in a window`);
+  }
+
   /** Gives a pin back into which no I/O was done. */
   release(self: Self, record: PinRecord): void {
     const { thread, pages } = this.hand(self);
@@ -213,6 +228,11 @@ export class BareFile {
     const { thread, pages } = this.hands[0]!;
     return wordName(thread, pages, [this.mapping], word);
   }
+}
+
+/** What a window that shows a page adds to its count: nothing. (In Linux a mapping is a reference.) */
+function countShown(words: Words, word: number): void {
+  load(words, word);
 }
 
 /** A page that was asked for is not in the file any more. */

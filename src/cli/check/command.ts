@@ -82,10 +82,10 @@ function plan(
   );
 }
 
-/** Scenarios that were named are run; else those that catch the variant; else all. */
+/** Scenarios that were named are run; else those that catch the variant, or that it holds in. */
 function isFor(variant: Variant, scenario: string, named: readonly string[]): boolean {
-  const catching = Object.keys(variant.caughtBy);
-  return named.length > 0 || catching.length === 0 || catching.includes(scenario);
+  if (named.length > 0) return true;
+  return scenario in variant.caughtBy || (variant.holdsIn ?? []).includes(scenario);
 }
 
 /** What a worker needs of a variant. */
@@ -224,7 +224,7 @@ class Session {
     const schedules = formatCount(report.schedules).padStart(11);
     const turns = formatCount(report.turns).padStart(13);
     const time = formatMs(report.seconds * 1000).padStart(8);
-    const bounds = report.complete ? report.exploration : `${report.exploration}, not ended`;
+    const bounds = report.ended ? report.exploration : `${report.exploration}, not ended`;
     const end = failure === null ? bounds : failure.kind;
     return `${mark} ${label.padEnd(this.#width)} ${schedules} schedules ${turns} turns ${time}  ${end}`;
   }

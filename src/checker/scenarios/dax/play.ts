@@ -1,0 +1,112 @@
+/** What the scenarios of direct access have in common: a volume, and what its actors do. */
+import { AbortError, HoldfastError } from "../../../base/errors.ts";
+import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { writeFile } from "../../../dax/file-io.ts";
+import { pinRange } from "../../../dax/pins.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { buildVolume, Volume, type VolumeShared, type VolumeSpec } from "../../world/volume.ts";
+
+type Play = Pick<Scenario<VolumeShared, Volume>, "actors" | "environment" | "explore">;
+
+export interface Story extends Play, Omit<VolumeSpec, "actors"> {
+  readonly name: string;
+  readonly about: string;
+  readonly from: string;
+  /** What must hold at the end when all actors have played, beside what always must. */
+  readonly finally?: (volume: Volume) => void;
+}
+
+/** A scenario over a volume. */
+export function volumeStory(story: Story): Scenario<VolumeShared, Volume> {
+  const { name, about, from, actors, environment, explore, finally: last, ...spec } = story;
+  const files = spec.files.map((file) => [file.name, file.pages.length + 1] as const);
+  return scenario({
+    name,
+    about,
+    from,
+    actors,
+    environment: environment ?? {},
+    explore: explore ?? { strategy: "bounded", preemptions: 2 },
+    build: () => buildVolume({ ...spec, actors: Object.keys(actors).length }),
+    region: (shared: VolumeShared) => shared.region,
+    begin: (shared, selves) => new Volume(shared, selves),
+    end(volume) {
+      volume.end();
+      if (volume.actors.length === Object.keys(actors).length) last?.(volume);
+    },
+    nameOf: (volume, word) => volume.nameOf(word),
+    watch: Object.fromEntries(
+      files.map(([file, pages]) => [
+        file,
+        (volume: Volume) => volume.fileShown(volume.file(file), Math.min(pages, 4)),
+      ]),
+    ),
+  });
+}
+
+/** Runs what may end with an error of one of these codes. Returns whether it did. */
+export function* mayFail(
+  self: Self,
+  codes: readonly string[],
+  operation: () => Sleeps<void>,
+): Sleeps<boolean> {
+  try {
+    yield* operation();
+    return false;
+  } catch (error) {
+    const expected = error instanceof HoldfastError || error instanceof AbortError;
+    if (!expected || !codes.includes(String(error.code))) throw error;
+    self.say(`it ends with ${error.code}`);
+    return true;
+  }
+}
+
+/** An I/O of whole pages into a pin, or none where they are past the end (or another code). */
+export function* pinnedIo(
+  volume: Volume,
+  self: Self,
+  first: number,
+  count: number,
+  codes: readonly string[] = ["EINVAL"],
+): Sleeps<void> {
+  const file = volume.file("A");
+  const [offset, length] = [first * PAGE_SIZE, count * PAGE_SIZE];
+  yield* mayFail(self, codes, function* () {
+    const dax = volume.dax(self);
+    const pin = yield* pinRange(self.task, dax, file.mapping, offset, length, true);
+    volume.io(self, file, pin, "W");
+  });
+}
+
+const sources = new Map<string, Uint8Array>();
+
+/** Writes whole pages of `letter` by copy. Returns the pages written. */
+export function* writePages(
+  volume: Volume,
+  self: Self,
+  name: string,
+  first: number,
+  count: number,
+  letter = name,
+): Sleeps<void> {
+  const { mapping } = volume.file(name);
+  const key = `${letter}${count}`;
+  let source = sources.get(key);
+  if (source === undefined) {
+    source = new Uint8Array(count * PAGE_SIZE).fill(letter.charCodeAt(0));
+    sources.set(key, source);
+  }
+  yield* writeFile(self.task, volume.dax(self), mapping, source, first * PAGE_SIZE);
+}
+
+/** Demands that a file holds only what may be there: a letter a page, "." for zeroes. */
+export function ensureShown(volume: Volume, name: string, allowed: readonly string[]): void {
+  const file = volume.file(name);
+  const pages = volume.sizeOf(file) / PAGE_SIZE;
+  const shown = volume.fileShown(file, pages);
+  ensure(
+    allowed.includes(shown),
+    `file ${name} holds "${shown}" at the end; it may hold "${allowed.join('", "')}"`,
+  );
+}

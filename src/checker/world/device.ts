@@ -1,0 +1,133 @@
+/**
+ * A simulated device: what each block of 4 KiB holds is one word of the region, in which each half
+ * has its tag (who wrote it last: a letter's code, or 0 for zeroes). So every access to a block is a
+ * scheduling point, a story shows it, and each schedule begins with the blocks as they were built.
+ */
+import { HoldfastError } from "../../base/errors.ts";
+import { PAGE_SIZE } from "../../base/quantities.ts";
+import { add, load, store } from "../../sync/atomics.ts";
+import type { Region } from "../../sync/region.ts";
+import type { Thread } from "../../sync/thread.ts";
+
+/** The smallest part of a block that is written. */
+const HALF = PAGE_SIZE / 2;
+const FIRST_HALF = 0xff;
+const SECOND_HALF = 0xff00;
+
+/** What a block holds: the tag of its first half, and of its second shifted by 8. */
+export type Content = number;
+
+/** A whole block of one tag: the first letter of `name`, or zeroes. */
+export function contentOf(name: string | null): Content {
+  return name === null ? 0 : name.charCodeAt(0) * 0x101;
+}
+
+/** In letters: "A" for a block that is all A's, "A." for one whose second half is zeroes. */
+export function contentShown(content: Content): string {
+  const letter = (tag: number): string => (tag === 0 ? "." : String.fromCharCode(tag));
+  const [first, second] = [letter(content & 0xff), letter(content >>> 8)];
+  return first === second ? first : first + second;
+}
+
+/** Words for the blocks of a device. */
+export function createDeviceArea(region: Region, blocks: number): number {
+  return region.allocatePages(blocks);
+}
+
+/** What can be made to fail: the device's calls, and the driver's after it has placed new blocks. */
+export type FailingCall = "zero" | "copyIn" | "copyOut" | "persist" | "allocate";
+
+/** Bytes that stand for any range of the device. */
+const ANY_BYTES = new Uint8Array(2 ** 21);
+
+/** The device in one thread: what the core uses of `Device`. */
+export class SimulatedDevice {
+  readonly size: number;
+  /** Calls that answer EIO. */
+  readonly failing = new Set<FailingCall>();
+  readonly #thread: Thread;
+  readonly #area: number;
+  readonly #addresses = new WeakMap<Uint8Array, number>();
+
+  constructor(thread: Thread, area: number, blocks: number) {
+    this.#thread = thread;
+    this.#area = area;
+    this.size = blocks * PAGE_SIZE;
+  }
+
+  word(block: number): number {
+    return this.#area + block;
+  }
+
+  readBlock(block: number): Content {
+    return load(this.#thread.words, this.#area + block);
+  }
+
+  writeBlock(block: number, content: Content): void {
+    store(this.#thread.words, this.#area + block, content);
+  }
+
+  zero(at: number, length: number): void {
+    this.failIfAsked("zero");
+    this.#write(at, length, 0);
+  }
+
+  copyIn(at: number, source: Uint8Array): void {
+    this.failIfAsked("copyIn");
+    this.#write(at, source.length, source[0] ?? 0);
+  }
+
+  copyOut(at: number, target: Uint8Array): void {
+    this.failIfAsked("copyOut");
+    for (let done = 0; done < target.length; ) {
+      const from = at + done;
+      const part = Math.min(target.length - done, HALF - (from % HALF));
+      const shift = from % PAGE_SIZE < HALF ? 0 : 8;
+      const tag = (this.readBlock(Math.floor(from / PAGE_SIZE)) >>> shift) & 0xff;
+      target.fill(tag, done, done + part);
+      done += part;
+    }
+  }
+
+  persist(_at: number, _length: number): void {
+    this.failIfAsked("persist");
+  }
+
+  /** A view that stands for a range; `addressOf` tells which. Its bytes mean nothing. */
+  bytesUpTo(at: number, length: number): Uint8Array {
+    const bytes = ANY_BYTES.subarray(0, Math.min(length, ANY_BYTES.length));
+    this.#addresses.set(bytes, at);
+    return bytes;
+  }
+
+  addressOf(bytes: Uint8Array): number {
+    return this.#addresses.get(bytes)!;
+  }
+
+  /** Throws: EIO when the call is among the failing ones. */
+  failIfAsked(call: FailingCall): void {
+    if (!this.failing.has(call)) return;
+    throw new HoldfastError("EIO", `the simulated device fails at ${call}`);
+  }
+
+  #write(at: number, length: number, tag: number): void {
+    const end = at + length;
+    if (at % HALF !== 0 || end % HALF !== 0) {
+      throw new Error(`the simulated device writes half blocks, not [${at}, ${end})`);
+    }
+    for (let block = Math.floor(at / PAGE_SIZE); block * PAGE_SIZE < end; block++) {
+      const start = block * PAGE_SIZE;
+      const first = at <= start ? FIRST_HALF : 0;
+      const second = end >= start + PAGE_SIZE ? SECOND_HALF : 0;
+      if (first + second === 0xffff) this.writeBlock(block, tag * 0x101);
+      else this.#writeHalf(block, first + second, tag);
+    }
+  }
+
+  /** The difference is added, so that the other half may be written at the same time. */
+  #writeHalf(block: number, mask: number, tag: number): void {
+    const before = this.readBlock(block) & mask;
+    const delta = ((tag * 0x101) & mask) - before;
+    if (delta !== 0) add(this.#thread.words, this.#area + block, delta);
+  }
+}

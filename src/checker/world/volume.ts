@@ -1,0 +1,813 @@
+/**
+ * The whole core over the ram filesystem, a simulated device and simulated windows: files with pages,
+ * I/Os on pins, touches through windows. Beside it the truth that the core is held to (5.6): whatever
+ * uses a block, uses it for the file and the page that it was obtained for.
+ */
+import { HoldfastError } from "../../base/errors.ts";
+import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
+import { Dax, type DataDriver } from "../../dax/dax.ts";
+import { resolveFault } from "../../dax/fault.ts";
+import { readFile } from "../../dax/file-io.ts";
+import { recoverRemovals } from "../../dax/layout-change.ts";
+import { pinRange, type Pin } from "../../dax/pins.ts";
+import type { Device } from "../../device/index.ts";
+import { RamDriver } from "../../drivers/ram/driver.ts";
+import { Header, Inode, INODE_WORDS, Node } from "../../drivers/ram/layout.ts";
+import { createBreakArea, recoverBreaks } from "../../layout/break.ts";
+import { recoverEntries } from "../../mapping/entries.ts";
+import {
+  createMappingArea,
+  initMapping,
+  type Mapping,
+  MappingWord,
+  mappingSlab,
+  nodeSlab,
+} from "../../mapping/mapping.ts";
+import {
+  EntryKind,
+  forEachEntry,
+  isLocked,
+  isPageKind,
+  kindOf,
+  pageOf,
+} from "../../mapping/tree.ts";
+import { MetadataCache } from "../../metadata/cache.ts";
+import {
+  beginTransaction,
+  createTransactionArea,
+  recoverTransactions,
+  type Transaction,
+} from "../../metadata/transaction.ts";
+import type { Extent, Time } from "../../iomap/contract.ts";
+import { Pages } from "../../pages/pages.ts";
+import { recoverPins } from "../../pin/pin.ts";
+import type { Words } from "../../sync/atomics.ts";
+import { enterGuard, leaveGuard } from "../../sync/guard.ts";
+import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts";
+import { Region, Root } from "../../sync/region.ts";
+import { allocateZeroed } from "../../sync/slab.ts";
+import type { Sleeps, Task } from "../../sync/sleep.ts";
+import { forEachRecord } from "../../sync/table.ts";
+import { Slot, Thread } from "../../sync/thread.ts";
+import { createWindowArea, type Window, Windows } from "../../window/window.ts";
+import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
+import {
+  type Content,
+  contentOf,
+  contentShown,
+  createDeviceArea,
+  type FailingCall,
+  SimulatedDevice,
+} from "./device.ts";
+import { wordName } from "./names.ts";
+import {
+  blockShown,
+  createPortArea,
+  portWordName,
+  SimulatedPort,
+  TableEntry,
+  tableWord,
+} from "./port.ts";
+import { OWNER_DIED, taskOf } from "./threads.ts";
+
+/** The ram filesystem's tables take 21 MB. */
+const REGION_BYTES = 2 ** 25;
+/** A node of the driver's (drivers/ram/layout.ts). */
+const NODE_WORDS = 72;
+const TIME: Time = { seconds: 0, nanoseconds: 0 };
+
+/** The transaction's area and the records of its log (metadata/transaction.ts). */
+const TransactionArea = { mutex: 0, state: 1, used: 2, log: 16 } as const;
+/** As much of it as stories name. */
+const TRANSACTION_WORDS = 4096;
+const TRANSACTION_OPEN = 1;
+const WORD_CHANGED = 1;
+const NOTHING: ReadonlyMap<number, number> = new Map();
+
+/**
+ * A file's pages, a character each: "#" has a block and an entry and was pinned before, "=" has a
+ * block only, "u" an unwritten one, "." is a hole.
+ */
+export interface FileSpec {
+  readonly name: string;
+  readonly pages: string;
+}
+
+/** A window over pages of a file. `shown`: pages that were touched before. */
+export interface WindowSpec {
+  readonly file: string;
+  readonly first: number;
+  readonly pages: number;
+  readonly writable: boolean;
+  readonly shown?: readonly number[];
+}
+
+export interface VolumeSpec {
+  readonly actors: number;
+  /** Of the device. Those that no file has are free. */
+  readonly blocks: number;
+  readonly files: readonly FileSpec[];
+  readonly windows?: readonly WindowSpec[];
+  /** Whether touches can fault. Default: true. */
+  readonly faults?: boolean;
+  /** Whether the region has no word left to give. */
+  readonly exhausted?: boolean;
+}
+
+/** A file, in every schedule the same. */
+export interface BuiltFile {
+  readonly name: string;
+  readonly ino: Ino;
+  readonly mapping: Mapping;
+}
+
+interface BuiltWindow {
+  readonly window: Window;
+  readonly file: BuiltFile;
+  readonly address: number;
+  readonly first: number;
+  readonly pages: number;
+}
+
+export interface VolumeShared {
+  readonly spec: VolumeSpec;
+  readonly region: Region;
+  readonly files: readonly BuiltFile[];
+  readonly windows: readonly BuiltWindow[];
+  readonly device: number;
+  readonly port: number;
+}
+
+/** One thread's use of the volume. */
+interface Hand {
+  readonly thread: Thread;
+  readonly device: SimulatedDevice;
+  readonly port: SimulatedPort;
+  readonly dax: Dax;
+  /** The same, for faults: as the pager has it. */
+  readonly pager: Dax;
+}
+
+/** Builds it, alone. */
+export function buildVolume(spec: VolumeSpec): VolumeShared {
+  // In the checked build a generator that is called runs to its end.
+  return build(spec) as unknown as VolumeShared;
+}
+
+function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
+  const region = Region.create(REGION_BYTES);
+  for (let actor = 0; actor < spec.actors; actor++) warmUp(Thread.join(region));
+  const thread = Thread.join(region);
+  const device = createDeviceArea(region, spec.blocks);
+  const port = createPortArea(region);
+  createTransactionArea(thread);
+  createMappingArea(thread);
+  createWindowArea(thread);
+  createBreakArea(thread);
+  const simulated = new SimulatedDevice(thread, device, spec.blocks);
+  MetadataCache.create(thread, simulated, PAGE_SIZE);
+  Pages.create(thread, spec.blocks * PAGE_SIZE);
+  const ram = RamDriver.create(thread, simulated, spec.blocks * PAGE_SIZE, TIME);
+  const hand = makeHand(thread, { device, port, spec }, ram);
+  const { task } = taskOf(thread);
+  const files: BuiltFile[] = [];
+  for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
+  const windows: BuiltWindow[] = [];
+  for (const window of spec.windows ?? []) {
+    windows.push(yield* buildWindow(task, hand, files, window));
+  }
+  if (spec.exhausted === true) exhaust(thread);
+  return { spec, region, files, windows, device, port };
+}
+
+/** Makes the first block of each table, so that no schedule allocates them. */
+function warmUp(thread: Thread): void {
+  for (const table of [thread.heldLocks, thread.entryLocks, thread.pins, thread.openFiles]) {
+    table.give(table.take());
+  }
+}
+
+/** Takes all pages that the region could still hand out, and all tree nodes. */
+function exhaust(thread: Thread): void {
+  const { region } = thread;
+  region.allocatePages((region.buffer.byteLength - region.bytesUsed) / 4);
+  try {
+    for (;;) allocateZeroed(thread, nodeSlab(thread));
+  } catch (error) {
+    if (!(error instanceof HoldfastError && error.code === "ENOMEM")) throw error;
+  }
+}
+
+function* buildFile(task: Task, hand: Hand, ram: RamDriver, spec: FileSpec): Sleeps<BuiltFile> {
+  const { thread, dax } = hand;
+  let ino = 0 as Ino;
+  const size = spec.pages.length * PAGE_SIZE;
+  {
+    using transaction = yield* beginTransaction(task, dax.cache);
+    const name = new TextEncoder().encode(spec.name);
+    const made = { type: "file", mode: 0o644, uid: 0, gid: 0, time: TIME } as const;
+    ino = ram.create(transaction, ram.rootIno, name, made);
+    placePages(hand, ram, transaction, ino, spec);
+    ram.setSize(transaction, ino, size);
+    transaction.commit();
+  }
+  const mapping = allocateZeroed(thread, mappingSlab(thread));
+  initMapping(thread, mapping, ino, size, 1);
+  for (const { code, first, count } of runsOf(spec.pages)) {
+    if (code !== "#") continue;
+    const pin = yield* pinRange(task, dax, mapping, first * PAGE_SIZE, count * PAGE_SIZE, true);
+    pin.release();
+  }
+  return { name: spec.name, ino, mapping };
+}
+
+function placePages(
+  { device }: Hand,
+  ram: RamDriver,
+  transaction: Transaction,
+  ino: Ino,
+  spec: FileSpec,
+): void {
+  for (const { code, first, count } of runsOf(spec.pages)) {
+    if (code === ".") continue;
+    const mode = code === "u" ? "preallocate" : "write";
+    const extent = ram.allocate(transaction, ino, first * PAGE_SIZE, count * PAGE_SIZE, mode);
+    ensure(extent.kind !== "hole" && extent.length >= count * PAGE_SIZE, "no room for the file");
+    const start = extent.address / PAGE_SIZE;
+    const content = contentOf(code === "u" ? "?" : spec.name);
+    for (let page = 0; page < count; page++) device.writeBlock(start + page, content);
+  }
+}
+
+function runsOf(pages: string): { code: string; first: number; count: number }[] {
+  const runs: { code: string; first: number; count: number }[] = [];
+  for (let first = 0; first < pages.length; ) {
+    const code = pages[first]!;
+    let count = 1;
+    while (pages[first + count] === code) count++;
+    runs.push({ code, first, count });
+    first += count;
+  }
+  return runs;
+}
+
+function* buildWindow(
+  task: Task,
+  { dax, pager }: Hand,
+  files: readonly BuiltFile[],
+  spec: WindowSpec,
+): Sleeps<BuiltWindow> {
+  const file = files.find(({ name }) => name === spec.file)!;
+  const { windows } = dax;
+  const window = windows.add(file.mapping, spec.first, spec.pages, spec.writable);
+  const address = windows.address(window);
+  const serial = windows.serial(window);
+  for (const page of spec.shown ?? []) {
+    const at = address + (page - spec.first) * PAGE_SIZE;
+    yield* resolveFault(task, pager, window, serial, at, false);
+  }
+  return { window, file, address, first: spec.first, pages: spec.pages };
+}
+
+function makeHand(
+  thread: Thread,
+  { device, port, spec }: Pick<VolumeShared, "device" | "port" | "spec">,
+  driver: DataDriver | ((device: SimulatedDevice) => DataDriver),
+): Hand {
+  const simulated = new SimulatedDevice(thread, device, spec.blocks);
+  const simulatedPort = new SimulatedPort(thread, port, spec.faults ?? true);
+  const windows = new Windows(thread, simulated as unknown as Device);
+  windows.usePort(simulatedPort.asPort);
+  const parts = {
+    thread,
+    device: simulated as unknown as Device,
+    cache: MetadataCache.attach(thread, simulated),
+    pages: Pages.attach(thread),
+    windows,
+    driver: typeof driver === "function" ? driver(simulated) : driver,
+    readOnly: false,
+    protect: true,
+  };
+  const dax = new Dax(parts);
+  const pager = new Dax(parts);
+  pager.isPager = true;
+  return { thread, device: simulated, port: simulatedPort, dax, pager };
+}
+
+/** An I/O under way: it uses a block for a page of a file. */
+interface Use {
+  readonly self: Self;
+  readonly file: BuiltFile;
+  readonly page: number;
+  readonly block: number;
+}
+
+/** Tells of the driver's changes of placement before anybody can use the blocks. */
+class WatchedDriver implements DataDriver {
+  readonly blockSize = PAGE_SIZE;
+  readonly #ram: RamDriver;
+  readonly #device: SimulatedDevice;
+  readonly #changed: (what: string) => void;
+
+  constructor(ram: RamDriver, device: SimulatedDevice, changed: (what: string) => void) {
+    this.#ram = ram;
+    this.#device = device;
+    this.#changed = changed;
+  }
+
+  extentAt(ino: Ino, byte: number, limit: number): Extent {
+    return this.#ram.extentAt(ino, byte, limit);
+  }
+
+  allocate(
+    transaction: Transaction,
+    ino: Ino,
+    start: number,
+    length: number,
+    mode: "write" | "preallocate",
+  ): Extent {
+    const extent = this.#ram.allocate(transaction, ino, start, length, mode);
+    this.#changed("blocks are allocated");
+    this.#device.failIfAsked("allocate");
+    return extent;
+  }
+
+  removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
+    const done = this.#ram.removeExtents(transaction, ino, start, end);
+    this.#changed("blocks are freed");
+    return done;
+  }
+
+  unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
+    const done = this.#ram.unwriteExtents(transaction, ino, start, end);
+    this.#changed("blocks become unwritten");
+    return done;
+  }
+
+  shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void {
+    this.#ram.shiftExtents(transaction, ino, start, distance);
+    this.#changed("blocks are moved in their file");
+  }
+
+  setSize(transaction: Transaction, ino: Ino, size: number): void {
+    this.#ram.setSize(transaction, ino, size);
+  }
+
+  setAttributes(
+    transaction: Transaction,
+    ino: Ino,
+    change: { modifyTime: Time; changeTime: Time },
+  ): void {
+    this.#ram.setAttributes(transaction, ino, change);
+  }
+}
+
+/** The volume in one schedule. */
+export class Volume {
+  readonly shared: VolumeShared;
+  readonly actors: readonly Self[];
+  readonly words: Words;
+  readonly #hands: readonly Hand[];
+  readonly #uses = new Set<Use>();
+  readonly #header: number;
+  readonly #inodes: number;
+  readonly #bitmap: number;
+  readonly #transaction: number;
+
+  constructor(shared: VolumeShared, actors: readonly Self[]) {
+    this.shared = shared;
+    this.actors = actors;
+    this.words = shared.region.words;
+    this.#header = shared.region.root(Root.ram);
+    this.#transaction = shared.region.root(Root.transaction);
+    this.#inodes = this.words[this.#header + Header.inodeTable]!;
+    this.#bitmap = this.words[this.#header + Header.bitmap]!;
+    this.#hands = actors.map((self) => this.#makeHand(self));
+  }
+
+  #makeHand({ thread }: Self): Hand {
+    const changed = (what: string): void => this.#assertTrue(`when ${what}`);
+    const hand = makeHand(
+      thread,
+      this.shared,
+      (device) => new WatchedDriver(RamDriver.attach(thread, device), device, changed),
+    );
+    const { cache, pages } = hand.dax;
+    recoverLocks(thread);
+    recoverTransactions(cache);
+    recoverEntries(thread, pages);
+    recoverPins(thread, pages);
+    recoverBreaks(thread);
+    recoverRemovals(hand.dax);
+    return hand;
+  }
+
+  hand(self: Self): Hand {
+    return this.#hands[this.actors.indexOf(self)]!;
+  }
+
+  dax(self: Self): Dax {
+    return this.hand(self).dax;
+  }
+
+  file(name: string): BuiltFile {
+    return this.shared.files.find((file) => file.name === name)!;
+  }
+
+  // The truth: looked at without being a part of the schedule, so in the words themselves.
+
+  /**
+   * The block that page `page` of the file has, by the driver's tables; -1 for a hole. `undone`: as
+   * it is if the open transaction is undone (#undone), since its owner may be anywhere in a change.
+   */
+  blockOf({ ino }: BuiltFile, page: number, undone: ReadonlyMap<number, number> = NOTHING): number {
+    let node = this.#word(this.#inodes + ino * INODE_WORDS + Inode.nodes, undone);
+    while (node !== 0) {
+      const within = page - this.#word(node + Node.a, undone);
+      if (within >= 0 && within < this.#word(node + Node.b, undone)) {
+        const mapped = this.#word(node + Node.d, undone) === 0;
+        return mapped ? this.#word(node + Node.c, undone) + within : -1;
+      }
+      node = this.#word(node + Node.next, undone);
+    }
+    return -1;
+  }
+
+  #word(word: number, undone: ReadonlyMap<number, number>): number {
+    return undone.get(word) ?? this.words[word]!;
+  }
+
+  /** The words that the open transaction has changed, as they were before it. */
+  #undone(): ReadonlyMap<number, number> {
+    const { words } = this;
+    const area = this.#transaction;
+    const log = area + TransactionArea.log;
+    if (words[area + TransactionArea.state] !== TRANSACTION_OPEN) return NOTHING;
+    const undone = new Map<number, number>();
+    for (let end = log + words[area + TransactionArea.used]!; end > log; end -= words[end - 1]!) {
+      if (words[end - 2] === WORD_CHANGED) undone.set(words[end - 4]!, words[end - 3]!);
+    }
+    return undone;
+  }
+
+  content(block: number): Content {
+    return this.words[this.shared.device + block]!;
+  }
+
+  /** What the file holds, a letter or two a page: "." are zeroes. Looked at from outside. */
+  fileShown(file: BuiltFile, pages: number): string {
+    const shown: string[] = [];
+    for (let page = 0; page < pages; page++) {
+      const block = this.blockOf(file, page);
+      shown.push(block < 0 ? "." : contentShown(this.content(block)));
+    }
+    return shown.join("");
+  }
+
+  sizeOf({ mapping }: BuiltFile): number {
+    const { words } = this;
+    const high = words[mapping + MappingWord.sizeHigh]!;
+    return high * 2 ** 32 + (words[mapping + MappingWord.sizeLow]! >>> 0);
+  }
+
+  #isDead({ thread }: Self): boolean {
+    return (this.words[thread.base + Slot.liveness]! & OWNER_DIED) !== 0;
+  }
+
+  /**
+   * Invariants 1 and 2: every I/O under way and every window uses blocks of its own file only. By the
+   * tables as they are, after a whole change of the driver's.
+   */
+  #assertTrue(when: string): void {
+    for (const use of this.#uses) {
+      if (!this.#isDead(use.self)) this.#assertUse(use, when, NOTHING);
+    }
+    for (const { file, address, first, pages } of this.shared.windows) {
+      for (let page = 0; page < pages; page++) {
+        const word = tableWord(this.shared.port, address + page * PAGE_SIZE);
+        const block = blockShown(this.words[word]!);
+        if (block < 0 || this.blockOf(file, first + page) === block) continue;
+        ensure(false, `${when}, a window shows block ${block} as page ${first + page}`);
+      }
+    }
+  }
+
+  #assertUse(
+    { self, file, page, block }: Use,
+    when: string,
+    undone: ReadonlyMap<number, number>,
+  ): void {
+    const now = this.blockOf(file, page, undone);
+    ensure(
+      now === block,
+      `${when}, ${self.name} has an I/O under way into block ${block}, which is page ${page} of ` +
+        `file ${file.name} no longer`,
+    );
+  }
+
+  // What actors do.
+
+  /**
+   * An I/O into a pinned range: writes `name` into each of its blocks, and gives the pin back. The
+   * blocks must be the file's until then.
+   */
+  io(self: Self, file: BuiltFile, pin: Pin, name: string): void {
+    const { device } = this.hand(self);
+    const first = pin.offset / PAGE_SIZE;
+    const blocks: number[] = [];
+    for (const bytes of pin.buffers) {
+      const start = device.addressOf(bytes) / PAGE_SIZE;
+      for (let page = 0; page * PAGE_SIZE < bytes.length; page++) blocks.push(start + page);
+    }
+    const uses = blocks.map((block, index) => ({ self, file, page: first + index, block }));
+    for (const use of uses) this.#uses.add(use);
+    for (const use of uses) this.#assertUse(use, "at the beginning of an I/O", this.#undone());
+    self.say(`I/O into block ${blocks.join(", ")} begins`);
+    for (const block of blocks) {
+      device.writeBlock(block, contentOf(name));
+    }
+    for (const use of uses) this.#assertUse(use, "at the end of an I/O", this.#undone());
+    ensure(pin.verify(), "a held pin says that its pages are not the file's");
+    for (const use of uses) this.#assertUse(use, "when a pin is given back", this.#undone());
+    for (const use of uses) this.#uses.delete(use);
+    pin.release();
+  }
+
+  /** Reads whole pages of a file by copy: what each begins with, "" for none. */
+  *read(self: Self, file: BuiltFile, first: number, count: number): Sleeps<string> {
+    const target = new Uint8Array(count * PAGE_SIZE);
+    const dax = this.dax(self);
+    const length = yield* readFile(self.task, dax, file.mapping, target, first * PAGE_SIZE);
+    let read = "";
+    for (let at = 0; at < length; at += PAGE_SIZE) {
+      read += target[at] === 0 ? "." : String.fromCharCode(target[at]!);
+    }
+    return read;
+  }
+
+  /** Loads a page through a window: its content, zeroes where it is lost. Sleeps: in faults. */
+  *load(self: Self, window: number, page: number): Sleeps<string> {
+    return contentShown(yield* this.#touch(self, window, page, null));
+  }
+
+  /** Stores to a whole page through a window. Sleeps: in faults. */
+  *store(self: Self, window: number, page: number, name: string): Sleeps<void> {
+    yield* this.#touch(self, window, page, contentOf(name));
+  }
+
+  *#touch(self: Self, window: number, page: number, stored: Content | null): Sleeps<Content> {
+    const { port, device, pager } = this.hand(self);
+    const built = this.shared.windows[window]!;
+    const address = built.address + (page - built.first) * PAGE_SIZE;
+    const onTouch = (block: number): void => {
+      const now = this.blockOf(built.file, page, this.#undone());
+      ensure(
+        now === block,
+        `${self.name} touches page ${page} of file ${built.file.name} in block ${block}; the ` +
+          `page's block is ${now}`,
+      );
+    };
+    for (;;) {
+      const touched = port.touch(device, address, stored, onTouch);
+      if (touched !== "fault") return touched;
+      const serial = pager.windows.serial(built.window);
+      try {
+        yield* resolveFault(self.task, pager, built.window, serial, address, stored !== null);
+      } catch (error) {
+        // As the pager does (dax/pager.ts).
+        if (!(error instanceof HoldfastError)) throw error;
+        port.showLost(address, PAGE_SIZE);
+      }
+    }
+  }
+
+  /** Has the actor's device fail from now on. */
+  fail(self: Self, call: FailingCall): void {
+    this.hand(self).device.failing.add(call);
+  }
+
+  /** Whether the environment has killed an actor. */
+  isKilled(name: string): boolean {
+    return this.#isDead(this.actors.find((self) => self.name === name)!);
+  }
+
+  // The end.
+
+  /** At the end: nobody holds anything, and all agree on what belongs to whom. */
+  end(): void {
+    const alive = this.actors.filter((self) => !this.#isDead(self));
+    const anybody = alive[0];
+    if (anybody === undefined) return;
+    anybody.thread.reap();
+    if (alive.length < this.actors.length) this.#takeGuards(anybody.thread);
+    this.#assertTrue("at the end");
+    for (const self of alive) assertIdle(self);
+    this.#assertNothingHeld();
+    for (const file of this.shared.files) this.#assertMappingIdle(file);
+    this.#assertBlocks();
+    this.#assertPages(this.dax(anybody).pages);
+    if (this.shared.spec.exhausted !== true) this.#assertWindows();
+  }
+
+  /** A guard that somebody died in is repaired by whoever takes it next. */
+  #takeGuards(thread: Thread): void {
+    for (const { name, mapping } of this.shared.files) {
+      for (const lock of [MappingWord.ioLock, MappingWord.mapLock]) {
+        const record = tryExclusive(thread, mapping + lock);
+        ensureNoLeak(record !== 0, `a lock of file ${name} is still held`);
+        unlockExclusive(thread, mapping + lock, record);
+      }
+      enterGuard(thread, mapping + MappingWord.treeGuard);
+      leaveGuard(thread, mapping + MappingWord.treeGuard);
+    }
+  }
+
+  /** In the region, where others find it. */
+  #assertNothingHeld(): void {
+    const { words } = this;
+    for (const self of this.actors) {
+      const { name, thread } = self;
+      if (this.#isDead(self)) assertGivenBack(words, name, thread.base);
+      ensureNoLeak(words[thread.base + Slot.breaking] === 0, `${name}'s break is still announced`);
+      ensureNoLeak((words[thread.base + Slot.epoch]! & 1) === 0, `${name} is still in an epoch`);
+    }
+    const transaction = this.#transaction;
+    const { mutex, state, used } = TransactionArea;
+    ensureNoLeak(words[transaction + mutex] === 0, "the volume's transaction is still held");
+    ensureNoLeak(words[transaction + state] === 0, "a transaction is still open");
+    ensureNoLeak(words[transaction + used] === 0, "the transaction's log is not empty");
+  }
+
+  #assertMappingIdle({ name, mapping }: BuiltFile): void {
+    const { words } = this;
+    const word = (offset: number): number => words[mapping + offset]!;
+    for (const lock of [MappingWord.ioLock, MappingWord.mapLock]) {
+      for (const field of [0, 1, 2, 3, 4, 6]) {
+        ensureNoLeak(word(lock + field) === 0, `a lock of file ${name} is still held or wanted`);
+      }
+    }
+    ensureNoLeak(word(MappingWord.breakHolder) === 0, `a break of file ${name} is still announced`);
+    ensureNoLeak(word(MappingWord.breakInsist) === 0, `a break of file ${name} still insists`);
+    ensureNoLeak(word(MappingWord.removing) === 0, `a removal of file ${name} is not finished`);
+    ensureNoLeak(word(MappingWord.treeGuard) === 0, `the tree of file ${name} is still guarded`);
+    ensureNoLeak((word(MappingWord.sequence) & 1) === 0, `the sequence of file ${name} is odd`);
+  }
+
+  /** Every block is free, or a file has it once; the counts agree. */
+  #assertBlocks(): void {
+    const { words } = this;
+    const { blocks } = this.shared.spec;
+    const owners = new Map<number, string>();
+    for (const file of this.shared.files) {
+      const { name, ino } = file;
+      const inode = this.#inodes + ino * INODE_WORDS;
+      const pages = Math.ceil(this.sizeOf(file) / PAGE_SIZE);
+      let count = 0;
+      for (let node = words[inode + Inode.nodes]!; node !== 0; node = words[node + Node.next]!) {
+        const end = words[node + Node.a]! + words[node + Node.b]!;
+        ensureNoLeak(end <= pages, `file ${name} has blocks beyond its end`);
+        for (let at = 0; at < words[node + Node.b]!; at++) {
+          const block = words[node + Node.c]! + at;
+          ensure(!owners.has(block), `block ${block} is file ${name}'s and ${owners.get(block)}'s`);
+          owners.set(block, name);
+          count++;
+        }
+      }
+      ensure(count === words[inode + Inode.blocks], `file ${name} counts its blocks wrong`);
+    }
+    let free = 0;
+    for (let block = 0; block < blocks; block++) {
+      const used = ((words[this.#bitmap + (block >>> 5)]! >>> (block & 31)) & 1) !== 0;
+      if (!used) free++;
+      ensureNoLeak(!used || owners.has(block), `block ${block} is in use, but no file has it`);
+      ensure(used || !owners.has(block), `block ${block} of file ${owners.get(block)} is free`);
+    }
+    ensure(free === words[this.#header + Header.blocksFree], "the free blocks are counted wrong");
+  }
+
+  /** Invariant 6: every page with an owner is named by one entry, and every entry by its owner. */
+  #assertPages(pages: Pages): void {
+    let named = 0;
+    for (const file of this.shared.files) {
+      forEachEntry(this.words, file.mapping, 0, 2 ** 32 - 1, (entry, index, count) => {
+        ensureNoLeak(!isLocked(entry), `the entry of page ${index} of ${file.name} is locked`);
+        const kind = kindOf(entry);
+        const block = this.blockOf(file, index);
+        if (kind === EntryKind.zero) return;
+        ensureNoLeak(isPageKind(kind), `the entry of page ${index} of ${file.name} is empty`);
+        const page = pageOf(entry);
+        ensure(pages.owner(page) === file.mapping, `page ${index} of ${file.name} is another's`);
+        ensure(pages.index(page) === index, `page ${index} of ${file.name} has another index`);
+        ensure(
+          pages.devicePage(page) === block && pages.isHuge(page) === (count === HUGE_PAGES),
+          `page ${index} of ${file.name} is not its block ${block}`,
+        );
+        named++;
+      });
+    }
+    let owned = 0;
+    for (let block = 0; block < this.shared.spec.blocks; block++) {
+      const page = pages.find(block);
+      if (page === null) continue;
+      if (pages.owner(page) !== 0) owned++;
+      ensureNoLeak(pages.pinCount(page) === 0, `block ${block} is left pinned`);
+    }
+    ensureNoLeak(owned === named, `${owned} pages have an owner, ${named} are named by an entry`);
+    ensureNoLeak(named > 0 || pages.chunksInUse() === 0, "page records of nobody are in use");
+  }
+
+  /** No window hides what the file has: by the zero page, or as lost. */
+  #assertWindows(): void {
+    for (const { file, address, first, pages } of this.shared.windows) {
+      for (let at = 0; at < pages; at++) {
+        const page = first + at;
+        const entry = this.words[tableWord(this.shared.port, address + at * PAGE_SIZE)]!;
+        const block = this.blockOf(file, page);
+        const zero = entry === TableEntry.zero || entry === TableEntry.guarded;
+        ensure(
+          !zero || block < 0,
+          `a window keeps the zero page for page ${page} of ${file.name}, which has block ${block}`,
+        );
+        ensure(
+          entry !== TableEntry.lost || block < 0 || page * PAGE_SIZE >= this.sizeOf(file),
+          `a window keeps page ${page} of ${file.name} as lost, which has block ${block}`,
+        );
+      }
+    }
+  }
+
+  nameOf(word: number): string | null {
+    const { shared } = this;
+    const block = word - shared.device;
+    if (block >= 0 && block < shared.spec.blocks) return `content of block ${block}`;
+    const { thread, dax } = this.#hands[0]!;
+    const mappings = shared.files.map(({ mapping }) => mapping);
+    return (
+      portWordName(shared.port, word) ??
+      this.#driverWordName(word) ??
+      this.#otherWordName(word) ??
+      wordName(thread, dax.pages, mappings, word)
+    );
+  }
+
+  #driverWordName(word: number): string | null {
+    const { words } = this;
+    for (const { name, ino } of this.shared.files) {
+      const offset = word - this.#inodes - ino * INODE_WORDS;
+      if (offset < 0 || offset >= INODE_WORDS) continue;
+      return offset === Inode.nodes ? `extents of file ${name}` : `driver's inode of file ${name}`;
+    }
+    if (word >= this.#header && word < this.#header + 16) {
+      return word === this.#header + Header.blocksFree ? "free blocks" : "driver's header";
+    }
+    if (word >= this.#bitmap && word < this.#bitmap + 1024) return "driver's bitmap";
+    const inNodes = word - words[this.#header + Header.nodeTable]!;
+    const nodesUsed = words[this.#header + Header.nodesUsed]!;
+    if (inNodes < 0 || inNodes >= nodesUsed * NODE_WORDS) return null;
+    const field = ["next", "first block", "blocks", "device block", "unwritten"];
+    const within = field[inNodes % NODE_WORDS] ?? "a word";
+    return `extent ${Math.floor(inNodes / NODE_WORDS)}: ${within}`;
+  }
+
+  #otherWordName(word: number): string | null {
+    const { shared } = this;
+    const transaction = word - this.#transaction;
+    if (transaction >= 0 && transaction < TRANSACTION_WORDS) {
+      const fields = ["the transaction", "transaction's state", "transaction's log: words used"];
+      return fields[transaction] ?? `transaction's log: word ${transaction - TransactionArea.log}`;
+    }
+    for (const [index, { window }] of shared.windows.entries()) {
+      const offset = word - window;
+      if (offset >= 0 && offset < 80) return `window ${index}: ${windowField(offset)}`;
+    }
+    return null;
+  }
+}
+
+function windowField(offset: number): string {
+  if (offset >= 16) return "2 MiB shown";
+  if (offset === 8) return "serial";
+  return offset >= 9 && offset <= 11 ? "pages lost" : `word ${offset}`;
+}
+
+/** The tables of a dead thread are empty. */
+function assertGivenBack(words: Words, name: string, base: number): void {
+  const tables = [
+    ["a lock", Slot.heldLocks, 1],
+    ["an entry", Slot.entryLocks, 4],
+    ["a pin", Slot.pins, 4],
+  ] as const;
+  for (const [what, head, size] of tables) {
+    forEachRecord(words, base + head, size, () =>
+      ensureNoLeak(false, `${name} is dead and still holds ${what}`),
+    );
+  }
+}
+
+/** What a living actor's objects say. */
+function assertIdle({ name, thread, task }: Self): void {
+  ensureNoLeak(thread.heldLocks.count === 0, `${name} still holds a lock`);
+  ensureNoLeak(thread.pins.count === 0, `${name} still holds a pin`);
+  ensureNoLeak(thread.entryLocks.count === 0, `${name} still holds an entry`);
+  ensureNoLeak(task.held.length === 0, `${name}'s operation still holds a lock`);
+}

@@ -123,14 +123,19 @@ export class Door {
     const now = touched | (1 << (GROUP[access]! * 8 + this.actor));
     if (now >>> 0 !== touched) this.#note(word, now >>> 0);
     if (this.observe !== null) this.observe(site, word, access);
-    const matters = this.contended[word] !== 0 || this.everyAccess;
-    if (!matters && (this.mortal & (1 << this.actor)) === 0) {
+    if (!this.isTurn(word)) {
       if (++this.#quiet > QUIET_MAX) this.onEndless();
       return false;
     }
     this.#quiet = 0;
     return this.arrive(site, word, access);
   };
+
+  /** Whether an access of the actor that runs to this word is a turn of its own. */
+  isTurn(word: number): boolean {
+    const matters = this.contended[word] !== 0 || this.everyAccess;
+    return matters || (this.mortal & (1 << this.actor)) !== 0;
+  }
 
   #note(word: number, touched: number): void {
     this.#touch[word] = touched;

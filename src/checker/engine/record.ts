@@ -56,7 +56,7 @@ export function segmentsOf(
     else segments.push({ actor, accesses });
   };
   door.observe = (_site, word) => {
-    if (door.contended[word] !== 0) return;
+    if (door.isTurn(word)) return;
     const { actor } = door;
     if (running === actor) {
       add(actor, 1);

@@ -191,7 +191,7 @@ export class Run {
     races.begin();
     if (door.everyAccess) return; // then each access has its turn
     door.observe = (site, word, access) => {
-      if (door.contended[word] === 0) races.access(door.actor, word, access, site);
+      if (!door.isTurn(word)) races.access(door.actor, word, access, site);
     };
   }
 

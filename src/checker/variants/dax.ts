@@ -86,8 +86,8 @@ export const zeroPageKept = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: "        if (kindOf(held.entry) === EntryKind.zero)\n            replaceZero(dax, held, devicePage);\n",
-      replace: "",
+      find: "        if (zero || hasLostUnlisted(dax.thread, held.mapping)) {",
+      replace: "        if (devicePage < 0) {",
     },
   ],
   caughtBy: { "dax-hole-shown-pin": "check" },
@@ -199,7 +199,7 @@ export const pinWithoutLock = variant({
       replace: "",
     },
   ],
-  caughtBy: { "dax-pin-hole": "check" },
+  caughtBy: { "dax-pin-hole": "leak" },
 });
 
 export const faultWithoutLock = variant({
@@ -256,4 +256,79 @@ export const removalNotFinished = variant({
     },
   ],
   caughtBy: { "dax-kill-truncate": "check" },
+});
+
+export const holeNotLookedAtAgain = variant({
+  name: "hole-not-looked-at-again",
+  about:
+    "A fault finds a hole, locks its entry and shows the zero page, though a write call may have filled the " +
+    "hole before the entry was there.",
+  from: "our own core, before dax-hole-write-window found it; dax: fix cache invalidation of hole pages",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "    if (dax.cachedExtent(mapping, index * PAGE_SIZE) === null) {",
+      replace: "    if (index < 0) {",
+    },
+  ],
+  caughtBy: { "dax-hole-write-window": "check" },
+});
+
+export const lockedEntryOverlooked = variant({
+  name: "fault-under-way-overlooked",
+  about:
+    "A write call into a hole looks for zero entries, but not for the locked one of a fault that is about to " +
+    "show the zero page.",
+  from: "our own core, before dax-hole-write-window found it; bug 10, locked entries skipped",
+  edits: [
+    {
+      file: "dax/file-io.ts",
+      find: "        if (!isPageKind(kindOf(entry)))\n            found = true;",
+      replace: "        if (kindOf(entry) === 3)\n            found = true;",
+    },
+  ],
+  caughtBy: { "dax-hole-write-window": "check" },
+});
+
+export const lostOverPage = variant({
+  name: "lost-over-a-page",
+  about: "A fault that failed shows its page as lost, though somebody has made it real meanwhile.",
+  from: "our own core, before dax-full-fault found it",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "        // Somebody made the page real meanwhile.\n        showLockedPage(dax, window, index, held);\n",
+      replace: "        unlockEntry(dax.thread, held);\n        showLost(dax, window, index);\n",
+    },
+  ],
+  caughtBy: { "dax-full-fault": "check" },
+});
+
+export const chunkLost = variant({
+  name: "guard-not-repaired",
+  about: "A thread dies while it frees a chunk of page records; nobody works the chunks out again.",
+  from: "our own core, before dax-kill-last-page found it",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "            this.#repair();\n",
+      replace: "            void 0;\n",
+    },
+  ],
+  caughtBy: { "dax-kill-last-page": "error" },
+});
+
+export const lostUnlisted = variant({
+  name: "lost-page-without-a-note",
+  about:
+    "There is no memory for the entry of a lost page, and nothing says that a window shows it.",
+  from: "our own core, before dax-lost-for-memory found it",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "        noteLostUnlisted(dax.thread, mapping);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-lost-for-memory": "check" },
 });

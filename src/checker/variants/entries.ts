@@ -96,3 +96,19 @@ export const hugeWithoutRest = variant({
   ],
   caughtBy: { "entry-huge-and-small": "check" },
 });
+
+export const nodeOverHuge = variant({
+  name: "node-over-huge-entry",
+  about:
+    "A node of 4 KiB entries is put into its slot by a plain store, over the entry of 2 MiB that another " +
+    "thread has claimed the slot for since it was seen free.",
+  from: "our own core, before entry-huge-and-small found it; bug 5, the conflict of PMD and PTE",
+  edits: [
+    {
+      file: "mapping/tree.ts",
+      find: "            if (!cas(words, slot, 0, child)) {",
+      replace: "            store(words, slot, child);\n            if (level < 0) {",
+    },
+  ],
+  caughtBy: { "entry-huge-and-small": "check" },
+});

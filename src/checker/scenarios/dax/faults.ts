@@ -92,7 +92,7 @@ export const holeWriteWindow = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["W"]),
-  explore: { strategy: "bounded", preemptions: 1 },
+  explore: { strategy: "pct", depth: 3, schedules: 8000 },
 });
 
 export const faultTruncate = volumeStory({

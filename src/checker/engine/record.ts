@@ -92,8 +92,8 @@ export function scheduleString(segments: readonly Segment[], names: readonly str
 /** Throws: an error that names what cannot be read. */
 export function parseSchedule(text: string, names: readonly string[]): Segment[] {
   return text
-    .trim()
     .split(/\s+/)
+    .filter((part) => part !== "")
     .map((part) => {
       const [name, count] = part.split("*");
       const actor = names.indexOf(name!);

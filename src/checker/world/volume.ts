@@ -9,20 +9,12 @@ import { Dax, type DataDriver } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
 import { recoverRemovals } from "../../dax/layout-change.ts";
-import { pinRange, type Pin } from "../../dax/pins.ts";
-import type { Device } from "../../device/index.ts";
+import { type Pin } from "../../dax/pins.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { Header, Inode, INODE_WORDS, Node } from "../../drivers/ram/layout.ts";
-import { createBreakArea, recoverBreaks } from "../../layout/break.ts";
+import { recoverBreaks } from "../../layout/break.ts";
 import { recoverEntries } from "../../mapping/entries.ts";
-import {
-  createMappingArea,
-  initMapping,
-  type Mapping,
-  MappingWord,
-  mappingSlab,
-  nodeSlab,
-} from "../../mapping/mapping.ts";
+import { MappingWord } from "../../mapping/mapping.ts";
 import {
   EntryKind,
   forEachEntry,
@@ -31,51 +23,32 @@ import {
   kindOf,
   pageOf,
 } from "../../mapping/tree.ts";
-import { MetadataCache } from "../../metadata/cache.ts";
-import {
-  beginTransaction,
-  createTransactionArea,
-  recoverTransactions,
-  type Transaction,
-} from "../../metadata/transaction.ts";
+import { recoverTransactions, type Transaction } from "../../metadata/transaction.ts";
 import type { Extent, Time } from "../../iomap/contract.ts";
 import { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
 import type { Words } from "../../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../../sync/guard.ts";
 import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts";
-import { Region, Root } from "../../sync/region.ts";
-import { allocateZeroed } from "../../sync/slab.ts";
-import type { Sleeps, Task } from "../../sync/sleep.ts";
+import { Root } from "../../sync/region.ts";
+import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { Slot, Thread } from "../../sync/thread.ts";
-import { createWindowArea, type Window, Windows } from "../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import {
   type Content,
   contentOf,
   contentShown,
-  createDeviceArea,
   type FailingCall,
   SimulatedDevice,
 } from "./device.ts";
+import { type BuiltFile, type Hand, makeHand, type VolumeShared } from "./build.ts";
 import { wordName } from "./names.ts";
-import {
-  blockShown,
-  createPortArea,
-  portWordName,
-  SimulatedPort,
-  TableEntry,
-  tableWord,
-} from "./port.ts";
-import { OWNER_DIED, taskOf } from "./threads.ts";
+import { blockShown, portWordName, TableEntry, tableWord } from "./port.ts";
+import { OWNER_DIED } from "./threads.ts";
 
-/** The ram filesystem's tables take 21 MB. */
-const REGION_BYTES = 2 ** 25;
 /** A node of the driver's (drivers/ram/layout.ts). */
 const NODE_WORDS = 72;
-const TIME: Time = { seconds: 0, nanoseconds: 0 };
-
 /** The transaction's area and the records of its log (metadata/transaction.ts). */
 const TransactionArea = { mutex: 0, state: 1, used: 2, log: 16 } as const;
 /** As much of it as stories name. */
@@ -83,216 +56,6 @@ const TRANSACTION_WORDS = 4096;
 const TRANSACTION_OPEN = 1;
 const WORD_CHANGED = 1;
 const NOTHING: ReadonlyMap<number, number> = new Map();
-
-/**
- * A file's pages, a character each: "#" has a block and an entry and was pinned before, "=" has a
- * block only, "u" an unwritten one, "." is a hole.
- */
-export interface FileSpec {
-  readonly name: string;
-  readonly pages: string;
-}
-
-/** A window over pages of a file. `shown`: pages that were touched before. */
-export interface WindowSpec {
-  readonly file: string;
-  readonly first: number;
-  readonly pages: number;
-  readonly writable: boolean;
-  readonly shown?: readonly number[];
-}
-
-export interface VolumeSpec {
-  readonly actors: number;
-  /** Of the device. Those that no file has are free. */
-  readonly blocks: number;
-  readonly files: readonly FileSpec[];
-  readonly windows?: readonly WindowSpec[];
-  /** Whether touches can fault. Default: true. */
-  readonly faults?: boolean;
-  /** Whether the region has no word left to give. */
-  readonly exhausted?: boolean;
-}
-
-/** A file, in every schedule the same. */
-export interface BuiltFile {
-  readonly name: string;
-  readonly ino: Ino;
-  readonly mapping: Mapping;
-}
-
-interface BuiltWindow {
-  readonly window: Window;
-  readonly file: BuiltFile;
-  readonly address: number;
-  readonly first: number;
-  readonly pages: number;
-}
-
-export interface VolumeShared {
-  readonly spec: VolumeSpec;
-  readonly region: Region;
-  readonly files: readonly BuiltFile[];
-  readonly windows: readonly BuiltWindow[];
-  readonly device: number;
-  readonly port: number;
-}
-
-/** One thread's use of the volume. */
-interface Hand {
-  readonly thread: Thread;
-  readonly device: SimulatedDevice;
-  readonly port: SimulatedPort;
-  readonly dax: Dax;
-  /** The same, for faults: as the pager has it. */
-  readonly pager: Dax;
-}
-
-/** Builds it, alone. */
-export function buildVolume(spec: VolumeSpec): VolumeShared {
-  // In the checked build a generator that is called runs to its end.
-  return build(spec) as unknown as VolumeShared;
-}
-
-function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
-  const region = Region.create(REGION_BYTES);
-  for (let actor = 0; actor < spec.actors; actor++) warmUp(Thread.join(region));
-  const thread = Thread.join(region);
-  const device = createDeviceArea(region, spec.blocks);
-  const port = createPortArea(region);
-  createTransactionArea(thread);
-  createMappingArea(thread);
-  createWindowArea(thread);
-  createBreakArea(thread);
-  const simulated = new SimulatedDevice(thread, device, spec.blocks);
-  MetadataCache.create(thread, simulated, PAGE_SIZE);
-  Pages.create(thread, spec.blocks * PAGE_SIZE);
-  const ram = RamDriver.create(thread, simulated, spec.blocks * PAGE_SIZE, TIME);
-  const hand = makeHand(thread, { device, port, spec }, ram);
-  const { task } = taskOf(thread);
-  const files: BuiltFile[] = [];
-  for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
-  const windows: BuiltWindow[] = [];
-  for (const window of spec.windows ?? []) {
-    windows.push(yield* buildWindow(task, hand, files, window));
-  }
-  if (spec.exhausted === true) exhaust(thread);
-  return { spec, region, files, windows, device, port };
-}
-
-/** Makes the first block of each table, so that no schedule allocates them. */
-function warmUp(thread: Thread): void {
-  for (const table of [thread.heldLocks, thread.entryLocks, thread.pins, thread.openFiles]) {
-    table.give(table.take());
-  }
-}
-
-/** Takes all pages that the region could still hand out, and all tree nodes. */
-function exhaust(thread: Thread): void {
-  const { region } = thread;
-  region.allocatePages((region.buffer.byteLength - region.bytesUsed) / 4);
-  try {
-    for (;;) allocateZeroed(thread, nodeSlab(thread));
-  } catch (error) {
-    if (!(error instanceof HoldfastError && error.code === "ENOMEM")) throw error;
-  }
-}
-
-function* buildFile(task: Task, hand: Hand, ram: RamDriver, spec: FileSpec): Sleeps<BuiltFile> {
-  const { thread, dax } = hand;
-  let ino = 0 as Ino;
-  const size = spec.pages.length * PAGE_SIZE;
-  {
-    using transaction = yield* beginTransaction(task, dax.cache);
-    const name = new TextEncoder().encode(spec.name);
-    const made = { type: "file", mode: 0o644, uid: 0, gid: 0, time: TIME } as const;
-    ino = ram.create(transaction, ram.rootIno, name, made);
-    placePages(hand, ram, transaction, ino, spec);
-    ram.setSize(transaction, ino, size);
-    transaction.commit();
-  }
-  const mapping = allocateZeroed(thread, mappingSlab(thread));
-  initMapping(thread, mapping, ino, size, 1);
-  for (const { code, first, count } of runsOf(spec.pages)) {
-    if (code !== "#") continue;
-    const pin = yield* pinRange(task, dax, mapping, first * PAGE_SIZE, count * PAGE_SIZE, true);
-    pin.release();
-  }
-  return { name: spec.name, ino, mapping };
-}
-
-function placePages(
-  { device }: Hand,
-  ram: RamDriver,
-  transaction: Transaction,
-  ino: Ino,
-  spec: FileSpec,
-): void {
-  for (const { code, first, count } of runsOf(spec.pages)) {
-    if (code === ".") continue;
-    const mode = code === "u" ? "preallocate" : "write";
-    const extent = ram.allocate(transaction, ino, first * PAGE_SIZE, count * PAGE_SIZE, mode);
-    ensure(extent.kind !== "hole" && extent.length >= count * PAGE_SIZE, "no room for the file");
-    const start = extent.address / PAGE_SIZE;
-    const content = contentOf(code === "u" ? "?" : spec.name);
-    for (let page = 0; page < count; page++) device.writeBlock(start + page, content);
-  }
-}
-
-function runsOf(pages: string): { code: string; first: number; count: number }[] {
-  const runs: { code: string; first: number; count: number }[] = [];
-  for (let first = 0; first < pages.length; ) {
-    const code = pages[first]!;
-    let count = 1;
-    while (pages[first + count] === code) count++;
-    runs.push({ code, first, count });
-    first += count;
-  }
-  return runs;
-}
-
-function* buildWindow(
-  task: Task,
-  { dax, pager }: Hand,
-  files: readonly BuiltFile[],
-  spec: WindowSpec,
-): Sleeps<BuiltWindow> {
-  const file = files.find(({ name }) => name === spec.file)!;
-  const { windows } = dax;
-  const window = windows.add(file.mapping, spec.first, spec.pages, spec.writable);
-  const address = windows.address(window);
-  const serial = windows.serial(window);
-  for (const page of spec.shown ?? []) {
-    const at = address + (page - spec.first) * PAGE_SIZE;
-    yield* resolveFault(task, pager, window, serial, at, false);
-  }
-  return { window, file, address, first: spec.first, pages: spec.pages };
-}
-
-function makeHand(
-  thread: Thread,
-  { device, port, spec }: Pick<VolumeShared, "device" | "port" | "spec">,
-  driver: DataDriver | ((device: SimulatedDevice) => DataDriver),
-): Hand {
-  const simulated = new SimulatedDevice(thread, device, spec.blocks);
-  const simulatedPort = new SimulatedPort(thread, port, spec.faults ?? true);
-  const windows = new Windows(thread, simulated as unknown as Device);
-  windows.usePort(simulatedPort.asPort);
-  const parts = {
-    thread,
-    device: simulated as unknown as Device,
-    cache: MetadataCache.attach(thread, simulated),
-    pages: Pages.attach(thread),
-    windows,
-    driver: typeof driver === "function" ? driver(simulated) : driver,
-    readOnly: false,
-    protect: true,
-  };
-  const dax = new Dax(parts);
-  const pager = new Dax(parts);
-  pager.isPager = true;
-  return { thread, device: simulated, port: simulatedPort, dax, pager };
-}
 
 /** An I/O under way: it uses a block for a page of a file. */
 interface Use {

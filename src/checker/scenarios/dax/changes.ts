@@ -12,7 +12,8 @@ import {
 import type { Mapping } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import type { Scenario } from "../../scenario.ts";
-import type { Volume, VolumeShared } from "../../world/volume.ts";
+import type { VolumeShared } from "../../world/build.ts";
+import type { Volume } from "../../world/volume.ts";
 import { ensureShown, pinnedIo, volumeStory } from "./play.ts";
 
 type Change = (task: Task, dax: Dax, mapping: Mapping) => Sleeps<void>;

@@ -5,7 +5,8 @@ import { writeFile } from "../../../dax/file-io.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
-import { buildVolume, Volume, type VolumeShared, type VolumeSpec } from "../../world/volume.ts";
+import { buildVolume, type VolumeShared, type VolumeSpec } from "../../world/build.ts";
+import { Volume } from "../../world/volume.ts";
 
 type Play = Pick<Scenario<VolumeShared, Volume>, "actors" | "environment" | "explore">;
 

@@ -5,11 +5,11 @@
  */
 import { HoldfastError } from "../../base/errors.ts";
 import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
-import { Dax, type DataDriver } from "../../dax/dax.ts";
+import type { Dax, DataDriver } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
 import { recoverRemovals } from "../../dax/layout-change.ts";
-import { type Pin } from "../../dax/pins.ts";
+import type { Pin } from "../../dax/pins.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { Header, Inode, INODE_WORDS, Node } from "../../drivers/ram/layout.ts";
 import { recoverBreaks } from "../../layout/break.ts";
@@ -25,7 +25,7 @@ import {
 } from "../../mapping/tree.ts";
 import { recoverTransactions, type Transaction } from "../../metadata/transaction.ts";
 import type { Extent, Time } from "../../iomap/contract.ts";
-import { Pages } from "../../pages/pages.ts";
+import type { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
 import type { Words } from "../../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../../sync/guard.ts";
@@ -33,14 +33,14 @@ import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts"
 import { Root } from "../../sync/region.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
-import { Slot, Thread } from "../../sync/thread.ts";
+import { Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import {
   type Content,
   contentOf,
   contentShown,
   type FailingCall,
-  SimulatedDevice,
+  type SimulatedDevice,
 } from "./device.ts";
 import { type BuiltFile, type Hand, makeHand, type VolumeShared } from "./build.ts";
 import { wordName } from "./names.ts";

@@ -32,7 +32,7 @@ export const pinTruncate = scenario({
   end: (file) => file.end(),
   nameOf: (file, word) => file.nameOf(word),
   watch: {
-    pins: (file) => file.hands[0]!.pages.totalPins(),
-    freed: (file) => [...file.freed].join(" "),
+    pins: (file) => file.pinsShown(),
+    freed: (file) => file.freedShown(),
   },
 });

@@ -26,7 +26,7 @@ function pinStory({ pages, marked, ...story }: Story): Scenario<BareShared, Bare
     nameOf: (file, word) => file.nameOf(word),
     watch: {
       pins: (file) => file.pinsShown(),
-      freed: (file) => [...file.freed].join(" ") || "none",
+      freed: (file) => file.freedShown(),
     },
   });
 }

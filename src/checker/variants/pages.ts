@@ -156,11 +156,6 @@ export const waitsForNoReference = variant({
       replace: "function countShown(words, word) {\n    add(words, word, 0x10000);\n}",
     },
     {
-      file: "checker/world/bare.ts",
-      find: 'import { load } from "../../sync/atomics.js";',
-      replace: 'import { add, load } from "../../sync/atomics.js";',
-    },
-    {
       file: "layout/break.ts",
       find: "        const kind = kindOf(entry);\n        if (isPageKind(kind)) {\n            const page = pageOf(entry);\n",
       replace:

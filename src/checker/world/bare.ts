@@ -1,6 +1,7 @@
 /**
  * A file of present pages, without a driver: mapping, pages, pins and breaks alone. Blocks are freed
- * by the scenario, which keeps in plain JavaScript who uses them: the truth that the core is held to.
+ * by the scenario, which keeps who uses them: the truth that the core is held to. The truth lies in
+ * words like all else, so that an access to it is a turn that may come before or after another's.
  */
 import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import type { Device } from "../../device/index.ts";
@@ -36,7 +37,7 @@ import {
   releasePin,
   tryPin,
 } from "../../pin/pin.ts";
-import { load, type Words } from "../../sync/atomics.ts";
+import { add, cas, load, type Words } from "../../sync/atomics.ts";
 import { lockShared, recoverLocks } from "../../sync/lock.ts";
 import type { Region } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
@@ -54,7 +55,12 @@ export interface BareShared {
   readonly region: Region;
   readonly mapping: Mapping;
   readonly pageCount: number;
+  /** A word per block: I/Os under way, or FREED. */
+  readonly truth: number;
 }
+
+const FREED = -1000;
+const BLOCKS = 64;
 
 /** A region with a file of `pageCount` present pages; `marked`: they were pinned before. */
 export function buildBare(actors: number, pageCount: number, marked = true): BareShared {
@@ -70,7 +76,7 @@ export function buildBare(actors: number, pageCount: number, marked = true): Bar
     setMark(thread, mapping, index, Mark.pinned);
     setMark(thread, mapping, index, Mark.dirty);
   }
-  return { region, mapping, pageCount };
+  return { region, mapping, pageCount, truth: region.allocatePages(BLOCKS) };
 }
 
 /** One actor's use of the file. */
@@ -83,14 +89,13 @@ export class BareFile {
   readonly mapping: Mapping;
   readonly pageCount: number;
   readonly hands: readonly Hand[];
-  /** Blocks given back. */
-  readonly freed = new Set<number>();
-  /** I/Os under way, per block. */
-  readonly using = new Map<number, number>();
+  readonly #truth: number;
+  readonly #underWay = new Map<Self, number[]>();
 
   constructor(shared: BareShared, actors: readonly Self[]) {
     this.mapping = shared.mapping;
     this.pageCount = shared.pageCount;
+    this.#truth = shared.truth;
     this.hands = actors.map((self) => handOf(self));
   }
 
@@ -124,18 +129,15 @@ export class BareFile {
   io(self: Self, record: PinRecord, count: number): void {
     const { thread, pages } = this.hand(self);
     const blocks: number[] = [];
+    this.#underWay.set(self, blocks);
     for (let offset = 0; offset < count; offset++) {
       const block = pinnedPage(thread, pages, record, offset).devicePage;
-      ensure(!this.freed.has(block), `an I/O begins in block ${block}, which is free`);
-      this.using.set(block, (this.using.get(block) ?? 0) + 1);
+      const before = add(thread.words, this.#truth + block, 1);
+      ensure(before >= 0, `an I/O begins in block ${block}, which is free`);
       blocks.push(block);
     }
     self.say(`I/O into block${count > 1 ? "s" : ""} ${blocks.join(", ")} begins`);
-    // Time passes here: the release is the next access.
-    this.#underWay.set(self, blocks);
   }
-
-  readonly #underWay = new Map<Self, number[]>();
 
   /** A fault of a window: shows the page, if it is there, under the map lock. */
   *show(self: Self, index: number): Sleeps<void> {
@@ -159,7 +161,28 @@ export class BareFile {
 
   /** Demands that a page's block was given back. */
   ensureFreed(index: number): void {
-    ensure(this.freed.has(FIRST_BLOCK + index), `the block of page ${index} is not free`);
+    const freed = this.#isFreed(FIRST_BLOCK + index);
+    ensure(freed, `the block of page ${index} is not free`);
+  }
+
+  /** I/Os of threads that have died, which ended with them. */
+  #usesOfTheDead(block: number): number {
+    let uses = 0;
+    for (const [{ thread }, blocks] of this.#underWay) {
+      if (blocks.includes(block) && !thread.isAlive(thread.holder)) uses++;
+    }
+    return uses;
+  }
+
+  #isFreed(block: number): boolean {
+    return load(this.hands[0]!.thread.words, this.#truth + block) < 0;
+  }
+
+  /** The blocks given back, for stories. */
+  freedShown(): string {
+    const freed: number[] = [];
+    for (let block = 0; block < BLOCKS; block++) if (this.#isFreed(block)) freed.push(block);
+    return freed.join(" ") || "none";
   }
 
   /** The pins of each page, for stories. */
@@ -176,11 +199,13 @@ export class BareFile {
   /** The I/O ends and the pin is given back. */
   endIo(self: Self, record: PinRecord): void {
     const { thread, pages } = this.hand(self);
-    for (const block of this.#underWay.get(self) ?? []) {
-      ensure(!this.freed.has(block), `block ${block} was freed under an I/O`);
-      this.using.set(block, this.using.get(block)! - 1);
+    const blocks = this.#underWay.get(self)!;
+    while (blocks.length > 0) {
+      const block = blocks[blocks.length - 1]!;
+      const before = add(thread.words, this.#truth + block, -1);
+      ensure(before > 0, `block ${block} was freed under an I/O`);
+      blocks.pop();
     }
-    this.#underWay.delete(self);
     releasePin(thread, pages, record);
   }
 
@@ -189,7 +214,9 @@ export class BareFile {
     const hand = this.hand(self);
     const { thread, pages } = hand;
     const plan = () => ({ first, last });
-    const { mapping, freed, using } = this;
+    const { mapping } = this;
+    const truth = this.#truth;
+    const usesOfTheDead = (block: number): number => this.#usesOfTheDead(block);
     yield* withBrokenLayout(self.task, hand, mapping, plan, function* () {
       const blocks: number[] = [];
       removeEntries(thread, mapping, first, last, (entry, _index, count) => {
@@ -198,9 +225,9 @@ export class BareFile {
         pages.disassociate(pageOf(entry), count, mapping);
       });
       for (const block of blocks) {
-        ensure((using.get(block) ?? 0) === 0, `block ${block} is freed under an I/O`);
         ensure(pages.isFree(block, 1), `block ${block} is freed while its page is not`);
-        freed.add(block);
+        const unused = cas(thread.words, truth + block, usesOfTheDead(block), FREED);
+        ensure(unused, `block ${block} is freed under an I/O`);
         self.say(`block ${block} is free`);
       }
     });
@@ -226,6 +253,8 @@ export class BareFile {
 
   nameOf(word: number): string | null {
     const { thread, pages } = this.hands[0]!;
+    const block = word - this.#truth;
+    if (block >= 0 && block < BLOCKS) return `truth of block ${block}`;
     return wordName(thread, pages, [this.mapping], word);
   }
 }

@@ -271,6 +271,7 @@ export const failedZero = volumeStory({
     io: (volume, self) => pinnedIo(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["W", "S"]),
+  explore: { strategy: "pct", depth: 3, schedules: 8000 },
 });
 
 export const failedPin = volumeStory({
@@ -290,6 +291,7 @@ export const failedPin = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "W"]),
+  explore: { strategy: "pct", depth: 3, schedules: 8000 },
 });
 
 export const outOfMemory = volumeStory({
@@ -330,4 +332,5 @@ export const fullFault = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "W"]),
+  explore: { strategy: "pct", depth: 3, schedules: 8000 },
 });

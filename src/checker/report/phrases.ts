@@ -179,6 +179,23 @@ const PAGES: Readonly<Record<string, Readonly<Record<string, Phrase>>>> = {
     "Patience.press": does("lets no new pins in", "is patient"),
     "Patience.end": does("lets new pins in", "is patient"),
   },
+  // What scenarios do around the core: their truth, kept in words of its own.
+  "checker/world/bare.ts": {
+    "BareFile.io": does("begins its I/O"),
+    "BareFile.endIo": around("ends its I/O"),
+    "BareFile.show": around("shows the page"),
+  },
+  "checker/world/volume.ts": {
+    "Volume.io": does("does its I/O"),
+  },
+  "checker/world/port.ts": {
+    "SimulatedPort.touch": does("touches a window"),
+    "SimulatedPort.showZeroProtected": does("shows the zero page"),
+  },
+  "checker/world/device.ts": {
+    "SimulatedDevice.copyIn": does("copies into the block"),
+    "SimulatedDevice.copyOut": does("copies out of the block"),
+  },
   "window/window.ts": {
     "Windows.add": does("adds a window"),
     "Windows.remove": does("removes a window"),

@@ -177,20 +177,23 @@ export async function tryMutants(
   signal?: AbortSignal,
 ): Promise<void> {
   let next = 0;
+  const aborted = new Promise<null>((resolve) => {
+    signal?.addEventListener("abort", () => resolve(null));
+  });
   const lane = async (): Promise<void> => {
     const url = new URL("mutation-worker.js", import.meta.url);
     const worker = new Worker(url, { workerData: { seconds } });
     try {
       while (next < mutants.length && !signal?.aborted) {
         const mutant = mutants[next++]!;
-        onVerdict(
-          await new Promise<Verdict>((resolve, reject) => {
-            worker.once("message", resolve);
-            worker.once("error", reject);
-            worker.postMessage(mutant);
-          }),
-        );
+        const tried = new Promise<Verdict>((resolve, reject) => {
+          worker.once("message", resolve);
+          worker.once("error", reject);
+          worker.postMessage(mutant);
+        });
+        const verdict = await Promise.race([tried, aborted]);
         worker.removeAllListeners("error");
+        if (verdict !== null) onVerdict(verdict);
       }
     } finally {
       await worker.terminate();

@@ -15,7 +15,7 @@ export const MUTANT_SECONDS = 1;
 
 export async function mutate(options: CheckCommandOptions, terminal: Terminal): Promise<number> {
   const mutants = filesOf(options.mutate!).flatMap(mutantsOf);
-  const survivors: Verdict[] = [];
+  let survivors = 0;
   let tried = 0;
   const stop = new AbortController();
   const interrupt = (): void => stop.abort();
@@ -28,9 +28,10 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
       MUTANT_SECONDS,
       (verdict) => {
         tried++;
-        if (verdict.killedBy === null) survivors.push(verdict);
+        if (verdict.killedBy === null) survivors++;
         if (options.json) terminal.print(JSON.stringify(verdict));
-        terminal.live(`${tried} of ${plural(mutants.length, "mutant")}, ${survivors.length} live`);
+        else if (verdict.killedBy === null) printSurvivor(verdict, terminal);
+        terminal.live(`${tried} of ${plural(mutants.length, "mutant")}, ${survivors} survive`);
       },
       stop.signal,
     );
@@ -39,14 +40,13 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
     terminal.endLive();
   }
   if (!options.json) {
-    printSurvivors(survivors, terminal);
-    const killed = tried - survivors.length;
+    const killed = tried - survivors;
     terminal.print(
       `${plural(tried, "mutant")} tried in ${formatMs(performance.now() - start)}: ` +
-        `${killed} killed, ${survivors.length} survive`,
+        `${killed} killed, ${survivors} survive`,
     );
   }
-  return survivors.length === 0 ? EXIT_OK : EXIT_FOUND;
+  return survivors === 0 ? EXIT_OK : EXIT_FOUND;
 }
 
 /** Throws: UsageError for a file that is not mutated. */
@@ -56,15 +56,10 @@ function filesOf(named: string): readonly string[] {
   throw new UsageError(`--mutate takes all, or one of ${MUTATED_FILES.join(", ")}`);
 }
 
-function printSurvivors(survivors: readonly Verdict[], terminal: Terminal): void {
-  let shown = "";
-  for (const { mutant, reachedBy } of survivors) {
-    const heading = headingOf(mutant);
-    if (heading !== shown) terminal.print(terminal.style("bold", heading));
-    shown = heading;
-    const reach = reachedBy === 0 ? "  (no scenario comes here)" : "";
-    terminal.print(`  ${mutant.what}${terminal.style("yellow", reach)}`);
-  }
+function printSurvivor({ mutant, reachedBy }: Verdict, terminal: Terminal): void {
+  const reach = reachedBy === 0 ? "  (no scenario comes here)" : "";
+  terminal.print(terminal.style("bold", headingOf(mutant)));
+  terminal.print(`  ${mutant.what}${terminal.style("yellow", reach)}`);
 }
 
 function headingOf({ file, function: name }: Mutant): string {

@@ -2,19 +2,15 @@
 // protocol modelled by hand: the time to explore all, and to find the same planted bug.
 
 import { explore } from "holdfast/check";
+import { noEpochWait } from "../../dist/checker/variants/break.js";
 import { makeRow } from "../report.js";
 import { runSpin } from "../spin/spin.js";
 
 /** @typedef {import("../measure.js").Figure} Figure */
 /** @typedef {import("../place.js").Place} Place */
 
-const SCENARIO = new URL("../../dist/checked/checker/scenarios/pin-truncate.js", import.meta.url);
+const SCENARIO = new URL("../../dist/checked/checker/scenarios/pins.js", import.meta.url);
 const NAME = "pinTruncate";
-const NO_EPOCH_WAIT = {
-  name: "no-epoch-wait",
-  about: "No epoch passes.",
-  edits: [{ file: "layout/break.ts", find: "    synchronize(thread);\n", replace: "" }],
-};
 const RUNS = 5;
 const SCHEDULES_PER_SECOND_MIN = 50_000;
 
@@ -76,7 +72,7 @@ export async function measureCheck(_place) {
     return { seconds: report.seconds, result: report };
   });
   const bug = await measureRuns("holdfast check, the production source", async () => {
-    const report = await explore(SCENARIO, NAME, { variant: NO_EPOCH_WAIT, shrink: false });
+    const report = await explore(SCENARIO, NAME, { variant: noEpochWait, shrink: false });
     if (report.story === null) throw new Error("the planted bug was not found");
     return { seconds: report.seconds, result: report };
   });

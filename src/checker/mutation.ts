@@ -7,11 +7,11 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Worker } from "node:worker_threads";
 import { Checked } from "./check.ts";
 import type { Edit } from "./instrument/linker.ts";
 import { checkedModule, checkedPath } from "./instrument/places.ts";
 import { isFunction, memberName, parseModule, type Tree, walk } from "./instrument/syntax.ts";
+import { inLanes } from "./lanes.ts";
 import type { ListedScenario } from "./registry.ts";
 
 export interface Mutant {
@@ -176,28 +176,14 @@ export async function tryMutants(
   onVerdict: (verdict: Verdict) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  let next = 0;
-  const aborted = new Promise<null>((resolve) => {
-    signal?.addEventListener("abort", () => resolve(null));
+  await inLanes<Mutant, Verdict>(mutants, {
+    worker: new URL("mutation-worker.js", import.meta.url),
+    workerData: { seconds },
+    threads,
+    signal,
+    onMessage(_mutant, verdict) {
+      onVerdict(verdict);
+      return true;
+    },
   });
-  const lane = async (): Promise<void> => {
-    const url = new URL("mutation-worker.js", import.meta.url);
-    const worker = new Worker(url, { workerData: { seconds } });
-    try {
-      while (next < mutants.length && !signal?.aborted) {
-        const mutant = mutants[next++]!;
-        const tried = new Promise<Verdict>((resolve, reject) => {
-          worker.once("message", resolve);
-          worker.once("error", reject);
-          worker.postMessage(mutant);
-        });
-        const verdict = await Promise.race([tried, aborted]);
-        worker.removeAllListeners("error");
-        if (verdict !== null) onVerdict(verdict);
-      }
-    } finally {
-      await worker.terminate();
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(threads, mutants.length) }, lane));
 }

@@ -1,7 +1,7 @@
 /** Checks scenarios on worker threads, one job per thread at a time. */
-import { Worker } from "node:worker_threads";
 import type { CheckOptions, CheckReport, ScenarioPlace, VariantText } from "./check.ts";
 import type { Figures } from "./engine/explore.ts";
+import { inLanes } from "./lanes.ts";
 
 /** What one worker is asked: plain data. */
 export interface Job {
@@ -39,47 +39,17 @@ export async function runJobs(
   events: PoolEvents,
   signal?: AbortSignal,
 ): Promise<void> {
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    const worker = new Worker(new URL("pool-worker.js", import.meta.url));
-    const stop = (): void => worker.postMessage("stop");
-    signal?.addEventListener("abort", stop);
-    try {
-      while (next < jobs.length && !signal?.aborted) {
-        const index = next++;
-        events.onProgress?.(index, null);
-        await one(worker, jobs[index]!, index, events);
-      }
-    } catch (error) {
-      next = jobs.length;
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", stop);
-      await worker.terminate();
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(threads, jobs.length) }, lane));
-}
-
-function one(worker: Worker, job: Job, index: number, events: PoolEvents): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onMessage = (message: FromWorker): void => {
-      if (message.kind === "progress") {
-        events.onProgress?.(index, message.figures);
-        return;
-      }
-      worker.off("message", onMessage);
-      worker.off("error", reject);
-      try {
-        if (message.kind === "report") events.onReport(index, message.report);
-        else events.onError(index, message.message);
-        resolve();
-      } catch (error) {
-        reject(error);
-      }
-    };
-    worker.on("message", onMessage);
-    worker.once("error", reject);
-    worker.postMessage(job);
+  await inLanes<Job, FromWorker>(jobs, {
+    worker: new URL("pool-worker.js", import.meta.url),
+    threads,
+    signal,
+    onBegin: (job) => events.onProgress?.(job, null),
+    onMessage(job, message) {
+      if (message.kind === "progress") events.onProgress?.(job, message.figures);
+      else if (message.kind === "report") events.onReport(job, message.report);
+      else events.onError(job, message.message);
+      return message.kind !== "progress";
+    },
+    onAbort: (worker) => worker.postMessage("stop"),
   });
 }

@@ -7,7 +7,6 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
-import * as pinTruncate from "./scenarios/pin-truncate.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
@@ -29,7 +28,6 @@ import * as syncVariants from "./variants/sync.ts";
 
 /** By their modules' names below scenarios/, in the order in which they are listed. */
 const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  "pin-truncate": pinTruncate,
   pins,
   entries,
   "dax/changes": changes,

@@ -160,15 +160,7 @@ function replaceZero(dax: Dax, mapping: Mapping, index: number, devicePage: numb
   windows.forEachWindow(mapping, (window) => {
     const within = index - windows.firstPage(window);
     if (within < 0 || within >= windows.pages(window)) return;
-    windows.noteShown(window, index, index);
-    const address = (windows.address(window) + within * PAGE_SIZE) as Address;
-    windows.port!.show(
-      address,
-      dax.device,
-      devicePage * PAGE_SIZE,
-      PAGE_SIZE,
-      windows.isWritable(window) ? "shared" : "private",
-    );
+    showDevicePages(dax, window, index, 1, devicePage);
   });
 }
 
@@ -233,14 +225,26 @@ function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleep
 
 /** Shows the page of a locked entry, and unlocks it. */
 function showLockedPage(dax: Dax, window: Window, index: number, held: LockedEntry): void {
-  const { windows } = dax;
   unlockEntry(dax.thread, held);
-  windows.noteShown(window, index, index);
+  const devicePage = dax.pages.devicePage(pageOf(held.entry)) + (index - held.index);
+  showDevicePages(dax, window, index, 1, devicePage);
+}
+
+/** Shows pages [index, index + count) of the file in a window, and notes first that it shows them. */
+function showDevicePages(
+  dax: Dax,
+  window: Window,
+  index: number,
+  count: number,
+  devicePage: number,
+): void {
+  const { windows } = dax;
+  windows.noteShown(window, index, index + count - 1);
   windows.port!.show(
     addressOfPage(dax, window, index),
     dax.device,
-    dax.pages.devicePage(pageOf(held.entry)) * PAGE_SIZE + (index - held.index) * PAGE_SIZE,
-    PAGE_SIZE,
+    devicePage * PAGE_SIZE,
+    count * PAGE_SIZE,
     windows.isWritable(window) ? "shared" : "private",
   );
 }
@@ -280,14 +284,7 @@ function* showPage(
     yield* makePresent(task, dax, mapping, index, index + 1);
   }
   const [first, end] = around(dax, window, extent, index, fileEnd);
-  windows.noteShown(window, first, end - 1);
-  windows.port!.show(
-    addressOfPage(dax, window, first),
-    dax.device,
-    devicePageAt(extent, first) * PAGE_SIZE,
-    (end - first) * PAGE_SIZE,
-    windows.isWritable(window) ? "shared" : "private",
-  );
+  showDevicePages(dax, window, first, end - first, devicePageAt(extent, first));
 }
 
 /**
@@ -393,14 +390,7 @@ export function* showAll(task: Task, dax: Dax, window: Window): Sleeps<void> {
     const stop = Math.min(end, pageEnd(extent), index + HUGE_PAGES - ((index - base) % HUGE_PAGES));
     if (extent.kind === "mapped") {
       yield* populate(task, dax, mapping, index, stop - index);
-      windows.noteShown(window, index, stop - 1);
-      windows.port!.show(
-        addressOfPage(dax, window, index),
-        dax.device,
-        devicePageAt(extent, index) * PAGE_SIZE,
-        (stop - index) * PAGE_SIZE,
-        windows.isWritable(window) ? "shared" : "private",
-      );
+      showDevicePages(dax, window, index, stop - index, devicePageAt(extent, index));
     }
     index = stop;
   }

@@ -267,7 +267,7 @@ function* showWritten(
   const last = Math.floor((end - 1) / PAGE_SIZE);
   if (end > size) {
     yield* refreshWindows(task, dax, mapping, Math.floor(size / PAGE_SIZE), last);
-  } else if (hasZeroEntry(dax, mapping, first, last)) {
+  } else if (mayShowZeroes(dax, mapping, first, last)) {
     yield* refreshWindows(task, dax, mapping, first, last);
   }
 }
@@ -276,7 +276,7 @@ function* showWritten(
  * Whether a window may show zeroes for one of the pages: an entry without a page is the zero page's, or
  * that of a fault under way, which may show it.
  */
-function hasZeroEntry(dax: Dax, mapping: Mapping, first: number, last: number): boolean {
+function mayShowZeroes(dax: Dax, mapping: Mapping, first: number, last: number): boolean {
   let found = hasLostUnlisted(dax.thread, mapping);
   forEachEntry(dax.thread.words, mapping, first, last, (entry) => {
     if (!isPageKind(kindOf(entry))) found = true;

@@ -42,7 +42,7 @@ const FREE = 0;
 const JOINING = 1;
 
 /** The kernel's mark in a robust futex whose owner has died (FUTEX_OWNER_DIED). */
-const OWNER_DIED = 0x40000000;
+export const OWNER_DIED = 0x40000000;
 const LIVENESS_BYTES = 40;
 
 const SLOT_BITS = 10;

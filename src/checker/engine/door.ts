@@ -10,6 +10,7 @@
  * All words are written through here, so that a schedule can be taken back: `rewind`.
  */
 import type { Words } from "../../sync/atomics.ts";
+import { doubled } from "./bits.ts";
 
 /** What an access does to its word. The checked build has these numbers in it (colouring.ts). */
 export const Access = {
@@ -34,29 +35,23 @@ export const ACTORS_MAX = 8;
 /** Accesses in a row that are no scheduling points, after which the schedule counts as endless. */
 const QUIET_MAX = 1_000_000;
 
-/** Bit group in `touch`, by access. */
-const GROUP = [0, 1, 1, 3, 0, 1, 2] as const;
-const READ = 0xff;
-const bitsOf = (touched: number, group: number): number => (touched >>> (group * 8)) & READ;
+/** Accesses by what they conflict with: reads, writes, waits, wakes. Bit groups in `touch`, too. */
+export const GROUP_OF = [0, 1, 1, 3, 0, 1, 2] as const;
+export const GROUPS = 4;
+/**
+ * Per group, those it conflicts with: two such accesses to one word by different actors may not be
+ * swapped. Two wakes conflict, since which of them wakes a sleeper says how early it goes on.
+ */
+export const CONFLICTING = [[1], [0, 1, 2], [1, 3], [2, 3]] as const;
 
 /** Whether two accesses to one word by different actors may not be swapped. */
 export function conflicts(a: number, b: number): boolean {
-  return CONFLICTS[a * 9 + b] === 1;
+  const others: readonly number[] = CONFLICTING[GROUP_OF[a]!]!;
+  return others.includes(GROUP_OF[b]!);
 }
 
-const CONFLICTS = new Uint8Array(81);
-{
-  const writes: number[] = [Access.write, Access.update, Access.ownWrite];
-  const looks: number[] = [Access.read, Access.ownRead, Access.wait];
-  const both = (a: number, b: number): void => {
-    CONFLICTS[a * 9 + b] = 1;
-    CONFLICTS[b * 9 + a] = 1;
-  };
-  for (const a of writes) for (const b of [...writes, ...looks]) both(a, b);
-  both(Access.wait, Access.wake);
-  // Which of two wakes a sleeper says how early it goes on.
-  both(Access.wake, Access.wake);
-}
+const ACTOR_BITS = 0xff;
+const bitsOf = (touched: number, group: number): number => (touched >>> (group * 8)) & ACTOR_BITS;
 
 /** Whether different actors were seen to conflict on a word. */
 function isContended(touched: number): boolean {
@@ -120,7 +115,7 @@ export class Door {
   readonly point = (site: number, word: number, access: number): boolean => {
     if (this.alone) return false;
     const touched = this.#touch[word]!;
-    const now = touched | (1 << (GROUP[access]! * 8 + this.actor));
+    const now = touched | (1 << (GROUP_OF[access]! * 8 + this.actor));
     if (now >>> 0 !== touched) this.#note(word, now >>> 0);
     if (this.observe !== null) this.observe(site, word, access);
     if (!this.isTurn(word)) {
@@ -160,7 +155,7 @@ export class Door {
   /** As `point`, for a wait that the run itself makes. */
   noteWait(word: number): void {
     const touched = this.#touch[word]!;
-    const now = (touched | (1 << (GROUP[Access.wait] * 8 + this.actor))) >>> 0;
+    const now = (touched | (1 << (GROUP_OF[Access.wait] * 8 + this.actor))) >>> 0;
     if (now !== touched) this.#note(word, now);
   }
 
@@ -198,21 +193,14 @@ export class Door {
     const { words } = this;
     if (this.#recording) {
       const at = this.#undoCount++;
-      if (at === this.#undoWord.length) this.#growUndo();
+      if (at === this.#undoWord.length) {
+        this.#undoWord = doubled(this.#undoWord);
+        this.#undoValue = doubled(this.#undoValue);
+      }
       this.#undoWord[at] = word;
       this.#undoValue[at] = words[word]!;
     }
     words[word] = value;
-  }
-
-  #growUndo(): void {
-    const grow = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-      const larger = new Int32Array(old.length * 2);
-      larger.set(old);
-      return larger;
-    };
-    this.#undoWord = grow(this.#undoWord);
-    this.#undoValue = grow(this.#undoValue);
   }
 }
 

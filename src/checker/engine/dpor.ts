@@ -10,15 +10,11 @@
  * Turns that commute: of different actors, at different words, or two reads, or a wake with anything
  * but a wait (door.ts, `conflicts`). The end of an actor commutes with nothing of that actor.
  */
-import { Access, ACTORS_MAX, conflicts } from "./door.ts";
+import { bitCount, doubled, lowest } from "./bits.ts";
+import { Access, ACTORS_MAX, CONFLICTING, conflicts, GROUP_OF, GROUPS } from "./door.ts";
 import type { Outcome, Run, Strategy } from "./run.ts";
 
 const N = ACTORS_MAX;
-/** Accesses that conflict with the same ones: read, write, wait, wake. */
-const GROUPS = 4;
-const GROUP_OF = [0, 1, 1, 3, 0, 1, 2] as const;
-/** Per group, those it conflicts with. */
-const AGAINST = [[1], [0, 1, 2], [1, 3], [2, 3]] as const;
 
 /** Turns that may belong to a schedule at first; grows. */
 const DEPTH_FIRST = 4096;
@@ -86,8 +82,7 @@ export class Reduced implements Strategy {
       this.#depth--;
       return -1;
     }
-    const actor =
-      current >= 0 && awake & (1 << current) ? current : 31 - Math.clz32(awake & -awake);
+    const actor = current >= 0 && awake & (1 << current) ? current : lowest(awake);
     this.#enabled[depth] = enabled;
     this.#sleep[depth] = sleep;
     this.#done[depth] = 0;
@@ -108,7 +103,7 @@ export class Reduced implements Strategy {
       this.#done[depth] = done;
       const rest = this.#backtrack[depth]! & ~done & ~this.#sleep[depth]!;
       if (rest === 0) continue;
-      this.#chosen[depth] = 31 - Math.clz32(rest & -rest);
+      this.#chosen[depth] = lowest(rest);
       this.#replay = depth + 1;
       return true;
     }
@@ -167,8 +162,8 @@ export class Reduced implements Strategy {
   #note(place: number, value: number): void {
     const at = this.#undoCount++;
     if (at === this.#undoAt.length) {
-      this.#undoAt = larger(this.#undoAt);
-      this.#undoValue = larger(this.#undoValue);
+      this.#undoAt = doubled(this.#undoAt);
+      this.#undoValue = doubled(this.#undoValue);
     }
     this.#undoAt[at] = place;
     this.#undoValue[at] = value;
@@ -236,7 +231,7 @@ export class Reduced implements Strategy {
     const last = this.#last;
     const group = GROUP_OF[access]!;
     // What is not contended conflicts with nothing.
-    for (const against of row === 0 ? [] : AGAINST[group]!) {
+    for (const against of row === 0 ? [] : CONFLICTING[group]!) {
       for (let other = 0; other < count; other++) {
         if (other === actor) continue;
         this.#race(last[row + against * N + other]!, other, actor);
@@ -321,32 +316,14 @@ export class Reduced implements Strategy {
 
   #grow(): void {
     this.#size *= 2;
-    this.#chosen = largerBytes(this.#chosen);
-    this.#enabled = largerBytes(this.#enabled);
-    this.#backtrack = largerBytes(this.#backtrack);
-    this.#done = largerBytes(this.#done);
-    this.#sleep = largerBytes(this.#sleep);
-    this.#access = largerBytes(this.#access);
-    this.#word = larger(this.#word);
-    this.#clock = larger(this.#clock);
-    this.#undoMark = larger(this.#undoMark);
+    this.#chosen = doubled(this.#chosen);
+    this.#enabled = doubled(this.#enabled);
+    this.#backtrack = doubled(this.#backtrack);
+    this.#done = doubled(this.#done);
+    this.#sleep = doubled(this.#sleep);
+    this.#access = doubled(this.#access);
+    this.#word = doubled(this.#word);
+    this.#clock = doubled(this.#clock);
+    this.#undoMark = doubled(this.#undoMark);
   }
-}
-
-function larger(old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
-  const copy = new Int32Array(old.length * 2);
-  copy.set(old);
-  return copy;
-}
-
-function largerBytes(old: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const copy = new Uint8Array(old.length * 2);
-  copy.set(old);
-  return copy;
-}
-
-function bitCount(bits: number): number {
-  let count = 0;
-  for (; bits !== 0; bits &= bits - 1) count++;
-  return count;
 }

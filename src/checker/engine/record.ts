@@ -2,6 +2,7 @@
 import type { Program } from "../instrument/linker.ts";
 import { shownPath } from "../instrument/places.ts";
 import type { Failure, Site, Step, StepKind } from "../report/story.ts";
+import { lowest } from "./bits.ts";
 import { Access, type Door } from "./door.ts";
 import { Races } from "./races.ts";
 import { type Outcome, Run, type Strategy } from "./run.ts";
@@ -24,7 +25,7 @@ class Follow implements Strategy {
   choose(enabled: number, _current: number): number {
     const next = this.#turns[this.#at++];
     if (next !== undefined && enabled & (1 << next)) return next;
-    return 31 - Math.clz32(enabled & -enabled);
+    return lowest(enabled);
   }
 
   end(): boolean {

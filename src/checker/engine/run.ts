@@ -7,7 +7,8 @@
  * the one that runs, `arrive` lets it go on in place.
  */
 import type { Failure, FailureKind } from "../report/story.ts";
-import { Access, ACTORS_MAX, type Arrive, type Door, type Poll } from "./door.ts";
+import { doubled } from "./bits.ts";
+import { Access, ACTORS_MAX, type Door, type Poll } from "./door.ts";
 import type { Race, Races } from "./races.ts";
 
 /** A wait as the core yields it (sync/sleep.ts). */
@@ -83,8 +84,6 @@ const UNDECIDED = -1;
 const GIVEN_UP = -2;
 const NOBODY = -3;
 
-const OK = { redundant: false, failure: null } as const;
-
 export class Run {
   readonly door: Door;
   readonly #stage: Stage;
@@ -132,8 +131,7 @@ export class Run {
     this.#strategy = strategy;
     this.#stepsMax = limits.stepsMax;
     this.#settles = limits.settles ?? true;
-    const arrive: Arrive = (site, word, access) => this.#arrive(site, word, access);
-    door.arrive = arrive;
+    door.arrive = (site, word, access) => this.#arrive(site, word, access);
     door.onWake = (word) => this.#wake(word);
     door.onEndless = () => {
       throw new EndlessSchedule(limits.stepsMax);
@@ -180,7 +178,6 @@ export class Run {
       door.alone = true;
       failure = { ...this.#stage.classify(error), actor: door.actor };
     }
-    if (failure === null && !redundant) return { ...OK, steps: this.steps };
     return { failure, redundant, steps: this.steps };
   }
 
@@ -252,11 +249,7 @@ export class Run {
         : this.#fairTurn(enabled);
     if (next < 0) return GIVEN_UP;
     const at = this.steps++;
-    if (at === this.trace.length) {
-      const longer = new Uint8Array(at * 2);
-      longer.set(this.trace);
-      this.trace = longer;
-    }
+    if (at === this.trace.length) this.trace = doubled(this.trace);
     this.trace[at] = next;
     if (this.observer !== null) this.observer.turn(next);
     if (this.races !== null) this.#tellRaces(this.races, next);

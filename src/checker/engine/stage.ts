@@ -1,5 +1,6 @@
 /** A scenario on its stage: what a run needs to play its schedules. */
 import { InvariantError } from "../../base/invariant.ts";
+import { OWNER_DIED } from "../../sync/thread.ts";
 import { drain, isChecked, type Program } from "../instrument/linker.ts";
 import { shownPath } from "../instrument/places.ts";
 import type { AccessSite } from "../instrument/transform.ts";
@@ -13,7 +14,8 @@ import { type Actor, EndlessSchedule, type Stage } from "./run.ts";
 /** One of the actors with a thread. */
 interface Player extends Self {
   readonly abort: () => void;
-  readonly life: { readonly state: number; readonly liveness: number };
+  /** The word that tells of its thread's end. */
+  readonly liveness: number;
 }
 
 function* idle(): Generator<unknown, void> {}
@@ -65,9 +67,9 @@ export class ScenarioStage implements Stage {
       const { task, abort } = drain(this.#threads.taskOf(thread)) as ReturnType<
         typeof Threads.taskOf
       >;
-      const life = drain(this.#threads.lifeOf(thread)) as Player["life"];
+      const liveness = drain(this.#threads.livenessOf(thread)) as number;
       const say = (sentence: string): void => this.onSay?.(index, sentence);
-      return { name, thread, task, abort, life, say };
+      return { name, thread, task, abort, liveness, say };
     });
     this.local = drain(scenario.begin(this.#shared, this.#players));
     const actors: Actor[] = this.#players.map((player) => {
@@ -87,9 +89,9 @@ export class ScenarioStage implements Stage {
   }
 
   kill(target: number): number {
-    const player = this.#players[target]!;
-    this.#door.write(player.life.liveness, this.#threads.OWNER_DIED);
-    return player.life.liveness;
+    const { liveness } = this.#players[target]!;
+    this.#door.write(liveness, OWNER_DIED);
+    return liveness;
   }
 
   describeRace({ word, actor, other, sites }: Race): string {

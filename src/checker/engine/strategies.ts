@@ -1,4 +1,5 @@
 /** Ways to choose schedules that do not claim to cover all: see dpor.ts for the one that does. */
+import { bitCount, lowest } from "./bits.ts";
 import type { Outcome, Run, Strategy } from "./run.ts";
 
 /** Small, fast and repeatable: splitmix32. */
@@ -19,15 +20,9 @@ export class Dice {
   }
 }
 
-function lowest(bits: number): number {
-  return 31 - Math.clz32(bits & -bits);
-}
-
 /** One of the actors in `bits`, all alike. */
 function anyOf(bits: number, dice: Dice): number {
-  let count = 0;
-  for (let rest = bits; rest !== 0; rest &= rest - 1) count++;
-  let skip = dice.below(count);
+  let skip = dice.below(bitCount(bits));
   for (; skip > 0; skip--) bits &= bits - 1;
   return lowest(bits);
 }

@@ -3,22 +3,23 @@
  * call. Those become generators. Where a callee cannot be told from its name (a method, a callback),
  * the call is decided when it returns: `dynamic`.
  */
+import { Access } from "../engine/door.ts";
 import { isFunction, memberName, type Tree, walk, walkOwn } from "./syntax.ts";
 
 /** How an access function of `sync/atomics` is treated. */
-export const ACCESSES: Readonly<Record<string, number>> = {
-  load: 0,
-  loadUnsigned: 0,
-  loadRelaxed: 0,
-  loadOwn: 4,
-  store: 1,
-  storeOwn: 5,
-  add: 2,
-  or: 2,
-  and: 2,
-  exchange: 2,
-  cas: 2,
-  wakeAll: 3,
+export const ACCESSES: Readonly<Record<string, Access>> = {
+  load: Access.read,
+  loadUnsigned: Access.read,
+  loadRelaxed: Access.read,
+  loadOwn: Access.ownRead,
+  store: Access.write,
+  storeOwn: Access.ownWrite,
+  add: Access.update,
+  or: Access.update,
+  and: Access.update,
+  exchange: Access.update,
+  cas: Access.update,
+  wakeAll: Access.wake,
 };
 /** Those that the simulated door has as generators: two accesses, or a sleep. */
 export const COMPOSITES = new Set(["addThenStore", "addThenNote", "casThenStore", "sleepWhile"]);

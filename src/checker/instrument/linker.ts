@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { compileFunction } from "node:vm";
+import { InvariantError } from "../../base/invariant.ts";
 import { type Door, simulatedAtomics } from "../engine/door.ts";
 import { Colouring, type ModuleSource, type Origin } from "./colouring.ts";
 import { builtModule, checkedModule, checkedPath, shownPath } from "./places.ts";
@@ -64,6 +65,13 @@ export function drain<T>(result: T): T extends Generator<unknown, infer R> ? R :
   return value as T extends Generator<unknown, infer R> ? R : T;
 }
 
+/** What an `invariant` that fails does. */
+function broken(statement: unknown): never {
+  throw new InvariantError(
+    String(typeof statement === "function" ? drain(statement()) : statement),
+  );
+}
+
 function* iterate(
   name: string,
   over: readonly unknown[],
@@ -105,15 +113,10 @@ export class Linker {
     for (const { file, find } of unused) {
       throw new Error(`the edit of ${file} applies to no module of the program: ${find}`);
     }
-    const invariants = await import("../../base/invariant.ts");
-    const broken = (statement: unknown): never => {
-      const told = typeof statement === "function" ? drain(statement()) : statement;
-      throw new invariants.InvariantError(String(told));
-    };
     const colouring = new Colouring([...this.#modules.values()]);
     const sites: AccessSite[] = [];
     for (const module of this.#modules.values()) {
-      this.#evaluate(module, transformModule(module, colouring, sites), broken);
+      this.#evaluate(module, transformModule(module, colouring, sites));
     }
     const moduleOf = (path: string): Exports => {
       const found = this.#evaluated.get(checkedModule(path).href);
@@ -176,7 +179,7 @@ export class Linker {
     return text;
   }
 
-  #evaluate(module: ModuleSource, body: string, broken: (statement: unknown) => never): void {
+  #evaluate(module: ModuleSource, body: string): void {
     const names = ["$point", "$Gen", "$drain", "$broken", "$iterate", "$import"];
     const outside = ["performance", "process"];
     const run = compileFunction(body, [...names, ...outside], {

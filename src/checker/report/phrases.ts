@@ -281,7 +281,7 @@ const FILES: Readonly<Record<string, Readonly<Record<string, Phrase>>>> = {
     allocateFor: around("allocates blocks"),
     finishWrite: around("ends the write"),
     showWritten: around("shows what was written"),
-    hasZeroEntry: does("looks for zero pages"),
+    mayShowZeroes: does("looks for zero pages"),
     zeroTail: around("zeroes the last page's rest"),
   },
   "dax/map-window.ts": {

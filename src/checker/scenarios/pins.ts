@@ -43,9 +43,32 @@ function* pinnedIo(file: BareFile, self: Self, first: number, count: number): Sl
   }
 }
 
+/** One I/O if its pages can be pinned without a lock, else none. */
+function fastIo(file: BareFile, self: Self, first: number, count: number): void {
+  const pin = file.tryPin(self, first, count);
+  if (pin === 0) return;
+  file.io(self, pin, count);
+  file.endIo(self, pin);
+}
+
 function* truncate(file: BareFile, self: Self): Sleeps<void> {
   yield* file.remove(self, 0, PAGE_INDEX_MAX);
 }
+
+/** Two I/Os into the only page of a file, and a truncate to nothing. */
+export const pinTruncate = pinStory({
+  name: "pin-truncate",
+  about:
+    "Two I/Os pin the page of a file without a lock, write and release it, while a truncate frees its " +
+    "block. The block must not be free while an I/O is under way.",
+  from: "[PATCH v7 00/12] dax: fix dma vs truncate/hole-punch",
+  pages: 1,
+  actors: {
+    io: (file, self) => fastIo(file, self, 0, 1),
+    "io-2": (file, self) => fastIo(file, self, 0, 1),
+    truncate,
+  },
+});
 
 /** The whole of a pin's way, for one I/O: it gets the page, or learns that it is gone. */
 export const pinSlowTruncate = pinStory({
@@ -113,12 +136,7 @@ export const batchPunch = pinStory({
   from: "DESIGN.md 5.3, batches; get_user_pages over several pages",
   pages: 3,
   actors: {
-    io(file, self) {
-      const pin = file.tryPin(self, 0, 3);
-      if (pin === 0) return;
-      file.io(self, pin, 3);
-      file.endIo(self, pin);
-    },
+    io: (file, self) => fastIo(file, self, 0, 3),
     *punch(file, self) {
       yield* file.remove(self, 1, 1);
     },
@@ -134,12 +152,7 @@ export const refaultDuringWait = pinStory({
   pages: 1,
   explore: { strategy: "bounded", preemptions: 2 },
   actors: {
-    io(file, self) {
-      const pin = file.tryPin(self, 0, 1);
-      if (pin === 0) return;
-      file.io(self, pin, 1);
-      file.endIo(self, pin);
-    },
+    io: (file, self) => fastIo(file, self, 0, 1),
     reader: (file, self) => file.show(self, 0),
     truncate,
   },
@@ -153,18 +166,8 @@ export const batchTruncate = pinStory({
   pages: 2,
   explore: { strategy: "bounded", preemptions: 2 },
   actors: {
-    io(file, self) {
-      const pin = file.tryPin(self, 0, 1);
-      if (pin === 0) return;
-      file.io(self, pin, 1);
-      file.endIo(self, pin);
-    },
-    "io-2"(file, self) {
-      const pin = file.tryPin(self, 1, 1);
-      if (pin === 0) return;
-      file.io(self, pin, 1);
-      file.endIo(self, pin);
-    },
+    io: (file, self) => fastIo(file, self, 0, 1),
+    "io-2": (file, self) => fastIo(file, self, 1, 1),
     truncate,
   },
 });
@@ -176,12 +179,7 @@ export const elsewhere = pinStory({
   from: "DESIGN.md 5.4: a break covers the range that changes; bug 11, whole-file breaks in fuse",
   pages: 3,
   actors: {
-    io(file, self) {
-      const pin = file.tryPin(self, 0, 1);
-      if (pin === 0) return;
-      file.io(self, pin, 1);
-      file.endIo(self, pin);
-    },
+    io: (file, self) => fastIo(file, self, 0, 1),
     *punch(file, self) {
       yield* file.remove(self, 2, 2);
       file.ensureFreed(2);
@@ -220,12 +218,7 @@ export const dyingIo = pinStory({
   from: "DESIGN.md 5.3: a worker that dies releases its pins; several-processes.md",
   pages: 1,
   actors: {
-    io(file, self) {
-      const pin = file.tryPin(self, 0, 1);
-      if (pin === 0) return;
-      file.io(self, pin, 1);
-      file.endIo(self, pin);
-    },
+    io: (file, self) => fastIo(file, self, 0, 1),
     truncate,
   },
   environment: { death: { kill: "io" } },

@@ -25,15 +25,15 @@ import {
 } from "../../metadata/transaction.ts";
 import type { Time } from "../../iomap/contract.ts";
 import { Pages } from "../../pages/pages.ts";
-import { Region } from "../../sync/region.ts";
+import type { Region } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps, Task } from "../../sync/sleep.ts";
-import { Thread } from "../../sync/thread.ts";
+import type { Thread } from "../../sync/thread.ts";
 import { createWindowArea, type Window, Windows } from "../../window/window.ts";
 import { ensure } from "../scenario.ts";
 import { contentOf, createDeviceArea, SimulatedDevice } from "./device.ts";
 import { createPortArea, SimulatedPort } from "./port.ts";
-import { taskOf } from "./threads.ts";
+import { regionWithThreads, taskOf } from "./threads.ts";
 
 /** The ram filesystem's tables take 21 MB. */
 const REGION_BYTES = 2 ** 25;
@@ -110,9 +110,7 @@ export function buildVolume(spec: VolumeSpec): VolumeShared {
 }
 
 function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
-  const region = Region.create(REGION_BYTES);
-  for (let actor = 0; actor < spec.actors; actor++) warmUp(Thread.join(region));
-  const thread = Thread.join(region);
+  const { region, thread } = regionWithThreads(spec.actors, REGION_BYTES);
   const device = createDeviceArea(region, spec.blocks);
   const port = createPortArea(region);
   createTransactionArea(thread);
@@ -133,13 +131,6 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   }
   if (spec.exhausted === true) exhaust(thread);
   return { spec, region, files, windows, device, port };
-}
-
-/** Makes the first block of each table, so that no schedule allocates them. */
-function warmUp(thread: Thread): void {
-  for (const table of [thread.heldLocks, thread.entryLocks, thread.pins, thread.openFiles]) {
-    table.give(table.take());
-  }
 }
 
 /** Takes all pages that the region could still hand out, and all tree nodes. */

@@ -21,20 +21,11 @@ import type { Region } from "../../sync/region.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { Slot } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
-import { lifeOf, OWNER_DIED, regionWithThreads } from "./threads.ts";
+import { LOCK_FIELDS } from "./names.ts";
+import { isDead, regionWithThreads } from "./threads.ts";
 
 const PAGE_WORDS = 1024;
 const LOCKS = 2;
-const LOCK_FIELDS = [
-  "guard",
-  "exclusive holder",
-  "shared holders",
-  "waiting for exclusive",
-  "waiting for shared",
-  "phase",
-  "batch",
-  "wake",
-];
 /** Fields that are as at the start when nobody holds the lock or waits for it. */
 const COUNTS = [1, 2, 3, 4, 6];
 
@@ -65,11 +56,6 @@ export const onSharedPage = (actors: number, setUp: (locks: Locks) => void = () 
   nameOf: (locks: Locks, word: number) => locks.nameOf(word),
   watch: { inside: (locks: Locks) => locks.room.toString() },
 });
-
-/** Whether the environment has ended an actor. */
-export function isDead(self: Self): boolean {
-  return (load(self.thread.words, lifeOf(self.thread).liveness) & OWNER_DIED) !== 0;
-}
 
 /** Runs what may be aborted. */
 export function* unlessAborted(self: Self, operation: () => Sleeps<void>): Sleeps<void> {
@@ -102,7 +88,7 @@ export class Room {
 
   /** Who is inside alone is alone, the dead not counted. */
   check(): void {
-    const living = [...this.#inside].filter(([self]) => !isDead(self));
+    const living = [...this.#inside].filter(([self]) => !isDead(self.thread));
     const someoneAlone = living.some(([, alone]) => alone);
     ensure(
       living.length < 2 || !someoneAlone,
@@ -210,13 +196,13 @@ export class Locks {
 
   /** At the end: whoever died is found, nobody holds anything, and everything can be taken again. */
   end(): void {
-    const survivor = this.actors.find((self) => !isDead(self))!;
+    const survivor = this.actors.find((self) => !isDead(self.thread))!;
     survivor.thread.reap();
     for (let ino = 1; ino <= LOCKS; ino++) this.#endOfLock(survivor, ino);
     ensureNoLeak(load(this.words, this.at("mutex")) === 0, "the mutex is left taken");
     for (const self of this.actors) {
       const { thread, task, name } = self;
-      if (isDead(self)) continue;
+      if (isDead(self.thread)) continue;
       ensureNoLeak(thread.heldLocks.count === 0, `${name} still has a lock's record`);
       ensureNoLeak(task.held.length === 0, `${name} still holds a lock`);
     }

@@ -6,7 +6,8 @@ import { load } from "../../sync/atomics.ts";
 import { SLOT_WORDS } from "../../sync/region.ts";
 import { Slot, type Thread } from "../../sync/thread.ts";
 
-const LOCK_FIELDS = [
+/** The words of a shared/exclusive lock (sync/lock.ts). */
+export const LOCK_FIELDS = [
   "guard",
   "exclusive holder",
   "shared holders",

@@ -1,11 +1,15 @@
 /** The threads of a scenario's actors, in the checked build. */
+import { load } from "../../sync/atomics.ts";
 import { Region, REGION_BYTES_MIN } from "../../sync/region.ts";
 import { Task } from "../../sync/sleep.ts";
-import { Slot, Thread } from "../../sync/thread.ts";
+import { OWNER_DIED, Slot, Thread } from "../../sync/thread.ts";
 
 /** A region that `count` actors have joined, and a further thread, to build with. */
-export function regionWithThreads(count: number): { region: Region; thread: Thread } {
-  const region = Region.create(REGION_BYTES_MIN);
+export function regionWithThreads(
+  count: number,
+  byteLength = REGION_BYTES_MIN,
+): { region: Region; thread: Thread } {
+  const region = Region.create(byteLength);
   for (let actor = 0; actor < count; actor++) warmUp(Thread.join(region));
   return { region, thread: Thread.join(region) };
 }
@@ -41,10 +45,12 @@ export function taskOf(thread: Thread): { task: Task; abort(): void } {
   };
 }
 
-/** The words that tell of a thread's life. */
-export function lifeOf(thread: Thread): { state: number; liveness: number } {
-  return { state: thread.base + Slot.state, liveness: thread.base + Slot.liveness };
+/** The word in which the kernel marks a thread's end. */
+export function livenessOf(thread: Thread): number {
+  return thread.base + Slot.liveness;
 }
 
-/** What the kernel does to a robust mutex whose owner has died (FUTEX_OWNER_DIED). */
-export const OWNER_DIED = 0x40000000;
+/** Whether the environment has ended a thread. */
+export function isDead(thread: Thread): boolean {
+  return (load(thread.words, livenessOf(thread)) & OWNER_DIED) !== 0;
+}

@@ -33,7 +33,7 @@ import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts"
 import { Root } from "../../sync/region.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
-import { Slot, type Thread } from "../../sync/thread.ts";
+import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import {
   type Content,
@@ -45,7 +45,6 @@ import {
 import { type BuiltFile, type Hand, makeHand, type VolumeShared } from "./build.ts";
 import { wordName } from "./names.ts";
 import { blockShown, portWordName, TableEntry, tableWord } from "./port.ts";
-import { OWNER_DIED } from "./threads.ts";
 
 /** A node of the driver's (drivers/ram/layout.ts). */
 const NODE_WORDS = 72;

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CheckReport } from "../../checker/check.ts";
-import { type Job, jobOf, runJobs } from "../../checker/pool.ts";
+import { type Job, jobOf, type PoolEvents, runJobs } from "../../checker/pool.ts";
 import { type ListedScenario, listScenarios, listVariants } from "../../checker/registry.ts";
 import { storyAsPage } from "../../checker/report/page.ts";
 import type { FailureKind, Story } from "../../checker/report/story.ts";
@@ -10,6 +10,7 @@ import { storyAsText } from "../../checker/report/text.ts";
 import type { Variant } from "../../checker/variant.ts";
 import { formatCount, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK, nearest, UsageError } from "../usage.ts";
+import { untilInterrupted } from "./interrupt.ts";
 import { mutate } from "./mutate.ts";
 import { CHECK_HELP, type CheckCommandOptions, parseCheckOptions } from "./options.ts";
 
@@ -124,7 +125,6 @@ class Session {
   readonly #running = new Map<number, string>();
   #ended = 0;
   #unexpected = 0;
-  #interrupted = false;
 
   constructor(planned: readonly Planned[], options: CheckCommandOptions, terminal: Terminal) {
     this.#planned = planned;
@@ -134,38 +134,31 @@ class Session {
   }
 
   async run(): Promise<number> {
-    const stop = new AbortController();
-    const interrupt = (): void => {
-      this.#interrupted = true;
-      stop.abort();
-    };
-    process.once("SIGINT", interrupt);
     const start = performance.now();
+    const jobs = this.#planned.map(({ job }) => job);
+    const events: PoolEvents = {
+      onProgress: (job, figures) => {
+        const part = figures?.progress ?? null;
+        this.#running.set(job, part === null ? "" : ` ${Math.floor(part * 100)} %`);
+        this.#showLive();
+      },
+      onReport: (job, report) => this.#report(job, report),
+      onError: (job, message) => {
+        this.#running.delete(job);
+        this.#ended++;
+        this.#unexpected++;
+        this.#terminal.note(`holdfast: ${this.#planned[job]!.label}: ${message}`);
+      },
+    };
+    let interrupted = false;
     try {
-      await runJobs(
-        this.#planned.map(({ job }) => job),
-        this.#options.threads,
-        {
-          onProgress: (job, figures) => {
-            const part = figures?.progress ?? null;
-            this.#running.set(job, part === null ? "" : ` ${Math.floor(part * 100)} %`);
-            this.#showLive();
-          },
-          onReport: (job, report) => this.#report(job, report),
-          onError: (job, message) => {
-            this.#running.delete(job);
-            this.#ended++;
-            this.#unexpected++;
-            this.#terminal.note(`holdfast: ${this.#planned[job]!.label}: ${message}`);
-          },
-        },
-        stop.signal,
+      interrupted = await untilInterrupted((signal) =>
+        runJobs(jobs, this.#options.threads, events, signal),
       );
     } finally {
-      process.off("SIGINT", interrupt);
       this.#terminal.endLive();
     }
-    if (!this.#options.json) this.#printEnd(performance.now() - start);
+    if (!this.#options.json) this.#printEnd(performance.now() - start, interrupted);
     return this.#unexpected === 0 ? EXIT_OK : EXIT_FOUND;
   }
 
@@ -229,10 +222,10 @@ class Session {
     return `${mark} ${label.padEnd(this.#width)} ${schedules} schedules ${turns} turns ${time}  ${end}`;
   }
 
-  #printEnd(milliseconds: number): void {
+  #printEnd(milliseconds: number, interrupted: boolean): void {
     const rest = this.#planned.length - this.#ended;
     const left = rest > 0 ? `, ${rest} not run` : "";
-    const early = this.#interrupted ? " (ended early)" : "";
+    const early = interrupted ? " (ended early)" : "";
     const wrong =
       this.#unexpected === 0 ? "all as expected" : `${this.#unexpected} not as expected`;
     this.#terminal.print(

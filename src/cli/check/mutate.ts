@@ -8,6 +8,7 @@ import {
 } from "../../checker/mutation.ts";
 import { formatMs, plural, type Terminal } from "../terminal.ts";
 import { EXIT_FOUND, EXIT_OK, UsageError } from "../usage.ts";
+import { untilInterrupted } from "./interrupt.ts";
 import type { CheckCommandOptions } from "./options.ts";
 
 /** Of each scenario of a mutant. */
@@ -17,26 +18,19 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
   const mutants = filesOf(options.mutate!).flatMap(mutantsOf);
   let survivors = 0;
   let tried = 0;
-  const stop = new AbortController();
-  const interrupt = (): void => stop.abort();
-  process.once("SIGINT", interrupt);
   const start = performance.now();
+  const onVerdict = (verdict: Verdict): void => {
+    tried++;
+    if (verdict.killedBy === null) survivors++;
+    if (options.json) terminal.print(JSON.stringify(verdict));
+    else if (verdict.killedBy === null) printSurvivor(verdict, terminal);
+    terminal.live(`${tried} of ${plural(mutants.length, "mutant")}, ${survivors} survive`);
+  };
   try {
-    await tryMutants(
-      mutants,
-      options.threads,
-      MUTANT_SECONDS,
-      (verdict) => {
-        tried++;
-        if (verdict.killedBy === null) survivors++;
-        if (options.json) terminal.print(JSON.stringify(verdict));
-        else if (verdict.killedBy === null) printSurvivor(verdict, terminal);
-        terminal.live(`${tried} of ${plural(mutants.length, "mutant")}, ${survivors} survive`);
-      },
-      stop.signal,
+    await untilInterrupted((signal) =>
+      tryMutants(mutants, options.threads, MUTANT_SECONDS, onVerdict, signal),
     );
   } finally {
-    process.off("SIGINT", interrupt);
     terminal.endLive();
   }
   if (!options.json) {

@@ -2,7 +2,8 @@
 import { load, store } from "../../../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../../../sync/guard.ts";
 import { ensure, ensureNoLeak, type Self, scenario } from "../../scenario.ts";
-import { isDead, type Locks, onSharedPage } from "../../world/locks.ts";
+import { type Locks, onSharedPage } from "../../world/locks.ts";
+import { isDead } from "../../world/threads.ts";
 
 /** Changes two words that are the same outside the guard. */
 function changeBoth(locks: Locks, self: Self): void {
@@ -15,7 +16,7 @@ function changeBoth(locks: Locks, self: Self): void {
   if (repair) {
     self.say("is told to repair");
     ensure(
-      locks.actors.some((each) => isDead(each)),
+      locks.actors.some((each) => isDead(each.thread)),
       "a repair is asked for, and nobody has died",
     );
     store(words, locks.at("copy"), data);
@@ -31,7 +32,7 @@ function changeBoth(locks: Locks, self: Self): void {
 const guarded = (actors: number) => ({
   ...onSharedPage(actors),
   end(locks: Locks): void {
-    const survivor = locks.actors.find((self) => !isDead(self))!;
+    const survivor = locks.actors.find((self) => !isDead(self.thread))!;
     const holder = Math.abs(load(locks.words, locks.at("guard")));
     const taken = holder !== 0 && survivor.thread.isAlive(holder);
     ensureNoLeak(!taken, "the guard is left taken");

@@ -3,7 +3,8 @@ import { HoldfastError } from "../../../base/errors.ts";
 import { type Region, REGION_BYTES_MIN } from "../../../sync/region.ts";
 import { allocateObject, freeObject, initSlab, objectsInUse } from "../../../sync/slab.ts";
 import { ensure, ensureNoLeak, type Self, scenario } from "../../scenario.ts";
-import { buildSync, isDead, Place, type SyncShared, threadWordName } from "../../world/locks.ts";
+import { buildSync, Place, type SyncShared, threadWordName } from "../../world/locks.ts";
+import { isDead } from "../../world/threads.ts";
 
 /** A chunk of the slab is two objects. */
 const OBJECT_WORDS = 8192;
@@ -60,7 +61,7 @@ class Memory {
 
   /** At the end: everything can be taken again, each thing once, but for what a dead thread lost. */
   end(objects: number): void {
-    const dead = this.actors.filter((self) => isDead(self));
+    const dead = this.actors.filter((self) => isDead(self.thread));
     const survivor = this.actors.find((self) => !dead.includes(self))!;
     const { thread, name } = survivor;
     const inUse = objectsInUse(thread, this.slab);

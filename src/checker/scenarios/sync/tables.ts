@@ -4,7 +4,8 @@ import type { Sleeps } from "../../../sync/sleep.ts";
 import { forEachRecord } from "../../../sync/table.ts";
 import { Slot, type Thread } from "../../../sync/thread.ts";
 import { ensureNoLeak, type Self, scenario } from "../../scenario.ts";
-import { isDead, Locks, onSharedPage, type SyncShared } from "../../world/locks.ts";
+import { Locks, onSharedPage, type SyncShared } from "../../world/locks.ts";
+import { isDead } from "../../world/threads.ts";
 
 const HELD = 1;
 
@@ -35,7 +36,7 @@ const withHolds = (actors: number) => ({
     locks.end();
     const left = load(locks.words, locks.at("data"));
     ensureNoLeak(left === 0, `${left} holds are left counted`);
-    for (const { name, thread } of locks.actors.filter((self) => !isDead(self))) {
+    for (const { name, thread } of locks.actors.filter((self) => !isDead(self.thread))) {
       ensureNoLeak(thread.openFiles.count === 0, `${name} still has a record`);
     }
   },

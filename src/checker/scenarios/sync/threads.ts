@@ -1,9 +1,8 @@
 /** Slots of threads: who is found dead is dead, also when the slot is used again. */
 import { load, store } from "../../../sync/atomics.ts";
-import { Slot, Thread } from "../../../sync/thread.ts";
+import { OWNER_DIED, Slot, Thread } from "../../../sync/thread.ts";
 import { ensure, type Self, scenario } from "../../scenario.ts";
 import { buildSync, type SyncShared, threadWordName } from "../../world/locks.ts";
-import { OWNER_DIED } from "../../world/threads.ts";
 
 const FREE = 0;
 

@@ -1,0 +1,72 @@
+/** Worker threads that each do one job after another. */
+import { Worker } from "node:worker_threads";
+
+export interface Lanes<Message> {
+  /** The module that the threads run; it gets jobs as messages, and tells of them by messages. */
+  readonly worker: URL;
+  readonly workerData?: unknown;
+  readonly threads: number;
+  readonly signal?: AbortSignal | undefined;
+  /** A job is given to a thread. */
+  onBegin?(job: number): void;
+  /** What a thread tells of a job. Returns whether the job has ended. May throw, which ends all. */
+  onMessage(job: number, message: Message): boolean;
+  /** What to do with a thread whose job is under way at the signal: nothing, and it is ended at once. */
+  onAbort?(worker: Worker): void;
+}
+
+/** Does all jobs, in order. */
+export async function inLanes<Job, Message>(
+  jobs: readonly Job[],
+  lanes: Lanes<Message>,
+): Promise<void> {
+  const { signal } = lanes;
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    const worker = new Worker(lanes.worker, { workerData: lanes.workerData });
+    try {
+      while (next < jobs.length && !signal?.aborted) {
+        const job = next++;
+        lanes.onBegin?.(job);
+        await one(worker, job, jobs[job]!, lanes);
+      }
+    } catch (error) {
+      next = jobs.length;
+      throw error;
+    } finally {
+      await worker.terminate();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(lanes.threads, jobs.length) }, lane));
+}
+
+async function one<Job, Message>(
+  worker: Worker,
+  index: number,
+  job: Job,
+  { signal, onMessage, onAbort }: Lanes<Message>,
+): Promise<void> {
+  const ended = new AbortController();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const listen = (message: Message): void => {
+        try {
+          if (onMessage(index, message)) resolve();
+        } catch (error) {
+          reject(error);
+        }
+      };
+      worker.on("message", listen);
+      worker.on("error", reject);
+      ended.signal.addEventListener("abort", () => {
+        worker.off("message", listen);
+        worker.off("error", reject);
+      });
+      const abort = (): void => (onAbort === undefined ? resolve() : onAbort(worker));
+      signal?.addEventListener("abort", abort, { signal: ended.signal });
+      worker.postMessage(job);
+    });
+  } finally {
+    ended.abort();
+  }
+}

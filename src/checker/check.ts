@@ -2,11 +2,9 @@
 import { Door } from "./engine/door.ts";
 import { Explorer, type Figures, type Found, type Limits, STEPS_MAX } from "./engine/explore.ts";
 import { parseSchedule, record, scheduleString, segmentsOf } from "./engine/record.ts";
-import { Run } from "./engine/run.ts";
 import { ScenarioStage } from "./engine/stage.ts";
-import { Prioritised, Random, type Segment } from "./engine/strategies.ts";
-import { type Edit, Linker, type Program } from "./instrument/linker.ts";
-import type { AccessSite } from "./instrument/transform.ts";
+import type { Segment } from "./engine/strategies.ts";
+import { type Edit, Linker, type Program, type Schemas } from "./instrument/linker.ts";
 import type { Failure, Story } from "./report/story.ts";
 import type { Exploration, Scenario } from "./scenario.ts";
 
@@ -32,6 +30,10 @@ export interface CheckOptions {
   readonly seed?: number | undefined;
   /** Plays this one schedule. */
   readonly replay?: string | undefined;
+  /** Schedules of the beginning, for each of its three ways. Default: 150. */
+  readonly warmUp?: number | undefined;
+  /** Whether data races are looked for, in the schedules of the beginning. Default: true. */
+  readonly races?: boolean | undefined;
   /** Whether a counterexample is made as short as can be. Default: true. */
   readonly shrink?: boolean | undefined;
   /** Seconds that shrinking may take. Default: 20. */
@@ -88,9 +90,13 @@ export class Checked {
   }
 
   /** Throws: an error when the module has no such scenario, or an edit does not apply. */
-  static async load(place: ScenarioPlace, variant: VariantText | null = null): Promise<Checked> {
+  static async load(
+    place: ScenarioPlace,
+    variant: VariantText | null = null,
+    schemas?: Schemas,
+  ): Promise<Checked> {
     const door = new Door();
-    const program = await new Linker(door, variant?.edits ?? []).link(place.module);
+    const program = await new Linker(door, variant?.edits ?? [], schemas).link(place.module);
     const scenario = program.exports[place.name];
     if (scenario === undefined) {
       throw new Error(`the module ${place.module.pathname} exports no scenario '${place.name}'`);
@@ -102,18 +108,7 @@ export class Checked {
   async check(options: CheckOptions = {}): Promise<CheckReport> {
     const exploration = options.exploration ?? this.scenario.explore ?? DEFAULT_EXPLORATION;
     if (options.replay !== undefined) return this.#replay(exploration, options.replay);
-    const stage = new ScenarioStage(this.#door, this.#program, this.scenario);
-    const limits: Limits = {
-      schedules: options.schedules ?? Infinity,
-      seconds: options.seconds ?? Infinity,
-      seed: options.seed ?? 1,
-    };
-    const explorer = new Explorer(this.#door, stage, exploration, limits);
-    while (!explorer.advance(PROGRESS_MS)) {
-      options.onProgress?.(explorer.figures());
-      await new Promise((resolve) => setImmediate(resolve));
-      if (options.signal?.aborted) break;
-    }
+    const { stage, explorer } = await this.#explore(exploration, options);
     const figures = explorer.figures();
     const { found } = explorer;
     let story: Story | null = null;
@@ -131,23 +126,30 @@ export class Checked {
     return this.#report(exploration, figures, story);
   }
 
-  /** The accesses that schedules of this scenario come to. */
-  accessesReached(): AccessSite[] {
-    const stage = new ScenarioStage(this.#door, this.#program, this.scenario);
-    const reached = new Set<number>();
-    for (const strategy of [new Random(1), new Prioritised(1, 3)]) {
-      const run = new Run(this.#door, stage, strategy, { stepsMax: STEPS_MAX });
-      this.#door.observe = (site) => reached.add(site);
-      for (let count = 0; count < 100; count++) run.schedule();
-    }
-    this.#door.observe = null;
-    return [...reached].map((site) => this.#program.sites[site]!);
+  /** Whether a schedule fails. */
+  async fails(options: CheckOptions): Promise<boolean> {
+    const exploration = options.exploration ?? this.scenario.explore ?? DEFAULT_EXPLORATION;
+    return (await this.#explore(exploration, options)).explorer.found !== null;
   }
 
-  /** Whether a schedule fails, looked for during so long. */
-  async fails(seconds: number): Promise<boolean> {
-    const report = await this.check({ seconds, shrink: false });
-    return report.story !== null;
+  async #explore(
+    exploration: Exploration,
+    options: CheckOptions,
+  ): Promise<{ stage: ScenarioStage; explorer: Explorer }> {
+    const stage = new ScenarioStage(this.#door, this.#program, this.scenario);
+    const limits: Limits = {
+      schedules: options.schedules ?? Infinity,
+      seconds: options.seconds ?? Infinity,
+      seed: options.seed ?? 1,
+      races: options.races ?? true,
+    };
+    const explorer = new Explorer(this.#door, stage, exploration, limits, options.warmUp);
+    while (!explorer.advance(PROGRESS_MS)) {
+      options.onProgress?.(explorer.figures());
+      await new Promise((resolve) => setImmediate(resolve));
+      if (options.signal?.aborted) break;
+    }
+    return { stage, explorer };
   }
 
   #report(exploration: Exploration, figures: Figures, story: Story | null): CheckReport {
@@ -168,7 +170,7 @@ export class Checked {
       this.#door,
       stage,
       { strategy: "random", schedules: 300 },
-      { schedules: 300, seconds: 10, seed: 1 },
+      { schedules: 300, seconds: 10, seed: 1, races: true },
     );
     while (!warmUp.advance(PROGRESS_MS));
     const story = this.#story(stage, parseSchedule(schedule, stage.actorNames));
@@ -233,7 +235,7 @@ export class Checked {
 
   /** Whether the actors fail one after another, uninterrupted. */
   #failsInOrder(stage: ScenarioStage): boolean {
-    const limits = { schedules: 1, seconds: 2, seed: 1 };
+    const limits = { schedules: 1, seconds: 2, seed: 1, races: false };
     const inOrder: Exploration = { strategy: "bounded", preemptions: 0 };
     const explorer = new Explorer(this.#door, stage, inOrder, limits, 0);
     while (!explorer.advance(PROGRESS_MS));
@@ -245,7 +247,7 @@ export class Checked {
     for (let preemptions = 0; preemptions <= bound; preemptions++) {
       const left = (end - performance.now()) / 1000;
       if (left <= 0) return null;
-      const limits = { schedules: Infinity, seconds: left, seed: 1 };
+      const limits = { schedules: Infinity, seconds: left, seed: 1, races: false };
       const explorer = new Explorer(
         this.#door,
         stage,

@@ -11,6 +11,8 @@ export interface Lanes<Message> {
   onBegin?(job: number): void;
   /** What a thread tells of a job. Returns whether the job has ended. May throw, which ends all. */
   onMessage(job: number, message: Message): boolean;
+  /** Asked each second: a thread whose job will never end is ended, and another one does the job. */
+  isStuck?(job: number): boolean;
   /** What to do with a thread whose job is under way at the signal: nothing, and it is ended at once. */
   onAbort?(worker: Worker): void;
 }
@@ -23,12 +25,15 @@ export async function inLanes<Job, Message>(
   const { signal } = lanes;
   let next = 0;
   const lane = async (): Promise<void> => {
-    const worker = new Worker(lanes.worker, { workerData: lanes.workerData });
+    let worker = new Worker(lanes.worker, { workerData: lanes.workerData });
     try {
       while (next < jobs.length && !signal?.aborted) {
         const job = next++;
         lanes.onBegin?.(job);
-        await one(worker, job, jobs[job]!, lanes);
+        while (!(await one(worker, job, jobs[job]!, lanes))) {
+          await worker.terminate();
+          worker = new Worker(lanes.worker, { workerData: lanes.workerData });
+        }
       }
     } catch (error) {
       next = jobs.length;
@@ -40,18 +45,24 @@ export async function inLanes<Job, Message>(
   await Promise.all(Array.from({ length: Math.min(lanes.threads, jobs.length) }, lane));
 }
 
+/** False: the thread will never end it. */
 async function one<Job, Message>(
   worker: Worker,
   index: number,
   job: Job,
-  { signal, onMessage, onAbort }: Lanes<Message>,
-): Promise<void> {
+  { signal, onMessage, isStuck, onAbort }: Lanes<Message>,
+): Promise<boolean> {
   const ended = new AbortController();
+  const look = (resolve: (ended: boolean) => void): void => {
+    if (isStuck?.(index)) resolve(false);
+  };
+  let looking: NodeJS.Timeout | undefined;
   try {
-    await new Promise<void>((resolve, reject) => {
+    return await new Promise<boolean>((resolve, reject) => {
+      if (isStuck !== undefined) looking = setInterval(look, 1000, resolve);
       const listen = (message: Message): void => {
         try {
-          if (onMessage(index, message)) resolve();
+          if (onMessage(index, message)) resolve(true);
         } catch (error) {
           reject(error);
         }
@@ -62,11 +73,12 @@ async function one<Job, Message>(
         worker.off("message", listen);
         worker.off("error", reject);
       });
-      const abort = (): void => (onAbort === undefined ? resolve() : onAbort(worker));
+      const abort = (): void => (onAbort === undefined ? resolve(true) : onAbort(worker));
       signal?.addEventListener("abort", abort, { signal: ended.signal });
       worker.postMessage(job);
     });
   } finally {
+    clearInterval(looking);
     ended.abort();
   }
 }

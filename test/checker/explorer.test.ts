@@ -16,7 +16,7 @@ import { MachineStage, type Program, playAll, playOn } from "./programs/playing.
 
 const every = () => new Bounded(Infinity);
 const reduced = () => new Reduced();
-const NO_LIMITS = { schedules: Infinity, seconds: Infinity, seed: 1 };
+const NO_LIMITS = { schedules: Infinity, seconds: Infinity, seed: 1, races: true };
 
 /** (sum of lengths)! / product of (each length)!: how many ways there are to mix sequences. */
 function mixesOf(lengths: readonly number[]): number {

@@ -34,6 +34,8 @@ export const ACTORS_MAX = 8;
 
 /** Accesses in a row that are no scheduling points, after which the schedule counts as endless. */
 const QUIET_MAX = 1_000_000;
+/** Accesses of what runs alone, after which it counts as endless. */
+const LONELY_MAX = 2_000_000;
 
 /** Accesses by what they conflict with: reads, writes, waits, wakes. Bit groups in `touch`, too. */
 export const GROUP_OF = [0, 1, 1, 3, 0, 1, 2] as const;
@@ -104,6 +106,7 @@ export class Door {
   /** An actor goes round and round without a scheduling point. Throws. */
   onEndless: () => void = () => {};
   #quiet = 0;
+  #lonely = 0;
   #touch = new Uint32Array(0);
   /** Contended words that do not count as such yet. */
   readonly #found: number[] = [];
@@ -113,7 +116,10 @@ export class Door {
   #recording = false;
 
   readonly point = (site: number, word: number, access: number): boolean => {
-    if (this.alone) return false;
+    if (this.alone) {
+      if (++this.#lonely > LONELY_MAX) throw new Error("what runs alone goes round and round");
+      return false;
+    }
     const touched = this.#touch[word]!;
     const now = touched | (1 << (GROUP_OF[access]! * 8 + this.actor));
     if (now >>> 0 !== touched) this.#note(word, now >>> 0);
@@ -164,6 +170,7 @@ export class Door {
     const buffer = new ArrayBuffer(byteLength);
     this.words = new Int32Array(buffer);
     this.#undoCount = 0;
+    this.#lonely = 0;
     this.#recording = false;
     // A program built again has its words where they were: what is known of them stays.
     if (this.#touch.length === this.words.length) return buffer;
@@ -186,6 +193,7 @@ export class Door {
       words[this.#undoWord[at]!] = this.#undoValue[at]!;
     }
     this.#undoCount = 0;
+    this.#lonely = 0;
   }
 
   /** Writes a word, noting what it was. */
@@ -217,8 +225,9 @@ export function simulatedAtomics(door: Door): Readonly<Record<string, unknown>> 
       return before;
     };
   const add = update((value, operand) => value + operand);
+  /** Expecting NaN: whatever is there (mutation/mutants.ts). */
   const cas = (words: Words, word: number, expected: number, value: number): boolean => {
-    if (words[word] !== expected) return false;
+    if (words[word] !== expected && !Number.isNaN(expected)) return false;
     door.write(word, value);
     return true;
   };

@@ -26,6 +26,8 @@ export interface Limits {
   readonly schedules: number;
   readonly seconds: number;
   readonly seed: number;
+  /** Whether data races are looked for at first. */
+  readonly races: boolean;
 }
 
 export interface Figures {
@@ -97,7 +99,7 @@ export class Explorer {
     this.#warmUps = warmUp > 0 ? warmUpStrategies(limits.seed) : [];
     this.#strategy = this.#warmUps.shift() ?? strategyFor(exploration, limits.seed);
     this.#run = new Run(door, stage, this.#strategy, { stepsMax: STEPS_MAX });
-    this.#use(this.#strategy, warmUp > 0);
+    this.#use(this.#strategy, warmUp > 0 && limits.races);
   }
 
   #use(strategy: Strategy, looksForRaces: boolean): void {
@@ -154,7 +156,7 @@ export class Explorer {
       return;
     }
     this.#warmUp = WARM_UP_SCHEDULES;
-    this.#use(next, true);
+    this.#use(next, this.#limits.races);
   }
 
   #isExhaustive(): boolean {

@@ -22,6 +22,13 @@ export interface Edit {
   readonly at?: number;
 }
 
+/** Modules whose texts hold mutants, and which of those is tried (mutation/mutants.ts). */
+export interface Schemas {
+  /** By path: "pin/pin.js". */
+  readonly texts: ReadonlyMap<string, string>;
+  readonly isTried: (mutant: number) => boolean;
+}
+
 export type Exports = Readonly<Record<string, unknown>>;
 
 export interface Program {
@@ -97,13 +104,15 @@ function* iterate(
 export class Linker {
   readonly #door: Door;
   readonly #edits: readonly Edit[];
+  readonly #schemas: Schemas;
   readonly #modules = new Map<string, ModuleSource>();
   readonly #outside = new Map<string, Exports>();
   readonly #evaluated = new Map<string, Exports>();
 
-  constructor(door: Door, edits: readonly Edit[] = []) {
+  constructor(door: Door, edits: readonly Edit[] = [], schemas: Schemas = NO_SCHEMAS) {
     this.#door = door;
     this.#edits = edits;
+    this.#schemas = schemas;
   }
 
   async link(entry: URL): Promise<Program> {
@@ -128,7 +137,8 @@ export class Linker {
 
   /** Depth first, so that `#modules` is in the order of evaluation. */
   async #load(url: URL, unused: Set<Edit>): Promise<void> {
-    const text = this.#edited(url, readFileSync(fileURLToPath(url), "utf8"), unused);
+    const schema = this.#schemas.texts.get(checkedPath(url.href) ?? "");
+    const text = this.#edited(url, schema ?? readFileSync(fileURLToPath(url), "utf8"), unused);
     const program = parsed(text);
     const imports = new Map<string, Origin>();
     const passedOn = new Map<string, Origin>();
@@ -180,7 +190,7 @@ export class Linker {
   }
 
   #evaluate(module: ModuleSource, body: string): void {
-    const names = ["$point", "$Gen", "$drain", "$broken", "$iterate", "$import"];
+    const names = ["$point", "$Gen", "$drain", "$broken", "$iterate", "$import", "$mutant"];
     const outside = ["performance", "process"];
     const run = compileFunction(body, [...names, ...outside], {
       filename: `checked:${shownPath(module.path)}`,
@@ -190,10 +200,14 @@ export class Linker {
       return this.#evaluated.get(target) ?? this.#outside.get(target)!;
     };
     const point = this.#door.point;
-    const exports = run(point, CheckedGenerator, drain, broken, iterate, find, CLOCK, PROCESS);
+    const { isTried } = this.#schemas;
+    const provided = [point, CheckedGenerator, drain, broken, iterate, find, isTried];
+    const exports = run(...provided, CLOCK, PROCESS);
     this.#evaluated.set(module.path, exports as Exports);
   }
 }
+
+const NO_SCHEMAS: Schemas = { texts: new Map(), isTried: () => false };
 
 /** Programs are linked again and again, for variants, of much the same modules. */
 const parsedTexts = new Map<string, Tree>();

@@ -1,53 +1,61 @@
 /** `holdfast check --mutate`: which weakenings of the core no scenario notices. */
-import {
-  MUTATED_FILES,
-  type Mutant,
-  mutantsOf,
-  tryMutants,
-  type Verdict,
-} from "../../checker/mutation.ts";
+import { type Mutant, mutatedFiles } from "../../checker/mutation/mutants.ts";
+import { tryMutants, type Verdict } from "../../checker/mutation/run.ts";
+import { explanationOf } from "../../checker/mutation/survivors/index.ts";
 import { formatMs, plural, type Terminal } from "../terminal.ts";
 import { EXIT_FOUND, EXIT_OK, UsageError } from "../usage.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import type { CheckCommandOptions } from "./options.ts";
 
-/** Of each scenario of a mutant. */
+/** For each scenario of a mutant that is not killed at once. */
 export const MUTANT_SECONDS = 1;
 
 export async function mutate(options: CheckCommandOptions, terminal: Terminal): Promise<number> {
-  const mutants = filesOf(options.mutate!).flatMap(mutantsOf);
-  let survivors = 0;
-  let tried = 0;
+  const files = filesOf(options.mutate!);
   const start = performance.now();
-  const onVerdict = (verdict: Verdict): void => {
-    tried++;
-    if (verdict.killedBy === null) survivors++;
-    if (options.json) terminal.print(JSON.stringify(verdict));
-    else if (verdict.killedBy === null) printSurvivor(verdict, terminal);
-    terminal.live(`${tried} of ${plural(mutants.length, "mutant")}, ${survivors} survive`);
-  };
+  let verdicts: readonly Verdict[] = [];
   try {
-    await untilInterrupted((signal) =>
-      tryMutants(mutants, options.threads, MUTANT_SECONDS, onVerdict, signal),
-    );
+    await untilInterrupted(async (signal) => {
+      verdicts = await tryMutants(files, {
+        seconds: MUTANT_SECONDS,
+        threads: options.threads,
+        signal,
+        onProgress(round, done, all, killed) {
+          terminal.live(`round ${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`);
+        },
+      });
+    });
   } finally {
     terminal.endLive();
   }
-  if (!options.json) {
-    const killed = tried - survivors;
+  const alive = verdicts.filter(({ killedBy }) => killedBy === null);
+  const unexplained = alive.filter(({ mutant }) => explanationOf(mutant) === null);
+  if (options.json) verdicts.forEach((verdict) => printJson(verdict, terminal));
+  else {
+    unexplained.forEach((verdict) => printSurvivor(verdict, terminal));
     terminal.print(
-      `${plural(tried, "mutant")} tried in ${formatMs(performance.now() - start)}: ` +
-        `${killed} killed, ${survivors} survive`,
+      `${plural(verdicts.length, "mutant")} in ${formatMs(performance.now() - start)}: ` +
+        `${verdicts.length - alive.length} killed, ${alive.length} survive, ` +
+        `${alive.length - unexplained.length} of them explained`,
     );
   }
-  return survivors === 0 ? EXIT_OK : EXIT_FOUND;
+  return unexplained.length === 0 ? EXIT_OK : EXIT_FOUND;
 }
 
 /** Throws: UsageError for a file that is not mutated. */
 function filesOf(named: string): readonly string[] {
-  if (named === "all") return MUTATED_FILES;
-  if (MUTATED_FILES.includes(named)) return [named];
-  throw new UsageError(`--mutate takes all, or one of ${MUTATED_FILES.join(", ")}`);
+  const files = mutatedFiles();
+  if (named === "all") return files;
+  const found = files.filter((file) => file === named || file.startsWith(`${named}/`));
+  if (found.length > 0) return found;
+  throw new UsageError(
+    `--mutate takes all, or a folder or file of the core: ${files.join(", ")}`,
+  );
+}
+
+function printJson({ mutant, killedBy, reachedBy }: Verdict, terminal: Terminal): void {
+  const why = killedBy === null ? (explanationOf(mutant)?.why ?? null) : null;
+  terminal.print(JSON.stringify({ ...mutant, killedBy, reachedBy, why }));
 }
 
 function printSurvivor({ mutant, reachedBy }: Verdict, terminal: Terminal): void {

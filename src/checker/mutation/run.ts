@@ -1,0 +1,196 @@
+/**
+ * The mutation run: every mutant against the scenarios that come to its place. First shortly, which
+ * kills most of them; then those that are left as long as a scenario is allowed. A mutant that no
+ * scenario kills is either the same program in other words, or a gap in the scenarios.
+ */
+import { Checked, type CheckOptions } from "../check.ts";
+import { inLanes } from "../lanes.ts";
+import { type ListedScenario, listScenarios } from "../registry.ts";
+import { type Mutant, MutantSwitch, type Mutants, mutantsOf } from "./mutants.ts";
+
+/** What became of a mutant. */
+export interface Verdict {
+  readonly mutant: Mutant;
+  /** The scenario that failed, or null. */
+  readonly killedBy: string | null;
+  /** Scenarios that come to its place. */
+  readonly reachedBy: number;
+}
+
+export interface MutationLimits {
+  /** For each scenario of a mutant that is left. */
+  readonly seconds: number;
+  readonly threads: number;
+  readonly signal: AbortSignal;
+  /** `done` of `all` scenarios, and how many mutants are killed. */
+  onProgress(round: number, done: number, all: number, killed: number): void;
+}
+
+/** The rounds: schedules at random only; then everything that time allows. */
+const ROUNDS = 2;
+const SHORT_WARM_UP = 50;
+/** A scenario that works on one mutant for longer than this goes round and round in it. */
+const STUCK_SECONDS = 30;
+/** What the core as it is may take to show where a scenario comes to. */
+const BASELINE_SECONDS = 2;
+
+/** What lanes know together: shared words. */
+class Board {
+  readonly #killedBy: Int32Array;
+  readonly #reachedBy: Int32Array;
+  /** For each scenario, the mutant it is at. */
+  readonly #at: Int32Array;
+
+  readonly buffer: SharedArrayBuffer;
+
+  constructor(mutants: number, scenarios: number, shared?: SharedArrayBuffer) {
+    const buffer = shared ?? new SharedArrayBuffer((2 * (mutants + 1) + scenarios) * 4);
+    this.buffer = buffer;
+    this.#killedBy = new Int32Array(buffer, 0, mutants + 1);
+    this.#reachedBy = new Int32Array(buffer, (mutants + 1) * 4, mutants + 1);
+    this.#at = new Int32Array(buffer, 2 * (mutants + 1) * 4, scenarios);
+  }
+
+  /** The scenario that killed it, from 0; -1: none. */
+  killer(mutant: number): number {
+    return Atomics.load(this.#killedBy, mutant) - 1;
+  }
+
+  kill(mutant: number, scenario: number): void {
+    Atomics.store(this.#killedBy, mutant, scenario + 1);
+  }
+
+  get killed(): number {
+    return this.#killedBy.reduce((sum, each) => sum + (each > 0 ? 1 : 0), 0);
+  }
+
+  reach(mutant: number): void {
+    Atomics.add(this.#reachedBy, mutant, 1);
+  }
+
+  reachedBy(mutant: number): number {
+    return Atomics.load(this.#reachedBy, mutant);
+  }
+
+  begin(scenario: number, mutant: number): void {
+    Atomics.store(this.#at, scenario, mutant);
+  }
+
+  /** The mutant that a scenario is at; 0: none. */
+  at(scenario: number): number {
+    return Atomics.load(this.#at, scenario);
+  }
+}
+
+interface Job {
+  readonly scenario: number;
+  readonly round: number;
+}
+
+/** What the threads of a run are given. */
+export interface LaneData {
+  readonly files: readonly string[];
+  readonly scenarios: readonly string[];
+  readonly seconds: number;
+  readonly board: SharedArrayBuffer;
+}
+
+/** The scenarios of a run, small ones first: they kill what is easily killed. */
+export function mutationScenarios(): string[] {
+  const names = listScenarios().map(({ scenario }) => scenario.name);
+  const isLarge = (name: string): boolean => name.startsWith("dax-");
+  return [...names.filter((name) => !isLarge(name)), ...names.filter(isLarge)];
+}
+
+/** Tries all mutants of the files. At the signal, the verdicts are those known so far. */
+export async function tryMutants(
+  files: readonly string[],
+  { seconds, threads, signal, onProgress }: MutationLimits,
+  scenarios: readonly string[] = mutationScenarios(),
+): Promise<Verdict[]> {
+  const { all } = mutantsOf(files);
+  const board = new Board(all.length, scenarios.length);
+  for (let round = 1; round <= ROUNDS; round++) {
+    let done = 0;
+    const tell = (): void => onProgress(round, done, scenarios.length, board.killed);
+    tell();
+    const since = new Map<number, { mutant: number; time: number }>();
+    const jobs = scenarios.map((_, scenario): Job => ({ scenario, round }));
+    const data: LaneData = { files, scenarios, seconds, board: board.buffer };
+    await inLanes<Job, { error: string | null }>(jobs, {
+      worker: new URL("worker.js", import.meta.url),
+      workerData: data,
+      threads,
+      signal,
+      onMessage(_job, { error }) {
+        if (error !== null) throw new Error(error);
+        done++;
+        tell();
+        return true;
+      },
+      isStuck(job) {
+        tell();
+        const mutant = board.at(job);
+        const seen = since.get(job);
+        if (seen?.mutant !== mutant) since.set(job, { mutant, time: performance.now() });
+        else if (mutant !== 0 && performance.now() - seen.time > STUCK_SECONDS * 1000) {
+          board.kill(mutant, job);
+          board.begin(job, 0);
+          return true;
+        }
+        return false;
+      },
+    });
+  }
+  return all.map((mutant) => {
+    const killer = board.killer(mutant.number);
+    const killedBy = killer < 0 ? null : scenarios[killer]!;
+    return { mutant, killedBy, reachedBy: board.reachedBy(mutant.number) };
+  });
+}
+
+/** What a thread of the run has. */
+export class MutationLane {
+  readonly #places: readonly ListedScenario[];
+  readonly #mutants: Mutants;
+  readonly #board: Board;
+  readonly #seconds: number;
+
+  constructor({ files, scenarios, seconds, board }: LaneData) {
+    const listed = listScenarios();
+    this.#places = scenarios.map((name) => listed.find(({ scenario }) => scenario.name === name)!);
+    this.#mutants = mutantsOf(files);
+    this.#board = new Board(this.#mutants.all.length, scenarios.length, board);
+    this.#seconds = seconds;
+  }
+
+  /** Tries those mutants on a scenario that it comes to and that nobody has killed. */
+  async do({ scenario, round }: Job): Promise<void> {
+    const tried = new MutantSwitch(this.#mutants.all.length);
+    const schemas = { texts: this.#mutants.schemas, isTried: tried.is };
+    const place = this.#places[scenario]!;
+    const checked = await Checked.load(place, null, schemas);
+    const short = { warmUp: SHORT_WARM_UP, schedules: 1, races: false };
+    if (await checked.fails({ ...short, seconds: BASELINE_SECONDS })) throw new Error(`${place.scenario.name} fails without a mutant`);
+    const board = this.#board;
+    const reached = this.#mutants.all.filter(({ number }) => tried.seen[number]);
+    const options = round === 1 ? short : {};
+    for (const { number } of reached) {
+      if (round === 1) board.reach(number);
+      if (board.killer(number) >= 0) continue;
+      board.begin(scenario, number);
+      tried.active = number;
+      if (await fails(checked, { ...options, seconds: this.#seconds })) board.kill(number, scenario);
+    }
+    tried.active = 0;
+    board.begin(scenario, 0);
+  }
+}
+
+async function fails(checked: Checked, options: CheckOptions): Promise<boolean> {
+  try {
+    return await checked.fails(options);
+  } catch {
+    return true; // it does not even set up
+  }
+}

@@ -1,0 +1,25 @@
+/** The mutants that live and why they may, layer by layer. */
+import type { Mutant } from "../mutants.ts";
+import type { Explanation } from "./explanation.ts";
+
+const EXPLANATIONS: readonly Explanation[] = [];
+
+/** The explanation of a mutant, or null. */
+export function explanationOf(mutant: Mutant): Explanation | null {
+  return EXPLANATIONS.find((each) => explains(each, mutant)) ?? null;
+}
+
+/** Explanations of mutants that there are no longer. */
+export function staleExplanations(mutants: readonly Mutant[]): string[] {
+  return EXPLANATIONS.flatMap((each) => {
+    const texts = each.what ?? [""];
+    return texts
+      .filter((text) => !mutants.some((mutant) => explains({ ...each, what: [text] }, mutant)))
+      .map((text) => `${each.file}: ${each.function}: ${text}`);
+  });
+}
+
+function explains({ file, function: name, what }: Explanation, mutant: Mutant): boolean {
+  if (mutant.file !== file || mutant.function !== name) return false;
+  return what === undefined || what.some((text) => mutant.what.includes(text));
+}

@@ -1,0 +1,64 @@
+/** The mutants of the core, and how they are tried. */
+import { describe, expect, it } from "vitest";
+import { mutantsOf, mutatedFiles } from "../../dist/checker/mutation/mutants.js";
+import { tryMutants } from "../../dist/checker/mutation/run.js";
+import { staleExplanations } from "../../dist/checker/mutation/survivors/index.js";
+import { parseModule } from "../../src/checker/instrument/syntax.ts";
+
+const QUIET = {
+  seconds: 1,
+  threads: 1,
+  signal: new AbortController().signal,
+  onProgress: () => {},
+};
+
+describe("mutants", () => {
+  const { all, schemas } = mutantsOf(mutatedFiles());
+
+  it("are numbered from 1, and no two of a function are told alike", () => {
+    expect(all.map(({ number }) => number)).toEqual(all.map((_, index) => index + 1));
+    const told = all.map(({ file, function: name, what }) => `${file} ${name} ${what}`);
+    expect(told.filter((each, index) => told.indexOf(each) < index)).toEqual([]);
+  });
+
+  it("stand in texts that are modules", () => {
+    for (const text of schemas.values()) expect(() => parseModule(text)).not.toThrow();
+  });
+
+  it("cover statements, conditions and exchanges", () => {
+    const guard = all.filter(({ file }) => file === "sync/guard.ts");
+    const kinds = new Set(guard.map(({ what }) => what.split(":")[0]!.split(" ")[0]));
+    expect([...kinds].sort()).toEqual(
+      expect.arrayContaining(["always", "left", "never", "whatever", "without"]),
+    );
+  });
+
+  it("that are explained exist", () => {
+    expect(staleExplanations(all)).toEqual([]);
+  });
+});
+
+describe("the mutation run", () => {
+  it("kills what a scenario sees, and tells what comes to nothing", async () => {
+    const verdicts = await tryMutants(["sync/guard.ts"], QUIET, ["guard", "guard-holder-dies"]);
+    const killed = verdicts.filter(({ killedBy }) => killedBy !== null);
+    const take = killed.find(({ mutant }) => mutant.what.startsWith("whatever is there: cas("));
+    expect(take?.killedBy).toBe("guard");
+    const asleep = verdicts.filter(({ mutant }) => mutant.function === "synchronize");
+    expect(asleep.length).toBeGreaterThan(0);
+    expect(asleep.every(({ reachedBy, killedBy }) => reachedBy === 0 && killedBy === null)).toBe(true);
+  }, 60_000);
+
+  it("ends at a signal", async () => {
+    const abort = new AbortController();
+    const started = performance.now();
+    const onProgress = (): void => abort.abort();
+    const verdicts = await tryMutants(["sync/guard.ts"], {
+      ...QUIET,
+      signal: abort.signal,
+      onProgress,
+    });
+    expect(verdicts.length).toBeGreaterThan(0);
+    expect(performance.now() - started).toBeLessThan(20_000);
+  }, 60_000);
+});

@@ -46,7 +46,9 @@ describe("the mutation run", () => {
     expect(take?.killedBy).toBe("guard");
     const asleep = verdicts.filter(({ mutant }) => mutant.function === "synchronize");
     expect(asleep.length).toBeGreaterThan(0);
-    expect(asleep.every(({ reachedBy, killedBy }) => reachedBy === 0 && killedBy === null)).toBe(true);
+    expect(asleep.every(({ reachedBy, killedBy }) => reachedBy === 0 && killedBy === null)).toBe(
+      true,
+    );
   }, 60_000);
 
   it("ends at a signal", async () => {

@@ -12,7 +12,13 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { checkedModule } from "../instrument/places.ts";
-import { childrenOf, isFunction, memberName, parseModule, type Tree } from "../instrument/syntax.ts";
+import {
+  childrenOf,
+  isFunction,
+  memberName,
+  parseModule,
+  type Tree,
+} from "../instrument/syntax.ts";
 
 export interface Mutant {
   /** From 1, over all files. */
@@ -52,7 +58,8 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   "window/userfaultfd.ts": "system calls",
   "window/addresses.ts": "system calls",
   "drivers/ram/index.ts": "names only",
-  "drivers/ram/driver.ts": "its format and its names: no concurrency of its own, tested by test/drivers",
+  "drivers/ram/driver.ts":
+    "its format and its names: no concurrency of its own, tested by test/drivers",
   "drivers/ram/layout.ts": "its format",
 };
 

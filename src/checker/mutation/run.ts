@@ -171,7 +171,8 @@ export class MutationLane {
     const place = this.#places[scenario]!;
     const checked = await Checked.load(place, null, schemas);
     const short = { warmUp: SHORT_WARM_UP, schedules: 1, races: false };
-    if (await checked.fails({ ...short, seconds: BASELINE_SECONDS })) throw new Error(`${place.scenario.name} fails without a mutant`);
+    if (await checked.fails({ ...short, seconds: BASELINE_SECONDS }))
+      throw new Error(`${place.scenario.name} fails without a mutant`);
     const board = this.#board;
     const reached = this.#mutants.all.filter(({ number }) => tried.seen[number]);
     const options = round === 1 ? short : {};
@@ -180,7 +181,8 @@ export class MutationLane {
       if (board.killer(number) >= 0) continue;
       board.begin(scenario, number);
       tried.active = number;
-      if (await fails(checked, { ...options, seconds: this.#seconds })) board.kill(number, scenario);
+      if (await fails(checked, { ...options, seconds: this.#seconds }))
+        board.kill(number, scenario);
     }
     tried.active = 0;
     board.begin(scenario, 0);

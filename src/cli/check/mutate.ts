@@ -48,9 +48,7 @@ function filesOf(named: string): readonly string[] {
   if (named === "all") return files;
   const found = files.filter((file) => file === named || file.startsWith(`${named}/`));
   if (found.length > 0) return found;
-  throw new UsageError(
-    `--mutate takes all, or a folder or file of the core: ${files.join(", ")}`,
-  );
+  throw new UsageError(`--mutate takes all, or a folder or file of the core: ${files.join(", ")}`);
 }
 
 function printJson({ mutant, killedBy, reachedBy }: Verdict, terminal: Terminal): void {

@@ -1,8 +1,27 @@
 /** The mutants that live and why they may, layer by layer. */
 import type { Mutant } from "../mutants.ts";
+import { daxSurvivors } from "./dax.ts";
 import type { Explanation } from "./explanation.ts";
+import { layoutSurvivors } from "./layout.ts";
+import { mappingSurvivors } from "./mapping.ts";
+import { metadataSurvivors } from "./metadata.ts";
+import { pagesSurvivors } from "./pages.ts";
+import { pinSurvivors } from "./pin.ts";
+import { ramSurvivors } from "./ram.ts";
+import { syncSurvivors } from "./sync.ts";
+import { windowSurvivors } from "./window.ts";
 
-const EXPLANATIONS: readonly Explanation[] = [];
+const EXPLANATIONS: readonly Explanation[] = [
+  ...syncSurvivors,
+  ...pagesSurvivors,
+  ...mappingSurvivors,
+  ...pinSurvivors,
+  ...layoutSurvivors,
+  ...daxSurvivors,
+  ...windowSurvivors,
+  ...metadataSurvivors,
+  ...ramSurvivors,
+];
 
 /** The explanation of a mutant, or null. */
 export function explanationOf(mutant: Mutant): Explanation | null {

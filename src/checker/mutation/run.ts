@@ -3,6 +3,7 @@
  * kills most of them; then those that are left as long as a scenario is allowed. A mutant that no
  * scenario kills is either the same program in other words, or a gap in the scenarios.
  */
+import { add, load, makeSharedBuffer, store, type Words } from "../../sync/atomics.ts";
 import { Checked, type CheckOptions } from "../check.ts";
 import { inLanes } from "../lanes.ts";
 import { type ListedScenario, listScenarios } from "../registry.ts";
@@ -34,51 +35,54 @@ const STUCK_SECONDS = 30;
 /** What the core as it is may take to show where a scenario comes to. */
 const BASELINE_SECONDS = 2;
 
-/** What lanes know together: shared words. */
+/** What lanes know together, in shared words. */
 class Board {
-  readonly #killedBy: Int32Array;
-  readonly #reachedBy: Int32Array;
-  /** For each scenario, the mutant it is at. */
-  readonly #at: Int32Array;
-
   readonly buffer: SharedArrayBuffer;
+  readonly #words: Words;
+  readonly #reachedBy: number;
+  readonly #at: number;
+  readonly #mutants: number;
 
   constructor(mutants: number, scenarios: number, shared?: SharedArrayBuffer) {
-    const buffer = shared ?? new SharedArrayBuffer((2 * (mutants + 1) + scenarios) * 4);
-    this.buffer = buffer;
-    this.#killedBy = new Int32Array(buffer, 0, mutants + 1);
-    this.#reachedBy = new Int32Array(buffer, (mutants + 1) * 4, mutants + 1);
-    this.#at = new Int32Array(buffer, 2 * (mutants + 1) * 4, scenarios);
+    this.buffer = shared ?? makeSharedBuffer((2 * (mutants + 1) + scenarios) * 4);
+    this.#words = new Int32Array(this.buffer);
+    this.#mutants = mutants;
+    this.#reachedBy = mutants + 1;
+    this.#at = 2 * (mutants + 1);
   }
 
   /** The scenario that killed it, from 0; -1: none. */
   killer(mutant: number): number {
-    return Atomics.load(this.#killedBy, mutant) - 1;
+    return load(this.#words, mutant) - 1;
   }
 
   kill(mutant: number, scenario: number): void {
-    Atomics.store(this.#killedBy, mutant, scenario + 1);
+    store(this.#words, mutant, scenario + 1);
   }
 
   get killed(): number {
-    return this.#killedBy.reduce((sum, each) => sum + (each > 0 ? 1 : 0), 0);
+    let killed = 0;
+    for (let mutant = 1; mutant <= this.#mutants; mutant++) {
+      if (this.killer(mutant) >= 0) killed++;
+    }
+    return killed;
   }
 
   reach(mutant: number): void {
-    Atomics.add(this.#reachedBy, mutant, 1);
+    add(this.#words, this.#reachedBy + mutant, 1);
   }
 
   reachedBy(mutant: number): number {
-    return Atomics.load(this.#reachedBy, mutant);
+    return load(this.#words, this.#reachedBy + mutant);
   }
 
   begin(scenario: number, mutant: number): void {
-    Atomics.store(this.#at, scenario, mutant);
+    store(this.#words, this.#at + scenario, mutant);
   }
 
   /** The mutant that a scenario is at; 0: none. */
   at(scenario: number): number {
-    return Atomics.load(this.#at, scenario);
+    return load(this.#words, this.#at + scenario);
   }
 }
 

@@ -30,9 +30,9 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
   }
   const alive = verdicts.filter(({ killedBy }) => killedBy === null);
   const unexplained = alive.filter(({ mutant }) => explanationOf(mutant) === null);
-  if (options.json) verdicts.forEach((verdict) => printJson(verdict, terminal));
+  if (options.json) for (const verdict of verdicts) printJson(verdict, terminal);
   else {
-    unexplained.forEach((verdict) => printSurvivor(verdict, terminal));
+    for (const verdict of unexplained) printSurvivor(verdict, terminal);
     terminal.print(
       `${plural(verdicts.length, "mutant")} in ${formatMs(performance.now() - start)}: ` +
         `${verdicts.length - alive.length} killed, ${alive.length} survive, ` +

@@ -23,7 +23,8 @@ import {
   type Tree,
   walk,
 } from "../../src/checker/instrument/syntax.ts";
-import { type AccessSite, transformModule } from "../../src/checker/instrument/transform.ts";
+import { Numbers } from "../../src/checker/instrument/forms.ts";
+import { transformModule } from "../../src/checker/instrument/transform.ts";
 import { listScenarios } from "../../src/checker/registry.ts";
 import { cases as shapes } from "./programs/shapes.mjs";
 
@@ -76,6 +77,22 @@ class Linked {
     return see(this.door.words, (log) => drain(run(this.door.words, log)));
   }
 
+  /** To its end at once, each call that can be plain a plain one. */
+  runPlainly(run: Case): Seen {
+    const { door } = this;
+    door.alone = false;
+    door.everyAccess = false;
+    door.mayCallPlainly = true;
+    for (;;) {
+      this.#prepare();
+      door.refused = false;
+      const seen = see(door.words, (log) => drain(run(door.words, log)));
+      if (door.refused) continue;
+      door.mayCallPlainly = false;
+      return seen;
+    }
+  }
+
   /** Interrupted before each access. */
   runPaused(run: Case, atPoint: (log: readonly unknown[]) => void = () => {}): Seen {
     this.#prepare();
@@ -121,6 +138,7 @@ describe("a module through the linker does what it does as it is", () => {
       const expected = see(words, (log) => run(words, log));
       const checked = (linked.exports["cases"] as Cases)[name]!;
       expect(linked.runAlone(checked)).toEqual(expected);
+      expect(linked.runPlainly(checked)).toEqual(expected);
       expect(linked.runPaused(checked)).toEqual(expected);
       expect(linked.points).toBeGreaterThan(0);
     });
@@ -332,9 +350,10 @@ describe("no access escapes", () => {
   const modules = checkedModules();
   const instrumented = [...modules].filter(([path]) => !OUTSIDE.test(path));
   const colouring = new Colouring(instrumented.map(([, module]) => module));
-  const sites: AccessSite[] = [];
+  const numbers = new Numbers();
+  const { sites } = numbers;
   const transformed = instrumented.map(([path, module]) => {
-    const text = transformModule(module, colouring, sites);
+    const text = transformModule(module, colouring, numbers);
     const program = parse(text, {
       ecmaVersion: "latest",
       allowReturnOutsideFunction: true,
@@ -375,8 +394,9 @@ describe("no access escapes", () => {
     return parents.findLast(isFunction)?.generator === true;
   }
 
-  it("each access stands right behind its point, in a generator, or runs alone", () => {
+  it("each access stands right behind its point, in a generator or its twin, or runs alone", () => {
     const used = new Map<number, string>();
+    const twins = new Map<number, string>();
     let alone = 0;
     for (const { path, module, text, program } of transformed) {
       const textOf = (node: Tree): string => text.slice(node.start, node.end);
@@ -394,35 +414,46 @@ describe("no access escapes", () => {
           alone++;
           return undefined;
         }
-        expect(generatorAround(parents), where).toBe(true);
+        const inTwin = !generatorAround(parents);
         let site: Tree;
         if (kind === "composite") {
-          expect(parent, where).toMatchObject({ type: "YieldExpression", delegate: true });
+          if (inTwin) {
+            expect(node.callee!.name, where).toBe(`${operation}$p`);
+          } else {
+            expect(parent, where).toMatchObject({ type: "YieldExpression", delegate: true });
+          }
           site = args[args.length - 1]!;
         } else {
           expect(parent.type, where).toBe("SequenceExpression");
           const expressions = parent.expressions!;
           expect(expressions[expressions.length - 1], where).toBe(node);
           const before = expressions[expressions.length - 2]! as Tree & { right?: Tree };
-          expect(before, where).toMatchObject({
-            operator: "&&",
-            left: { callee: { name: "$point" } },
-            right: { type: "YieldExpression", argument: null, delegate: false },
-          });
-          const [number, word, access] = before.left!.arguments!;
+          if (inTwin) expect(before, where).toMatchObject({ callee: { name: "$pass" } });
+          else {
+            expect(before, where).toMatchObject({
+              operator: "&&",
+              left: { callee: { name: "$point" } },
+              right: { type: "YieldExpression", argument: null, delegate: false },
+            });
+          }
+          const [number, word, access] = (inTwin ? before : before.left!).arguments!;
           expect(textOf(word!), where).toBe(textOf(args[1]!));
           expect(access!.value, where).toBe(ACCESSES[operation]);
           site = number!;
         }
         const number = Number(site.value);
         expect(sites[number], where).toMatchObject({ path: module.path, operation });
-        expect(used.has(number), `${where} and ${used.get(number)}`).toBe(false);
-        used.set(number, where);
+        const seen = inTwin ? twins : used;
+        // A function within another is in both of the other's forms.
+        expect(seen.get(number) ?? where).toBe(where);
+        seen.set(number, where);
         return undefined;
       });
     }
     expect(used.size).toBe(sites.length);
     expect(used.size).toBeGreaterThan(300);
+    expect(twins.size).toBeGreaterThan(200);
+    expect([...twins.keys()].filter((site) => !used.has(site))).toEqual([]);
     expect(alone).toBeGreaterThan(0);
   });
 
@@ -431,7 +462,9 @@ describe("no access escapes", () => {
     let parent = parents[parents.length - 1]!;
     if (parent.type === "ChainExpression") parent = parents[parents.length - 2]!;
     if (parent.type === "YieldExpression") return parent.delegate === true;
-    if (parent.type === "CallExpression") return parent.callee!.name === "$drain";
+    if (parent.type === "CallExpression") {
+      return ["$drain", "$plain"].includes(parent.callee!.name!);
+    }
     // ($0 = call) instanceof $Gen ? yield* $0 : $0
     return parent.type === "AssignmentExpression" && /^\$\d+$/.test(parent.left!.name ?? "");
   }
@@ -452,7 +485,8 @@ describe("no access escapes", () => {
     for (const { module, program } of transformed) {
       for (const node of program.body as readonly Tree[]) {
         for (const each of node.declarations ?? [node]) {
-          const made = each.init ?? each;
+          let made = each.init ?? each;
+          if (made.callee?.name === "$twin") made = made.arguments![0]!;
           if (made.generator) declared.add(`${module.path}\n${each.id!.name!}`);
         }
       }
@@ -474,10 +508,14 @@ describe("no access escapes", () => {
       walk(program, (node, parents) => {
         if (node.type !== "CallExpression") return undefined;
         const callee = node.callee!;
-        const where = `${path}: ${text.slice(node.start, node.end)}`;
+        const textOf = (each: Tree): string => text.slice(each.start, each.end);
+        const where = `${path}: ${textOf(node)}`;
         const member = callee.type === "MemberExpression" ? memberName(callee) : null;
         const told = callee.type === "Identifier" && isGenerator(callee.name!);
-        if (told || (member !== null && methods.has(member))) {
+        // An array's own, with the plain twin of its callback.
+        const [first] = node.arguments!;
+        const isPlain = first !== undefined && /^\S+\.\$p \?\? /.test(textOf(first));
+        if (told || (member !== null && methods.has(member) && !isPlain)) {
           expect(isConsumed(parents), where).toBe(true);
         }
         // An array calls its callback itself, and takes what it returns.

@@ -105,6 +105,19 @@ export class Door {
   onWake: (word: number) => void = () => {};
   /** An actor goes round and round without a scheduling point. Throws. */
   onEndless: () => void = () => {};
+  /** Plain calls are allowed: a schedule is run, and nobody looks at each access. */
+  mayCallPlainly = false;
+  /** A plain call would have had to pause: the schedule is to be run again. */
+  refused = false;
+  /** Turns of the schedule so far. */
+  turns = 0;
+  /** Turns that the actor has in a row, after the present one, as far as is known or likely. */
+  room = 0;
+  /** By call: the most turns that were come to in it when it had to pause. */
+  #turnsOf = new Int32Array(0);
+  /** The plain call that is under way, and the turns when it began. */
+  #call = 0;
+  #callBegan = 0;
   #quiet = 0;
   #lonely = 0;
   #touch = new Uint32Array(0);
@@ -120,6 +133,7 @@ export class Door {
       if (++this.#lonely > LONELY_MAX) throw new Error("what runs alone goes round and round");
       return false;
     }
+    if (this.refused) throw REFUSED;
     const touched = this.#touch[word]!;
     const now = touched | (1 << (GROUP_OF[access]! * 8 + this.actor));
     if (now >>> 0 !== touched) this.#note(word, now >>> 0);
@@ -131,6 +145,35 @@ export class Door {
     this.#quiet = 0;
     return this.arrive(site, word, access);
   };
+
+  /** As `point`, in a plain function: it cannot pause, so if another actor comes next the schedule is run again. */
+  readonly pass = (site: number, word: number, access: number): void => {
+    if (!this.point(site, word, access)) return;
+    const turns = Math.max(1, this.turns - this.#callBegan);
+    this.#turnsOf[this.#call] = Math.max(this.#turnsOf[this.#call]!, turns);
+    this.refused = true;
+    throw REFUSED;
+  };
+
+  /** Whether a call may be plain: if the actor has as many turns in a row as the call is known to need. */
+  readonly calm = (call: number): boolean => {
+    if (!this.mayCallPlainly || this.#turnsOf[call]! > this.room) return false;
+    this.#call = call;
+    this.#callBegan = this.turns;
+    return true;
+  };
+
+  /** There are so many calls that may be plain. */
+  calls(count: number): void {
+    this.#turnsOf = new Int32Array(count);
+  }
+
+  /** A plain call has come to a wait: it is never plain from now on. */
+  refuse(): never {
+    this.#turnsOf[this.#call] = NEVER;
+    this.refused = true;
+    throw REFUSED;
+  }
 
   /** Whether an access of the actor that runs to this word is a turn of its own. */
   isTurn(word: number): boolean {
@@ -212,86 +255,6 @@ export class Door {
   }
 }
 
-/** What takes the place of `sync/atomics.ts` in the checked build. The composites are generators. */
-export function simulatedAtomics(door: Door): Readonly<Record<string, unknown>> {
-  const { point } = door;
-  const read = (words: Words, word: number): number => words[word]!;
-  const write = (_words: Words, word: number, value: number): void => door.write(word, value);
-  const update =
-    (combine: (value: number, operand: number) => number) =>
-    (words: Words, word: number, operand: number): number => {
-      const before = words[word]!;
-      door.write(word, combine(before, operand));
-      return before;
-    };
-  const add = update((value, operand) => value + operand);
-  /** Expecting NaN: whatever is there (mutation/mutants.ts). */
-  const cas = (words: Words, word: number, expected: number, value: number): boolean => {
-    if (words[word] !== expected && !Number.isNaN(expected)) return false;
-    door.write(word, value);
-    return true;
-  };
-  function* noteAfter(note: number, value: number, access: number, site: number): Generator<void> {
-    const self = 1 << door.actor;
-    door.indivisible |= self;
-    if (point(site, note, access)) yield;
-    door.indivisible &= ~self;
-    door.write(note, value);
-  }
-  const addThen = (access: number) =>
-    function* (
-      words: Words,
-      word: number,
-      delta: number,
-      note: number,
-      value: number,
-      site: number,
-    ): Generator<void, number> {
-      if (point(site, word, Access.update)) yield;
-      const before = add(words, word, delta);
-      yield* noteAfter(note, value, access, site);
-      return before;
-    };
-  return {
-    SPINS_MAX: 0,
-    load: read,
-    loadUnsigned: (words: Words, word: number): number => words[word]! >>> 0,
-    loadRelaxed: read,
-    loadOwn: read,
-    store: write,
-    storeOwn: write,
-    add,
-    or: update((value, operand) => value | operand),
-    and: update((value, operand) => value & operand),
-    exchange: update((_value, operand) => operand),
-    cas,
-    addThenStore: addThen(Access.write),
-    addThenNote: addThen(Access.ownWrite),
-    *casThenStore(
-      words: Words,
-      word: number,
-      expected: number,
-      desired: number,
-      note: number,
-      value: number,
-      site: number,
-    ): Generator<void, boolean> {
-      if (point(site, word, Access.update)) yield;
-      if (!cas(words, word, expected, desired)) return false;
-      yield* noteAfter(note, value, Access.write, site);
-      return true;
-    },
-    *sleepWhile(
-      _words: Words,
-      word: number,
-      expected: number,
-      _milliseconds: number,
-      _site: number,
-    ): Generator<Poll> {
-      if (!door.alone) yield { poll: true, word, expected };
-    },
-    sleepWhileAsync: () => null,
-    wakeAll: (_words: Words, word: number): void => door.onWake(word),
-    makeSharedBuffer: (byteLength: number) => door.makeBuffer(byteLength),
-  };
-}
+/** Turns of a call that sleeps: more than there is ever room for. */
+const NEVER = 0x7fffffff;
+const REFUSED = new Error("a plain call has come to a turn");

@@ -62,6 +62,13 @@ export class Reduced implements Strategy {
     this.#undoCount = 0;
   }
 
+  readonly stays = true;
+
+  plan(turns: Uint8Array): number {
+    turns.set(this.#chosen.subarray(0, this.#replay));
+    return this.#replay;
+  }
+
   choose(enabled: number, current: number): number {
     const depth = this.#depth++;
     if (depth < this.#replay - 1) {

@@ -54,6 +54,10 @@ export interface Stage {
 export interface Strategy {
   /** A new schedule begins. */
   begin(run: Run): void;
+  /** Writes the turns that are decided already; returns how many. The array has room for all. */
+  plan(turns: Uint8Array): number;
+  /** Whether it stays with the actor that runs as long as that can go on, mostly. */
+  readonly stays: boolean;
   /**
    * The actor whose turn comes, out of `enabled` (a bit each, not none), or -1 to give the schedule
    * up. `current` ran last.
@@ -78,6 +82,9 @@ export interface RunLimits {
   /** Whether words found contended meanwhile count as such. Default: true. */
   readonly settles?: boolean;
 }
+
+/** More turns than any schedule has. */
+const TURNS_MAX = 0x40000000;
 
 /** Instead of an actor whose turn it is. */
 const UNDECIDED = -1;
@@ -118,6 +125,15 @@ export class Run {
   trace = new Uint8Array(1024);
   #next: number = UNDECIDED;
   #starting = false;
+  /** Turns that the strategy decided when the schedule was run before, to where it could not go on. */
+  #decided = 0;
+  /** Turns that the strategy decided before the schedule began. */
+  #planned = 0;
+  /** Whether the strategy knows of the schedule. */
+  #begun = false;
+  #givenUp = false;
+  /** Where the present actor's turns in a row end, as far as they are known. */
+  #rowEnd = 0;
   /** Looks for data races, if set. Costs some ten times the schedule. */
   races: Races | null = null;
   /** Turns of a schedule that went on too long, now fair to all. */
@@ -141,6 +157,22 @@ export class Run {
   /** Runs one schedule. */
   schedule(): Outcome {
     const { door } = this;
+    door.mayCallPlainly = this.observer === null && !door.everyAccess;
+    this.#decided = 0;
+    this.#planned = this.#strategy.plan(this.trace);
+    this.#begun = false;
+    for (;;) {
+      door.refused = false;
+      this.#givenUp = false;
+      const outcome = this.#once();
+      if (!door.refused) return outcome;
+      if (this.#givenUp) return { failure: null, redundant: true, steps: this.steps };
+      this.#decided = this.steps;
+    }
+  }
+
+  #once(): Outcome {
+    const { door } = this;
     door.alone = true;
     door.rewind();
     if (this.#settles) door.settle();
@@ -161,11 +193,15 @@ export class Run {
     this.#next = UNDECIDED;
     this.environment = 0;
     door.mortal = 0;
+    door.turns = 0;
+    door.room = 0;
+    this.#rowEnd = 0;
     let failure: Failure | null = null;
     let redundant = false;
     try {
       this.#start();
-      this.#strategy.begin(this);
+      if (!this.#begun) this.#strategy.begin(this);
+      this.#begun = true;
       redundant = !this.#loop();
       door.alone = true;
       if (!redundant) failure = this.#stillAsleep();
@@ -243,17 +279,37 @@ export class Run {
   #choose(): number {
     const enabled = this.enabled();
     if (enabled === 0) return NOBODY;
-    const next =
-      this.steps < this.#stepsMax
-        ? this.#strategy.choose(enabled, this.door.actor)
-        : this.#fairTurn(enabled);
-    if (next < 0) return GIVEN_UP;
+    const next = this.steps < this.#stepsMax ? this.#turnOf(enabled) : this.#fairTurn(enabled);
+    if (next < 0) {
+      this.#givenUp = true;
+      return GIVEN_UP;
+    }
     const at = this.steps++;
     if (at === this.trace.length) this.trace = doubled(this.trace);
     this.trace[at] = next;
+    this.door.turns = this.steps;
+    this.door.room = this.#roomAfter(at, next);
     if (this.observer !== null) this.observer.turn(next);
     if (this.races !== null) this.#tellRaces(this.races, next);
     return next;
+  }
+
+  #turnOf(enabled: number): number {
+    if (this.steps >= this.#decided) return this.#strategy.choose(enabled, this.door.actor);
+    this.woken = 0;
+    return this.trace[this.steps]!;
+  }
+
+  /** How many turns the actor of turn `at` has in a row after it. */
+  #roomAfter(at: number, actor: number): number {
+    const known = Math.max(this.#planned, this.#decided);
+    if (at >= this.#rowEnd) {
+      let end = at + 1;
+      while (end < known && this.trace[end] === actor) end++;
+      this.#rowEnd = end;
+    }
+    if (this.#rowEnd >= known && this.#strategy.stays) return TURNS_MAX;
+    return this.#rowEnd - at - 1;
   }
 
   /** A schedule may be endless since it never lets somebody go on: then it is nobody's fault. */

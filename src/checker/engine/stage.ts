@@ -1,9 +1,9 @@
 /** A scenario on its stage: what a run needs to play its schedules. */
 import { InvariantError } from "../../base/invariant.ts";
 import { OWNER_DIED } from "../../sync/thread.ts";
-import { drain, isChecked, type Program } from "../instrument/linker.ts";
+import { callAlone, drain, isChecked, type Program } from "../instrument/linker.ts";
 import { shownPath } from "../instrument/places.ts";
-import type { AccessSite } from "../instrument/transform.ts";
+import type { AccessSite } from "../instrument/forms.ts";
 import type { FailureKind } from "../report/story.ts";
 import { CheckError, type Scenario, type Self } from "../scenario.ts";
 import type * as Threads from "../world/threads.ts";
@@ -71,7 +71,7 @@ export class ScenarioStage implements Stage {
       const say = (sentence: string): void => this.onSay?.(index, sentence);
       return { name, thread, task, abort, liveness, say };
     });
-    this.local = drain(scenario.begin(this.#shared, this.#players));
+    this.local = callAlone(scenario, "begin", this.#shared, this.#players);
     const actors: Actor[] = this.#players.map((player) => {
       const body = scenario.actors[player.name]!(this.local, player) as unknown;
       return { name: player.name, body: isChecked(body) ? body : idle() };
@@ -121,7 +121,7 @@ export class ScenarioStage implements Stage {
   }
 
   end(): void {
-    drain(this.scenario.end(this.local));
+    callAlone(this.scenario, "end", this.local);
   }
 
   classify(error: unknown): { kind: FailureKind; message: string } {

@@ -37,6 +37,12 @@ export class Random implements Strategy {
 
   begin(): void {}
 
+  readonly stays = false;
+
+  plan(): number {
+    return 0;
+  }
+
   choose(enabled: number): number {
     return anyOf(enabled, this.#dice);
   }
@@ -81,6 +87,12 @@ export class Prioritised implements Strategy {
     this.#changes = Array.from({ length: this.#depth - 1 }, () => this.#dice.below(this.#turnsMax));
   }
 
+  readonly stays = true;
+
+  plan(): number {
+    return 0;
+  }
+
   choose(enabled: number, current: number): number {
     const change = this.#changes.indexOf(this.#turn++);
     if (change >= 0 && current >= 0) this.#priority[current] = change;
@@ -122,6 +134,14 @@ export class Bounded implements Strategy {
   begin(): void {
     this.#depth = 0;
     this.#spent = 0;
+  }
+
+  readonly stays = true;
+
+  plan(turns: Uint8Array): number {
+    for (const [depth, options] of this.#options.entries())
+      turns[depth] = options[this.#at[depth]!]!;
+    return this.#options.length;
   }
 
   choose(enabled: number, current: number): number {
@@ -183,6 +203,12 @@ export class Replay implements Strategy {
   begin(): void {
     this.#at = 0;
     this.#left = this.#segments[0]?.accesses ?? 0;
+  }
+
+  readonly stays = true;
+
+  plan(): number {
+    return 0;
   }
 
   choose(enabled: number, current: number): number {

@@ -4,6 +4,7 @@
  * the call is decided when it returns: `dynamic`.
  */
 import { Access } from "../engine/door.ts";
+import { bindingNames } from "./closures.ts";
 import { isFunction, memberName, type Tree, walk, walkOwn } from "./syntax.ts";
 
 /** How an access function of `sync/atomics` is treated. */
@@ -23,7 +24,7 @@ export const ACCESSES: Readonly<Record<string, Access>> = {
 };
 /** Those that the simulated door has as generators: two accesses, or a sleep. */
 export const COMPOSITES = new Set(["addThenStore", "addThenNote", "casThenStore", "sleepWhile"]);
-const DOOR = "sync/atomics.js";
+export const DOOR = "sync/atomics.js";
 
 /** A module, and a name that it declares. */
 export interface Origin {
@@ -93,6 +94,11 @@ export class Colouring {
   /** Whether reading a member of this name may run a coloured getter. */
   isColouredGetter(name: string): boolean {
     return this.#getters.has(name);
+  }
+
+  /** Whether a call of a member of this name may run a coloured function. */
+  isColouredMethod(name: string): boolean {
+    return this.#methods.has(name);
   }
 
   /** Whether the program has a member function of this name, which knows what to do with a callback. */
@@ -235,19 +241,4 @@ function functionsOf(node: Tree): Map<string, Tree> {
     if (made && isFunction(made) && each.id!.name) functions.set(each.id!.name, made);
   });
   return functions;
-}
-
-function bindingNames(pattern: Tree, names: Set<string>): void {
-  if (pattern.type === "Identifier") {
-    names.add(pattern.name!);
-    return;
-  }
-  walk(pattern, (node, parents) => {
-    if (node.type !== "Identifier") return undefined;
-    const parent = parents[parents.length - 1];
-    const isKey = parent?.type === "Property" && parent.key === node && parent.value !== node;
-    const isDefault = parent?.type === "AssignmentPattern" && parent.left !== node;
-    if (!isKey && !isDefault) names.add(node.name!);
-    return undefined;
-  });
 }

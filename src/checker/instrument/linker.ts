@@ -6,11 +6,13 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { compileFunction } from "node:vm";
 import { InvariantError } from "../../base/invariant.ts";
-import { type Door, simulatedAtomics } from "../engine/door.ts";
+import { simulatedAtomics } from "../engine/atomics.ts";
+import type { Door } from "../engine/door.ts";
 import { Colouring, type ModuleSource, type Origin } from "./colouring.ts";
 import { builtModule, checkedModule, checkedPath, shownPath } from "./places.ts";
 import { parseModule, type Tree } from "./syntax.ts";
-import { type AccessSite, transformModule } from "./transform.ts";
+import { type AccessSite, Numbers, PROVIDED } from "./forms.ts";
+import { transformModule } from "./transform.ts";
 
 /** One change of the text of a module: what is there, exactly once, and what takes its place. */
 export interface Edit {
@@ -72,6 +74,21 @@ export function drain<T>(result: T): T extends Generator<unknown, infer R> ? R :
   return value as T extends Generator<unknown, infer R> ? R : T;
 }
 
+/** A checked function, and the same as a plain one. */
+type Twinned = ((...args: unknown[]) => unknown) & { $p?: (...args: unknown[]) => unknown };
+
+function withTwin(generator: Twinned, plain: Twinned): Twinned {
+  generator.$p = plain;
+  return generator;
+}
+
+/** Calls a member of a checked object, alone. */
+export function callAlone(object: object, name: string, ...args: unknown[]): unknown {
+  const members = object as Readonly<Record<string, Twinned | undefined>>;
+  const twin = members[`${name}$p`] ?? members[name]!.$p;
+  return drain((twin ?? members[name]!).apply(object, args));
+}
+
 /** What an `invariant` that fails does. */
 function broken(statement: unknown): never {
   throw new InvariantError(
@@ -123,16 +140,17 @@ export class Linker {
       throw new Error(`the edit of ${file} applies to no module of the program: ${find}`);
     }
     const colouring = new Colouring([...this.#modules.values()]);
-    const sites: AccessSite[] = [];
+    const numbers = new Numbers();
     for (const module of this.#modules.values()) {
-      this.#evaluate(module, transformModule(module, colouring, sites));
+      this.#evaluate(module, transformModule(module, colouring, numbers));
     }
+    this.#door.calls(numbers.calls);
     const moduleOf = (path: string): Exports => {
       const found = this.#evaluated.get(checkedModule(path).href);
       if (found === undefined) throw new Error(`the program has no module ${path}`);
       return found;
     };
-    return { exports: this.#evaluated.get(entry.href)!, sites, moduleOf };
+    return { exports: this.#evaluated.get(entry.href)!, sites: numbers.sites, moduleOf };
   }
 
   /** Depth first, so that `#modules` is in the order of evaluation. */
@@ -190,19 +208,33 @@ export class Linker {
   }
 
   #evaluate(module: ModuleSource, body: string): void {
-    const names = ["$point", "$Gen", "$drain", "$broken", "$iterate", "$import", "$mutant"];
     const outside = ["performance", "process"];
-    const run = compileFunction(body, [...names, ...outside], {
+    const run = compileFunction(body, [...PROVIDED, ...outside], {
       filename: `checked:${shownPath(module.path)}`,
     });
     const find = (specifier: string): Exports => {
       const target = targetOf(specifier, module.path);
       return this.#evaluated.get(target) ?? this.#outside.get(target)!;
     };
-    const point = this.#door.point;
-    const { isTried } = this.#schemas;
-    const provided = [point, CheckedGenerator, drain, broken, iterate, find, isTried];
-    const exports = run(...provided, CLOCK, PROCESS);
+    const { point, pass, calm } = this.#door;
+    const plain = (value: unknown): unknown => {
+      if (!isChecked(value)) return value;
+      return this.#door.alone ? drain(value) : this.#door.refuse();
+    };
+    const provided: Record<(typeof PROVIDED)[number], unknown> = {
+      $point: point,
+      $pass: pass,
+      $calm: calm,
+      $twin: withTwin,
+      $plain: plain,
+      $Gen: CheckedGenerator,
+      $drain: drain,
+      $broken: broken,
+      $iterate: iterate,
+      $import: find,
+      $mutant: this.#schemas.isTried,
+    };
+    const exports = run(...PROVIDED.map((name) => provided[name]), CLOCK, PROCESS);
     this.#evaluated.set(module.path, exports as Exports);
   }
 }

@@ -25,6 +25,24 @@ function failing(words) {
   throw new Error("as planned");
 }
 
+/** Its `find` is called as an array's. */
+class Shelf {
+  #words;
+  none;
+
+  constructor(words) {
+    this.#words = words;
+    this.none = [1, 2].find((value) => load(words, 0) === value + 100);
+  }
+
+  find(wanted) {
+    for (let word = 0; word < 4; word++) {
+      if (wanted(word)) return add(this.#words, word, 1) + word;
+    }
+    return -1;
+  }
+}
+
 class Counter {
   #word;
   static made = 0;
@@ -247,6 +265,17 @@ export const cases = {
       list.find((value) => bump(words, 5) === value),
       list.flatMap((value) => [value, bump(words, 6)]),
       [].every(() => bump(words, 7)),
+    ];
+  },
+
+  "a member that arrays have, too"(words) {
+    const shelf = new Shelf(words);
+    const isThird = (value) => bump(words, 1) === 3 && value === 3;
+    return [
+      shelf.find((word) => load(words, word) === 0),
+      [1, 2, 3, 4].find((value) => bump(words, 0) === 3 && value === 3),
+      [1, 2, 3, 4].find(isThird),
+      shelf.none,
     ];
   },
 

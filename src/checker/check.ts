@@ -2,7 +2,7 @@
 import { Door } from "./engine/door.ts";
 import { Explorer, type Figures, type Found, type Limits, STEPS_MAX } from "./engine/explore.ts";
 import { parseSchedule, record, scheduleString, segmentsOf } from "./engine/record.ts";
-import { ScenarioStage } from "./engine/stage.ts";
+import { partsOf, ScenarioStage } from "./engine/stage.ts";
 import type { Segment } from "./engine/strategies.ts";
 import { type Edit, Linker, type Program, type Schemas } from "./instrument/linker.ts";
 import type { Failure, Story } from "./report/story.ts";
@@ -200,13 +200,12 @@ export class Checked {
     };
   }
 
-  /** The same kind of failure with fewer actors, then with the fewest preemptions. */
+  /** The same kind of failure with fewer actors and operations, then with the fewest preemptions. */
   #shrink(found: FoundOn, end: number): FoundOn {
     let best = found;
-    const removable = Object.keys(this.scenario.actors);
     let without: string[] = [];
-    for (const name of removable) {
-      if (without.length + 1 >= removable.length) break;
+    for (const name of partsOf(this.scenario)) {
+      if (!this.#canDoWithout(name, without)) continue;
       const fewer = [...without, name];
       const stage = new ScenarioStage(this.#door, this.#program, this.scenario, fewer);
       // What fails although nobody gets in anybody's way misses the actor, not the bug.
@@ -226,6 +225,15 @@ export class Checked {
     const stage = new ScenarioStage(this.#door, this.#program, this.scenario, without);
     best = { ...best, stage };
     return this.#firstWith(stage, found.failure, Math.min(most - 1, 6), end) ?? best;
+  }
+
+  /** An actor is left, that has something to do. */
+  #canDoWithout(name: string, without: readonly string[]): boolean {
+    const [actor, operation] = name.split(".");
+    const left = Object.keys(this.scenario.actors).filter((each) => !without.includes(each));
+    if (operation === undefined) return left.length > 1;
+    const others = partsOf(this.scenario).filter((each) => each.startsWith(`${actor}.`));
+    return left.includes(actor!) && others.some((each) => each !== name && !without.includes(each));
   }
 
   /** At once: what is known to be contended, on which the turns depend, grows with every schedule. */
@@ -270,7 +278,7 @@ interface FoundOn {
   readonly segments: readonly Segment[];
 }
 
-/** The actors that a schedule leaves out ("-reader"), and the rest of it. */
+/** What a schedule leaves out ("-reader -io.2"), and the rest of it. */
 function leftOut(text: string): { schedule: string; without: string[] } {
   const parts = text.trim().split(/\s+/);
   const without = parts.filter((part) => part.startsWith("-")).map((part) => part.slice(1));

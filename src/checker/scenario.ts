@@ -17,6 +17,9 @@ export interface Self {
   say(sentence: string): void;
 }
 
+/** What an actor does: what sleeps is a generator. */
+export type Operation<Local> = (local: Local, self: Self) => Sleeps<unknown> | void;
+
 export interface Scenario<Shared = unknown, Local = unknown> {
   readonly name: string;
   /** What happens and what must hold, for whoever reads a counterexample. */
@@ -29,8 +32,11 @@ export interface Scenario<Shared = unknown, Local = unknown> {
   region(shared: Shared): Region;
   /** Makes the JavaScript objects of one schedule. Runs alone; everything shared is as `build` left it. */
   begin(shared: Shared, actors: readonly Self[]): Local;
-  /** Each with a thread of its own. At most 8, with the environment's. */
-  readonly actors: Readonly<Record<string, (local: Local, self: Self) => Sleeps<void> | void>>;
+  /**
+   * Each with a thread of its own. At most 8, with the environment's. Of several operations, one
+   * after another, those that do not matter are left out of a counterexample.
+   */
+  readonly actors: Readonly<Record<string, Operation<Local> | readonly Operation<Local>[]>>;
   /** What the environment may do to an actor, at any point. */
   readonly environment?: Readonly<
     Record<string, { readonly kill: string } | { readonly abort: string }>

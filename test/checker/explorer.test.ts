@@ -412,6 +412,26 @@ describe("shrinking", () => {
     }
   });
 
+  it("operations that do not matter are left out, and a schedule says which", async () => {
+    const checked = await loadCanary("busyLostUpdate");
+    for (const exploration of STRATEGIES) {
+      const { story } = await checked.check({ exploration });
+      expect(story?.actors).toEqual(["one", "two"]);
+      expect(story?.schedule).toMatch(
+        /^-three -one\.1 -one\.3 -two\.1 -two\.2 (one two\*2 one|two one\*2 two)$/,
+      );
+      const { story: again } = await checked.check({ replay: story!.schedule });
+      expect(again?.failure).toEqual(story!.failure);
+    }
+  });
+
+  it("a schedule that leaves out what there is not is refused", async () => {
+    const checked = await loadCanary("busyLostUpdate");
+    await expect(checked.check({ replay: "-two.4 one two" })).rejects.toThrow(
+      "the scenario has no 'two.4' to leave out; it has one, two, three, one.1, one.2",
+    );
+  });
+
   it("as few interruptions as the bug needs", async () => {
     const checked = await loadCanary("threeTurns");
     const { story } = await checked.check({ exploration: { strategy: "random", schedules: 5000 } });

@@ -5,7 +5,7 @@ import { callAlone, drain, isChecked, type Program } from "../instrument/linker.
 import { shownPath } from "../instrument/places.ts";
 import type { AccessSite } from "../instrument/forms.ts";
 import type { FailureKind } from "../report/story.ts";
-import { CheckError, type Scenario, type Self } from "../scenario.ts";
+import { CheckError, type Operation, type Scenario, type Self } from "../scenario.ts";
 import type * as Threads from "../world/threads.ts";
 import type { Door } from "./door.ts";
 import type { Race } from "./races.ts";
@@ -20,6 +20,31 @@ interface Player extends Self {
 
 function* idle(): Generator<unknown, void> {}
 
+/** What a call of an operation is: a function under way, or it has done all at once. */
+function started(called: unknown): Generator<unknown, void> {
+  return isChecked(called) ? called : idle();
+}
+
+function* inTurn(
+  operations: readonly Operation<unknown>[],
+  local: unknown,
+  player: Player,
+): Generator<unknown, void> {
+  for (const operation of operations) yield* started(operation(local, player));
+}
+
+function operationName(actor: string, index: number): string {
+  return `${actor}.${index + 1}`;
+}
+
+/** What of a scenario can be left out: its actors, and each of several operations of one: "io.2". */
+export function partsOf({ actors }: Scenario): string[] {
+  const operations = Object.entries(actors).flatMap(([name, actor]) =>
+    typeof actor === "function" ? [] : actor.map((_, index) => operationName(name, index)),
+  );
+  return [...Object.keys(actors), ...operations];
+}
+
 export class ScenarioStage implements Stage {
   readonly scenario: Scenario;
   readonly #door: Door;
@@ -32,11 +57,16 @@ export class ScenarioStage implements Stage {
   /** Told of what actors say. */
   onSay: ((actor: number, sentence: string) => void) | null = null;
 
-  /** Actors of the scenario that do not take part. */
+  /** What the scenario's actors do not do, here: see `partsOf`. */
   readonly leftOut: readonly string[];
 
-  /** `without`: actors left out, by name. */
+  /** `without`: parts of the scenario, by name. Throws: an error when there is no such part. */
   constructor(door: Door, program: Program, scenario: Scenario, without: readonly string[] = []) {
+    const parts = partsOf(scenario);
+    for (const name of without) {
+      if (parts.includes(name)) continue;
+      throw new Error(`the scenario has no '${name}' to leave out; it has ${parts.join(", ")}`);
+    }
     this.scenario = scenario;
     this.leftOut = without;
     this.#door = door;
@@ -73,8 +103,7 @@ export class ScenarioStage implements Stage {
     });
     this.local = callAlone(scenario, "begin", this.#shared, this.#players);
     const actors: Actor[] = this.#players.map((player) => {
-      const body = scenario.actors[player.name]!(this.local, player) as unknown;
-      return { name: player.name, body: isChecked(body) ? body : idle() };
+      return { name: player.name, body: this.#bodyOf(player) };
     });
     for (const name of this.#environmentNames()) {
       const act = scenario.environment![name]!;
@@ -82,6 +111,14 @@ export class ScenarioStage implements Stage {
       actors.push({ name, body: { act: "kill" in act ? "kill" : "abort", target } });
     }
     return actors;
+  }
+
+  #bodyOf(player: Player): Generator<unknown, void> {
+    const { name } = player;
+    const actor = this.scenario.actors[name]!;
+    if (typeof actor === "function") return started(actor(this.local, player));
+    const part = actor.filter((_, index) => !this.leftOut.includes(operationName(name, index)));
+    return inTurn(part, this.local, player);
   }
 
   *reap(actor: number): Generator<unknown, void> {

@@ -87,7 +87,7 @@ export class Prioritised implements Strategy {
     this.#changes = Array.from({ length: this.#depth - 1 }, () => this.#dice.below(this.#turnsMax));
   }
 
-  readonly stays = true;
+  readonly stays = false;
 
   plan(): number {
     return 0;

@@ -11,3 +11,4 @@ export const forgivenLostUpdate: Scenario;
 export const sideBySide: Scenario;
 export const threeTurns: Scenario;
 export const sound: Scenario;
+export const busyLostUpdate: Scenario;

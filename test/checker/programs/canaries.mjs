@@ -162,6 +162,17 @@ export const sound = canary("sound", "Two locks, taken in one order.", {
   },
 });
 
+/** Beside the two that count, what they do before and after does not matter. */
+const look = ({ words, y }) => load(words, y);
+const touch = ({ words, y }) => add(words, y, 1);
+
+export const busyLostUpdate = canary(
+  "busy-lost-update",
+  "As lost-update, by actors who do more than that.",
+  { one: [touch, increment, look], two: [look, touch, increment], three: [look, touch] },
+  { end: allCounted },
+);
+
 /** The wake comes before the store that it tells of. */
 export const wakeTooEarly = canary("wake-too-early", "Who sleeps on x is woken, then x changes.", {
   *sleeper({ words, x }) {

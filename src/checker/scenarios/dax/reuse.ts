@@ -55,10 +55,10 @@ export const punchReuse = volumeStory({
   files: [{ name: "A", pages: "#." }],
   actors: {
     io: (volume, self) => pinnedIo(volume, self, 0, 1, ["ENOSPC"]),
-    *change(volume, self) {
-      yield* punch(volume, self, 0, 1);
-      yield* mayFail(self, ["ENOSPC"], () => writePages(volume, self, "A", 1, 1, "C"));
-    },
+    change: [
+      (volume, self) => punch(volume, self, 0, 1),
+      (volume, self) => mayFail(self, ["ENOSPC"], () => writePages(volume, self, "A", 1, 1, "C")),
+    ],
   },
   finally: (volume) => ensureShown(volume, "A", [".C", "W.", ".."]),
   explore: { strategy: "pct", depth: 3, schedules: 8000 },

@@ -2,6 +2,7 @@
 import { Door } from "./engine/door.ts";
 import { Explorer, type Figures, type Found, type Limits, STEPS_MAX } from "./engine/explore.ts";
 import { parseSchedule, record, scheduleString, segmentsOf } from "./engine/record.ts";
+import { hasFailed, type Share, tellFailed } from "./engine/shares.ts";
 import { partsOf, ScenarioStage } from "./engine/stage.ts";
 import type { Segment } from "./engine/strategies.ts";
 import { type Edit, Linker, type Program, type Schemas } from "./instrument/linker.ts";
@@ -28,6 +29,8 @@ export interface CheckOptions {
   readonly schedules?: number | undefined;
   readonly seconds?: number | undefined;
   readonly seed?: number | undefined;
+  /** The part of this thread, of an exploration that several share. */
+  readonly share?: Share | undefined;
   /** Plays this one schedule. */
   readonly replay?: string | undefined;
   /** Schedules of the beginning, for each of its three ways. Default: 150. */
@@ -51,6 +54,8 @@ export interface CheckReport extends Figures {
 }
 
 const PROGRESS_MS = 100;
+/** Between two looks at whether the other threads have ended. */
+const OTHERS_MS = 2;
 const SHRINK_SECONDS = 20;
 const DEFAULT_EXPLORATION: Exploration = { strategy: "reduced" };
 
@@ -142,12 +147,20 @@ export class Checked {
       seconds: options.seconds ?? Infinity,
       seed: options.seed ?? 1,
       races: options.races ?? true,
+      share: options.share,
     };
     const explorer = new Explorer(this.#door, stage, exploration, limits, options.warmUp);
-    while (!explorer.advance(PROGRESS_MS)) {
+    const start = performance.now();
+    const { share } = options;
+    while (!options.signal?.aborted && !(share && hasFailed(share))) {
+      const hasEnded = explorer.advance(PROGRESS_MS);
+      if (share && explorer.found !== null) tellFailed(share);
+      if (hasEnded && explorer.haveAllEnded()) break;
       options.onProgress?.(explorer.figures());
-      await new Promise((resolve) => setImmediate(resolve));
-      if (options.signal?.aborted) break;
+      // Others of a shared exploration may still find that all have to begin again.
+      if (hasEnded) await new Promise((resolve) => setTimeout(resolve, OTHERS_MS));
+      else await new Promise((resolve) => setImmediate(resolve));
+      if (hasEnded && performance.now() - start > limits.seconds * 1000) break;
     }
     return { stage, explorer };
   }

@@ -4,7 +4,7 @@
  * is run from the checked build, where every access to shared memory is a scheduling point.
  */
 import type { Region } from "../sync/region.ts";
-import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 
 /** One actor, in one schedule. */
@@ -18,7 +18,7 @@ export interface Self {
 }
 
 /** What an actor does: what sleeps is a generator. */
-export type Operation<Local> = (local: Local, self: Self) => Sleeps<unknown> | void;
+export type Operation<Local> = (local: Local, self: Self) => unknown;
 
 export interface Scenario<Shared = unknown, Local = unknown> {
   readonly name: string;

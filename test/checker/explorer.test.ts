@@ -6,13 +6,15 @@ import { Checked } from "../../src/checker/check.ts";
 import { Door } from "../../src/checker/engine/door.ts";
 import { Reduced } from "../../src/checker/engine/dpor.ts";
 import { Explorer } from "../../src/checker/engine/explore.ts";
+import type { Strategy } from "../../src/checker/engine/run.ts";
+import { Beginnings, makeShares } from "../../src/checker/engine/shares.ts";
 import { ScenarioStage } from "../../src/checker/engine/stage.ts";
 import { Bounded } from "../../src/checker/engine/strategies.ts";
 import { Linker } from "../../src/checker/instrument/linker.ts";
 import type { Exploration, Scenario } from "../../src/checker/scenario.ts";
 import type { Operation } from "./programs/machine.mjs";
 import { reachableStates } from "./programs/oracle.ts";
-import { MachineStage, type Program, playAll, playOn } from "./programs/playing.ts";
+import { MachineStage, type Program, playAll, playOn, playShared } from "./programs/playing.ts";
 
 const every = () => new Bounded(Infinity);
 const reduced = () => new Reduced();
@@ -389,6 +391,65 @@ describe("known bugs", () => {
       expect(report.story, exploration.strategy).toBeNull();
       expect(report.complete, exploration.strategy).toBe(!("schedules" in exploration));
     }
+  });
+});
+
+describe("an exploration that is shared", () => {
+  const LONG: Shapes = [
+    [2, 6],
+    [3, 4],
+    [4, 3],
+  ];
+  const WAYS: Readonly<Record<string, (beginnings: Beginnings | null) => Strategy>> = {
+    reduced: (beginnings) => new Reduced(beginnings),
+    bounded: (beginnings) => new Bounded(2, beginnings),
+  };
+
+  for (const [name, make] of Object.entries(WAYS)) {
+    it(`${name}: each schedule is run by one of the threads`, async () => {
+      let byOthers = 0;
+      const property = fc.asyncProperty(
+        fc
+          .constantFrom(accesses, everything)
+          .chain((kind) => programOf(kind, LONG).map((program) => ({ kind, program }))),
+        fc.integer({ min: 2, max: 3 }),
+        async ({ kind, program }, parts) => {
+          const alone = await playAll(program, () => make(null));
+          const shared = await playShared(program, make, parts);
+          const complete = shared.reduce((sum, each) => sum + each.complete, 0);
+          // Of waits that commute in fact, but not by their words, alone fewer orders are run.
+          if (kind === accesses) expect(complete).toBe(alone.complete);
+          const states = new Set(shared.flatMap((each) => [...each.states]));
+          expect(states).toEqual(alone.states);
+          byOthers += shared.slice(1).reduce((sum, each) => sum + each.complete, 0);
+        },
+      );
+      await fc.assert(property, { seed: 5, numRuns: 60 });
+      expect(byOthers).toBeGreaterThan(200);
+    }, 120_000);
+  }
+
+  it("all begin again when one finds a further contended word", async () => {
+    const shares = makeShares(2);
+    const reports = await Promise.all(
+      shares.map(async (share) => (await loadCanary("sound")).check({ share })),
+    );
+    const alone = await (await loadCanary("sound")).check();
+    const counted = reports.reduce((sum, { schedules }) => sum + schedules, 0);
+    expect(counted).toBe(alone.schedules);
+    expect(reports.every(({ complete }) => complete)).toBe(true);
+    const [one, two] = makeShares(2).map((share) => new Beginnings(share));
+    expect(one!.isMine()).toBe(true);
+    two!.tell([7]);
+    expect([one!.isOver, one!.again(), two!.again()]).toEqual([true, [7], [7]]);
+    expect([one!.isOver, two!.isMine(), one!.isMine()]).toEqual([false, true, false]);
+  });
+
+  it("ends for all when one has failed", async () => {
+    const reports = await Promise.all(
+      makeShares(2).map(async (share) => (await loadCanary("lostUpdate")).check({ share })),
+    );
+    expect(reports.some(({ story }) => story?.failure?.kind === "check")).toBe(true);
   });
 });
 

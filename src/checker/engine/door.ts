@@ -201,6 +201,16 @@ export class Door {
     this.#found.length = 0;
   }
 
+  /** Words found contended that do not count as such yet. */
+  get found(): readonly number[] {
+    return this.#found;
+  }
+
+  /** From the next schedule on these words are contended, too. */
+  learn(words: readonly number[]): void {
+    this.#found.push(...words);
+  }
+
   /** As `point`, for a wait that the run itself makes. */
   noteWait(word: number): void {
     const touched = this.#touch[word]!;

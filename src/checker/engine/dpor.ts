@@ -13,6 +13,7 @@
 import { bitCount, doubled, lowest } from "./bits.ts";
 import { Access, ACTORS_MAX, CONFLICTING, conflicts, GROUP_OF, GROUPS } from "./door.ts";
 import type { Outcome, Run, Strategy } from "./run.ts";
+import { BEGINNING_TURNS, type Beginnings } from "./shares.ts";
 
 const N = ACTORS_MAX;
 
@@ -20,6 +21,7 @@ const N = ACTORS_MAX;
 const DEPTH_FIRST = 4096;
 
 export class Reduced implements Strategy {
+  readonly #beginnings: Beginnings | null;
   #run!: Run;
   /** Turns decided before the schedule began. */
   #replay = 0;
@@ -49,7 +51,13 @@ export class Reduced implements Strategy {
   #undoCount = 0;
   #undoMark = new Int32Array(DEPTH_FIRST);
 
+  /** `beginnings`: of an exploration that is shared. */
+  constructor(beginnings: Beginnings | null = null) {
+    this.#beginnings = beginnings;
+  }
+
   begin(run: Run): void {
+    this.#beginnings?.begin(this.#replay);
     this.#run = run;
     this.#depth = 0;
     if (this.#replay > 0) {
@@ -85,7 +93,9 @@ export class Reduced implements Strategy {
     }
     const sleep = depth === 0 ? 0 : this.#sleepAfter(depth - 1);
     const awake = enabled & ~sleep;
-    if (awake === 0) {
+    const isElsewhere =
+      depth === BEGINNING_TURNS && this.#beginnings !== null && !this.#beginnings.isMine();
+    if (awake === 0 || isElsewhere) {
       this.#depth--;
       return -1;
     }
@@ -93,7 +103,9 @@ export class Reduced implements Strategy {
     this.#enabled[depth] = enabled;
     this.#sleep[depth] = sleep;
     this.#done[depth] = 0;
-    this.#backtrack[depth] = 1 << actor;
+    // In a beginning everything is tried: what others find must be nothing new to this thread.
+    const isShared = this.#beginnings !== null && depth < BEGINNING_TURNS;
+    this.#backtrack[depth] = isShared ? awake : 1 << actor;
     this.#chosen[depth] = actor;
     const { pendingWord, pendingAccess, count } = this.#run;
     for (let other = 0; other < count; other++) {

@@ -8,11 +8,14 @@ import type { Door } from "./door.ts";
 import { Reduced } from "./dpor.ts";
 import { Races } from "./races.ts";
 import { Run, type Strategy } from "./run.ts";
+import { Beginnings, type Share } from "./shares.ts";
 import type { ScenarioStage } from "./stage.ts";
 import { Bounded, Prioritised, Random } from "./strategies.ts";
 
 /** Turns after which a schedule counts as endless. */
 export const STEPS_MAX = 5000;
+/** Between the seeds of the threads that share an exploration. */
+const SEEDS_BETWEEN = 0x10001;
 /** Schedules of the beginning, for each of its ways. */
 const WARM_UP_SCHEDULES = 150;
 
@@ -28,6 +31,8 @@ export interface Limits {
   readonly seed: number;
   /** Whether data races are looked for at first. */
   readonly races: boolean;
+  /** This thread's part, of an exploration that several share. */
+  readonly share?: Share | undefined;
 }
 
 export interface Figures {
@@ -51,14 +56,18 @@ export interface Found {
   readonly turns: Uint8Array;
 }
 
-function strategyFor(exploration: Exploration, seed: number): Strategy {
+function strategyFor(
+  exploration: Exploration,
+  seed: number,
+  beginnings: Beginnings | null,
+): Strategy {
   switch (exploration.strategy) {
     case "reduced":
-      return new Reduced();
+      return new Reduced(beginnings);
     case "every":
-      return new Bounded(Infinity);
+      return new Bounded(Infinity, beginnings);
     case "bounded":
-      return new Bounded(exploration.preemptions);
+      return new Bounded(exploration.preemptions, beginnings);
     case "pct":
       return new Prioritised(seed, exploration.depth);
     case "random":
@@ -71,6 +80,7 @@ export class Explorer {
   readonly #stage: ScenarioStage;
   readonly #exploration: Exploration;
   readonly #limits: Limits;
+  readonly #beginnings: Beginnings | null;
   #run: Run;
   #strategy: Strategy;
   #warmUp: number;
@@ -97,9 +107,18 @@ export class Explorer {
     this.#exploration = exploration;
     this.#limits = limits;
     this.#warmUps = warmUp > 0 ? warmUpStrategies(limits.seed) : [];
-    this.#strategy = this.#warmUps.shift() ?? strategyFor(exploration, limits.seed);
+    const isShared = limits.share !== undefined && this.#isExhaustive();
+    this.#beginnings = isShared ? new Beginnings(limits.share) : null;
+    this.#strategy = this.#warmUps.shift() ?? this.#ownStrategy();
     this.#run = new Run(door, stage, this.#strategy, { stepsMax: STEPS_MAX });
     this.#use(this.#strategy, warmUp > 0 && limits.races);
+  }
+
+  #ownStrategy(): Strategy {
+    const { seed, share } = this.#limits;
+    // What is random is shared by having other schedules.
+    const ownSeed = seed + (share?.part ?? 0) * SEEDS_BETWEEN;
+    return strategyFor(this.#exploration, ownSeed, this.#beginnings);
   }
 
   #use(strategy: Strategy, looksForRaces: boolean): void {
@@ -126,9 +145,13 @@ export class Explorer {
 
   #one(): void {
     const outcome = this.#run.schedule();
-    this.#schedules++;
-    this.#turns += outcome.steps;
-    if (outcome.redundant) this.#redundant++;
+    // In a shared exploration the beginnings of others count there.
+    const counts = this.#warmUp > 0 || (this.#beginnings?.isMine() ?? true);
+    if (counts) {
+      this.#schedules++;
+      this.#turns += outcome.steps;
+      if (outcome.redundant) this.#redundant++;
+    }
     if (outcome.failure !== null) {
       const turns = this.#run.trace.slice(0, this.#run.steps);
       this.found = { failure: outcome.failure, turns };
@@ -142,10 +165,18 @@ export class Explorer {
       return;
     }
     if (this.#door.discovered > 0 && this.#isExhaustive()) {
+      this.#beginnings?.tell(this.#door.found);
       this.#restart();
       return;
     }
-    if (!more) this.#complete = true;
+    if (this.#beginnings?.isOver === true) {
+      this.#restart();
+      return;
+    }
+    if (!more) {
+      this.#complete = true;
+      this.#beginnings?.end();
+    }
     if (!more || this.#schedules >= this.#schedulesMax()) this.#done = true;
   }
 
@@ -166,12 +197,29 @@ export class Explorer {
 
   #schedulesMax(): number {
     const own = "schedules" in this.#exploration ? this.#exploration.schedules : Infinity;
-    return Math.min(own, this.#limits.schedules);
+    const all = Math.min(own, this.#limits.schedules);
+    const { share } = this.#limits;
+    return share === undefined ? all : Math.ceil(all / share.parts);
+  }
+
+  /**
+   * Of a shared exploration that this thread has ended: whether the others have, too. If one of them
+   * found a further contended word, it goes on.
+   */
+  haveAllEnded(): boolean {
+    if (!this.#complete || this.#beginnings === null) return true;
+    if (this.#beginnings.isOver) {
+      this.#complete = false;
+      this.#done = false;
+      this.#restart();
+    }
+    return this.#complete && this.#beginnings.haveAllEnded;
   }
 
   #restart(): void {
+    if (this.#beginnings !== null) this.#door.learn(this.#beginnings.again());
     this.#door.discovered = 0;
-    this.#use(strategyFor(this.#exploration, this.#limits.seed), false);
+    this.#use(this.#ownStrategy(), false);
     this.#schedules = 0;
     this.#redundant = 0;
     this.#turns = 0;

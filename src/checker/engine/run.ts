@@ -175,7 +175,7 @@ export class Run {
     const { door } = this;
     door.alone = true;
     door.rewind();
-    if (this.#settles) door.settle();
+    if (this.#settles && !this.#begun) door.settle();
     door.indivisible = 0;
     this.actors = this.#stage.begin();
     this.count = this.actors.length;

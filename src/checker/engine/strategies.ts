@@ -1,6 +1,7 @@
 /** Ways to choose schedules that do not claim to cover all: see dpor.ts for the one that does. */
 import { bitCount, lowest } from "./bits.ts";
 import type { Outcome, Run, Strategy } from "./run.ts";
+import { BEGINNING_TURNS, type Beginnings } from "./shares.ts";
 
 /** Small, fast and repeatable: splitmix32. */
 export class Dice {
@@ -121,17 +122,21 @@ export class Prioritised implements Strategy {
  */
 export class Bounded implements Strategy {
   readonly #preemptions: number;
+  readonly #beginnings: Beginnings | null;
   /** Per turn: who may be chosen, from the first preferred on, and how far we are. */
   readonly #options: number[][] = [];
   readonly #at: number[] = [];
   #depth = 0;
   #spent = 0;
 
-  constructor(preemptions: number) {
+  /** `beginnings`: of an exploration that is shared. */
+  constructor(preemptions: number, beginnings: Beginnings | null = null) {
     this.#preemptions = preemptions;
+    this.#beginnings = beginnings;
   }
 
   begin(): void {
+    this.#beginnings?.begin(this.#options.length);
     this.#depth = 0;
     this.#spent = 0;
   }
@@ -148,6 +153,7 @@ export class Bounded implements Strategy {
     const depth = this.#depth++;
     const canGoOn = current >= 0 && (enabled & (1 << current)) !== 0;
     if (depth === this.#options.length) {
+      if (depth === BEGINNING_TURNS && this.#beginnings?.isMine() === false) return -1;
       const options: number[] = canGoOn ? [current] : [];
       if (!canGoOn || this.#spent < this.#preemptions) {
         for (let rest = enabled; rest !== 0; rest &= rest - 1) {

@@ -1,6 +1,7 @@
 // Plays programs that are given as lists of operations (machine.mjs), schedule after schedule, and
 // collects the states that they end in. Unlike the explorer it goes on after a failure.
 import { Door } from "../../../src/checker/engine/door.ts";
+import { Reduced } from "../../../src/checker/engine/dpor.ts";
 import {
   type Actor,
   type Environment,
@@ -9,6 +10,7 @@ import {
   type Stage,
   type Strategy,
 } from "../../../src/checker/engine/run.ts";
+import { Beginnings, makeShares } from "../../../src/checker/engine/shares.ts";
 import { Random } from "../../../src/checker/engine/strategies.ts";
 import { drain, Linker } from "../../../src/checker/instrument/linker.ts";
 import type { FailureKind } from "../../../src/checker/report/story.ts";
@@ -172,4 +174,38 @@ export function playOn(
     }
     if (door.discovered === 0) return { states, complete, redundant };
   }
+}
+
+/** As `playOn`, by several that take turns, each with its part of the exploration. */
+export async function playShared(
+  program: Program,
+  makeStrategy: (beginnings: Beginnings) => Strategy,
+  parts: number,
+): Promise<Played[]> {
+  const players = await Promise.all(
+    makeShares(parts).map(async (share) => {
+      const door = new Door();
+      const stage = await MachineStage.build(door, program);
+      playOn(door, stage, () => new Reduced()); // from here on it is known what is contended
+      const beginnings = new Beginnings(share);
+      const strategy = makeStrategy(beginnings);
+      const run = new Run(door, stage, strategy, { stepsMax: 1000 });
+      const played = { states: new Set<string>(), complete: 0, redundant: 0 };
+      return { stage, beginnings, strategy, run, played, more: true };
+    }),
+  );
+  while (players.some(({ more }) => more)) {
+    for (const player of players) {
+      if (!player.more) continue;
+      const { stage, beginnings, strategy, run, played } = player;
+      const outcome = run.schedule();
+      if (beginnings.isMine() && outcome.redundant) played.redundant++;
+      else if (beginnings.isMine()) {
+        played.complete++;
+        played.states.add(stage.stateAfter(run, outcome));
+      }
+      player.more = strategy.end(outcome);
+    }
+  }
+  return players.map(({ played }) => played);
 }

@@ -1,7 +1,7 @@
 /** The mutants of the core, and how they are tried. */
 import { describe, expect, it } from "vitest";
 import { mutantsOf, mutatedFiles } from "../../dist/checker/mutation/mutants.js";
-import { tryMutants } from "../../dist/checker/mutation/run.js";
+import { mutationScenarios, tryMutants } from "../../dist/checker/mutation/run.js";
 import { staleExplanations } from "../../dist/checker/mutation/survivors/index.js";
 import { parseModule } from "../../src/checker/instrument/syntax.ts";
 
@@ -55,11 +55,8 @@ describe("the mutation run", () => {
     const abort = new AbortController();
     const started = performance.now();
     const onProgress = (): void => abort.abort();
-    const verdicts = await tryMutants(["sync/guard.ts"], {
-      ...QUIET,
-      signal: abort.signal,
-      onProgress,
-    });
+    const limits = { ...QUIET, signal: abort.signal, onProgress };
+    const verdicts = await tryMutants(["sync/guard.ts"], limits, mutationScenarios());
     expect(verdicts.length).toBeGreaterThan(0);
     expect(performance.now() - started).toBeLessThan(20_000);
   }, 60_000);

@@ -110,7 +110,7 @@ export function mutationScenarios(): string[] {
 export async function tryMutants(
   files: readonly string[],
   { seconds, threads, signal, onProgress }: MutationLimits,
-  scenarios: readonly string[] = mutationScenarios(),
+  scenarios: readonly string[],
 ): Promise<Verdict[]> {
   const { all } = mutantsOf(files);
   const board = new Board(all.length, scenarios.length);

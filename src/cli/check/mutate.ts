@@ -1,6 +1,6 @@
 /** `holdfast check --mutate`: which weakenings of the core no scenario notices. */
 import { type Mutant, mutatedFiles } from "../../checker/mutation/mutants.ts";
-import { tryMutants, type Verdict } from "../../checker/mutation/run.ts";
+import { mutationScenarios, tryMutants, type Verdict } from "../../checker/mutation/run.ts";
 import { explanationOf } from "../../checker/mutation/survivors/index.ts";
 import { formatMs, plural, type Terminal } from "../terminal.ts";
 import { EXIT_FOUND, EXIT_OK, UsageError } from "../usage.ts";
@@ -12,18 +12,15 @@ export const MUTANT_SECONDS = 1;
 
 export async function mutate(options: CheckCommandOptions, terminal: Terminal): Promise<number> {
   const files = filesOf(options.mutate!);
+  const scenarios = scenariosOf(options.scenarios);
   const start = performance.now();
   let verdicts: readonly Verdict[] = [];
   try {
     await untilInterrupted(async (signal) => {
-      verdicts = await tryMutants(files, {
-        seconds: MUTANT_SECONDS,
-        threads: options.threads,
-        signal,
-        onProgress(round, done, all, killed) {
-          terminal.live(`round ${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`);
-        },
-      });
+      const onProgress = (round: number, done: number, all: number, killed: number): void =>
+        terminal.live(`round ${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`);
+      const limits = { seconds: MUTANT_SECONDS, threads: options.threads, signal, onProgress };
+      verdicts = await tryMutants(files, limits, scenarios);
     });
   } finally {
     terminal.endLive();
@@ -49,6 +46,14 @@ function filesOf(named: string): readonly string[] {
   const found = files.filter((file) => file === named || file.startsWith(`${named}/`));
   if (found.length > 0) return found;
   throw new UsageError(`--mutate takes all, or a folder or file of the core: ${files.join(", ")}`);
+}
+
+/** Throws: UsageError for a scenario that there is not. */
+function scenariosOf(named: readonly string[]): readonly string[] {
+  const all = mutationScenarios();
+  const unknown = named.find((name) => !all.includes(name));
+  if (unknown !== undefined) throw new UsageError(`there is no scenario '${unknown}'; see --list`);
+  return named.length === 0 ? all : named;
 }
 
 function printJson({ mutant, killedBy, reachedBy }: Verdict, terminal: Terminal): void {

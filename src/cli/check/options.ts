@@ -53,9 +53,9 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
   ["--no-shrink", "tell the failing schedule that was found first"],
   ["--html FILE", "write the story as a page that can be stepped through"],
   ["--stories DIR", "write each story as text, to keep: DIR/VARIANT.SCENARIO.txt"],
-  ["--mutate FILE", "weaken a file of the core (pin/pin.ts), or all of them, in one place at"],
-  ["", "a time, and list what no scenario notices"],
-  ["--threads N", "scenarios at a time", "one per core"],
+  ["--mutate PLACE", "weaken a file of the core (pin/pin.ts), a folder, or all of it, in one"],
+  ["", "place at a time, and list what no scenario notices and nobody explains"],
+  ["--threads N", "scenarios at a time; fewer scenarios share them", "one per core"],
   ["--json", "print the result as JSON, a line per scenario"],
   ["--help", "this text"],
 ];

@@ -8,6 +8,7 @@ import { Checked, type CheckOptions } from "../check.ts";
 import { inLanes } from "../lanes.ts";
 import { type ListedScenario, listScenarios } from "../registry.ts";
 import { type Mutant, MutantSwitch, type Mutants, mutantsOf } from "./mutants.ts";
+import { explanationOf } from "./survivors/index.ts";
 
 /** What became of a mutant. */
 export interface Verdict {
@@ -27,7 +28,7 @@ export interface MutationLimits {
   onProgress(round: number, done: number, all: number, killed: number): void;
 }
 
-/** The rounds: schedules at random only; then everything that time allows. */
+/** The rounds: schedules at random only; then, of what nobody explains, everything that time allows. */
 const ROUNDS = 2;
 const SHORT_WARM_UP = 50;
 /** A scenario that works on one mutant for longer than this goes round and round in it. */
@@ -180,8 +181,10 @@ export class MutationLane {
     const board = this.#board;
     const reached = this.#mutants.all.filter(({ number }) => tried.seen[number]);
     const options = round === 1 ? short : {};
-    for (const { number } of reached) {
+    for (const mutant of reached) {
+      const { number } = mutant;
       if (round === 1) board.reach(number);
+      else if (explanationOf(mutant) !== null) continue;
       if (board.killer(number) >= 0) continue;
       board.begin(scenario, number);
       tried.active = number;

@@ -238,9 +238,8 @@ function leaveSharedQueue(thread: Thread, lock: number, record: number, phase: n
   const { words } = thread;
   store(words, record, 0);
   add(words, lock + Lock.waitingShared, -1);
-  if (phase !== load(words, lock + Lock.phase) && load(words, lock + Lock.batch) > 0) {
-    if (add(words, lock + Lock.batch, -1) === 1) wake(thread, lock);
-  }
+  if (phase === load(words, lock + Lock.phase)) return;
+  if (add(words, lock + Lock.batch, -1) === 1) wake(thread, lock);
 }
 
 function* waitShared(task: Task, lock: number, name: LockName<RankName>): Sleeps<number> {

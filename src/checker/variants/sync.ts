@@ -170,8 +170,8 @@ export const batchDoesNotWake = variant({
   edits: [
     {
       file: LOCK,
-      find: "        if (add(words, lock + Lock.batch, -1) === 1)\n            wake(thread, lock);\n",
-      replace: "        add(words, lock + Lock.batch, -1);\n",
+      find: "    if (add(words, lock + Lock.batch, -1) === 1)\n        wake(thread, lock);\n",
+      replace: "    add(words, lock + Lock.batch, -1);\n",
     },
   ],
   caughtBy: { "aborted-reader": "deadlock" },

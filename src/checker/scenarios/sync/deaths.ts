@@ -86,3 +86,22 @@ export const recovererDies = scenario({
   environment: { terminate: { kill: "holder" }, "terminate-2": { kill: "writer" } },
   explore: { strategy: "pct", depth: 3, schedules: 15000 },
 });
+
+/** One of the queue dies in an odd phase: those who stay are counted as they were. */
+export const queueCountedAgain = scenario({
+  ...onSharedPage(4, (locks) => {
+    locks.give("holder", "exclusive");
+    const holder = locks.actors.find(({ name }) => name === "holder");
+    if (holder !== undefined) locks.finish(holder);
+    locks.give("holder", "shared");
+  }),
+  name: "queue-counted-again",
+  about:
+    "A thread has a lock shared, and one had it exclusively before; a writer and two readers wait, one " +
+    "of whom dies at any point, also while the writer is inside. Those who stay are counted as what " +
+    "they are: nobody waits for ever, and nobody is inside with the writer.",
+  from: "sync/lock.ts, rules 2 and 4: the batch is counted by the phase's parity",
+  actors: { holder: finish, writer: write, reader: read, doomed: read },
+  environment: { terminate: { kill: "doomed" } },
+  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+});

@@ -105,3 +105,22 @@ export const queueCountedAgain = scenario({
   environment: { terminate: { kill: "doomed" } },
   explore: { strategy: "pct", depth: 3, schedules: 4000 },
 });
+
+/** The one who gives back what a dead thread held waits for nothing itself, and dies, too. */
+export const finderDies = scenario({
+  ...onSharedPage(3, (locks) => locks.give("holder", "exclusive")),
+  name: "finder-dies",
+  about:
+    "A thread that has a lock exclusively dies at any point, and so does one that gives back what it " +
+    "held but does not wait for the lock. A writer gets the lock.",
+  from: "sync/thread.ts: what is given back must be repeatable",
+  actors: {
+    holder: finish,
+    finder(_locks, self) {
+      self.thread.reap();
+    },
+    writer: write,
+  },
+  environment: { terminate: { kill: "holder" }, "terminate-2": { kill: "finder" } },
+  explore: { strategy: "pct", depth: 3, schedules: 6000 },
+});

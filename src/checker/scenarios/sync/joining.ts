@@ -64,6 +64,7 @@ class Comers {
       const base = region.slotBase(slot);
       const isFree = load(words, base + Slot.state) === FREE;
       ensureNoLeak(isFree || slots.has(slot), `slot ${slot} is left taken`);
+      ensure(!isFree || thread.holderIn(slot) === 0, `somebody is found in the free slot ${slot}`);
       const isHeld = load(words, base + Slot.liveness) !== 0;
       ensure(isHeld !== isFree, `the liveness of slot ${slot} is ${isHeld ? "" : "not "}held`);
     }

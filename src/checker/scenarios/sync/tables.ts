@@ -122,13 +122,19 @@ export const recordsInTwoBlocks = scenario({
 const RECORD_WORDS = 4;
 const RECORDS = 255;
 
-/** Takes so many records, marks them, and is told of each by a visit. */
-function takeRecords({ words }: Locks, table: ThreadTable, head: number, many: number): number[] {
+/** Takes so many records, marks them, and is told by a visit of each and of those taken before. */
+function takeRecords(
+  { words }: Locks,
+  table: ThreadTable,
+  head: number,
+  many: number,
+  before: readonly number[] = [],
+): number[] {
   const taken: number[] = [];
   while (taken.length < many) taken.push(table.take());
   for (const record of taken) store(words, record, HELD);
   ensure(new Set(taken).size === many, "a record is given twice");
-  ensureVisited(words, head, taken);
+  ensureVisited(words, head, [...before, ...taken]);
   return taken;
 }
 
@@ -154,7 +160,10 @@ export const blocksUsedAgain = scenario({
     user(locks, { thread }) {
       const { region, words } = thread;
       const head = thread.base + Slot.pins;
-      const taken = takeRecords(locks, thread.pins, head, 2 * RECORDS);
+      const first = region.bytesUsed;
+      const taken = takeRecords(locks, thread.pins, head, RECORDS);
+      ensure(region.bytesUsed === first, "the slot's block is not used");
+      taken.push(...takeRecords(locks, thread.pins, head, RECORDS, taken));
       const before = region.bytesUsed;
       for (const record of taken.slice(0, 3)) thread.pins.give(record);
       for (const record of taken.slice(3, 6)) thread.pins.giveOwn(record);

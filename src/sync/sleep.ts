@@ -65,7 +65,7 @@ export class Task {
 
   /** The deepest rank held, or 0. */
   get rank(): number {
-    return this.held.at(-1)?.rank ?? 0;
+    return this.held[this.held.length - 1]?.rank ?? 0;
   }
 
   /** The error that ends the operation now, or null. */

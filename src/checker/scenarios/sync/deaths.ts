@@ -1,4 +1,5 @@
 /** Threads that die with a lock, in its queue, or while they give back what another one held. */
+import { lockShared } from "../../../sync/lock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { type Self, scenario } from "../../scenario.ts";
 import { type Locks, onSharedPage } from "../../world/locks.ts";
@@ -123,4 +124,24 @@ export const finderDies = scenario({
   },
   environment: { terminate: { kill: "holder" }, "terminate-2": { kill: "finder" } },
   explore: { strategy: "pct", depth: 3, schedules: 6000 },
+});
+
+/** Another lock is held meanwhile. */
+export const lockBeside = scenario({
+  ...onSharedPage(3, (locks) => locks.give("holder", "exclusive")),
+  name: "lock-beside",
+  about:
+    "A thread that has a lock exclusively dies at any point, and the lock is counted again, while " +
+    "somebody has another lock shared. A writer gets the lock that was the dead thread's.",
+  from: "sync/lock.ts, rule 2: a record tells which lock it is of",
+  actors: {
+    holder: finish,
+    *other(locks, self) {
+      using _held = yield* lockShared(self.task, locks.lock(2), locks.name(2));
+      self.say("has the other lock, shared");
+    },
+    writer: write,
+  },
+  environment: KILL_HOLDER,
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });

@@ -165,8 +165,12 @@ export const blocksUsedAgain = scenario({
       ensure(region.bytesUsed === first, "the slot's block is not used");
       taken.push(...takeRecords(locks, thread.pins, head, RECORDS, taken));
       const before = region.bytesUsed;
-      for (const record of taken.slice(0, 3)) thread.pins.give(record);
-      for (const record of taken.slice(3, 6)) thread.pins.giveOwn(record);
+      for (const record of taken.slice(0, 2)) thread.pins.give(record);
+      for (const record of taken.slice(2, 4)) thread.pins.giveOwn(record);
+      for (const record of taken.slice(4, 6)) {
+        store(words, record, 0);
+        thread.pins.giveEmpty(record);
+      }
       ensureVisited(words, head, taken.slice(6));
       const again = new Set<number>();
       while (again.size < 6) again.add(thread.pins.take());

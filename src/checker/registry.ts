@@ -13,6 +13,7 @@ import * as deaths from "./scenarios/sync/deaths.ts";
 import * as epochs from "./scenarios/sync/epochs.ts";
 import * as fairness from "./scenarios/sync/fairness.ts";
 import * as guards from "./scenarios/sync/guards.ts";
+import * as joining from "./scenarios/sync/joining.ts";
 import * as locks from "./scenarios/sync/locks.ts";
 import * as memory from "./scenarios/sync/memory.ts";
 import * as mutex from "./scenarios/sync/mutex.ts";
@@ -45,6 +46,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "sync/waits": waits,
   "sync/tables": tables,
   "sync/threads": threads,
+  "sync/joining": joining,
 };
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [

@@ -22,16 +22,15 @@ export function enterGuard(thread: Thread, word: number): boolean {
 
 function enterContendedGuard(thread: Thread, word: number): boolean {
   const { words, holder } = thread;
-  for (let spin = 0; spin < SPINS_MAX; spin++) {
-    if (load(words, word) === 0 && cas(words, word, 0, holder)) return false;
-  }
-  for (;;) {
+  for (let spin = 0; ; spin++) {
+    const spins = spin < SPINS_MAX;
     const value = load(words, word);
     if (value === 0) {
-      // Others may wait, too, and this leave must wake them.
-      if (cas(words, word, 0, -holder)) return false;
+      // After a sleep others may wait, too, and this leave must wake them.
+      if (cas(words, word, 0, spins ? holder : -holder)) return false;
       continue;
     }
+    if (spins) continue;
     if (!thread.isAlive(Math.abs(value))) {
       if (cas(words, word, value, -holder)) return true;
       continue;

@@ -191,7 +191,7 @@ export function tryShared(thread: Thread, lock: number): number {
   }
   leave(thread, lock);
   if (admitted) return record;
-  thread.heldLocks.give(record);
+  thread.heldLocks.giveEmpty(record);
   return 0;
 }
 
@@ -206,7 +206,7 @@ export function tryExclusive(thread: Thread, lock: number): number {
   }
   leave(thread, lock);
   if (admitted) return record;
-  thread.heldLocks.give(record);
+  thread.heldLocks.giveEmpty(record);
   return 0;
 }
 
@@ -217,7 +217,7 @@ export function unlockShared(thread: Thread, lock: number, record: number): void
   const others = add(words, lock + Lock.shared, -1) - 1;
   if (others === 0 && load(words, lock + Lock.waitingExclusive) > 0) wake(thread, lock);
   leave(thread, lock);
-  thread.heldLocks.giveOwn(record);
+  thread.heldLocks.giveEmpty(record);
 }
 
 export function unlockExclusive(thread: Thread, lock: number, record: number): void {
@@ -230,7 +230,7 @@ export function unlockExclusive(thread: Thread, lock: number, record: number): v
   add(words, lock + Lock.phase, 1);
   if (waitingShared + load(words, lock + Lock.waitingExclusive) > 0) wake(thread, lock);
   leave(thread, lock);
-  thread.heldLocks.giveOwn(record);
+  thread.heldLocks.giveEmpty(record);
 }
 
 /** Leaves the queue for shared: as a holder when `admitted`, else for good. The guard is held. */
@@ -238,9 +238,8 @@ function leaveSharedQueue(thread: Thread, lock: number, record: number, phase: n
   const { words } = thread;
   store(words, record, 0);
   add(words, lock + Lock.waitingShared, -1);
-  if (phase !== load(words, lock + Lock.phase) && load(words, lock + Lock.batch) > 0) {
-    if (add(words, lock + Lock.batch, -1) === 1) wake(thread, lock);
-  }
+  if (phase === load(words, lock + Lock.phase)) return;
+  if (add(words, lock + Lock.batch, -1) === 1) wake(thread, lock);
 }
 
 function* waitShared(task: Task, lock: number, name: LockName<RankName>): Sleeps<number> {
@@ -275,7 +274,7 @@ function* waitShared(task: Task, lock: number, name: LockName<RankName>): Sleeps
     enter(thread, lock);
     leaveSharedQueue(thread, lock, record, phase);
     leave(thread, lock);
-    thread.heldLocks.give(record);
+    thread.heldLocks.giveEmpty(record);
     throw error;
   }
 }
@@ -314,7 +313,7 @@ function* waitExclusive(task: Task, lock: number, name: LockName<RankName>): Sle
     add(words, lock + Lock.waitingExclusive, -1);
     wake(thread, lock);
     leave(thread, lock);
-    thread.heldLocks.give(record);
+    thread.heldLocks.giveEmpty(record);
     throw error;
   }
 }

@@ -53,7 +53,7 @@ export class Task {
   readonly thread: Thread;
   readonly signal: AbortSignal | undefined;
   readonly deadline: number;
-  /** Locks held, in the order taken. */
+  /** Locks held, in the order taken, which is that of their ranks. */
   readonly held: HeldLock[] = [];
 
   constructor(thread: Thread, options: SleepOptions | undefined) {
@@ -65,9 +65,7 @@ export class Task {
 
   /** The deepest rank held, or 0. */
   get rank(): number {
-    let deepest = 0;
-    for (const lock of this.held) if (lock.rank > deepest) deepest = lock.rank;
-    return deepest;
+    return this.held[this.held.length - 1]?.rank ?? 0;
   }
 
   /** The error that ends the operation now, or null. */

@@ -71,6 +71,11 @@ export class ThreadTable {
   /** Gives a record back. */
   give(record: number): void {
     store(this.#words, record, 0);
+    this.giveEmpty(record);
+  }
+
+  /** As `give`, for a record whose first word is zero, as it was when it was taken. */
+  giveEmpty(record: number): void {
     this.#free.push(record);
     this.count--;
   }
@@ -78,8 +83,7 @@ export class ThreadTable {
   /** As `give`, for a record whose other words already tell others that it holds nothing. */
   giveOwn(record: number): void {
     storeOwn(this.#words, record, 0);
-    this.#free.push(record);
-    this.count--;
+    this.giveEmpty(record);
   }
 }
 

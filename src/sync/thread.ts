@@ -16,6 +16,7 @@
  *        (2) The kernel marks the liveness mutex however the thread ends; nobody else writes it.
  *        (3) What a thread holds can be found from its slot, and is given back by `reap`, run by
  *            whoever waits, from the highest layer down to the locks.
+ *        (4) The epoch in a free slot is even: whoever joins is inside none.
  */
 import { threadId } from "node:worker_threads";
 import { HoldfastError } from "../base/errors.ts";
@@ -119,11 +120,9 @@ export class Thread {
     const { words } = region;
     for (let slot = 0; slot < SLOTS_MAX; slot++) {
       const base = region.slotBase(slot);
-      if (load(words, base + Slot.state) !== FREE) continue;
       if (!cas(words, base + Slot.state, FREE, JOINING)) continue;
       const incarnation = (load(words, base + Slot.incarnation) % INCARNATION_MAX) + 1;
       store(words, base + Slot.incarnation, incarnation);
-      store(words, base + Slot.epoch, 0);
       store(words, base + Slot.threadId, threadId);
       holdLiveness(region, base);
       region.noteSlotUsed(slot);
@@ -149,7 +148,8 @@ export class Thread {
     this.#joined = false;
     invariant(this.heldLocks.count === 0, "a thread leaves the region holding a lock");
     invariant(this.entryLocks.count === 0, "a thread leaves the region holding an entry");
-    mutexUnlock(livenessAddress(this.region, this.base));
+    const failed = mutexUnlock(livenessAddress(this.region, this.base));
+    invariant(failed === 0, () => `the liveness mutex is not this thread's: errno ${failed}`);
     store(this.words, this.base + Slot.state, FREE);
     joined.delete(this);
   }

@@ -1,6 +1,5 @@
 /** A scenario on its stage: what a run needs to play its schedules. */
 import { InvariantError } from "../../base/invariant.ts";
-import { OWNER_DIED } from "../../sync/thread.ts";
 import { callAlone, drain, isChecked, type Program } from "../instrument/linker.ts";
 import { shownPath } from "../instrument/places.ts";
 import type { AccessSite } from "../instrument/forms.ts";
@@ -10,6 +9,7 @@ import type * as Threads from "../world/threads.ts";
 import type { Door } from "./door.ts";
 import type { Race } from "./races.ts";
 import { type Actor, EndlessSchedule, type Stage } from "./run.ts";
+import { endOfThread } from "./system.ts";
 
 /** One of the actors with a thread. */
 interface Player extends Self {
@@ -127,7 +127,7 @@ export class ScenarioStage implements Stage {
 
   kill(target: number): number {
     const { liveness } = this.#players[target]!;
-    this.#door.write(liveness, OWNER_DIED);
+    endOfThread(this.#door, liveness);
     return liveness;
   }
 

@@ -8,6 +8,7 @@ import { compileFunction } from "node:vm";
 import { InvariantError } from "../../base/invariant.ts";
 import { simulatedAtomics } from "../engine/atomics.ts";
 import type { Door } from "../engine/door.ts";
+import { simulatedSystem } from "../engine/system.ts";
 import { Colouring, type ModuleSource, type Origin } from "./colouring.ts";
 import { builtModule, checkedModule, checkedPath, shownPath } from "./places.ts";
 import { parseModule, type Tree } from "./syntax.ts";
@@ -187,7 +188,7 @@ export class Linker {
     }
     const path = checkedPath(target);
     if (path === "sync/atomics.js") this.#outside.set(target, simulatedAtomics(this.#door));
-    else if (path === "base/libc.js") this.#outside.set(target, STAND_IN_FOR_THE_SYSTEM);
+    else if (path === "base/libc.js") this.#outside.set(target, simulatedSystem(this.#door));
     else if (path === null || (INSTRUMENTED.test(path) && path !== RUNNERS))
       await this.#load(new URL(target), unused);
     else this.#outside.set(target, await import(builtModule(path).href));
@@ -271,12 +272,3 @@ const NAMES: Readonly<Record<string, string>> = {
 /** Time stands still while a schedule runs. */
 const CLOCK = { now: () => 0, timeOrigin: 0 };
 const PROCESS = { hrtime: { bigint: () => 0n } };
-
-/** Of the system the core uses the liveness mutexes (sync/thread.ts); killing an actor marks them. */
-const STAND_IN_FOR_THE_SYSTEM: Exports = {
-  bindFunction: () => () => 0,
-  addressOf: () => 0,
-  viewMemory: () => {
-    throw new Error("the checked program shows no addresses");
-  },
-};

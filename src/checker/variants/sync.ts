@@ -154,10 +154,10 @@ export const abortKeepsItsPlace = variant({
       file: LOCK,
       find:
         "        leaveSharedQueue(thread, lock, record, phase);\n        leave(thread, lock);\n" +
-        "        thread.heldLocks.give(record);\n",
+        "        thread.heldLocks.giveEmpty(record);\n",
       replace:
         "        store(words, record, 0);\n        add(words, lock + Lock.waitingShared, -1);\n" +
-        "        leave(thread, lock);\n        thread.heldLocks.give(record);\n",
+        "        leave(thread, lock);\n        thread.heldLocks.giveEmpty(record);\n",
     },
   ],
   caughtBy: { "aborted-reader": "deadlock" },
@@ -170,8 +170,8 @@ export const batchDoesNotWake = variant({
   edits: [
     {
       file: LOCK,
-      find: "        if (add(words, lock + Lock.batch, -1) === 1)\n            wake(thread, lock);\n",
-      replace: "        add(words, lock + Lock.batch, -1);\n",
+      find: "    if (add(words, lock + Lock.batch, -1) === 1)\n        wake(thread, lock);\n",
+      replace: "    add(words, lock + Lock.batch, -1);\n",
     },
   ],
   caughtBy: { "aborted-reader": "deadlock" },

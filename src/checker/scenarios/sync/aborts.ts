@@ -58,3 +58,30 @@ export const abortedMutex = scenario({
   environment: { interrupt: { abort: "second" } },
   explore: { strategy: "bounded", preemptions: 2 },
 });
+
+/** A writer gives up while the lock is counted again. */
+export const abortedWriterCounted = scenario({
+  ...onSharedPage(4, (locks) => locks.give("holder", "shared")),
+  name: "aborted-writer-counted",
+  about:
+    "A thread has a lock shared; of those who wait for it a writer gives up, and a reader dies, each at " +
+    "any point, so that the lock is counted again. Whoever has given up is not counted.",
+  from: "sync/lock.ts, rule 2: the counts are caches of the records",
+  actors: { holder: finish, writer: tryWrite, doomed: read, reader: read },
+  environment: { interrupt: { abort: "writer" }, terminate: { kill: "doomed" } },
+  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+});
+
+/** A reader of the batch gives up while the lock is counted again. */
+export const abortedReaderCounted = scenario({
+  ...onSharedPage(4, (locks) => locks.give("holder", "exclusive")),
+  name: "aborted-reader-counted",
+  about:
+    "A thread leaves a lock that it had exclusively; of those who wait for it a reader gives up, and a " +
+    "writer dies, each at any point, so that the lock is counted again. Whoever has given up is not " +
+    "counted.",
+  from: "sync/lock.ts, rules 2 and 4",
+  actors: { holder: finish, reader: tryRead, doomed: write, writer: write },
+  environment: { interrupt: { abort: "reader" }, terminate: { kill: "doomed" } },
+  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+});

@@ -2,7 +2,7 @@
 import { lockExclusive, lockShared } from "../../../sync/lock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self, scenario } from "../../scenario.ts";
-import { type Locks, onSharedPage } from "../../world/locks.ts";
+import { type Locks, onSharedPage, unlessAborted } from "../../world/locks.ts";
 
 const ROUNDS = 2;
 
@@ -74,4 +74,46 @@ export const readerAmongWriters = scenario({
     reader: (locks, self) => locks.read(self),
   },
   explore: { strategy: "bounded", preemptions: 2 },
+});
+
+/** The lock, with what is known of a reader of the batch. */
+interface Batch extends Locks {
+  /** It waited when the exclusive holder left. */
+  readerWaited?: boolean;
+  readerIn?: boolean;
+}
+
+/** A reader that came after the batch gives up. */
+export const latecomerGivesUp = scenario({
+  ...onSharedPage(3, (locks) => locks.give("holder", "exclusive")),
+  name: "latecomer-gives-up",
+  about:
+    "A thread leaves a lock that it had exclusively, with a reader waiting, who goes before the waiting " +
+    "writer. Then it wants the lock shared, and gives up at any point. The reader still goes first.",
+  from: "sync/lock.ts, rules 3 and 4: who belongs to the batch",
+  actors: {
+    *holder(locks: Batch, self) {
+      if (locks.waiting("shared") > 0) {
+        self.say("sees that the reader waits");
+        locks.readerWaited = true;
+      }
+      locks.finish(self);
+      yield* unlessAborted(self, () => locks.read(self));
+    },
+    *reader(locks: Batch, self) {
+      using _held = yield* lockShared(self.task, locks.lock(), locks.name());
+      self.say("has the lock, shared");
+      locks.readerIn = true;
+      locks.look(self);
+    },
+    *writer(locks: Batch, self) {
+      using _held = yield* lockExclusive(self.task, locks.lock(), locks.name());
+      self.say("has the lock, exclusively");
+      const overtook = locks.readerWaited === true && locks.readerIn !== true;
+      ensure(!overtook, "the writer went before a reader of the batch");
+      locks.change(self);
+    },
+  },
+  environment: { interrupt: { abort: "holder" } },
+  explore: { strategy: "pct", depth: 3, schedules: 6000 },
 });

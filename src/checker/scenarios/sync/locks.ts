@@ -1,8 +1,14 @@
 /** The shared/exclusive lock: who is inside with whom, and who is woken when one leaves. */
 import { InvariantError } from "../../../base/invariant.ts";
-import { lockExclusive } from "../../../sync/lock.ts";
+import {
+  lockExclusive,
+  lockMutex,
+  lockShared,
+  tryLockExclusive,
+  tryLockShared,
+} from "../../../sync/lock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { type Self, scenario } from "../../scenario.ts";
+import { ensure, type Self, scenario } from "../../scenario.ts";
 import { type Locks, onSharedPage } from "../../world/locks.ts";
 
 const finish = (locks: Locks, self: Self): void => locks.finish(self);
@@ -124,4 +130,56 @@ export const lockOrder = scenario({
     },
   },
   explore: { strategy: "bounded", preemptions: 3 },
+});
+
+/** Whether taking a lock is refused for its rank. */
+function* isRefused(take: () => Sleeps<unknown>): Sleeps<boolean> {
+  try {
+    yield* take();
+  } catch (error) {
+    if (!(error instanceof InvariantError)) throw error;
+    return true;
+  }
+  return false;
+}
+
+/** Every way to take a lock looks at the order, also when the lock is free. */
+export const orderOfAll = scenario({
+  ...onSharedPage(1),
+  name: "order-of-all",
+  about:
+    "A thread that holds the io lock of inode 2 wants that of inode 1, in each way in which locks are " +
+    "taken, and is refused; and so it is with a mutex that ranks above what it holds. After it has " +
+    "dropped its lock, also out of order, it gets them.",
+  from: "sync/rank.ts; DESIGN.md 5.5: the rank is asserted at run time",
+  actors: {
+    *user(locks, self) {
+      const { task } = self;
+      const lock = locks.lock(1);
+      const name = locks.name(1);
+      const ways: (() => Sleeps<unknown>)[] = [
+        () => lockShared(task, lock, name),
+        () => lockExclusive(task, lock, name),
+        function* () {
+          tryLockShared(task, lock, name);
+        },
+        function* () {
+          tryLockExclusive(task, lock, name);
+        },
+        () => lockMutex(task, locks.at("mutex"), "directory"),
+      ];
+      const second = yield* lockShared(task, locks.lock(2), locks.name(2));
+      for (const [index, way] of ways.entries()) {
+        ensure(yield* isRefused(way), `way ${index + 1} to take a lock does not look at the order`);
+      }
+      const mutex = yield* lockMutex(task, locks.at("mutex"), "transaction");
+      second.release();
+      second.release();
+      const map = () => lockShared(task, lock, { rankName: "map" as const, order: 1 });
+      ensure(yield* isRefused(map), "the mutex counts as dropped with the lock before it");
+      mutex.release();
+      using _first = yield* lockExclusive(task, lock, name);
+      using _second = yield* lockExclusive(task, locks.lock(2), locks.name(2));
+    },
+  },
 });

@@ -1,6 +1,7 @@
 /** Slabs and pages: nobody gets what another one has, and a full region stays usable. */
 import { HoldfastError } from "../../../base/errors.ts";
-import { type Region, REGION_BYTES_MIN } from "../../../sync/region.ts";
+import { load, store } from "../../../sync/atomics.ts";
+import { Region, REGION_BYTES_MIN } from "../../../sync/region.ts";
 import { allocateObject, freeObject, initSlab, objectsInUse } from "../../../sync/slab.ts";
 import { ensure, ensureNoLeak, type Self, scenario } from "../../scenario.ts";
 import { buildSync, Place, type SyncShared, threadWordName } from "../../world/locks.ts";
@@ -183,4 +184,46 @@ export const pages = scenario({
   from: "sync/region.ts, allocatePages",
   actors: { first: takePages, second: takePages },
   end: (memory) => ensure(memory.owners.size === 3, `${memory.owners.size} of 3 pages were given`),
+});
+
+/** Whether an operation is refused as wrongly called. */
+function isInvalid(operation: () => unknown): boolean {
+  try {
+    operation();
+  } catch (error) {
+    if (!(error instanceof HoldfastError && error.code === "EINVAL")) throw error;
+    return true;
+  }
+  return false;
+}
+
+/** Sizes that a region cannot have, and buffers that are none. */
+export const noRegion = scenario({
+  ...withSlab(1, 1),
+  name: "no-region",
+  about:
+    "A thread joins a region, and is refused where the buffer is none, or one of another version. No " +
+    "region is made that is too small or too large.",
+  from: "sync/region.ts, create and attach: EINVAL",
+  actors: {
+    user({ region }) {
+      const { buffer, words } = region;
+      for (const size of [REGION_BYTES_MIN - 1, 2 ** 60, NaN]) {
+        ensure(
+          isInvalid(() => Region.create(size)),
+          `a region of ${size} bytes is made`,
+        );
+      }
+      ensure(Region.attach(buffer).bytesUsed === region.bytesUsed, "another region is joined");
+      for (const word of [0, 1]) {
+        const value = load(words, word);
+        store(words, word, value + 1);
+        ensure(
+          isInvalid(() => Region.attach(buffer)),
+          "a buffer is joined that is no region of this version",
+        );
+        store(words, word, value);
+      }
+    },
+  },
 });

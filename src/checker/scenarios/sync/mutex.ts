@@ -1,6 +1,8 @@
 /** The mutex: one word, negated while somebody waits. */
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { type Self, scenario } from "../../scenario.ts";
+import { HoldfastError } from "../../../base/errors.ts";
+import { type Sleeps, Task } from "../../../sync/sleep.ts";
+import { ensure, type Self, scenario } from "../../scenario.ts";
+import { lockMutex } from "../../../sync/lock.ts";
 import { type Locks, onSharedPage } from "../../world/locks.ts";
 
 const take = (locks: Locks, self: Self): Sleeps<void> => locks.writeInMutex(self);
@@ -41,4 +43,28 @@ export const mutexHolderDies = scenario({
   actors: { first: take, second: take, third: take },
   environment: { terminate: { kill: "first" } },
   explore: { strategy: "bounded", preemptions: 2 },
+});
+
+/** A thread that wants what another operation of its own holds. */
+export const mutexTwice = scenario({
+  ...onSharedPage(1),
+  name: "mutex-twice",
+  about:
+    "A thread that has a mutex wants it again, in another operation. It is told so, instead of " +
+    "waiting for itself.",
+  from: "sync/lock.ts, lockMutex: EDEADLK",
+  actors: {
+    *user(locks, self) {
+      using _held = yield* lockMutex(self.task, locks.at("mutex"), "transaction");
+      const other = new Task(self.thread, undefined);
+      try {
+        yield* lockMutex(other, locks.at("mutex"), "transaction");
+      } catch (error) {
+        if (!(error instanceof HoldfastError && error.code === "EDEADLK")) throw error;
+        self.say("is told that it has the mutex");
+        return;
+      }
+      ensure(false, "a thread is given the mutex that it has");
+    },
+  },
 });

@@ -1,6 +1,9 @@
 /** Waits: "this word still holds this value", and everyone tests again. */
+import { AbortError, HoldfastError } from "../../../base/errors.ts";
 import { add, load, wakeAll } from "../../../sync/atomics.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
+import { remainingMs } from "../../../sync/clock.ts";
+import { type Held, lockShared } from "../../../sync/lock.ts";
+import { type Sleeps, Task, type Wait } from "../../../sync/sleep.ts";
 import { ensure, type Self, scenario } from "../../scenario.ts";
 import { type Locks, onSharedPage, unlessAborted } from "../../world/locks.ts";
 
@@ -68,4 +71,70 @@ export const abortedWait = scenario({
     raiser: raise,
   },
   environment: { interrupt: { abort: "impatient" } },
+});
+
+/** Which waits block their thread, and what ends them: nothing here is shared. */
+export const rulesOfWaits = scenario({
+  ...onSharedPage(1),
+  name: "rules-of-waits",
+  about:
+    "An operation may be suspended while what it holds and waits for ranks above the map lock, and " +
+    "blocks its thread otherwise. Its signal and its deadline end its waits, and nothing else does. A " +
+    "thread with suspended operations looks around more often.",
+  from: "sync/sleep.ts, rules 2, 4 and 5",
+  actors: {
+    *user(locks, self) {
+      const { task, thread } = self;
+      const plain: Wait = { word: locks.at("data"), expected: 0, what: () => "data" };
+      const forMap: Wait = { ...plain, rank: 3 };
+      ensure(!task.mustBlock(plain), "a wait blocks though nothing is held");
+      ensure(task.mustBlock(forMap), "a wait for the map lock does not block");
+      using _io = yield* lockShared(task, locks.lock(), locks.name());
+      ensure(!task.mustBlock(plain), "a wait blocks though only the io lock is held");
+      using _map: Held = yield* lockShared(task, locks.lock(2), { rankName: "map", order: 1 });
+      ensure(task.mustBlock(plain), "a wait does not block though the map lock is held");
+
+      ensure(task.interruption(plain) === null, "a wait ends for no reason");
+      const late = new Task(thread, { timeoutMs: 0 }).interruption(plain);
+      ensure(
+        late instanceof HoldfastError && late.code === "ETIMEDOUT",
+        "the deadline has no effect",
+      );
+      const early = new Task(thread, { timeoutMs: 5 }).interruption(plain);
+      ensure(early === null, "a wait ends before its deadline");
+      const aborted = { aborted: true, reason: undefined } as unknown as AbortSignal;
+      const given = new Task(thread, { signal: aborted }).interruption(plain);
+      ensure(given instanceof AbortError, "the signal has no effect");
+
+      const slice = task.sliceMs(plain);
+      const suspended = { resumeIfDue: () => false };
+      thread.suspended.add(suspended);
+      ensure(task.sliceMs(plain) < slice, "a thread does not look after its suspended operations");
+      thread.suspended.delete(suspended);
+    },
+  },
+});
+
+/** Times in the region begin again after 2^30 ms. */
+export const clockWraps = scenario({
+  ...onSharedPage(1),
+  name: "clock-wraps",
+  about:
+    "A time that is due and the present are compared on both sides of the clock's end: what is due " +
+    "soon is not long past, and the other way round.",
+  from: "sync/clock.ts, remainingMs",
+  actors: {
+    user() {
+      const end = 2 ** 30;
+      for (const [until, now, rest] of [
+        [20, 5, 15],
+        [5, 20, -15],
+        [5, end - 10, 15],
+        [end - 10, 5, -15],
+      ] as const) {
+        const told = remainingMs(until, now);
+        ensure(told === rest, `from ${now} until ${until} it is ${told} ms`);
+      }
+    },
+  },
 });

@@ -3,9 +3,15 @@ import type { ScenarioPlace } from "./check.ts";
 import { checkedModule } from "./instrument/places.ts";
 import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
+import * as contents from "./scenarios/dax/contents.ts";
+import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
+import * as holePins from "./scenarios/dax/hole-pins.ts";
+import * as refusals from "./scenarios/dax/refusals.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
+import * as tries from "./scenarios/dax/tries.ts";
+import * as windowRecords from "./scenarios/dax/window-records.ts";
 import * as entries from "./scenarios/entries.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
@@ -32,9 +38,15 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   pins,
   entries,
   "dax/changes": changes,
+  "dax/contents": contents,
   "dax/ends": ends,
+  "dax/deaths": daxDeaths,
   "dax/faults": faults,
+  "dax/refusals": refusals,
   "dax/reuse": reuse,
+  "dax/tries": tries,
+  "dax/hole-pins": holePins,
+  "dax/window-records": windowRecords,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

@@ -6,6 +6,7 @@
  * ends, so nobody ever sees what they held before.
  */
 import { HoldfastError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
 import { type Address, HUGE_PAGES, HUGE_SIZE, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
 import {
@@ -103,10 +104,25 @@ function* mappedExtent(
     const pages = Math.min(end, pageEnd(extent)) - index;
     using transaction = yield* beginLayoutTransaction(task, dax, mapping);
     const ino = inoOf(dax.thread, mapping);
-    dax.driver.allocate(transaction, ino, index * PAGE_SIZE, pages * PAGE_SIZE, "write");
+    const [start, length] = [index * PAGE_SIZE, pages * PAGE_SIZE];
+    const filled = dax.driver.allocate(transaction, ino, start, length, "write");
     touchTimes(dax, transaction, mapping);
     transaction.commit();
+    if (dax.windows.port?.faults === false) showFilled(dax, mapping, filled);
   }
+}
+
+/** Shows what was a hole in the windows that cannot fault: they show zeroes there until now. */
+function showFilled(dax: Dax, mapping: Mapping, extent: Extent): void {
+  invariant(extent.kind === "mapped", () => `what was allocated is ${extent.kind}`);
+  const { windows } = dax;
+  windows.forEachWindow(mapping, (window) => {
+    const base = windows.firstPage(window);
+    const first = Math.max(base, Math.ceil(extent.start / PAGE_SIZE));
+    const end = Math.min(base + windows.pages(window), pageEnd(extent));
+    if (first >= end) return;
+    showDevicePages(dax, window, first, end - first, devicePageAt(extent, first));
+  });
 }
 
 /** The page after the extent's last whole one. */
@@ -181,7 +197,7 @@ export function* resolveFault(
   const mapping = windows.mappingOf(window);
   const order = inoOf(dax.thread, mapping);
   using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
-  if (windows.serial(window) !== serial) return;
+  if (!windows.isOver(window, serial, address)) return;
   const page = Math.floor((address - windows.address(window)) / PAGE_SIZE);
   const index = windows.firstPage(window) + page;
   windows.countFault();

@@ -160,32 +160,39 @@ export function* writeFile(
     }
     if (source.length === 0) return 0;
     if (start > size) yield* zeroTail(task, dax, mapping, size);
-    const written = yield* writeExtents(task, dax, mapping, source, start);
+    const { written, filled } = yield* writeExtents(task, dax, mapping, source, start);
     const end = start + written;
     noteWrittenBytes(dax, mapping, start, end);
     if (end > size || isTimeStale(dax, mapping)) yield* finishWrite(task, dax, mapping, end, size);
-    if (dax.windows.hasWindows(mapping)) yield* showWritten(task, dax, mapping, start, end, size);
+    if (dax.windows.hasWindows(mapping)) {
+      yield* showWritten(task, dax, mapping, start, end, size, filled);
+    }
     return written;
   } finally {
     io.release();
   }
 }
 
-/** Copies into the file's blocks, allocating. The io lock is held exclusively. */
+/**
+ * Copies into the file's blocks, allocating. Returns the bytes written, and whether blocks were
+ * allocated for them. The io lock is held exclusively.
+ */
 function* writeExtents(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   source: Uint8Array,
   start: number,
-): Sleeps<number> {
+): Sleeps<{ written: number; filled: boolean }> {
   let done = 0;
+  let filled = false;
   try {
     while (done < source.length) {
       const at = start + done;
       const extent = dax.cachedExtent(mapping, at) ?? (yield* findExtent(task, dax, mapping, at));
       if (extent.kind !== "mapped") {
         yield* allocateFor(task, dax, mapping, at, source.length - done, extent);
+        filled = true;
         continue;
       }
       const part = Math.min(source.length - done, extent.start + extent.length - at);
@@ -198,7 +205,7 @@ function* writeExtents(
     const full = error instanceof HoldfastError && error.code === "ENOSPC";
     if (!full || done === 0) throw error;
   }
-  return done;
+  return { written: done, filled };
 }
 
 /**
@@ -262,12 +269,18 @@ function* showWritten(
   start: number,
   end: number,
   size: number,
+  filled: boolean,
 ): Sleeps<void> {
   const first = Math.floor(start / PAGE_SIZE);
   const last = Math.floor((end - 1) / PAGE_SIZE);
   if (end > size) {
-    yield* refreshWindows(task, dax, mapping, Math.floor(size / PAGE_SIZE), last);
-  } else if (mayShowZeroes(dax, mapping, first, last)) {
+    const from = Math.min(first, Math.floor(size / PAGE_SIZE));
+    yield* refreshWindows(task, dax, mapping, from, last);
+    return;
+  }
+  // Where touches cannot fault, windows show holes as zeroes without an entry.
+  const isHidden = filled && dax.windows.port?.faults === false;
+  if (isHidden || mayShowZeroes(dax, mapping, first, last)) {
     yield* refreshWindows(task, dax, mapping, first, last);
   }
 }

@@ -41,10 +41,9 @@ function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
 export function recoverRemovals(dax: Dax): void {
   const { thread, pages } = dax;
   const { words } = thread;
-  thread.onThreadDeath((dead, slotBase) => {
+  thread.onThreadDeath((_dead, slotBase) => {
     const mapping = load(words, slotBase + Slot.breaking);
     if (mapping === 0 || load(words, mapping + MappingWord.removing) === 0) return;
-    if (load(words, mapping + MappingWord.breakHolder) !== dead) return;
     const first = loadUnsigned(words, mapping + MappingWord.breakFirst);
     const last = loadUnsigned(words, mapping + MappingWord.breakLast);
     removeEntries(thread, mapping, first, last, (entry, _index, count) => {
@@ -201,7 +200,10 @@ function assertRange(offset: number, length: number): void {
   }
 }
 
-/** Zeroes [offset, end) of a broken range: part blocks in place, whole ones by `clear`. */
+/**
+ * Zeroes [offset, end) of a broken range: part blocks in place, whole ones by `clear`, which sets the
+ * times as well.
+ */
 function* clearRange(
   task: Task,
   dax: Dax,
@@ -215,7 +217,13 @@ function* clearRange(
   const last = roundDown(end, blockSize);
   yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
   if (last > first) yield* clear(first, last);
-  if (last >= first) yield* zeroMapped(task, dax, mapping, last, end);
+  else {
+    yield* inTransactions(task, dax, mapping, (transaction) => {
+      touchTimes(dax, transaction, mapping);
+      return true;
+    });
+  }
+  yield* zeroMapped(task, dax, mapping, Math.max(first, last), end);
 }
 
 /** As FALLOC_FL_PUNCH_HOLE with KEEP_SIZE: the range reads as zeroes and its whole blocks are free. */
@@ -252,13 +260,13 @@ export function* zeroRange(
   const range = () => ({ start: offset, end });
   const unwrite = (first: number, last: number): Sleeps<void> =>
     inTransactions(task, dax, mapping, (transaction) => {
-      const done = dax.driver.unwriteExtents(transaction, ino, first, last);
-      if (done) touchTimes(dax, transaction, mapping);
-      return done;
+      touchTimes(dax, transaction, mapping);
+      return dax.driver.unwriteExtents(transaction, ino, first, last);
     });
   yield* changeLayout(task, dax, mapping, range, function* (size) {
-    yield* clearRange(task, dax, mapping, offset, end, unwrite);
+    // Blocks first: when there is no room for them, what the file holds is as it was.
     yield* backWithBlocks(task, dax, mapping, offset, end);
+    yield* clearRange(task, dax, mapping, offset, end, unwrite);
     if (end > size && !keepSize) yield* growTo(task, dax, mapping, size, end);
   });
 }
@@ -289,7 +297,6 @@ export function* collapseRange(
     yield* inTransactions(task, dax, mapping, (transaction) => {
       dax.driver.shiftExtents(transaction, ino, offset + length, -length);
       changeSize(dax, transaction, mapping, size - length);
-      touchTimes(dax, transaction, mapping);
       return true;
     });
   });
@@ -347,7 +354,6 @@ export function* preallocate(
   length: number,
   keepSize: boolean,
 ): Sleeps<void> {
-  dax.assertWritable();
   assertRange(offset, length);
   const order = inoOf(dax.thread, mapping);
   using _io = yield* lockExclusive(task, mapping + MappingWord.ioLock, { rankName: "io", order });

@@ -210,9 +210,20 @@ export class Windows {
     return (load(this.thread.words, window + Record.flags) & WRITABLE) !== 0;
   }
 
-  /** Tells a window from a later one in the same record. */
+  /** Tells a window from a later one in the same record; 0 when it has been removed. */
   serial(window: Window): number {
     return load(this.thread.words, window + Record.serial);
+  }
+
+  /**
+   * Whether a window that was looked up without a lock is still there, and over the address: both it
+   * and its serial may have been read when it was gone, and another one in its record. Locks: the map
+   * lock of its mapping, shared.
+   */
+  isOver(window: Window, serial: number, address: number): boolean {
+    if (serial === 0 || this.serial(window) !== serial) return false;
+    const within = address - this.address(window);
+    return within >= 0 && within < this.pages(window) * PAGE_SIZE;
   }
 
   hasWindows(mapping: Mapping): boolean {

@@ -134,7 +134,8 @@ export class Door {
       return false;
     }
     if (this.refused) throw REFUSED;
-    const touched = this.#touch[word]!;
+    const touched = this.#touch[word];
+    if (touched === undefined) throw new RangeError(`word ${word} is outside the region`);
     const now = touched | (1 << (GROUP_OF[access]! * 8 + this.actor));
     if (now >>> 0 !== touched) this.#note(word, now >>> 0);
     if (this.observe !== null) this.observe(site, word, access);

@@ -83,6 +83,8 @@ export class Explorer {
   readonly #beginnings: Beginnings | null;
   #run: Run;
   #strategy: Strategy;
+  readonly #warmUpSchedules: number;
+  /** Schedules of the beginning that are left, of the present way. */
   #warmUp: number;
   readonly #warmUps: Strategy[];
   #schedules = 0;
@@ -101,17 +103,19 @@ export class Explorer {
     limits: Limits,
     warmUp = WARM_UP_SCHEDULES,
   ) {
-    this.#warmUp = warmUp;
+    // One actor alone has one schedule, with nobody to share a word with.
+    this.#warmUpSchedules = stage.actorNames.length > 1 ? warmUp : 0;
+    this.#warmUp = this.#warmUpSchedules;
     this.#door = door;
     this.#stage = stage;
     this.#exploration = exploration;
     this.#limits = limits;
-    this.#warmUps = warmUp > 0 ? warmUpStrategies(limits.seed) : [];
+    this.#warmUps = this.#warmUp > 0 ? warmUpStrategies(limits.seed) : [];
     const isShared = limits.share !== undefined && this.#isExhaustive();
     this.#beginnings = isShared ? new Beginnings(limits.share) : null;
     this.#strategy = this.#warmUps.shift() ?? this.#ownStrategy();
     this.#run = new Run(door, stage, this.#strategy, { stepsMax: STEPS_MAX });
-    this.#use(this.#strategy, warmUp > 0 && limits.races);
+    this.#use(this.#strategy, this.#warmUp > 0 && limits.races);
   }
 
   #ownStrategy(): Strategy {
@@ -186,7 +190,7 @@ export class Explorer {
       this.#restart();
       return;
     }
-    this.#warmUp = WARM_UP_SCHEDULES;
+    this.#warmUp = this.#warmUpSchedules;
     this.#use(next, this.#limits.races);
   }
 

@@ -167,7 +167,7 @@ export const notRefreshed = variant({
   edits: [
     {
       file: "dax/file-io.ts",
-      find: "        if (dax.windows.hasWindows(mapping))\n            yield* showWritten(task, dax, mapping, start, end, size);\n",
+      find: "            yield* showWritten(task, dax, mapping, start, end, size, filled);\n",
       replace: "",
     },
   ],

@@ -5,7 +5,7 @@
 import { HoldfastError } from "../../base/errors.ts";
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { Dax, type DataDriver } from "../../dax/dax.ts";
-import { resolveFault } from "../../dax/fault.ts";
+import { resolveFault, showAll } from "../../dax/fault.ts";
 import { pinRange } from "../../dax/pins.ts";
 import type { Device } from "../../device/index.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
@@ -48,7 +48,7 @@ export interface FileSpec {
   readonly pages: string;
 }
 
-/** A window over pages of a file. `shown`: pages that were touched before. */
+/** A window over pages of a file. `shown`: pages that were touched before; all where none can fault. */
 export interface WindowSpec {
   readonly file: string;
   readonly first: number;
@@ -67,6 +67,9 @@ export interface VolumeSpec {
   readonly faults?: boolean;
   /** Whether the region has no word left to give. */
   readonly exhausted?: boolean;
+  readonly readOnly?: boolean;
+  /** Blocks that the driver frees in one transaction. Default: all. */
+  readonly removedAtOnce?: number;
 }
 
 /** A file, in every schedule the same. */
@@ -208,6 +211,7 @@ function* buildWindow(
   const window = windows.add(file.mapping, spec.first, spec.pages, spec.writable);
   const address = windows.address(window);
   const serial = windows.serial(window);
+  if (!dax.windows.port!.faults) yield* showAll(task, dax, window);
   for (const page of spec.shown ?? []) {
     const at = address + (page - spec.first) * PAGE_SIZE;
     yield* resolveFault(task, pager, window, serial, at, false);
@@ -231,7 +235,7 @@ export function makeHand(
     pages: Pages.attach(thread),
     windows,
     driver: typeof driver === "function" ? driver(simulated) : driver,
-    readOnly: false,
+    readOnly: spec.readOnly ?? false,
     protect: true,
   };
   const dax = new Dax(parts);

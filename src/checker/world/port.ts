@@ -2,7 +2,8 @@
  * A simulated window port, with the page tables that it fills. A page's table entry is one word of
  * the region:
  *
- *     0 empty | 1 zero page | 2 zero page, guarded | 3 lost | 8 + 2 * block, + 1 when it is shared
+ *     0 empty | 1 zero page | 2 zero page, guarded | 3 lost | 4 retired | 5 released
+ *     8 + 2 * block, + 1 when it is shared
  *
  * A touch reads the table and uses the block in one step, as far as a revocation can tell: whoever
  * takes a page out of a table waits until every touch under way has ended, as a processor does that
@@ -15,14 +16,22 @@ import type { Thread } from "../../sync/thread.ts";
 import type { FaultPort, PopulatedPort } from "../../window/fault-port.ts";
 import type { Content, SimulatedDevice } from "./device.ts";
 
-const Area = { reserved: 0, touching: 8, tables: 64 } as const;
+const Area = { reserved: 0, touching: 8, lengths: 32, tables: 64 } as const;
 const TOUCHERS_MAX = 16;
-const WINDOWS_MAX = 4;
+const WINDOWS_MAX = 8;
 const TABLE_PAGES = 2 * HUGE_PAGES;
-/** Windows lie this far from one another. */
-const WINDOW_DISTANCE = 2 ** 30;
+/** Windows lie this far from one another, the first one as far from 0. */
+export const WINDOW_DISTANCE = 2 ** 30;
 
-export const TableEntry = { empty: 0, zero: 1, guarded: 2, lost: 3, block: 8 } as const;
+export const TableEntry = {
+  empty: 0,
+  zero: 1,
+  guarded: 2,
+  lost: 3,
+  retired: 4,
+  released: 5,
+  block: 8,
+} as const;
 
 export function createPortArea(region: Region): number {
   return region.allocatePages(Area.tables + WINDOWS_MAX * TABLE_PAGES);
@@ -77,9 +86,13 @@ export class SimulatedPort {
     return this as unknown as FaultPort;
   }
 
-  reserveWindow(_length: number, _alignment: number, congruence: number): number {
-    const number = add(this.#thread.words, this.#area + Area.reserved, 1);
-    return (number + 1) * WINDOW_DISTANCE + congruence;
+  reserveWindow(length: number, _alignment: number, congruence: number): number {
+    const { words } = this.#thread;
+    const number = add(words, this.#area + Area.reserved, 1);
+    store(words, this.#area + Area.lengths + number, congruence + length);
+    const address = (number + 1) * WINDOW_DISTANCE + congruence;
+    if (!this.faults) this.#fill(address, length, TableEntry.lost);
+    return address;
   }
 
   show(
@@ -90,6 +103,7 @@ export class SimulatedPort {
     mode: "shared" | "private",
   ): void {
     const entry = TableEntry.block + (mode === "shared" ? 1 : 0);
+    if (length <= 0) throw new Error(`the simulated port shows a range of ${length} bytes`);
     const block = at / PAGE_SIZE;
     for (let page = 0; page * PAGE_SIZE < length; page++) {
       this.#set(address + page * PAGE_SIZE, entry + (block + page) * 2);
@@ -110,14 +124,19 @@ export class SimulatedPort {
   }
 
   revoke(address: number, length: number): void {
+    const number = Math.floor(address / WINDOW_DISTANCE) - 1;
+    const end = load(this.#thread.words, this.#area + Area.lengths + number);
+    if ((address % WINDOW_DISTANCE) + length > end) throw new Error("revoked beyond a window");
     this.#fill(address, length, this.faults ? TableEntry.empty : TableEntry.lost);
   }
 
   retire(address: number, length: number): void {
-    this.#fill(address, length, TableEntry.lost);
+    this.#fill(address, length, TableEntry.retired);
   }
 
-  release(_address: number, _length: number): void {}
+  release(address: number, length: number): void {
+    this.#fill(address, length, TableEntry.released);
+  }
 
   /** A thread touches a page: loads from it, or stores `stored` to it. Sleeps: never. */
   touch(
@@ -134,7 +153,8 @@ export class SimulatedPort {
       if (entry === TableEntry.guarded || entry === TableEntry.zero) {
         return stored === null ? 0 : "fault";
       }
-      if (entry === TableEntry.lost) return 0;
+      if (entry === TableEntry.lost || entry === TableEntry.retired) return 0;
+      if (entry === TableEntry.released) throw new Error("a touch of an address range given back");
       const block = blockShown(entry);
       onTouch(block);
       const content = device.readBlock(block);
@@ -147,6 +167,7 @@ export class SimulatedPort {
   }
 
   #fill(address: number, length: number, entry: number): void {
+    if (length <= 0) throw new Error(`the simulated port is given a range of ${length} bytes`);
     for (let at = 0; at < length; at += PAGE_SIZE) this.#set(address + at, entry);
     this.#flush();
   }

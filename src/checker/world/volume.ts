@@ -54,6 +54,8 @@ const TransactionArea = { mutex: 0, state: 1, used: 2, log: 16 } as const;
 const TRANSACTION_WORDS = 4096;
 const TRANSACTION_OPEN = 1;
 const WORD_CHANGED = 1;
+/** Files of drivers that free in steps end before this. */
+const BYTES_LOOKED_AT = 2 ** 22;
 const NOTHING: ReadonlyMap<number, number> = new Map();
 
 /** An I/O under way: it uses a block for a page of a file. */
@@ -70,11 +72,18 @@ class WatchedDriver implements DataDriver {
   readonly #ram: RamDriver;
   readonly #device: SimulatedDevice;
   readonly #changed: (what: string) => void;
+  readonly #removedAtOnce: number;
 
-  constructor(ram: RamDriver, device: SimulatedDevice, changed: (what: string) => void) {
+  constructor(
+    ram: RamDriver,
+    device: SimulatedDevice,
+    changed: (what: string) => void,
+    removedAtOnce: number,
+  ) {
     this.#ram = ram;
     this.#device = device;
     this.#changed = changed;
+    this.#removedAtOnce = removedAtOnce * PAGE_SIZE;
   }
 
   extentAt(ino: Ino, byte: number, limit: number): Extent {
@@ -95,9 +104,23 @@ class WatchedDriver implements DataDriver {
   }
 
   removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
-    const done = this.#ram.removeExtents(transaction, ino, start, end);
+    // As a driver of large files does: so many blocks a transaction, from the end.
+    const from = Math.max(start, this.#endBelow(ino, start, end) - this.#removedAtOnce);
+    const done = this.#ram.removeExtents(transaction, ino, from, end);
     this.#changed("blocks are freed");
-    return done;
+    return done && from === start;
+  }
+
+  /** Where the last block of [start, end) ends. */
+  #endBelow(ino: Ino, start: number, end: number): number {
+    if (this.#removedAtOnce === Infinity) return start;
+    let last = start;
+    for (let at = start; at < Math.min(end, BYTES_LOOKED_AT); ) {
+      const extent = this.#ram.extentAt(ino, at, Math.min(end, BYTES_LOOKED_AT));
+      at = extent.start + extent.length;
+      if (extent.kind !== "hole") last = at;
+    }
+    return last;
   }
 
   unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
@@ -149,11 +172,11 @@ export class Volume {
 
   #makeHand({ thread }: Self): Hand {
     const changed = (what: string): void => this.#assertTrue(`when ${what}`);
-    const hand = makeHand(
-      thread,
-      this.shared,
-      (device) => new WatchedDriver(RamDriver.attach(thread, device), device, changed),
-    );
+    const { removedAtOnce = Infinity } = this.shared.spec;
+    const hand = makeHand(thread, this.shared, (device) => {
+      const ram = RamDriver.attach(thread, device);
+      return new WatchedDriver(ram, device, changed, removedAtOnce);
+    });
     const { cache, pages } = hand.dax;
     recoverLocks(thread);
     recoverTransactions(cache);
@@ -224,6 +247,23 @@ export class Volume {
       shown.push(block < 0 ? "." : contentShown(this.content(block)));
     }
     return shown.join("");
+  }
+
+  /** What backs the file's pages: "#" a block, "u" an unwritten one, "." nothing. From outside. */
+  backingOf({ ino }: BuiltFile): string {
+    let backing = "";
+    let node = this.words[this.inodeWord({ ino }) + Inode.nodes]!;
+    for (; node !== 0; node = this.words[node + Node.next]!) {
+      const unwritten = this.words[node + Node.d] !== 0;
+      const extent = (unwritten ? "u" : "#").repeat(this.words[node + Node.b]!);
+      backing = backing.padEnd(this.words[node + Node.a]!, ".") + extent;
+    }
+    return backing;
+  }
+
+  /** Where the driver's inode of a file is. */
+  inodeWord({ ino }: Pick<BuiltFile, "ino">): number {
+    return this.#inodes + ino * INODE_WORDS;
   }
 
   sizeOf({ mapping }: BuiltFile): number {

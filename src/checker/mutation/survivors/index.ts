@@ -1,5 +1,6 @@
 /** The mutants that live and why they may, layer by layer. */
 import type { Mutant } from "../mutants.ts";
+import { daxChangeSurvivors } from "./dax-changes.ts";
 import { daxSurvivors } from "./dax.ts";
 import type { Explanation } from "./explanation.ts";
 import { layoutSurvivors } from "./layout.ts";
@@ -18,6 +19,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   ...pinSurvivors,
   ...layoutSurvivors,
   ...daxSurvivors,
+  ...daxChangeSurvivors,
   ...windowSurvivors,
   ...metadataSurvivors,
   ...ramSurvivors,

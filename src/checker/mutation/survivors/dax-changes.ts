@@ -1,0 +1,132 @@
+import type { Explanation } from "./explanation.ts";
+
+const ONE_TRANSACTION =
+  "equivalent: both are changes of one transaction, which others see as a whole or not at all";
+
+export const daxChangeSurvivors: readonly Explanation[] = [
+  {
+    file: "dax/layout-change.ts",
+    function: "recoverRemovals",
+    what: ["without mapping === 0: mapping === 0"],
+    why:
+      "equivalent: 0 is the region's header, whose word in the place of `removing` is that of a root " +
+      "which no layer has, and 0",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "assertPagesFree",
+    why:
+      "an assertion: it changes nothing, and what it would find is found by the scenarios' own " +
+      "checks of whose blocks are whose",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "freeBlocks",
+    what: ["left out: yield* assertPagesFree("],
+    why: "an assertion, as told of assertPagesFree",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "truncateFile",
+    what: ["always: choice (size < before)"],
+    why:
+      "costs time only: a truncate upwards, or to the same size, breaks from the file's end on as " +
+      "well, and waits for pins of the last page",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "truncateFile",
+    what: ["always: if (size > before)"],
+    why:
+      "costs time only: of a truncate downwards the bytes beyond the old end are zeroed as well, " +
+      "which nobody has; of one to the same size the windows past it are revoked, and fault again",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "truncateFile",
+    what: ["swapped: changeSize(dax, transaction, mapping, size); touchTimes("],
+    why: ONE_TRANSACTION,
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "clearRange",
+    what: ["always: if (last > first)"],
+    why:
+      "equivalent: for a range without a whole block the driver finds nothing to free or to unwrite, " +
+      "and the times are set in either branch",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "collapseRange",
+    what: ["swapped: dax.driver.shiftExtents("],
+    why: ONE_TRANSACTION,
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "insertRange",
+    what: [
+      "swapped: dax.driver.shiftExtents(",
+      "swapped: changeSize(dax, transaction, mapping, size + length); touchTimes(",
+    ],
+    why: ONE_TRANSACTION,
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "growTo",
+    what: ["swapped: changeSize(dax, transaction, mapping, end); touchTimes("],
+    why: ONE_TRANSACTION,
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "evictMapping",
+    what: ["dax.forget(mapping);"],
+    why:
+      "costs memory only: extents that stay cached are told stale by the layout sequence, which a " +
+      "later file of the record goes on with (mapping/mapping.ts, initMapping)",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "tryReadFile",
+    what: ["never: choice (length === target.length)"],
+    why: "equivalent: a subarray of the whole target is the target",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "readExtents",
+    what: ["without done === 0: done === 0 && part === target.length", "never: choice (whole)"],
+    why:
+      "equivalent: a subarray of the whole target is the target, and a part as long as the target " +
+      "begins at its beginning",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "writeExtents",
+    what: ["without error instanceof HoldfastError: error instanceof"],
+    why: "equivalent: no other error has the code ENOSPC; the class is named for its type",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "mayShowZeroes",
+    what: ["always: if (!isPageKind(kindOf(entry)))"],
+    why: "costs time only: windows are revoked after writes to pages that they show, and fault again",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "showWritten",
+    what: [
+      "always: if (end > size)",
+      "always: if (isHidden || mayShowZeroes(dax, mapping, first, last))",
+      "without filled: filled && dax.windows.port?.faults === false",
+      "without dax.windows.port?.faults === false: filled &&",
+    ],
+    why: "costs time only: windows are revoked that show what was written, and fault again",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "mappedExtent",
+    what: ["always: if (dax.windows.port?.faults === false)"],
+    why:
+      "costs time only: new blocks are shown before they are touched, noted as shown and under the " +
+      "map lock, as for a fault",
+  },
+];

@@ -1,0 +1,155 @@
+/** What is refused, and changes nothing: ranges that cannot be, a volume that is read-only or full. */
+import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../../../base/quantities.ts";
+import type { Dax } from "../../../dax/dax.ts";
+import { tryWriteFile, writeFile } from "../../../dax/file-io.ts";
+import {
+  collapseRange,
+  insertRange,
+  preallocate,
+  punchHole,
+  truncateFile,
+  zeroRange,
+} from "../../../dax/layout-change.ts";
+import { type Mapping, takeWritten } from "../../../mapping/mapping.ts";
+import type { Sleeps, Task } from "../../../sync/sleep.ts";
+import { ensure } from "../../scenario.ts";
+import { HALF, ModelledFile } from "./model.ts";
+import { mayFail, volumeStory } from "./play.ts";
+
+type Operation = (task: Task, dax: Dax, mapping: Mapping) => Sleeps<unknown>;
+type Refused = readonly [code: string, what: string, operation: Operation];
+
+const PAGE = PAGE_SIZE;
+const MAX = DEVICE_BYTES_MAX;
+const BYTES = new Uint8Array(PAGE).fill("W".charCodeAt(0));
+
+const RANGES: readonly Refused[] = [
+  ["EFBIG", "a truncate to too much", (t, d, m) => truncateFile(t, d, m, MAX + PAGE)],
+  ["EFBIG", "a write too far", (t, d, m) => writeFile(t, d, m, BYTES, MAX)],
+  ["EFBIG", "a punch too far", (t, d, m) => punchHole(t, d, m, PAGE, MAX)],
+  ["EFBIG", "a zero too far", (t, d, m) => zeroRange(t, d, m, PAGE, MAX, true)],
+  ["EFBIG", "a preallocation too far", (t, d, m) => preallocate(t, d, m, PAGE, MAX, true)],
+  ["EFBIG", "an insertion of too much", (t, d, m) => insertRange(t, d, m, 2 * PAGE, MAX)],
+  ["EINVAL", "an insertion at the end", (t, d, m) => insertRange(t, d, m, 3 * PAGE, PAGE)],
+  ["EINVAL", "an insertion in a page", (t, d, m) => insertRange(t, d, m, HALF, PAGE)],
+  ["EINVAL", "an insertion of a part", (t, d, m) => insertRange(t, d, m, PAGE, HALF)],
+  ["EINVAL", "an insertion of nothing", (t, d, m) => insertRange(t, d, m, PAGE, 0)],
+  ["EINVAL", "a collapse of the end", (t, d, m) => collapseRange(t, d, m, PAGE, 2 * PAGE)],
+  ["EINVAL", "a collapse from within a page", (t, d, m) => collapseRange(t, d, m, HALF, PAGE)],
+  ["EINVAL", "a collapse of a part", (t, d, m) => collapseRange(t, d, m, 0, HALF)],
+  ["EINVAL", "a collapse of nothing", (t, d, m) => collapseRange(t, d, m, PAGE, 0)],
+];
+
+export const refusedRanges = volumeStory({
+  name: "dax-refused-ranges",
+  about:
+    "Operations with ranges that end too far, that are no whole blocks or that reach the file's end " +
+    "where they must not: each is refused, and the file is as it was.",
+  from: "fallocate(2), EFBIG and EINVAL",
+  blocks: 4,
+  files: [{ name: "A", pages: "##." }],
+  actors: {
+    *user(volume, self) {
+      const file = new ModelledFile(volume, self);
+      const { mapping } = volume.file("A");
+      for (const [code, what, operation] of RANGES) {
+        yield* file.refuses(code, what, () => operation(self.task, volume.dax(self), mapping));
+      }
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+const CHANGES: readonly Refused[] = [
+  ["EROFS", "a truncate", (t, d, m) => truncateFile(t, d, m, HALF)],
+  ["EROFS", "a truncate upwards", (t, d, m) => truncateFile(t, d, m, 4 * PAGE)],
+  ["EROFS", "a write", (t, d, m) => writeFile(t, d, m, BYTES, 0)],
+  ["EROFS", "a punch in a page", (t, d, m) => punchHole(t, d, m, HALF, HALF)],
+  ["EROFS", "a zero in a page", (t, d, m) => zeroRange(t, d, m, HALF, HALF, true)],
+  ["EROFS", "a preallocation", (t, d, m) => preallocate(t, d, m, PAGE, PAGE, true)],
+  ["EROFS", "a collapse", (t, d, m) => collapseRange(t, d, m, 0, PAGE)],
+  ["EROFS", "an insertion", (t, d, m) => insertRange(t, d, m, 0, PAGE)],
+];
+
+export const readOnly = volumeStory({
+  name: "dax-read-only",
+  about:
+    "On a volume that is mounted read-only every change of a file is refused, also where it would " +
+    "have changed bytes of a block in place only.",
+  from: "dax/dax.ts, assertWritable",
+  blocks: 4,
+  readOnly: true,
+  files: [{ name: "A", pages: "=." }],
+  actors: {
+    *user(volume, self) {
+      const file = new ModelledFile(volume, self);
+      const { mapping } = volume.file("A");
+      for (const [code, what, operation] of CHANGES) {
+        yield* file.refuses(code, what, () => operation(self.task, volume.dax(self), mapping));
+      }
+      file.timeIsSet();
+      const written = tryWriteFile(volume.dax(self), mapping, BYTES, 0);
+      ensure(written === -1, "a write that does not wait is done on a read-only volume");
+      yield* file.check();
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const fullZero = volumeStory({
+  name: "dax-full-zero",
+  about:
+    "A range of a block and a hole is zeroed on a full volume. It is refused for want of a block, and " +
+    "the bytes before the hole are as they were.",
+  from: "DESIGN.md 5.6, invariant 7: a failed operation changes nothing that a later one can see",
+  blocks: 1,
+  files: [{ name: "A", pages: "#." }],
+  actors: {
+    *user(volume, self) {
+      const file = new ModelledFile(volume, self);
+      const { mapping } = volume.file("A");
+      yield* file.refuses("ENOSPC", "a zero with no block left", () =>
+        zeroRange(self.task, volume.dax(self), mapping, 0, 2 * PAGE, true),
+      );
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const shortWrite = volumeStory({
+  name: "dax-short-write",
+  about:
+    "A write of three pages that the device fails in its second one is refused. With one block left " +
+    "what finds room is written, and told; with none left a write is refused. A write of nothing " +
+    "does nothing.",
+  from: "write(2), ENOSPC: fewer bytes than asked",
+  blocks: 2,
+  files: [{ name: "A", pages: "#.." }],
+  actors: {
+    *user(volume, self) {
+      const file = new ModelledFile(volume, self);
+      const { mapping } = volume.file("A");
+      const dax = volume.dax(self);
+      const bytes = new Uint8Array(3 * PAGE).fill("V".charCodeAt(0));
+      volume.fail(self, "allocate");
+      const failed = yield* mayFail(self, ["EIO"], function* () {
+        yield* writeFile(self.task, dax, mapping, bytes, 0);
+      });
+      ensure(failed, "a write that the device has failed is not refused");
+      volume.hand(self).device.failing.clear();
+      file.model.write(0, "VV");
+      yield* file.check();
+      bytes.fill("W".charCodeAt(0));
+      const written = yield* writeFile(self.task, dax, mapping, bytes, 0);
+      ensure(written === 2 * PAGE, `${written} bytes are written; there is room for two pages`);
+      file.model.write(0, "WWWW");
+      yield* file.check();
+      yield* file.refuses("ENOSPC", "a write with no block left", () =>
+        writeFile(self.task, dax, mapping, BYTES, 2 * PAGE),
+      );
+      takeWritten(self.thread, mapping);
+      yield* file.writeNothing(7);
+    },
+  },
+  explore: { strategy: "reduced" },
+});

@@ -7,6 +7,7 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
+import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
@@ -45,6 +46,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "sync/waits": waits,
   "sync/tables": tables,
   "sync/threads": threads,
+  "metadata/transactions": metadataTransactions,
 };
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [

@@ -7,6 +7,8 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
+import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
+import * as metadataCalls from "./scenarios/metadata/calls.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
@@ -47,6 +49,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "sync/tables": tables,
   "sync/threads": threads,
   "metadata/transactions": metadataTransactions,
+  "metadata/blocks": metadataBlocks,
+  "metadata/calls": metadataCalls,
 };
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [

@@ -91,6 +91,8 @@ export class Explorer {
     limits: Limits,
     warmUp = WARM_UP_SCHEDULES,
   ) {
+    // One actor alone has one schedule.
+    if (stage.actorNames.length === 1) warmUp = 0;
     this.#warmUp = warmUp;
     this.#door = door;
     this.#stage = stage;

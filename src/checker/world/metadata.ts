@@ -52,6 +52,8 @@ const TRANSACTION_OPEN = 1;
 /** Buffers are made so many at a time: a page of headers, then their data. */
 const CHUNK_BUFFERS = 64;
 const CHUNK_BYTES = 4096 + CHUNK_BUFFERS * BLOCK_BYTES;
+/** Chunks that a scenario may make. */
+const CHUNKS_MAX = 8;
 
 export interface MetadataShared {
   readonly region: Region;
@@ -150,6 +152,13 @@ export class Metadata {
       recoverTransactions(cache);
       return cache;
     });
+    this.#bringBack();
+  }
+
+  /** The bytes that earlier schedules have written, behind the door. */
+  #bringBack(): void {
+    const { shared } = this;
+    shared.region.bytes(shared.bytesAtStart / 4, CHUNKS_MAX * CHUNK_BYTES).fill(0);
     const [cache] = this.#caches;
     for (const block of shared.cached) {
       const value = load(this.words, this.#deviceWord(block));
@@ -244,6 +253,11 @@ export class Metadata {
     this.write(cached, value);
     this.seal(cached);
     cache!.setFlags(cached.header, VALID | DIRTY);
+  }
+
+  /** Has a block's buffer be what a transaction that made the block leaves when it is undone. */
+  leaveInvalid(block: number): void {
+    wordsOf(this.#caches[0]!.buffer(block).bytes).fill(7);
   }
 
   // Transactions.

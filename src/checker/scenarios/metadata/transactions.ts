@@ -6,6 +6,7 @@ import { buildMetadata, Metadata, type MetadataShared, PAIR, START } from "../..
 
 /** A node of a tree. */
 const NODE = 3;
+const UNCACHED = 4;
 const BLOCKS = 6;
 
 type Play = Pick<Scenario<MetadataShared, Metadata>, "actors" | "environment" | "explore">;
@@ -207,4 +208,29 @@ export const nodeUsedAgain = transactionStory({
     ensure(node === 700, `the new node is ${node}, not 700`);
     metadata.assertFlushed([...PAIR, NODE]);
   },
+});
+
+export const nodeMadeInVain = transactionStory({
+  name: "node-made-in-vain",
+  about:
+    "A thread makes a block new that the device has and nobody has cached, undoes that, and dies at " +
+    "any point. A reader finds the block as the device has it, whether it is undone once or twice.",
+  from: "metadata/transaction.ts, rule 2: undoing twice is undoing once",
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    dying: (metadata, self) =>
+      metadata.undone(self, (transaction) => {
+        transaction.beginLayoutChange(metadata.shared.sequence);
+        metadata.create(transaction, UNCACHED, CHANGED);
+      }),
+    *reader(metadata, self) {
+      const found = yield* metadata.stable(self, () => metadata.value(self, UNCACHED));
+      ensure(found === metadata.onDevice(UNCACHED), `the block is ${found}`);
+    },
+    *other(metadata, self) {
+      yield* metadata.transaction(self, () => {});
+    },
+  },
+  environment: { death: { kill: "dying" } },
+  finally: (metadata) => metadata.assertFlushed([]),
 });

@@ -288,6 +288,7 @@ export class Metadata {
   raise(self: Self, transaction: Transaction): void {
     const { word, sequence } = this.shared;
     const value = transaction.getWord(word) + 1;
+    this.#assertCounted(value - 1 - START);
     transaction.beginLayoutChange(sequence);
     for (const block of PAIR) this.edit(self, transaction, block, value);
     transaction.setWord(word, value);
@@ -349,16 +350,20 @@ export class Metadata {
     );
     const pair = PAIR.map((block) => this.value(survivor, block));
     this.assertPair([...pair, load(this.words, word)]);
+    this.#assertCounted(this.raised());
     this.#assertBuffers();
   }
 
-  /** How many transactions were committed must show in the word, but for a death just then. */
-  assertRaised(): void {
-    const raised = load(this.words, this.shared.word) - START;
+  /** How often the blocks were raised. */
+  raised(): number {
+    return load(this.words, this.shared.word) - START;
+  }
+
+  /** Each time was a transaction that counts as committed, but for a death just then. */
+  #assertCounted(raised: number): void {
     const committed = transactionsCommitted(this.survivor().thread);
-    const untold = raised - committed;
     ensure(
-      untold >= 0 && untold <= this.deaths(),
+      raised - committed <= this.deaths(),
       `${committed} transactions count as committed, the blocks were raised ${raised} times`,
     );
   }

@@ -11,6 +11,8 @@ import {
 
 /** Blocks 0 to 7, and the far one, which is in the bucket of block 0. */
 const BLOCKS = 9;
+/** As many as buffers are made at a time: so at the end each buffer is missed. */
+const ALL_BUFFERS = 64;
 const SOME = 5;
 const OTHER = 6;
 
@@ -22,6 +24,7 @@ interface Story extends Play {
   readonly from: string;
   /** Blocks that are cached from the start; if none is, there are no buffers either. */
   readonly cached: readonly number[];
+  readonly blockCount?: number;
   /** Before the actors begin. */
   readonly prepare?: (metadata: Metadata) => void;
   /** What must hold at the end, beside what always must. */
@@ -29,11 +32,11 @@ interface Story extends Play {
 }
 
 function blockStory(story: Story): Scenario<MetadataShared, Metadata> {
-  const { cached, prepare, finally: last, ...play } = story;
+  const { cached, blockCount = BLOCKS, prepare, finally: last, ...play } = story;
   const actors = Object.keys(play.actors).length;
   return scenario({
     ...play,
-    build: () => buildMetadata(actors, BLOCKS, cached),
+    build: () => buildMetadata(actors, blockCount, cached),
     region: (shared: MetadataShared) => shared.region,
     begin(shared, selves) {
       const metadata = new Metadata(shared, selves);
@@ -77,6 +80,7 @@ export const blocksReadByTwo = blockStory({
     "the end, and each buffer that was not needed is there for another block.",
   from: "metadata/cache.ts, rule 1",
   cached: [SOME],
+  blockCount: ALL_BUFFERS,
   explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     first: (metadata, self) => readAll(metadata, self, [0, FAR_BLOCK, OTHER]),
@@ -135,6 +139,7 @@ export const blockRefused = blockStory({
     "device has something else, that is read.",
   from: "metadata/cache.ts, read: then nothing is cached",
   cached: [SOME],
+  blockCount: ALL_BUFFERS,
   prepare: (metadata) => metadata.damage(OTHER),
   actors: {
     first: (metadata, self) => ensure(isRefused(metadata, self, OTHER), "damage is accepted"),
@@ -193,4 +198,9 @@ export const blockFilledAgain = blockStory({
     other: (metadata, self) => readAll(metadata, self, [OTHER]),
   },
   environment: { death: { kill: "dying" } },
+  finally(metadata) {
+    const read = metadata.verified;
+    readAll(metadata, metadata.survivor(), [OTHER]);
+    ensure(metadata.verified === read, "the block is not cached");
+  },
 });

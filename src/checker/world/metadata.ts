@@ -46,7 +46,9 @@ export const FAR_BLOCK = 2 ** 32 + 1;
 /** In the device's place of a block: no content that has a seal. */
 const DAMAGED = 0;
 /** Fields of the cache's area and of the transaction's (metadata/cache.ts, transaction.ts). */
-const CACHE_GUARD = 0;
+const CacheArea = { guard: 0, made: 2, spare: 3, chunks: 16 + 65536 } as const;
+const BUFFER_WORDS = 8;
+const BUFFER_NEXT = 3;
 const TransactionArea = { mutex: 0, state: 1, used: 2 } as const;
 const TRANSACTION_OPEN = 1;
 /** Buffers are made so many at a time: a page of headers, then their data. */
@@ -75,8 +77,8 @@ export function buildMetadata(
   blockCount: number,
   cached: readonly number[],
 ): MetadataShared {
-  // An odd number of pages, so that the region's header, taken for a buffer's, would be a valid one.
-  const { region, thread } = regionWithThreads(actors, REGION_BYTES_MIN + 4096);
+  // So many pages that the region's header, taken for a buffer's, would be that of a changed block.
+  const { region, thread } = regionWithThreads(actors, REGION_BYTES_MIN + 3 * 4096);
   const blocks = Array.from({ length: blockCount - 1 }, (_, block) => block);
   blocks.push(FAR_BLOCK);
   const device = region.allocatePages(blockCount + 16);
@@ -331,7 +333,7 @@ export class Metadata {
     return load(this.words, this.shared.region.root(Root.transaction) + TransactionArea[field]);
   }
 
-  /** At the end: no transaction is open, the pair agrees, and what is cached is as it must be. */
+  /** At the end: no transaction is open, and the pair agrees. */
   end(): void {
     const survivor = this.survivor();
     survivor.thread.reap();
@@ -343,7 +345,7 @@ export class Metadata {
     }
     const { word, sequence } = this.shared;
     ensureNoLeak((load(this.words, sequence) & 1) === 0, "the layout's sequence is left odd");
-    const guard = load(this.words, this.shared.region.root(Root.metadata) + CACHE_GUARD);
+    const guard = load(this.words, this.shared.region.root(Root.metadata) + CacheArea.guard);
     ensureNoLeak(
       guard === 0 || !survivor.thread.isAlive(Math.abs(guard)),
       "the cache's guard is left taken",
@@ -351,7 +353,12 @@ export class Metadata {
     const pair = PAIR.map((block) => this.value(survivor, block));
     this.assertPair([...pair, load(this.words, word)]);
     this.#assertCounted(this.raised());
-    this.#assertBuffers();
+  }
+
+  /** At the very end: all blocks can be read, and no buffer is lost. */
+  endOfBuffers(): void {
+    for (const block of this.shared.blocks) this.value(this.survivor(), block);
+    this.#assertNoneLost(this.#assertBuffers());
   }
 
   /** How often the blocks were raised. */
@@ -380,8 +387,8 @@ export class Metadata {
     ensure(cache.flush() === 0, "what was written home still counts as changed");
   }
 
-  /** One buffer a block, the same for all threads. */
-  #assertBuffers(): void {
+  /** One buffer a block, the same for all threads. Returns how many there are. */
+  #assertBuffers(): number {
     const blocks = new Map<number, number>();
     for (const self of this.actors) {
       for (const block of this.shared.blocks) {
@@ -393,18 +400,22 @@ export class Metadata {
       }
     }
     ensure(new Set(blocks.values()).size === blocks.size, "a block has two buffers");
+    return blocks.size;
   }
 
-  /** Reads all blocks: no buffer that was made is missing then, unless somebody died. */
-  assertNoneLost(): void {
-    const { region, blocks, cached, bytesAtStart } = this.shared;
-    const chunksMade = (): number => (region.bytesUsed - bytesAtStart) / CHUNK_BYTES;
-    const made = chunksMade();
-    for (const block of blocks) this.value(this.survivor(), block);
-    this.#assertBuffers();
-    const wanted = Math.ceil(blocks.length / CHUNK_BUFFERS) - (cached.length > 0 ? 1 : 0);
-    const most = Math.max(made, wanted) + this.deaths();
-    ensureNoLeak(chunksMade() <= most, "buffers are lost");
+  /** Each buffer that was made has a block or is spare, unless somebody died with it. */
+  #assertNoneLost(used: number): void {
+    const { words } = this;
+    const area = this.shared.region.root(Root.metadata);
+    const made = words[area + CacheArea.made]!;
+    let spare = 0;
+    for (let index = words[area + CacheArea.spare]!; index !== 0; spare++) {
+      ensure(spare < made, "spare buffers go round in a circle");
+      const chunk = words[area + CacheArea.chunks + ((index - 1) >>> 6)]!;
+      index = words[chunk + ((index - 1) & 63) * BUFFER_WORDS + BUFFER_NEXT]!;
+    }
+    const lost = made - used - spare;
+    ensureNoLeak(lost >= 0 && lost <= CHUNK_BUFFERS * this.deaths(), `${lost} buffers are lost`);
   }
 
   nameOf(word: number): string | null {

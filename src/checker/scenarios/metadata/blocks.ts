@@ -11,8 +11,6 @@ import {
 
 /** Blocks 0 to 7, and the far one, which is in the bucket of block 0. */
 const BLOCKS = 9;
-/** As many as buffers are made at a time: so at the end each buffer is missed. */
-const ALL_BUFFERS = 64;
 const SOME = 5;
 const OTHER = 6;
 
@@ -24,7 +22,6 @@ interface Story extends Play {
   readonly from: string;
   /** Blocks that are cached from the start; if none is, there are no buffers either. */
   readonly cached: readonly number[];
-  readonly blockCount?: number;
   /** Before the actors begin. */
   readonly prepare?: (metadata: Metadata) => void;
   /** What must hold at the end, beside what always must. */
@@ -32,11 +29,11 @@ interface Story extends Play {
 }
 
 function blockStory(story: Story): Scenario<MetadataShared, Metadata> {
-  const { cached, blockCount = BLOCKS, prepare, finally: last, ...play } = story;
+  const { cached, prepare, finally: last, ...play } = story;
   const actors = Object.keys(play.actors).length;
   return scenario({
     ...play,
-    build: () => buildMetadata(actors, blockCount, cached),
+    build: () => buildMetadata(actors, BLOCKS, cached),
     region: (shared: MetadataShared) => shared.region,
     begin(shared, selves) {
       const metadata = new Metadata(shared, selves);
@@ -46,7 +43,7 @@ function blockStory(story: Story): Scenario<MetadataShared, Metadata> {
     end(metadata) {
       metadata.end();
       if (metadata.actors.length === actors) last?.(metadata);
-      metadata.assertNoneLost();
+      metadata.endOfBuffers();
     },
     nameOf: (metadata, word) => metadata.nameOf(word),
   });
@@ -80,7 +77,6 @@ export const blocksReadByTwo = blockStory({
     "the end, and each buffer that was not needed is there for another block.",
   from: "metadata/cache.ts, rule 1",
   cached: [SOME],
-  blockCount: ALL_BUFFERS,
   explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     first: (metadata, self) => readAll(metadata, self, [0, FAR_BLOCK, OTHER]),
@@ -139,7 +135,6 @@ export const blockRefused = blockStory({
     "device has something else, that is read.",
   from: "metadata/cache.ts, read: then nothing is cached",
   cached: [SOME],
-  blockCount: ALL_BUFFERS,
   prepare: (metadata) => metadata.damage(OTHER),
   actors: {
     first: (metadata, self) => ensure(isRefused(metadata, self, OTHER), "damage is accepted"),

@@ -30,7 +30,7 @@ function callStory({ blockCount = 8, play, ...story }: Story): Scenario<Metadata
     actors: { thread: (metadata, self) => play(metadata, self) },
     end(metadata) {
       metadata.end();
-      metadata.assertNoneLost();
+      metadata.endOfBuffers();
     },
     nameOf: (metadata, word) => metadata.nameOf(word),
   });

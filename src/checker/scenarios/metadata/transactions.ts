@@ -40,6 +40,7 @@ function transactionStory({
     end(metadata) {
       metadata.end();
       if (metadata.actors.length === actors) last?.(metadata);
+      metadata.endOfBuffers();
     },
     nameOf: (metadata, word) => metadata.nameOf(word),
   });
@@ -101,6 +102,19 @@ export const transactionDeath = transactionStory({
   finally: assertFlushed,
 });
 
+const openOne = (metadata: Metadata, self: Self): Sleeps<void> =>
+  metadata.transaction(self, () => {});
+
+export const transactionAfterDeath = transactionStory({
+  name: "transaction-after-death",
+  about:
+    "A thread dies with the transaction. Two wait for it, and each of them has it for itself, and " +
+    "open, however late the one who found the death is.",
+  from: "metadata/transaction.ts: `state` tells a recoverer which of the two to finish",
+  actors: { dying: openOne, second: openOne, third: openOne },
+  environment: { death: { kill: "dying" } },
+});
+
 export const transactionUndoneTwice = transactionStory({
   name: "transaction-undone-twice",
   about:
@@ -124,9 +138,7 @@ export const flusherDies = transactionStory({
       yield* raise(metadata, self);
       yield* metadata.transaction(self, () => metadata.cache(self).flush());
     },
-    *other(metadata, self) {
-      yield* metadata.transaction(self, () => {});
-    },
+    other: openOne,
   },
   environment: { death: { kill: "flusher" } },
   finally(metadata) {
@@ -224,9 +236,7 @@ export const nodeMadeInVain = transactionStory({
       const found = yield* metadata.stable(self, () => metadata.value(self, UNCACHED));
       ensure(found === metadata.onDevice(UNCACHED), `the block is ${found}`);
     },
-    *other(metadata, self) {
-      yield* metadata.transaction(self, () => {});
-    },
+    other: openOne,
   },
   environment: { death: { kill: "dying" } },
   finally: (metadata) => metadata.assertFlushed([]),

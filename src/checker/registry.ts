@@ -7,6 +7,7 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
+import * as extents from "./scenarios/extents.ts";
 import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
 import * as metadataCalls from "./scenarios/metadata/calls.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
@@ -51,6 +52,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "metadata/transactions": metadataTransactions,
   "metadata/blocks": metadataBlocks,
   "metadata/calls": metadataCalls,
+  extents,
 };
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [

@@ -111,6 +111,7 @@ export const blockReadAndChanged = blockStory({
     "the first one has read does not undo the change.",
   from: "metadata/cache.ts, rule 3",
   cached: [SOME],
+  explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     *changer(metadata, self) {
       yield* metadata.transaction(self, (transaction) =>
@@ -188,6 +189,7 @@ export const blockFilledAgain = blockStory({
   from: "metadata/cache.ts, rule 4",
   cached: [SOME],
   prepare: (metadata) => metadata.leaveInvalid(OTHER),
+  explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     dying: (metadata, self) => readAll(metadata, self, [OTHER]),
     other: (metadata, self) => readAll(metadata, self, [OTHER]),

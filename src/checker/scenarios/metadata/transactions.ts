@@ -74,7 +74,7 @@ export const transactions = transactionStory({
     "Two threads change two blocks and a word, each in a transaction, while a third reads them " +
     "without a lock. They agree whenever they are read, and at the end both changes have happened.",
   from: "metadata/transaction.ts, rule 3; metadata/sequence.ts",
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
   actors: { first: raise, second: raise, reader: readPair },
   finally: (metadata) => assertRaised(metadata, 2),
 });
@@ -85,7 +85,7 @@ export const transactionUndone = transactionStory({
     "Of two threads that change two blocks and a word one fails in the end. Its change is undone as " +
     "if it had never been: not for the reader, not for the other one, and not on the device.",
   from: "DESIGN.md 5.6, invariant 7; metadata/transaction.ts, rule 1",
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
   actors: { failing: raiseInVain, other: raise, reader: readPair },
   finally: (metadata) => assertRaised(metadata, 1),
 });
@@ -96,7 +96,7 @@ export const transactionDeath = transactionStory({
     "A thread dies in a transaction, at any point. Whoever waits for the transaction, or for the " +
     "layout that it was changing, undoes what is not committed, and goes on.",
   from: "docs/architecture.md, Transactions; several-processes.md",
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
   actors: { dying: raise, other: raise, reader: readPair },
   environment: { death: { kill: "dying" } },
   finally: assertFlushed,
@@ -111,6 +111,7 @@ export const transactionAfterDeath = transactionStory({
     "A thread dies with the transaction. Two wait for it, and each of them has it for itself, and " +
     "open, however late the one who found the death is.",
   from: "metadata/transaction.ts: `state` tells a recoverer which of the two to finish",
+  explore: { strategy: "bounded", preemptions: 2 },
   actors: { dying: openOne, second: openOne, third: openOne },
   environment: { death: { kill: "dying" } },
 });
@@ -121,7 +122,7 @@ export const transactionUndoneTwice = transactionStory({
     "A thread dies in a transaction that it undoes, and so does one that waits for it, while it " +
     "undoes what is left. A third one finds it undone, or undoes it again.",
   from: "metadata/transaction.ts, rule 2: undoing twice is undoing once",
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
   actors: { dying: raiseInVain, second: raise, third: raise },
   environment: { death: { kill: "dying" }, "death-2": { kill: "second" } },
   finally: assertFlushed,
@@ -133,6 +134,7 @@ export const flusherDies = transactionStory({
     "A thread that writes changed blocks home dies at any point. What it has not written still counts " +
     "as changed.",
   from: "metadata/cache.ts, flush",
+  explore: { strategy: "bounded", preemptions: 1 },
   actors: {
     *flusher(metadata, self) {
       yield* raise(metadata, self);
@@ -185,6 +187,7 @@ export const nodeFreedInVain = transactionStory({
     "from the device. That does not undo the change.",
   from: "metadata/cache.ts, rule 4; DESIGN.md 5.6, invariant 7",
   prepare: (metadata) => metadata.changeBefore(NODE, CHANGED),
+  explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     changer: (metadata, self) =>
       metadata.undone(self, (transaction) => freeNode(metadata, self, transaction)),
@@ -205,6 +208,7 @@ export const nodeUsedAgain = transactionStory({
     "node stays what it was made.",
   from: "metadata/cache.ts, rule 4",
   prepare: (metadata) => metadata.changeBefore(NODE, CHANGED),
+  explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     *changer(metadata, self) {
       yield* metadata.transaction(self, (transaction) => freeNode(metadata, self, transaction));
@@ -225,7 +229,7 @@ export const nodeMadeInVain = transactionStory({
     "A thread makes a block new that the device has and nobody has cached, undoes that, and dies at " +
     "any point. A reader finds the block as the device has it, whether it is undone once or twice.",
   from: "metadata/transaction.ts, rule 2: undoing twice is undoing once",
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
   actors: {
     dying: (metadata, self) =>
       metadata.undone(self, (transaction) => {

@@ -290,7 +290,7 @@ export class Metadata {
   raise(self: Self, transaction: Transaction): void {
     const { word, sequence } = this.shared;
     const value = transaction.getWord(word) + 1;
-    this.#assertCounted(value - 1 - START);
+    this.uncounted(value - 1 - START);
     transaction.beginLayoutChange(sequence);
     for (const block of PAIR) this.edit(self, transaction, block, value);
     transaction.setWord(word, value);
@@ -352,7 +352,7 @@ export class Metadata {
     );
     const pair = PAIR.map((block) => this.value(survivor, block));
     this.assertPair([...pair, load(this.words, word)]);
-    this.#assertCounted(this.raised());
+    this.uncounted(this.raised());
   }
 
   /** At the very end: all blocks can be read, and no buffer is lost. */
@@ -366,13 +366,11 @@ export class Metadata {
     return load(this.words, this.shared.word) - START;
   }
 
-  /** Each time was a transaction that counts as committed, but for a death just then. */
-  #assertCounted(raised: number): void {
-    const committed = transactionsCommitted(this.survivor().thread);
-    ensure(
-      raised - committed <= this.deaths(),
-      `${committed} transactions count as committed, the blocks were raised ${raised} times`,
-    );
+  /** How often more than transactions were committed: each time somebody died just then. */
+  uncounted(raised: number): number {
+    const uncounted = raised - transactionsCommitted(this.survivor().thread);
+    ensure(uncounted <= this.deaths(), "a transaction that was committed does not count as such");
+    return uncounted;
   }
 
   /** Writes home what is changed: `changed` are the blocks, and all of them. */

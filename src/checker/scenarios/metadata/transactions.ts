@@ -59,6 +59,10 @@ const readPair = (metadata: Metadata, self: Self): Sleeps<void> => metadata.read
 
 /** What was raised reaches the device; what was undone leaves nothing to write. */
 function assertFlushed(metadata: Metadata): void {
+  ensure(
+    metadata.uncounted(metadata.raised()) >= 0,
+    "a transaction that was undone counts as committed",
+  );
   metadata.assertFlushed(metadata.raised() === 0 ? [] : PAIR);
 }
 
@@ -229,7 +233,7 @@ export const nodeMadeInVain = transactionStory({
     "A thread makes a block new that the device has and nobody has cached, undoes that, and dies at " +
     "any point. A reader finds the block as the device has it, whether it is undone once or twice.",
   from: "metadata/transaction.ts, rule 2: undoing twice is undoing once",
-  explore: { strategy: "bounded", preemptions: 1 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
   actors: {
     dying: (metadata, self) =>
       metadata.undone(self, (transaction) => {

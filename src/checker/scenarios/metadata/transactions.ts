@@ -233,7 +233,7 @@ export const nodeMadeInVain = transactionStory({
     "A thread makes a block new that the device has and nobody has cached, undoes that, and dies at " +
     "any point. A reader finds the block as the device has it, whether it is undone once or twice.",
   from: "metadata/transaction.ts, rule 2: undoing twice is undoing once",
-  explore: { strategy: "pct", depth: 3, schedules: 3000 },
+  explore: { strategy: "pct", depth: 3, schedules: 8000 },
   actors: {
     dying: (metadata, self) =>
       metadata.undone(self, (transaction) => {

@@ -115,7 +115,7 @@ export const transactionAfterDeath = transactionStory({
     "A thread dies with the transaction. Two wait for it, and each of them has it for itself, and " +
     "open, however late the one who found the death is.",
   from: "metadata/transaction.ts: `state` tells a recoverer which of the two to finish",
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "pct", depth: 4, schedules: 4000 },
   actors: { dying: openOne, second: openOne, third: openOne },
   environment: { death: { kill: "dying" } },
 });

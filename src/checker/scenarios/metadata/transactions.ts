@@ -191,7 +191,7 @@ export const nodeFreedInVain = transactionStory({
     "from the device. That does not undo the change.",
   from: "metadata/cache.ts, rule 4; DESIGN.md 5.6, invariant 7",
   prepare: (metadata) => metadata.changeBefore(NODE, CHANGED),
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 3 },
   actors: {
     changer: (metadata, self) =>
       metadata.undone(self, (transaction) => freeNode(metadata, self, transaction)),

@@ -91,7 +91,7 @@ export const firstBlocks = blockStory({
     "writes them home while the other one is at it.",
   from: "metadata/cache.ts",
   cached: [],
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
   actors: {
     *changer(metadata, self) {
       yield* metadata.transaction(self, (transaction) => metadata.raise(self, transaction));

@@ -13,6 +13,10 @@ import * as reuse from "./scenarios/dax/reuse.ts";
 import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
 import * as entries from "./scenarios/entries.ts";
+import * as extents from "./scenarios/extents.ts";
+import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
+import * as metadataCalls from "./scenarios/metadata/calls.ts";
+import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
@@ -59,6 +63,10 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "sync/tables": tables,
   "sync/threads": threads,
   "sync/joining": joining,
+  "metadata/transactions": metadataTransactions,
+  "metadata/blocks": metadataBlocks,
+  "metadata/calls": metadataCalls,
+  extents,
 };
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [

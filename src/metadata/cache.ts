@@ -14,9 +14,11 @@
  * Rules. (1) A buffer in a bucket keeps its block for ever; what is freed is only marked not valid.
  *            So readers walk buckets without a lock. (2) A buffer is dirty only when valid.
  *        (3) The bytes of a valid buffer change only inside the volume's one transaction.
+ *        (4) A buffer in a bucket that is not valid is filled by any reader, under the guard. So its
+ *            flags change under the guard, too, and whoever makes it valid otherwise writes its bytes
+ *            after that.
  */
 import { CorruptionError } from "../base/errors.ts";
-import { invariant } from "../base/invariant.ts";
 import { load, store } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
@@ -25,7 +27,8 @@ import type { Thread } from "../sync/thread.ts";
 const BUCKETS = 65536;
 const CHUNK_BUFFERS = 64;
 const BUFFER_WORDS = 8;
-const CHUNKS_MAX = 65536;
+/** As many as the largest region has room for, with blocks of 1 KiB. */
+const CHUNKS_MAX = 131072;
 
 const Area = { guard: 0, blockSize: 1, made: 2, spare: 3, buckets: 16 } as const;
 const CHUNK_TABLE = Area.buckets + BUCKETS;
@@ -147,11 +150,16 @@ export class MetadataCache {
   /** Writes one dirty block home. Locks: the transaction is held. */
   writeHome(block: CachedBlock): void {
     this.device.copyIn(block.block * this.blockSize, block.bytes);
-    store(this.thread.words, block.header + Header.flags, VALID);
+    this.setFlags(block.header, VALID);
   }
 
+  /** For the transaction (rule 4). */
   setFlags(header: number, flags: number): void {
-    store(this.thread.words, header + Header.flags, flags);
+    const { thread } = this;
+    const guard = this.#area + Area.guard;
+    enterGuard(thread, guard);
+    store(thread.words, header + Header.flags, flags);
+    leaveGuard(thread, guard);
   }
 
   flagsOf(header: number): number {
@@ -161,6 +169,11 @@ export class MetadataCache {
   /** The view of a buffer by its header alone: for undoing another thread's edits. */
   viewOfHeader(header: number): CachedBlock {
     return this.#view(this.#blockOf(header), header);
+  }
+
+  #bytes(header: number): Uint8Array {
+    const { region, words } = this.thread;
+    return region.bytes(load(words, header + Header.data), this.blockSize);
   }
 
   #flags(header: number): number {
@@ -244,10 +257,8 @@ export class MetadataCache {
       store(words, header + Header.flags, flags);
       store(words, header + Header.next, load(words, bucket));
       store(words, bucket, index + 1);
-    } else if ((this.#flags(other) & VALID) === 0 && flags !== 0) {
-      const target = load(words, other + Header.data);
-      const source = load(words, header + Header.data);
-      thread.region.bytes(target, this.blockSize).set(thread.region.bytes(source, this.blockSize));
+    } else if ((this.#flags(other) & VALID) === 0) {
+      this.#bytes(other).set(this.#bytes(header));
       store(words, other + Header.flags, flags);
     }
     leaveGuard(thread, guard);
@@ -291,20 +302,16 @@ export class MetadataCache {
     const data = region.allocatePages(CHUNK_BUFFERS * dataWords);
     enterGuard(thread, this.#area + Area.guard);
     const made = load(words, this.#area + Area.made);
-    const room = made / CHUNK_BUFFERS < CHUNKS_MAX;
-    if (room) {
-      for (let index = 0; index < CHUNK_BUFFERS; index++) {
-        const header = chunk + index * BUFFER_WORDS;
-        store(words, header + Header.data, data + index * dataWords);
-        const next =
-          index + 1 < CHUNK_BUFFERS ? made + index + 2 : load(words, this.#area + Area.spare);
-        store(words, header + Header.next, next);
-      }
-      store(words, this.#area + CHUNK_TABLE + made / CHUNK_BUFFERS, chunk);
-      store(words, this.#area + Area.made, made + CHUNK_BUFFERS);
-      store(words, this.#area + Area.spare, made + 1);
+    for (let index = 0; index < CHUNK_BUFFERS; index++) {
+      const header = chunk + index * BUFFER_WORDS;
+      store(words, header + Header.data, data + index * dataWords);
+      const next =
+        index + 1 < CHUNK_BUFFERS ? made + index + 2 : load(words, this.#area + Area.spare);
+      store(words, header + Header.next, next);
     }
+    store(words, this.#area + CHUNK_TABLE + made / CHUNK_BUFFERS, chunk);
+    store(words, this.#area + Area.made, made + CHUNK_BUFFERS);
+    store(words, this.#area + Area.spare, made + 1);
     leaveGuard(thread, this.#area + Area.guard);
-    invariant(room, "the metadata cache's chunk table is full");
   }
 }

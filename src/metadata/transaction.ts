@@ -113,8 +113,8 @@ export class Transaction implements Disposable {
   create(block: number, seal: Seal): MetadataBlock {
     const cached = this.cache.buffer(block);
     this.#save(cached);
-    cached.bytes.fill(0);
     this.cache.setFlags(cached.header, VALID | DIRTY);
+    cached.bytes.fill(0);
     this.#seals.set(cached, new Map([[0, seal]]));
     return cached;
   }
@@ -217,8 +217,11 @@ function rollBack(cache: MetadataCache, area: number): void {
     const start = end - length;
     if (kind === Kind.word) store(words, a, b);
     if (kind === Kind.block) {
-      cache.viewOfHeader(a).bytes.set(thread.region.bytes(start, cache.blockSize));
       cache.setFlags(a, b);
+      // Else its bytes mean nothing, and a reader may have filled it since it was undone.
+      if (b & VALID) {
+        cache.viewOfHeader(a).bytes.set(thread.region.bytes(start, cache.blockSize));
+      }
     }
     end = start;
   }

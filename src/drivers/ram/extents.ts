@@ -88,20 +88,19 @@ function insertExtent(
   extent: { block: number; length: number; device: number; unwritten: boolean },
 ): void {
   let link = inode + Inode.nodes;
-  let before = 0;
   for (let node = tables.get(link); node !== 0; node = tables.get(link)) {
-    if (tables.unsigned(node + Node.a) > extent.block) break;
-    before = node;
+    const start = tables.unsigned(node + Node.a);
+    const length = tables.get(node + Node.b);
+    if (start > extent.block) break;
+    const continues =
+      start + length === extent.block &&
+      tables.unsigned(node + Node.c) + length === extent.device &&
+      tables.get(node + Node.d) === (extent.unwritten ? 1 : 0);
+    if (continues) {
+      tables.add(transaction, node + Node.b, extent.length);
+      return;
+    }
     link = node + Node.next;
-  }
-  const continues =
-    before !== 0 &&
-    tables.unsigned(before + Node.a) + tables.get(before + Node.b) === extent.block &&
-    tables.unsigned(before + Node.c) + tables.get(before + Node.b) === extent.device &&
-    tables.get(before + Node.d) === (extent.unwritten ? 1 : 0);
-  if (continues) {
-    tables.add(transaction, before + Node.b, extent.length);
-    return;
   }
   const node = tables.takeNode(transaction);
   transaction.setWord(node + Node.a, extent.block);
@@ -143,7 +142,7 @@ function forEachInside(
   visit: (node: number, link: number) => "keep" | "remove",
 ): void {
   splitAt(tables, transaction, inode, first);
-  if (Number.isFinite(end)) splitAt(tables, transaction, inode, end);
+  splitAt(tables, transaction, inode, end);
   let link = inode + Inode.nodes;
   for (let node = tables.get(link); node !== 0; node = tables.get(link)) {
     const start = tables.unsigned(node + Node.a);
@@ -208,7 +207,6 @@ export function removeExtents(
   const inode = tables.inode(ino);
   const last = lastBlock(tables, inode, end / BLOCK_SIZE);
   const wanted = Math.floor(start / BLOCK_SIZE);
-  if (last <= wanted) return true;
   const first = Math.max(wanted, last - REMOVE_BLOCKS_MAX);
   forEachInside(tables, transaction, inode, first, last, (node) => {
     const run = { start: tables.unsigned(node + Node.c), length: tables.get(node + Node.b) };

@@ -1,0 +1,242 @@
+/** One thread's calls to the cache and to a transaction, one after the other: what they promise. */
+import { HoldfastError } from "../../../base/errors.ts";
+import type { MetadataBlock } from "../../../metadata/cache.ts";
+import { readStable, tryReadStable } from "../../../metadata/sequence.ts";
+import type { Transaction } from "../../../metadata/transaction.ts";
+import { add, load } from "../../../sync/atomics.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { buildMetadata, Metadata, type MetadataShared, PAIR, START } from "../../world/metadata.ts";
+
+const [ONE, TWO] = PAIR;
+const BLOCK = 3;
+const UNCACHED = 4;
+
+interface Story {
+  readonly name: string;
+  readonly about: string;
+  readonly from: string;
+  readonly blockCount?: number;
+  readonly play: (metadata: Metadata, self: Self) => Sleeps<void>;
+}
+
+/** Blocks 1 to 3 are cached from the start. */
+function callStory({ blockCount = 8, play, ...story }: Story): Scenario<MetadataShared, Metadata> {
+  return scenario({
+    ...story,
+    build: () => buildMetadata(1, blockCount, [ONE, TWO, BLOCK]),
+    region: (shared: MetadataShared) => shared.region,
+    begin: (shared, selves) => new Metadata(shared, selves),
+    actors: { thread: (metadata, self) => play(metadata, self) },
+    end(metadata) {
+      metadata.end();
+      metadata.endOfBuffers();
+    },
+    nameOf: (metadata, word) => metadata.nameOf(word),
+  });
+}
+
+/** The code with which something fails; "" when it does not. */
+function codeOf(operation: () => unknown): string {
+  try {
+    operation();
+    return "";
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    return error.code;
+  }
+}
+
+function ensureValue(metadata: Metadata, self: Self, block: number, expected: number): void {
+  const value = metadata.value(self, block);
+  ensure(value === expected, `block ${block} is ${value}, not ${expected}`);
+}
+
+export const blocksBeyondTheDevice = callStory({
+  name: "blocks-beyond-the-device",
+  about:
+    "Numbers that come from damaged blocks are refused as damage, before anything asks the device.",
+  from: "metadata/cache.ts, read: CorruptionError, also for a block beyond the device",
+  *play(metadata, self) {
+    for (const block of [2 ** 33, 2 ** 40, -1, 1.5, Number.NaN]) {
+      const code = codeOf(() => metadata.read(self, block));
+      ensure(code === "EUCLEAN", `block ${block} is read`);
+      yield* metadata.undone(self, (transaction) => {
+        const made = codeOf(() => transaction.create(block, () => {}));
+        ensure(made === "EUCLEAN", `block ${block} is made`);
+      });
+    }
+  },
+});
+
+export const manyBlocks = callStory({
+  name: "many-blocks",
+  about: "More blocks than one lot of buffers holds are read, by two caches, and each is itself.",
+  from: "metadata/cache.ts",
+  blockCount: 150,
+  *play(metadata, self) {
+    const later = metadata.attach(self.thread);
+    for (const block of metadata.shared.blocks) {
+      const value = metadata.value(self, block);
+      ensure(value === metadata.onDevice(block), `block ${block} is read as ${value}`);
+    }
+    const read = metadata.verified;
+    for (const block of metadata.shared.blocks) {
+      metadata.damage(block); // which nobody sees: what is cached is not read again
+      const found = later.read(block, () => ensure(false, `block ${block} is read twice`));
+      const same = found.bytes.byteOffset === metadata.read(self, block).bytes.byteOffset;
+      ensure(same, `block ${block} has two buffers`);
+      metadata.writeDevice(block, metadata.value(self, block));
+    }
+    ensure(metadata.verified === read, "what is cached is read twice");
+  },
+});
+
+export const blocksSealed = callStory({
+  name: "blocks-sealed",
+  about:
+    "A transaction edits a block part by part, as it does with inodes of a table. Each part is sealed " +
+    "once, at the commit, by what was given last; what is revoked is not sealed.",
+  from: "metadata/transaction.ts, edit",
+  *play(metadata, self) {
+    const sealed: string[] = [];
+    const seal = (name: string) => (block: MetadataBlock) => {
+      sealed.push(name);
+      metadata.seal(block);
+    };
+    yield* metadata.transaction(self, (transaction) => {
+      metadata.write(transaction.edit(metadata.read(self, BLOCK), seal("old part 0")), 500);
+      transaction.edit(metadata.read(self, BLOCK), seal("part 1"), 1);
+      transaction.edit(metadata.read(self, BLOCK), seal("part 0"));
+      transaction.edit(metadata.read(self, ONE), seal("revoked"));
+      transaction.revoke(ONE);
+      metadata.write(transaction.create(ONE, seal("old made")), START);
+      transaction.edit(metadata.read(self, ONE), seal("made"));
+    });
+    const names = sealed.sort().join(", ");
+    ensure(names === "made, part 0, part 1", `sealed were ${names}`);
+    yield* metadata.transaction(self, (transaction) => {
+      transaction.edit(metadata.read(self, BLOCK), seal("revoked"));
+      transaction.revoke(BLOCK);
+    });
+    ensure(sealed.length === 3, "a revoked block is sealed");
+    metadata.assertFlushed([ONE]);
+  },
+});
+
+export const blockRevoked = callStory({
+  name: "block-revoked",
+  about:
+    "A changed block is revoked: it never reaches the device, and whoever reads it after that reads " +
+    "what the device has. A block that nobody has cached can be revoked, too.",
+  from: "metadata/transaction.ts, revoke",
+  *play(metadata, self) {
+    yield* metadata.transaction(self, (transaction) => {
+      metadata.edit(self, transaction, BLOCK, 500);
+    });
+    yield* metadata.transaction(self, (transaction) => {
+      transaction.revoke(BLOCK);
+      transaction.revoke(UNCACHED);
+    });
+    metadata.writeDevice(BLOCK, 900);
+    metadata.assertFlushed([]);
+    ensureValue(metadata, self, BLOCK, 900);
+    ensureValue(metadata, self, UNCACHED, metadata.onDevice(UNCACHED));
+  },
+});
+
+/** Everything that a transaction can do, to blocks that are cached, changed, and neither. */
+function changeAll(metadata: Metadata, self: Self, transaction: Transaction): void {
+  const { sequence, word } = metadata.shared;
+  transaction.beginLayoutChange(sequence);
+  transaction.beginLayoutChange(sequence);
+  ensure(load(metadata.words, sequence) & 1, "the layout's sequence does not tell of the change");
+  metadata.edit(self, transaction, ONE, 501);
+  metadata.edit(self, transaction, ONE, 502);
+  transaction.revoke(BLOCK);
+  metadata.create(transaction, BLOCK, 503);
+  metadata.create(transaction, UNCACHED, 504);
+  metadata.create(transaction, TWO, 505);
+  transaction.revoke(TWO);
+  transaction.setWord(word, 506);
+  transaction.setWord(word, 507);
+}
+
+export const allUndone = callStory({
+  name: "all-undone",
+  about:
+    "A transaction edits, makes and revokes blocks and sets words, and fails. All are as before: what " +
+    "was changed before still is, what was not is not, and what was not cached is on the device.",
+  from: "DESIGN.md 5.6, invariant 7",
+  *play(metadata, self) {
+    metadata.changeBefore(BLOCK, 500);
+    yield* metadata.undone(self, (transaction) => changeAll(metadata, self, transaction));
+    ensureValue(metadata, self, BLOCK, 500);
+    ensureValue(metadata, self, UNCACHED, metadata.onDevice(UNCACHED));
+    metadata.assertFlushed([BLOCK]);
+    yield* metadata.transaction(self, (transaction) => metadata.raise(self, transaction));
+    metadata.assertFlushed(PAIR);
+  },
+});
+
+export const transactionTooLarge = callStory({
+  name: "transaction-too-large",
+  about: "A transaction that changes more than its log can undo is refused, and undone.",
+  from: "metadata/transaction.ts: EOVERFLOW",
+  *play(metadata, self) {
+    yield* metadata.undone(self, (transaction) => {
+      const code = codeOf(() => {
+        for (let turn = 0; turn < 10_000; turn++) transaction.create(BLOCK, () => {});
+      });
+      ensure(code === "EOVERFLOW", "a transaction has no end");
+    });
+    ensureValue(metadata, self, BLOCK, metadata.onDevice(BLOCK));
+    metadata.assertFlushed([]);
+  },
+});
+
+/** Reads something, while which the layout changes so many times. */
+function changing(metadata: Metadata, times: number, read: () => number): () => number {
+  let left = times;
+  return () => {
+    if (left-- > 0) add(metadata.words, metadata.shared.sequence, 2);
+    return read();
+  };
+}
+
+export const readWhileItChanges = callStory({
+  name: "read-while-it-changes",
+  about:
+    "What is read without a lock counts only when nothing has changed meanwhile, and so does the " +
+    "damage that it meets.",
+  from: "metadata/sequence.ts",
+  *play(metadata, self) {
+    const { words } = metadata;
+    const { sequence } = metadata.shared;
+    const good = (): number => metadata.value(self, ONE);
+    const bad = (): number => metadata.value(self, UNCACHED);
+    let turns = 0;
+    const atFirstBad = (): number => (turns++ === 0 ? bad() : good());
+    metadata.damage(UNCACHED);
+    const once = (read: () => number): number | undefined => tryReadStable(words, sequence, read);
+    ensure(once(good) === START, "what does not change cannot be read");
+    ensure(once(changing(metadata, 1, good)) === undefined, "a change is overlooked");
+    ensure(once(changing(metadata, 1, bad)) === undefined, "damage counts that is none");
+    ensure(codeOf(() => once(bad)) === "EUCLEAN", "damage is not told");
+    add(words, sequence, 1);
+    ensure(once(good) === undefined, "a change that is under way is overlooked");
+    add(words, sequence, 1);
+    const stable = yield* readStable(self.task, sequence, changing(metadata, 2, good));
+    ensure(stable === START, "what has changed twice cannot be read");
+    const later = yield* readStable(self.task, sequence, changing(metadata, 1, atFirstBad));
+    ensure(later === START, "damage counts that is none");
+    let told = false;
+    try {
+      yield* readStable(self.task, sequence, bad);
+    } catch (error) {
+      told = error instanceof HoldfastError && error.code === "EUCLEAN";
+    }
+    ensure(told, "damage is not told");
+    metadata.writeDevice(UNCACHED, 900);
+  },
+});

@@ -23,6 +23,7 @@ import {
   type Mapping,
   MappingWord,
   noteLostUnlisted,
+  noteWritten,
 } from "../mapping/mapping.ts";
 import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
@@ -105,6 +106,8 @@ function* mappedExtent(
     const ino = inoOf(dax.thread, mapping);
     dax.driver.allocate(transaction, ino, index * PAGE_SIZE, pages * PAGE_SIZE, "write");
     touchTimes(dax, transaction, mapping);
+    // The zeroes of pages that nobody will store to.
+    noteWritten(dax.thread, mapping, index, index + pages - 1);
     transaction.commit();
   }
 }

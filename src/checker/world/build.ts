@@ -7,6 +7,7 @@ import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { Dax, type DataDriver } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { pinRange } from "../../dax/pins.ts";
+import { writeBack } from "../../dax/write-back.ts";
 import type { Device } from "../../device/index.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { createBreakArea } from "../../layout/break.ts";
@@ -65,6 +66,8 @@ export interface VolumeSpec {
   readonly windows?: readonly WindowSpec[];
   /** Whether touches can fault. Default: true. */
   readonly faults?: boolean;
+  /** Whether all files have been written back, so that nothing is noted or marked as written. */
+  readonly synced?: boolean;
   /** Whether the region has no word left to give. */
   readonly exhausted?: boolean;
 }
@@ -125,6 +128,10 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   const { task } = taskOf(thread);
   const files: BuiltFile[] = [];
   for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
+  simulated.persist(0, simulated.size);
+  if (spec.synced === true) {
+    for (const { mapping } of files) yield* writeBack(task, hand.dax, mapping);
+  }
   const windows: BuiltWindow[] = [];
   for (const window of spec.windows ?? []) {
     windows.push(yield* buildWindow(task, hand, files, window));

@@ -10,6 +10,7 @@ import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
 import { recoverRemovals } from "../../dax/layout-change.ts";
 import type { Pin } from "../../dax/pins.ts";
+import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { Header, Inode, INODE_WORDS, Node } from "../../drivers/ram/layout.ts";
 import { recoverBreaks } from "../../layout/break.ts";
@@ -54,6 +55,7 @@ const TransactionArea = { mutex: 0, state: 1, used: 2, log: 16 } as const;
 const TRANSACTION_WORDS = 4096;
 const TRANSACTION_OPEN = 1;
 const WORD_CHANGED = 1;
+const FILE_LOCKS = [MappingWord.ioLock, MappingWord.mapLock, MappingWord.writeBackLock];
 const NOTHING: ReadonlyMap<number, number> = new Map();
 
 /** An I/O under way: it uses a block for a page of a file. */
@@ -216,6 +218,11 @@ export class Volume {
     return this.words[this.shared.device + block]!;
   }
 
+  /** What the block held when it was last persisted. */
+  persistent(block: number): Content {
+    return this.content(this.shared.spec.blocks + block);
+  }
+
   /** What the file holds, a letter or two a page: "." are zeroes. Looked at from outside. */
   fileShown(file: BuiltFile, pages: number): string {
     const shown: string[] = [];
@@ -369,12 +376,38 @@ export class Volume {
     this.#assertBlocks();
     this.#assertPages(this.dax(anybody).pages);
     if (this.shared.spec.exhausted !== true) this.#assertWindows();
+    if (alive.length === this.actors.length) this.#assertWrittenBack(anybody);
+  }
+
+  /** A write-back now persists whatever was written. (What a dead thread was about to note may miss.) */
+  #assertWrittenBack(self: Self): void {
+    const { dax, device } = this.hand(self);
+    device.failing.clear();
+    for (const file of this.shared.files) {
+      writeBack(self.task, dax, file.mapping);
+      this.ensurePersistent(file, "after a last write-back");
+    }
+  }
+
+  /** Demands that what the file holds now is persistent, of these pages or of all. */
+  ensurePersistent(file: BuiltFile, when: string, first = 0, count = Infinity): void {
+    const end = Math.min(first + count, Math.ceil(this.sizeOf(file) / PAGE_SIZE));
+    for (let page = first; page < end; page++) {
+      const block = this.blockOf(file, page, this.#undone());
+      if (block < 0) continue;
+      const held = contentShown(this.content(block));
+      const kept = contentShown(this.persistent(block));
+      ensure(
+        held === kept,
+        `${when}, page ${page} of file ${file.name} holds "${held}", and "${kept}" is persistent`,
+      );
+    }
   }
 
   /** A guard that somebody died in is repaired by whoever takes it next. */
   #takeGuards(thread: Thread): void {
     for (const { name, mapping } of this.shared.files) {
-      for (const lock of [MappingWord.ioLock, MappingWord.mapLock]) {
+      for (const lock of FILE_LOCKS) {
         const record = tryExclusive(thread, mapping + lock);
         ensureNoLeak(record !== 0, `a lock of file ${name} is still held`);
         unlockExclusive(thread, mapping + lock, record);
@@ -403,7 +436,7 @@ export class Volume {
   #assertMappingIdle({ name, mapping }: BuiltFile): void {
     const { words } = this;
     const word = (offset: number): number => words[mapping + offset]!;
-    for (const lock of [MappingWord.ioLock, MappingWord.mapLock]) {
+    for (const lock of FILE_LOCKS) {
       for (const field of [0, 1, 2, 3, 4, 6]) {
         ensureNoLeak(word(lock + field) === 0, `a lock of file ${name} is still held or wanted`);
       }
@@ -502,6 +535,9 @@ export class Volume {
     const { shared } = this;
     const block = word - shared.device;
     if (block >= 0 && block < shared.spec.blocks) return `content of block ${block}`;
+    if (block >= 0 && block < 2 * shared.spec.blocks) {
+      return `persistent content of block ${block - shared.spec.blocks}`;
+    }
     const { thread, dax } = this.#hands[0]!;
     const mappings = shared.files.map(({ mapping }) => mapping);
     return (

@@ -6,6 +6,8 @@ import * as changes from "./scenarios/dax/changes.ts";
 import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
+import * as windows from "./scenarios/dax/windows.ts";
+import * as writeBack from "./scenarios/dax/write-back.ts";
 import * as entries from "./scenarios/entries.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
@@ -34,6 +36,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/ends": ends,
   "dax/faults": faults,
   "dax/reuse": reuse,
+  "dax/windows": windows,
+  "dax/write-back": writeBack,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

@@ -6,13 +6,7 @@
 import { HoldfastError } from "../base/errors.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
-import {
-  hasLostUnlisted,
-  inoOf,
-  type Mapping,
-  MappingWord,
-  sizeOf,
-} from "../mapping/mapping.ts";
+import { hasLostUnlisted, inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import { forEachEntry, isPageKind, kindOf } from "../mapping/tree.ts";
 import { load, store } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";

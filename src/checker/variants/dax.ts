@@ -267,7 +267,7 @@ export const holeNotLookedAtAgain = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: "    if (dax.cachedExtent(mapping, index * PAGE_SIZE) === null) {",
+      find: '    if (extent === null || extent.kind === "mapped") {',
       replace: "    if (index < 0) {",
     },
   ],

@@ -68,8 +68,8 @@ export interface VolumeSpec {
   readonly faults?: boolean;
   /** Whether all files have been written back, so that nothing is noted or marked as written. */
   readonly synced?: boolean;
-  /** Whether the region has no word left to give. */
-  readonly exhausted?: boolean;
+  /** Whether the region has no word left to give; "but nodes": tree nodes are left. */
+  readonly exhausted?: boolean | "but nodes";
 }
 
 /** A file, in every schedule the same. */
@@ -136,14 +136,15 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   for (const window of spec.windows ?? []) {
     windows.push(yield* buildWindow(task, hand, files, window));
   }
-  if (spec.exhausted === true) exhaust(thread);
+  if (spec.exhausted) exhaust(thread, spec.exhausted);
   return { spec, region, files, windows, device, port };
 }
 
 /** Takes all pages that the region could still hand out, and all tree nodes. */
-function exhaust(thread: Thread): void {
+function exhaust(thread: Thread, what: true | "but nodes"): void {
   const { region } = thread;
   region.allocatePages((region.buffer.byteLength - region.bytesUsed) / 4);
+  if (what === "but nodes") return;
   try {
     for (;;) allocateZeroed(thread, nodeSlab(thread));
   } catch (error) {

@@ -36,7 +36,7 @@ export function createDeviceArea(region: Region, blocks: number): number {
 }
 
 /** What can be made to fail: the device's calls, and the driver's after it has placed new blocks. */
-export type FailingCall = "zero" | "copyIn" | "copyOut" | "persist" | "allocate";
+export type FailingCall = "zero" | "copyIn" | "copyOut" | "persist" | "allocate" | "extentAt";
 
 /** Bytes that stand for any range of the device. */
 const ANY_BYTES = new Uint8Array(2 ** 21);
@@ -92,6 +92,8 @@ export class SimulatedDevice {
 
   persist(at: number, length: number): void {
     this.failIfAsked("persist");
+    if (!(at >= 0 && at + length <= this.size))
+      throw new Error(`no bytes from ${at} on to persist`);
     const { words } = this.#thread;
     const end = Math.ceil((at + length) / PAGE_SIZE);
     for (let block = Math.floor(at / PAGE_SIZE); block < end; block++) {

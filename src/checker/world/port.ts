@@ -131,10 +131,9 @@ export class SimulatedPort {
     try {
       const entry = load(words, tableWord(this.#area, address));
       if (entry === TableEntry.empty) return "fault";
-      if (entry === TableEntry.guarded || entry === TableEntry.zero) {
-        return stored === null ? 0 : "fault";
-      }
-      if (entry === TableEntry.lost) return 0;
+      if (entry === TableEntry.guarded && stored !== null) return "fault";
+      // What is stored to another page of zeroes goes nowhere.
+      if (entry < TableEntry.block) return 0;
       const block = blockShown(entry);
       onTouch(block);
       const content = device.readBlock(block);

@@ -4,10 +4,12 @@
  * uses a block, uses it for the file and the page that it was obtained for.
  */
 import { HoldfastError } from "../../base/errors.ts";
+import { addressOf } from "../../base/libc.ts";
 import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import type { Dax, DataDriver } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
+import { type FileWindow, mapWindow } from "../../dax/map-window.ts";
 import { recoverRemovals } from "../../dax/layout-change.ts";
 import type { Pin } from "../../dax/pins.ts";
 import { writeBack } from "../../dax/write-back.ts";
@@ -43,7 +45,13 @@ import {
   type FailingCall,
   type SimulatedDevice,
 } from "./device.ts";
-import { type BuiltFile, type Hand, makeHand, type VolumeShared } from "./build.ts";
+import {
+  type BuiltFile,
+  type BuiltWindow,
+  type Hand,
+  makeHand,
+  type VolumeShared,
+} from "./build.ts";
 import { wordName } from "./names.ts";
 import { blockShown, portWordName, TableEntry, tableWord } from "./port.ts";
 
@@ -80,6 +88,7 @@ class WatchedDriver implements DataDriver {
   }
 
   extentAt(ino: Ino, byte: number, limit: number): Extent {
+    this.#device.failIfAsked("extentAt");
     return this.#ram.extentAt(ino, byte, limit);
   }
 
@@ -126,6 +135,13 @@ class WatchedDriver implements DataDriver {
   }
 }
 
+/** A window, with what its program holds of it where that was made in the schedule. */
+interface TouchedWindow extends Omit<BuiltWindow, "window"> {
+  readonly window: BuiltWindow["window"] | null;
+  readonly view: FileWindow | null;
+  readonly owner: Self | null;
+}
+
 /** The volume in one schedule. */
 export class Volume {
   readonly shared: VolumeShared;
@@ -133,6 +149,7 @@ export class Volume {
   readonly words: Words;
   readonly #hands: readonly Hand[];
   readonly #uses = new Set<Use>();
+  readonly #windows: TouchedWindow[];
   readonly #header: number;
   readonly #inodes: number;
   readonly #bitmap: number;
@@ -142,6 +159,7 @@ export class Volume {
     this.shared = shared;
     this.actors = actors;
     this.words = shared.region.words;
+    this.#windows = shared.windows.map((window) => ({ ...window, view: null, owner: null }));
     this.#header = shared.region.root(Root.ram);
     this.#transaction = shared.region.root(Root.transaction);
     this.#inodes = this.words[this.#header + Header.inodeTable]!;
@@ -251,7 +269,7 @@ export class Volume {
     for (const use of this.#uses) {
       if (!this.#isDead(use.self)) this.#assertUse(use, when, NOTHING);
     }
-    for (const { file, address, first, pages } of this.shared.windows) {
+    for (const { file, address, first, pages } of this.#windows) {
       for (let page = 0; page < pages; page++) {
         const word = tableWord(this.shared.port, address + page * PAGE_SIZE);
         const block = blockShown(this.words[word]!);
@@ -314,6 +332,27 @@ export class Volume {
     return read;
   }
 
+  /** Maps pages of a file. Returns the window's number, for touches, and what the program holds. */
+  *mapFile(
+    self: Self,
+    file: BuiltFile,
+    first: number,
+    pages: number,
+    writable: boolean,
+  ): Sleeps<{ window: number; view: FileWindow }> {
+    const [offset, length] = [first * PAGE_SIZE, pages * PAGE_SIZE];
+    const dax = this.dax(self);
+    const view = yield* mapWindow(self.task, dax, file.mapping, offset, length, writable);
+    const address = addressOf(view.bytes);
+    const made = { window: null, file, address, first, pages, view, owner: self };
+    return { window: this.#windows.push(made) - 1, view };
+  }
+
+  /** What a program holds of a window that was made in this schedule, if it was. */
+  viewOf(window: number): FileWindow | null {
+    return this.#windows[window]?.view ?? null;
+  }
+
   /** Loads a page through a window: its content, zeroes where it is lost. Sleeps: in faults. */
   *load(self: Self, window: number, page: number): Sleeps<string> {
     return contentShown(yield* this.#touch(self, window, page, null));
@@ -326,7 +365,7 @@ export class Volume {
 
   *#touch(self: Self, window: number, page: number, stored: Content | null): Sleeps<Content> {
     const { port, device, pager } = this.hand(self);
-    const built = this.shared.windows[window]!;
+    const built = this.#windows[window]!;
     const address = built.address + (page - built.first) * PAGE_SIZE;
     const onTouch = (block: number): void => {
       const now = this.blockOf(built.file, page, this.#undone());
@@ -339,9 +378,11 @@ export class Volume {
     for (;;) {
       const touched = port.touch(device, address, stored, onTouch);
       if (touched !== "fault") return touched;
-      const serial = pager.windows.serial(built.window);
+      const faulted = built.window ?? pager.windows.at(address);
+      if (faulted === null) continue;
+      const serial = pager.windows.serial(faulted);
       try {
-        yield* resolveFault(self.task, pager, built.window, serial, address, stored !== null);
+        yield* resolveFault(self.task, pager, faulted, serial, address, stored !== null);
       } catch (error) {
         // As the pager does (dax/pager.ts).
         if (!(error instanceof HoldfastError)) throw error;
@@ -353,6 +394,23 @@ export class Volume {
   /** Has the actor's device fail from now on. */
   fail(self: Self, call: FailingCall): void {
     this.hand(self).device.failing.add(call);
+  }
+
+  /** Has it fail no more. */
+  mend(self: Self): void {
+    this.hand(self).device.failing.clear();
+  }
+
+  /** Pages that a window shows as the file's, "#", as zeroes, ".", or lost, "x"; "-": none of those. */
+  windowShown(window: number): string {
+    const { address, pages } = this.#windows[window]!;
+    let shown = "";
+    for (let page = 0; page < pages; page++) {
+      const entry = this.words[tableWord(this.shared.port, address + page * PAGE_SIZE)]!;
+      if (entry >= TableEntry.block) shown += "#";
+      else shown += entry === TableEntry.lost ? "x" : entry === TableEntry.empty ? "-" : ".";
+    }
+    return shown;
   }
 
   /** Whether the environment has killed an actor. */
@@ -375,7 +433,7 @@ export class Volume {
     for (const file of this.shared.files) this.#assertMappingIdle(file);
     this.#assertBlocks();
     this.#assertPages(this.dax(anybody).pages);
-    if (this.shared.spec.exhausted !== true) this.#assertWindows();
+    if (!this.shared.spec.exhausted) this.#assertWindows();
     if (alive.length === this.actors.length) this.#assertWrittenBack(anybody);
   }
 
@@ -513,7 +571,12 @@ export class Volume {
 
   /** No window hides what the file has: by the zero page, or as lost. */
   #assertWindows(): void {
-    for (const { file, address, first, pages } of this.shared.windows) {
+    for (const { file, address, first, pages, view, owner } of this.#windows) {
+      if (view?.closed || (owner !== null && this.#isDead(owner))) continue;
+      for (const at of [address - PAGE_SIZE, address + pages * PAGE_SIZE]) {
+        const beside = this.words[tableWord(this.shared.port, at)]!;
+        ensure(beside === TableEntry.empty, `a page is shown beside a window of ${file.name}`);
+      }
       for (let at = 0; at < pages; at++) {
         const page = first + at;
         const entry = this.words[tableWord(this.shared.port, address + at * PAGE_SIZE)]!;

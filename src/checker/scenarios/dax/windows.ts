@@ -1,0 +1,446 @@
+/** Windows that programs make and close; what a fault shows around itself; windows that cannot fault. */
+import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { Dax } from "../../../dax/dax.ts";
+import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
+import { mapWindow } from "../../../dax/map-window.ts";
+import { pinRange } from "../../../dax/pins.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { WINDOW_BYTES_MAX } from "../../../window/window.ts";
+import { ensure, type Self } from "../../scenario.ts";
+import type { Volume } from "../../world/volume.ts";
+import { ensureShown, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
+
+/** Loads a page and demands that it is one of these. */
+function* loads(
+  volume: Volume,
+  self: Self,
+  window: number,
+  page: number,
+  allowed: readonly string[],
+): Sleeps<void> {
+  const found = yield* volume.load(self, window, page);
+  ensure(
+    allowed.includes(found),
+    `${self.name} loads "${found}" from page ${page}; it may find "${allowed.join('", "')}"`,
+  );
+}
+
+/** Demands that an operation is refused with this code. */
+function* refused(self: Self, code: string, operation: () => Sleeps<unknown>): Sleeps<void> {
+  const failed = yield* mayFail(self, [code], function* () {
+    yield* operation();
+  });
+  ensure(failed, `an operation is not refused with ${code}`);
+}
+
+export const mapAndClose = volumeStory({
+  name: "dax-map-close",
+  about:
+    "A file is mapped, stored to, and the window closed, while a hole is punched into the file. After " +
+    "the close the window is zeroes of nobody. What was stored is in the file, and is written back.",
+  from: "DESIGN.md 6, file.map; dax/map-window.ts",
+  blocks: 3,
+  synced: true,
+  files: [{ name: "A", pages: "==" }],
+  actors: {
+    *user(volume, self) {
+      const { window, view } = yield* volume.mapFile(self, volume.file("A"), 0, 2, true);
+      yield* volume.store(self, window, 0, "S");
+      ensure(
+        !view.closed && view.lostRange === null && view.writable,
+        "the window is not as it was made",
+      );
+      yield* view.closeWith(self.task);
+      ensure(view.closed && view.lostRange === null, "the window says that it is not closed");
+      yield* volume.store(self, window, 0, "X");
+      yield* loads(volume, self, window, 0, ["."]);
+      yield* view.closeWith(self.task);
+    },
+    *punch(volume, self) {
+      const { mapping } = volume.file("A");
+      yield* punchHole(self.task, volume.dax(self), mapping, PAGE_SIZE, PAGE_SIZE);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["S."]),
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+export const mapReused = volumeStory({
+  name: "dax-map-reused",
+  about:
+    "A thread touches a window that another one closes; a third one maps another file meanwhile, and " +
+    "gets the record of the window that is gone. The touch finds its own file, or zeroes of nobody.",
+  from: "dax/pager.ts: a window is looked for by its address, without a lock",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "=" },
+    { name: "B", pages: "=" },
+  ],
+  actors: {
+    *user(volume, self) {
+      const { window } = yield* volume.mapFile(self, volume.file("A"), 0, 1, true);
+      yield* loads(volume, self, window, 0, ["A", "."]);
+    },
+    *close(volume, self) {
+      const view = volume.viewOf(0);
+      if (view !== null) yield* view.closeWith(self.task);
+      const { window } = yield* volume.mapFile(self, volume.file("B"), 0, 1, true);
+      yield* loads(volume, self, window, 0, ["B"]);
+    },
+  },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
+});
+
+export const closedTwice = volumeStory({
+  name: "dax-closed-twice",
+  about:
+    "Two operations close one window at the same time, as a program's two awaits may. It is taken " +
+    "away once, and the file's other window stays.",
+  from: "dax/map-window.ts, closeWith: looked at again under the lock",
+  blocks: 1,
+  files: [{ name: "A", pages: "=" }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true }],
+  actors: {
+    *user(volume, self) {
+      const { view } = yield* volume.mapFile(self, volume.file("A"), 0, 1, true);
+      yield* view.closeWith(self.task);
+      yield* volume.store(self, 0, 0, "S");
+    },
+    *other(volume, self) {
+      const view = volume.viewOf(1);
+      if (view !== null) yield* view.closeWith(self.task);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["S"]),
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const mapBeyond = volumeStory({
+  name: "dax-map-beyond",
+  about:
+    "A window reaches beyond the file's end: what is touched there is lost, and the window tells which " +
+    "pages. When the file has grown over them the window shows them.",
+  from: "DESIGN.md 5.2: a touch never kills the process; the window reports the lost range",
+  blocks: 4,
+  files: [{ name: "A", pages: "=" }],
+  actors: {
+    *user(volume, self) {
+      const file = volume.file("A");
+      const { window, view } = yield* volume.mapFile(self, file, 0, 4, true);
+      yield* volume.store(self, window, 2, "X");
+      yield* loads(volume, self, window, 1, ["."]);
+      const { offset, length, pages } = view.lostRange!;
+      ensure(
+        offset === PAGE_SIZE && length === 2 * PAGE_SIZE && pages === 2,
+        "the lost are not told",
+      );
+      yield* truncateFile(self.task, volume.dax(self), file.mapping, 3 * PAGE_SIZE);
+      yield* volume.store(self, window, 2, "S");
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["A.S"]),
+  explore: { strategy: "reduced" },
+});
+
+export const refusals = volumeStory({
+  name: "dax-refused",
+  about:
+    "What cannot be mapped or pinned is refused, and leaves nothing behind: an offset inside a page, " +
+    "no bytes, too many, blocks that are no pages, a window or a pin that writes where nothing may.",
+  from: "DESIGN.md 6: bad input gets a clear error",
+  blocks: 2,
+  files: [{ name: "A", pages: "=." }],
+  actors: {
+    *user(volume, self) {
+      const { task } = self;
+      const dax = volume.dax(self);
+      const { mapping } = volume.file("A");
+      yield* refused(self, "EINVAL", () => mapWindow(task, dax, mapping, 100, PAGE_SIZE, false));
+      yield* refused(self, "EINVAL", () => mapWindow(task, dax, mapping, 0, 0, false));
+      const tooLong = WINDOW_BYTES_MAX + 1;
+      yield* refused(self, "EINVAL", () => mapWindow(task, dax, mapping, 0, tooLong, false));
+      const fixed = new Dax({ ...dax, readOnly: true });
+      yield* refused(self, "EROFS", () => mapWindow(task, fixed, mapping, 0, PAGE_SIZE, true));
+      yield* refused(self, "EROFS", () => pinRange(task, fixed, mapping, 0, PAGE_SIZE, true));
+      const driver = Object.create(dax.driver, { blockSize: { value: 1024 } }) as Dax["driver"];
+      const small = new Dax({ ...dax, driver });
+      yield* refused(self, "EOPNOTSUPP", () =>
+        mapWindow(task, small, mapping, 0, PAGE_SIZE, false),
+      );
+      yield* refused(self, "EOPNOTSUPP", () => pinRange(task, small, mapping, 0, PAGE_SIZE, false));
+      const { windows } = dax.windows.statistics();
+      ensure(windows === 0, "a window is left of a refused call");
+      const view = yield* mapWindow(task, fixed, mapping, 0, 100, false);
+      ensure(view.bytes.length === 100 && !view.writable, "the window is not as it was asked for");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const strayStore = volumeStory({
+  name: "dax-stray-store",
+  about:
+    "A window that only reads shows a page, a hole and an unwritten page. Stores to it go nowhere; " +
+    "nothing is allocated for them.",
+  from: "DESIGN.md 5.2: read-only windows use private mappings",
+  blocks: 4,
+  files: [{ name: "A", pages: "=.u" }],
+  windows: [{ file: "A", first: 0, pages: 3, writable: false }],
+  actors: {
+    *user(volume, self) {
+      for (const page of [0, 1, 2]) {
+        yield* volume.load(self, 0, page);
+        yield* volume.store(self, 0, page, "X");
+      }
+      ensure(volume.windowShown(0) === "#..", `the window shows ${volume.windowShown(0)}`);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["A.."]),
+  explore: { strategy: "reduced" },
+});
+
+export const faultAround = volumeStory({
+  name: "dax-fault-around",
+  about:
+    "One touch in the middle of an extent of 200 pages shows all of it, from the extent's first page " +
+    "to its last, over several leaves of the tree; and entries are made, so that a pin is fast.",
+  from: "DESIGN.md 2, decision 2: faults map whole extents around, not single pages",
+  blocks: 205,
+  files: [{ name: "A", pages: `.${"=".repeat(200)}.` }],
+  windows: [{ file: "A", first: 0, pages: 202, writable: true }],
+  actors: {
+    *user(volume, self) {
+      yield* loads(volume, self, 0, 140, ["A"]);
+      const shown = volume.windowShown(0);
+      ensure(shown === `-${"#".repeat(200)}-`, `the window shows ${shown}`);
+      yield* pinnedIo(volume, self, 1, 1);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const faultBetween = volumeStory({
+  name: "dax-fault-between",
+  about:
+    "Windows over the pages beside a hole are left alone when the hole is stored to: only the windows " +
+    "over it lose its zero page.",
+  from: "dax/fault.ts, replaceZero; DESIGN.md 5.2",
+  blocks: 4,
+  files: [{ name: "A", pages: "..." }],
+  windows: [0, 1, 2].map((first) => ({
+    file: "A",
+    first,
+    pages: 1,
+    writable: true,
+    shown: [first],
+  })),
+  actors: {
+    *user(volume, self) {
+      yield* volume.store(self, 1, 1, "S");
+      yield* loads(volume, self, 0, 0, ["."]);
+      yield* loads(volume, self, 2, 2, ["."]);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", [".S.", ".S", "SS."]),
+  explore: { strategy: "reduced" },
+});
+
+export const holesBetween = volumeStory({
+  name: "dax-holes-between",
+  about:
+    "Pages and holes of a file are loaded through a window in an order in which each extent is found " +
+    "between others that are known.",
+  from: "dax/dax.ts, keepExtent: sorted, and not overlapping",
+  blocks: 4,
+  files: [{ name: "A", pages: "=.=.=.=" }],
+  windows: [{ file: "A", first: 0, pages: 7, writable: false }],
+  actors: {
+    *user(volume, self) {
+      for (const page of [3, 0, 1, 5, 4, 6, 2]) {
+        yield* loads(volume, self, 0, page, [page % 2 === 0 ? "A" : "."]);
+      }
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const unreadable = volumeStory({
+  name: "dax-unreadable",
+  about:
+    "A thread cannot read the file's extents. What has an entry it shows all the same; the rest is lost, " +
+    "told by the window, and shown when another thread has made it real.",
+  from: "DESIGN.md 5.2: a touch never kills; dax/fault.ts, showFailed",
+  blocks: 2,
+  files: [{ name: "A", pages: "#=" }],
+  windows: [{ file: "A", first: 0, pages: 2, writable: true }],
+  actors: {
+    *user(volume, self) {
+      volume.fail(self, "extentAt");
+      yield* loads(volume, self, 0, 0, ["A"]);
+      yield* loads(volume, self, 0, 1, ["."]);
+      const { windows } = volume.dax(self);
+      ensure(windows.statistics().pagesLost === 1, "the lost page is not told");
+      volume.mend(self);
+      yield* pinnedIo(volume, self, 1, 1);
+      yield* loads(volume, self, 0, 1, ["W"]);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const noRecords = volumeStory({
+  name: "dax-no-page-records",
+  about:
+    "There is no memory for page records. The block of a hole that a window shows is pinned, and " +
+    "stored to: the pin gets ENOMEM, the store is lost, and no entry stays locked.",
+  from: "DESIGN.md 5.2: a failed insertion leaves no entry, no owner, no reference",
+  blocks: 2,
+  exhausted: "but nodes",
+  files: [{ name: "A", pages: ".=" }],
+  windows: [{ file: "A", first: 0, pages: 2, writable: true, shown: [0] }],
+  actors: {
+    *user(volume, self) {
+      yield* pinnedIo(volume, self, 0, 1, ["ENOMEM"]);
+      yield* volume.store(self, 0, 0, "X");
+      yield* volume.store(self, 0, 1, "X");
+      yield* pinnedIo(volume, self, 0, 2, ["ENOMEM"]);
+      ensure(volume.windowShown(0) === "xx", `the window shows ${volume.windowShown(0)}`);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", [".A"]),
+  explore: { strategy: "reduced" },
+});
+
+export const unlisted = volumeStory({
+  name: "dax-lost-unlisted",
+  about:
+    "A fault of page 1 fails for want of a tree node and is shown as lost. When memory is back, a fault " +
+    "of page 0 through another window makes it real: the first window shows it then.",
+  from: "mapping/mapping.ts, noteLostUnlisted; DESIGN.md 5.2",
+  blocks: 3,
+  exhausted: true,
+  files: [
+    { name: "A", pages: "==" },
+    { name: "B", pages: "#" },
+  ],
+  windows: [0, 1].map(() => ({ file: "A", first: 0, pages: 2, writable: true })),
+  actors: {
+    *user(volume, self) {
+      yield* loads(volume, self, 0, 1, ["."]);
+      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      yield* loads(volume, self, 1, 0, ["A"]);
+      yield* volume.store(self, 1, 1, "S");
+      yield* loads(volume, self, 0, 1, ["S"]);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["AS"]),
+  explore: { strategy: "reduced" },
+});
+
+export const unalignedHuge = volumeStory({
+  name: "dax-huge-unaligned",
+  about:
+    "2 MiB of a file lie in one extent of the device, but not at a multiple of 2 MiB: they are pinned " +
+    "page by page, in pieces of the device as they lie there.",
+  from: "dax/fault.ts, hugeFits; the kernel's dax_iomap_pmd_fault and its alignment checks",
+  blocks: 516,
+  files: [
+    { name: "B", pages: "=" },
+    { name: "A", pages: `${"=".repeat(512)}.` },
+    { name: "C", pages: "=" },
+  ],
+  actors: {
+    *io(volume, self) {
+      const file = volume.file("A");
+      using pin = yield* pinRange(self.task, volume.dax(self), file.mapping, 0, 2 ** 21, true);
+      ensure(pin.buffers.length === 1, `the pin has ${pin.buffers.length} buffers`);
+      using both = yield* pinRange(
+        self.task,
+        volume.dax(self),
+        file.mapping,
+        511 * PAGE_SIZE,
+        2 * PAGE_SIZE,
+        true,
+      );
+      ensure(both.buffers.length === 2, `the pin of two runs has ${both.buffers.length} buffers`);
+      yield* pinnedIo(volume, self, 511, 2);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const unprotected = volumeStory({
+  name: "dax-unprotected",
+  about:
+    "Where a volume is mounted without protection, a pin counts nothing: a truncate does not wait, and " +
+    "the pin's buffers say afterwards that they are the file's no longer.",
+  from: "DESIGN.md 8: corruption must be found when the protection is switched off",
+  blocks: 1,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *user(volume, self) {
+      const dax = new Dax({ ...volume.dax(self), protect: false });
+      const { mapping } = volume.file("A");
+      const pin = yield* pinRange(self.task, dax, mapping, 0, PAGE_SIZE, true);
+      ensure(pin.verify(), "the page is not the file's while nothing has changed");
+      yield* truncateFile(self.task, dax, mapping, 0);
+      ensure(!pin.verify(), "the page is said to be the file's after its truncate");
+      pin.release();
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", [""]),
+  explore: { strategy: "reduced" },
+});
+
+export const populatedMap = volumeStory({
+  name: "dax-populated-map",
+  about:
+    "Where touches cannot fault, a window that writes has its holes allocated when it is made, and one " +
+    "that only reads shows them as zeroes, until a write call fills them or the file grows.",
+  from: "DESIGN.md 2, decision 3: where userfaultfd is missing, windows are populated",
+  blocks: 6,
+  faults: false,
+  files: [
+    { name: "A", pages: "=." },
+    { name: "B", pages: "=.u" },
+  ],
+  actors: {
+    *user(volume, self) {
+      const { window } = yield* volume.mapFile(self, volume.file("A"), 0, 3, true);
+      yield* volume.store(self, window, 1, "S");
+      yield* writePages(volume, self, "A", 2, 1, "W");
+      yield* loads(volume, self, window, 2, ["W"]);
+      const reading = yield* volume.mapFile(self, volume.file("B"), 0, 3, false);
+      yield* loads(volume, self, reading.window, 0, ["B"]);
+      yield* loads(volume, self, reading.window, 1, ["."]);
+      ensure(volume.windowShown(reading.window).startsWith("#"), "page 0 is not shown");
+      yield* writePages(volume, self, "B", 1, 1, "W");
+      yield* loads(volume, self, reading.window, 1, [".", "W"]);
+    },
+  },
+  finally(volume) {
+    ensureShown(volume, "A", ["ASW"]);
+    ensureShown(volume, "B", ["BW."]);
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const populatedFull = volumeStory({
+  name: "dax-populated-full",
+  about:
+    "Where touches cannot fault, a window that writes is made over more holes than the volume has " +
+    "blocks for. The call fails, and no window is left.",
+  from: "DESIGN.md 5.6, invariant 7: a failed operation changes nothing",
+  blocks: 1,
+  faults: false,
+  files: [{ name: "A", pages: ".." }],
+  actors: {
+    *user(volume, self) {
+      yield* refused(self, "ENOSPC", () => volume.mapFile(self, volume.file("A"), 0, 2, true));
+      const { windows } = volume.dax(self);
+      ensure(!windows.hasWindows(volume.file("A").mapping), "the window is still there");
+      ensure(windows.statistics().windows === 0, "the window is still in the table");
+    },
+  },
+  explore: { strategy: "reduced" },
+});

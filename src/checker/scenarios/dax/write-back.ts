@@ -1,0 +1,327 @@
+/** Write-back: what was written reaches the device, whatever goes on beside it. */
+import { PAGE_SIZE } from "../../../base/quantities.ts";
+import type { Dax } from "../../../dax/dax.ts";
+import {
+  collapseRange,
+  insertRange,
+  punchHole,
+  truncateFile,
+  zeroRange,
+} from "../../../dax/layout-change.ts";
+import { pinRange } from "../../../dax/pins.ts";
+import { writeBack } from "../../../dax/write-back.ts";
+import type { Mapping } from "../../../mapping/mapping.ts";
+import type { Sleeps, Task } from "../../../sync/sleep.ts";
+import type { Scenario, Self } from "../../scenario.ts";
+import type { VolumeShared } from "../../world/build.ts";
+import type { Volume } from "../../world/volume.ts";
+import { ensureShown, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
+
+/** As fsync does with a file's data. */
+function* sync(volume: Volume, self: Self, name = "A"): Sleeps<void> {
+  yield* writeBack(self.task, volume.dax(self), volume.file(name).mapping);
+}
+
+/** The same, after which what the file holds there must be persistent: nobody else writes there. */
+function* syncsAll(
+  volume: Volume,
+  self: Self,
+  first = 0,
+  count = Number.POSITIVE_INFINITY,
+): Sleeps<void> {
+  yield* sync(volume, self);
+  volume.ensurePersistent(volume.file("A"), `after ${self.name}'s write-back`, first, count);
+}
+
+/** Every story ends with a last write-back, after which all that any file holds is persistent. */
+const NOTHING_LOST = "What was written is persistent after a write-back that began later.";
+
+export const syncWrite = volumeStory({
+  name: "dax-sync-write",
+  about:
+    "Two pages are written by calls, and written back, while another thread writes the file back, " +
+    `too. ${NOTHING_LOST} Nobody finds nothing to do while another one is not done.`,
+  from: "DESIGN.md 5.6, invariant 8; file_write_and_wait_range waits for writeback of others",
+  blocks: 2,
+  synced: true,
+  files: [{ name: "A", pages: "==" }],
+  actors: {
+    *write(volume, self) {
+      yield* writePages(volume, self, "A", 0, 1, "W");
+      yield* writePages(volume, self, "A", 1, 1, "W");
+      yield* syncsAll(volume, self);
+    },
+    sync: (volume, self) => sync(volume, self),
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+export const syncWriteTwice = volumeStory({
+  name: "dax-sync-write-twice",
+  about:
+    "Two threads note pages of one file as written, by a write call and by a window that is taken " +
+    `away, while a third one writes the file back. ${NOTHING_LOST}`,
+  from: "mapping/mapping.ts, noteWritten; DESIGN.md 5.6, invariant 8",
+  blocks: 3,
+  synced: true,
+  files: [{ name: "A", pages: "===" }],
+  windows: [{ file: "A", first: 2, pages: 1, writable: true }],
+  actors: {
+    *write(volume, self) {
+      yield* writePages(volume, self, "A", 0, 1, "W");
+      yield* writePages(volume, self, "A", 1, 1, "W");
+    },
+    *change(volume, self) {
+      const { mapping } = volume.file("A");
+      yield* volume.store(self, 0, 2, "S");
+      yield* truncateFile(self.task, volume.dax(self), mapping, 2 * PAGE_SIZE + PAGE_SIZE / 2);
+      yield* syncsAll(volume, self, 2, 1);
+    },
+    sync: (volume, self) => sync(volume, self),
+  },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
+});
+
+export const syncPin = volumeStory({
+  name: "dax-sync-pin",
+  about:
+    "A page that is marked dirty is pinned and written by an I/O, while the file is written back. " +
+    `The pin is seen, or what it wrote is persisted, or the page is marked anew. ${NOTHING_LOST}`,
+  from: "pin/pin.ts, invariant 4; DESIGN.md 5.6, invariant 8",
+  blocks: 1,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *io(volume, self) {
+      yield* pinnedIo(volume, self, 0, 1);
+      yield* syncsAll(volume, self);
+    },
+    sync: (volume, self) => sync(volume, self),
+  },
+});
+
+export const syncHeldPin = volumeStory({
+  name: "dax-sync-held-pin",
+  about:
+    "A pin is held over a write-back, and its I/O comes afterwards: the page keeps its mark, so that " +
+    "the next write-back persists it again.",
+  from: "pin/pin.ts, invariant 4; the kernel's folio_maybe_dma_pinned at writeback",
+  blocks: 1,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *io(volume, self) {
+      const file = volume.file("A");
+      const pin = yield* pinRange(self.task, volume.dax(self), file.mapping, 0, PAGE_SIZE, true);
+      yield* sync(volume, self);
+      volume.io(self, file, pin, "W");
+      yield* syncsAll(volume, self);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["W"]),
+  explore: { strategy: "reduced" },
+});
+
+export const syncWindow = volumeStory({
+  name: "dax-sync-window",
+  about:
+    "A page is stored to through a window and written back, while a hole is punched into the page " +
+    `after it, which the window shows, too, and loses. ${NOTHING_LOST}`,
+  from: "kernel-facts.md, hazard H2: dirty marks outside the range of a break; DESIGN.md 5.4",
+  blocks: 3,
+  synced: true,
+  files: [{ name: "A", pages: "==" }],
+  windows: [{ file: "A", first: 0, pages: 2, writable: true }],
+  actors: {
+    *user(volume, self) {
+      yield* volume.store(self, 0, 0, "S");
+      yield* syncsAll(volume, self, 0, 1);
+    },
+    *punch(volume, self) {
+      const { mapping } = volume.file("A");
+      yield* punchHole(self.task, volume.dax(self), mapping, PAGE_SIZE, PAGE_SIZE);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["S."]),
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+/** Three pages are written by an I/O, the third again by a call; then the layout changes. */
+function changeStory(
+  name: string,
+  what: string,
+  change: (task: Task, dax: Dax, mapping: Mapping) => Sleeps<void>,
+  holds: string,
+): Scenario<VolumeShared, Volume> {
+  return volumeStory({
+    name: `dax-sync-${name}`,
+    about:
+      `Three pages are written, by an I/O and by a call. Before anybody writes the file back, ${what}. ` +
+      "What is left of the pages, wherever it lies now, is persistent after the write-back.",
+    from: "kernel-facts.md, hazard H2: a break must keep what is marked dirty",
+    blocks: 5,
+    synced: true,
+    files: [{ name: "A", pages: "###" }],
+    actors: {
+      *io(volume, self) {
+        yield* pinnedIo(volume, self, 0, 3);
+        yield* writePages(volume, self, "A", 2, 1, "C");
+        yield* change(self.task, volume.dax(self), volume.file("A").mapping);
+        yield* syncsAll(volume, self);
+      },
+    },
+    finally: (volume) => ensureShown(volume, "A", [holds]),
+    explore: { strategy: "reduced" },
+  });
+}
+
+const HALF = PAGE_SIZE / 2;
+
+export const syncTruncated = changeStory(
+  "truncated",
+  "the file is truncated to a page and a half",
+  (task, dax, mapping) => truncateFile(task, dax, mapping, PAGE_SIZE + HALF),
+  "WW.",
+);
+
+export const syncPunched = changeStory(
+  "punched",
+  "a hole is punched from the middle of page 0 to the middle of page 2",
+  (task, dax, mapping) => punchHole(task, dax, mapping, HALF, 2 * PAGE_SIZE),
+  "W...C",
+);
+
+export const syncZeroed = changeStory(
+  "zeroed",
+  "half of page 1 is zeroed",
+  (task, dax, mapping) => zeroRange(task, dax, mapping, PAGE_SIZE + HALF, HALF, true),
+  "WW.C",
+);
+
+export const syncCollapsed = changeStory(
+  "collapsed",
+  "page 0 is cut out of the file",
+  (task, dax, mapping) => collapseRange(task, dax, mapping, 0, PAGE_SIZE),
+  "WC",
+);
+
+export const syncInserted = changeStory(
+  "inserted",
+  "a hole is put before page 0",
+  (task, dax, mapping) => insertRange(task, dax, mapping, 0, PAGE_SIZE),
+  ".WWC",
+);
+
+export const syncHuge = volumeStory({
+  name: "dax-sync-huge",
+  about:
+    "A page in the middle of an entry of 2 MiB is written by an I/O: a write-back persists the whole " +
+    "entry. Then the page after it is written, too, and the file is cut behind it.",
+  from: "kernel-facts.md, hazard H2; layout/break.ts, wholeFolios: more is broken than goes",
+  blocks: 513,
+  synced: true,
+  files: [{ name: "A", pages: "#".repeat(512) }],
+  actors: {
+    *io(volume, self) {
+      yield* pinnedIo(volume, self, 100, 1);
+      yield* syncsAll(volume, self, 0, 128);
+      yield* pinnedIo(volume, self, 101, 1);
+      const { mapping } = volume.file("A");
+      yield* truncateFile(self.task, volume.dax(self), mapping, 102 * PAGE_SIZE);
+      yield* syncsAll(volume, self);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const syncKilled = volumeStory({
+  name: "dax-sync-killed",
+  about:
+    "A thread dies at any point of a write-back, with pages that it has taken and not persisted. " +
+    "Another one writes the file back, and finds them.",
+  from: "DESIGN.md 2, decision 4: worker threads that die; 5.6, invariant 8",
+  blocks: 2,
+  synced: true,
+  files: [{ name: "A", pages: "#=" }],
+  actors: {
+    sync: (volume, self) => sync(volume, self),
+    *next(volume, self) {
+      yield* pinnedIo(volume, self, 0, 1);
+      yield* writePages(volume, self, "A", 1, 1, "W");
+      yield* syncsAll(volume, self);
+    },
+  },
+  environment: { kill: { kill: "sync" } },
+  finally: (volume) => ensureShown(volume, "A", ["WW"]),
+  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+});
+
+export const syncFails = volumeStory({
+  name: "dax-sync-fails",
+  about:
+    "The device fails when a thread writes a file back, at whatever it comes to first. Another thread, " +
+    "for which the device does not fail, persists all that the first one had taken.",
+  from: "fsync errors must not lose dirty pages: 'fsyncgate', errseq_t; DESIGN.md 5.6, invariant 7",
+  blocks: 2,
+  synced: true,
+  files: [{ name: "A", pages: "#=" }],
+  actors: {
+    *fails(volume, self) {
+      volume.fail(self, "persist");
+      yield* mayFail(self, ["EIO"], () => sync(volume, self));
+    },
+    *next(volume, self) {
+      yield* pinnedIo(volume, self, 0, 1);
+      yield* writePages(volume, self, "A", 1, 1, "W");
+      yield* syncsAll(volume, self);
+    },
+  },
+  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+});
+
+export const syncZeroes = volumeStory({
+  name: "dax-sync-zeroes",
+  about:
+    "A hole is pinned for reading, which gives it a block that was another file's, zeroed. After a " +
+    "write-back the zeroes are persistent: nobody finds the other file's bytes after a crash.",
+  from: "DESIGN.md 5.6, invariant 8: never another file's bytes",
+  blocks: 2,
+  synced: true,
+  files: [
+    { name: "A", pages: "..." },
+    { name: "B", pages: "##" },
+  ],
+  actors: {
+    *reader(volume, self) {
+      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      const { mapping } = volume.file("A");
+      const pin = yield* pinRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, false);
+      pin.release();
+      yield* syncsAll(volume, self);
+      volume.fail(self, "copyIn");
+      yield* mayFail(self, ["EIO"], () => writePages(volume, self, "A", 1, 1, "W"));
+      yield* syncsAll(volume, self);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const syncHoles = volumeStory({
+  name: "dax-sync-holes",
+  about:
+    "Pages 0 and 2 of a file with a hole between are written by one call; page 1 stays a hole. A " +
+    "write-back persists what is there, and another one finds nothing to do.",
+  from: "DESIGN.md 5.6, invariant 8; filemap_fdatawrite over holes",
+  blocks: 3,
+  synced: true,
+  files: [{ name: "A", pages: "=.=u" }],
+  actors: {
+    *write(volume, self) {
+      yield* writePages(volume, self, "A", 2, 1, "W");
+      yield* writePages(volume, self, "A", 0, 1, "W");
+      yield* syncsAll(volume, self);
+      volume.fail(self, "persist");
+      yield* sync(volume, self);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["W.W."]),
+  explore: { strategy: "reduced" },
+});

@@ -138,6 +138,7 @@ export class Explorer {
     }
     const more = this.#strategy.end(outcome);
     if (this.#warmUp > 0) {
+      if (this.#run.count === 1) this.#skipWarmUp();
       if (--this.#warmUp === 0) this.#afterWarmUp();
       return;
     }
@@ -147,6 +148,12 @@ export class Explorer {
     }
     if (!more) this.#complete = true;
     if (!more || this.#schedules >= this.#schedulesMax()) this.#done = true;
+  }
+
+  /** Of one actor alone there is one schedule. */
+  #skipWarmUp(): void {
+    this.#warmUp = 1;
+    this.#warmUps.length = 0;
   }
 
   #afterWarmUp(): void {

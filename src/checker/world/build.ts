@@ -26,7 +26,8 @@ import {
 } from "../../metadata/transaction.ts";
 import type { Time } from "../../iomap/contract.ts";
 import { Pages } from "../../pages/pages.ts";
-import type { Region } from "../../sync/region.ts";
+import { store } from "../../sync/atomics.ts";
+import { type Region, Root } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps, Task } from "../../sync/sleep.ts";
 import type { Thread } from "../../sync/thread.ts";
@@ -38,6 +39,8 @@ import { regionWithThreads, taskOf } from "./threads.ts";
 
 /** The ram filesystem's tables take 21 MB. */
 const REGION_BYTES = 2 ** 25;
+/** The word of the pages' area that says how many chunks of records there may be (pages/pages.ts). */
+const PAGE_CHUNKS_MAX = 4;
 const TIME: Time = { seconds: 0, nanoseconds: 0 };
 
 /**
@@ -68,8 +71,8 @@ export interface VolumeSpec {
   readonly faults?: boolean;
   /** Whether all files have been written back, so that nothing is noted or marked as written. */
   readonly synced?: boolean;
-  /** Whether the region has no word left to give; "but nodes": tree nodes are left. */
-  readonly exhausted?: boolean | "but nodes";
+  /** Whether the region has no word left to give; or no page record only. */
+  readonly exhausted?: boolean | "page records";
 }
 
 /** A file, in every schedule the same. */
@@ -140,11 +143,14 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   return { spec, region, files, windows, device, port };
 }
 
-/** Takes all pages that the region could still hand out, and all tree nodes. */
-function exhaust(thread: Thread, what: true | "but nodes"): void {
-  const { region } = thread;
+/** Takes all pages that the region could still hand out, and all tree nodes; or all page records. */
+function exhaust(thread: Thread, what: true | "page records"): void {
+  const { region, words } = thread;
+  if (what === "page records") {
+    store(words, region.root(Root.pages) + PAGE_CHUNKS_MAX, 0);
+    return;
+  }
   region.allocatePages((region.buffer.byteLength - region.bytesUsed) / 4);
-  if (what === "but nodes") return;
   try {
     for (;;) allocateZeroed(thread, nodeSlab(thread));
   } catch (error) {

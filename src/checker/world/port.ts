@@ -2,35 +2,45 @@
  * A simulated window port, with the page tables that it fills. A page's table entry is one word of
  * the region:
  *
- *     0 empty | 1 zero page | 2 zero page, guarded | 3 lost | 8 + 2 * block, + 1 when it is shared
+ *     0 empty | 1 zero page | 2 zero page, guarded | 3 lost | 4 no memory | 8 + 2 * block, + 1 when it is shared
  *
  * A touch reads the table and uses the block in one step, as far as a revocation can tell: whoever
  * takes a page out of a table waits until every touch under way has ended, as a processor does that
  * has others flush their translations. (A thread that is in a touch has an odd word.)
  */
 import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
-import { add, load, sleepWhile, store } from "../../sync/atomics.ts";
+import { add, exchange, load, sleepWhile } from "../../sync/atomics.ts";
 import type { Region } from "../../sync/region.ts";
 import type { Thread } from "../../sync/thread.ts";
 import type { FaultPort, PopulatedPort } from "../../window/fault-port.ts";
 import type { Content, SimulatedDevice } from "./device.ts";
 
-const Area = { reserved: 0, touching: 8, tables: 64 } as const;
+const Area = { reserved: 0, told: 1, touching: 8, tables: 64 } as const;
 const TOUCHERS_MAX = 16;
 const WINDOWS_MAX = 4;
 const TABLE_PAGES = 2 * HUGE_PAGES;
 /** Windows lie this far from one another. */
 const WINDOW_DISTANCE = 2 ** 30;
 
-export const TableEntry = { empty: 0, zero: 1, guarded: 2, lost: 3, block: 8 } as const;
+export const TableEntry = { empty: 0, zero: 1, guarded: 2, lost: 3, gone: 4, block: 8 } as const;
 
 export function createPortArea(region: Region): number {
   return region.allocatePages(Area.tables + WINDOWS_MAX * TABLE_PAGES);
 }
 
+/** A word by which an actor tells another one that it has come so far. */
+export function toldWord(area: number): number {
+  return area + Area.told;
+}
+
 /** The block that a table entry shows, or -1. */
 export function blockShown(entry: number): number {
   return entry < TableEntry.block ? -1 : (entry - TableEntry.block) >>> 1;
+}
+
+/** Where the windows lie, in the order in which their addresses are reserved. */
+export function windowAddress(number: number): number {
+  return (number + 1) * WINDOW_DISTANCE;
 }
 
 /** The word of the table entry at an address. */
@@ -50,7 +60,9 @@ export function portWordName(area: number, word: number): string | null {
   }
   return offset >= Area.touching
     ? `thread ${offset - Area.touching}: touching`
-    : "windows reserved";
+    : offset === Area.told
+      ? "told"
+      : "windows reserved";
 }
 
 /** Told before and after each use of a block through a window. */
@@ -79,7 +91,7 @@ export class SimulatedPort {
 
   reserveWindow(_length: number, _alignment: number, congruence: number): number {
     const number = add(this.#thread.words, this.#area + Area.reserved, 1);
-    return (number + 1) * WINDOW_DISTANCE + congruence;
+    return windowAddress(number) + congruence;
   }
 
   show(
@@ -117,7 +129,9 @@ export class SimulatedPort {
     this.#fill(address, length, TableEntry.lost);
   }
 
-  release(_address: number, _length: number): void {}
+  release(address: number, length: number): void {
+    this.#fill(address, length, TableEntry.gone);
+  }
 
   /** A thread touches a page: loads from it, or stores `stored` to it. Sleeps: never. */
   touch(
@@ -130,7 +144,7 @@ export class SimulatedPort {
     add(words, this.#touching, 1);
     try {
       const entry = load(words, tableWord(this.#area, address));
-      if (entry === TableEntry.empty) return "fault";
+      if (entry === TableEntry.empty && this.faults) return "fault";
       if (entry === TableEntry.guarded && stored !== null) return "fault";
       // What is stored to another page of zeroes goes nowhere.
       if (entry < TableEntry.block) return 0;
@@ -151,7 +165,10 @@ export class SimulatedPort {
   }
 
   #set(address: number, entry: number): void {
-    store(this.#thread.words, tableWord(this.#area, address), entry);
+    const word = tableWord(this.#area, address);
+    if (exchange(this.#thread.words, word, entry) === TableEntry.gone) {
+      throw new Error(`address ${address} is used after it was given back`);
+    }
   }
 
   /** Waits until every touch that may still use what a table held has ended. */

@@ -30,7 +30,7 @@ import { recoverTransactions, type Transaction } from "../../metadata/transactio
 import type { Extent, Time } from "../../iomap/contract.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
-import type { Words } from "../../sync/atomics.ts";
+import { load, sleepWhile, store, type Words } from "../../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../../sync/guard.ts";
 import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts";
 import { Root } from "../../sync/region.ts";
@@ -53,7 +53,14 @@ import {
   type VolumeShared,
 } from "./build.ts";
 import { wordName } from "./names.ts";
-import { blockShown, portWordName, TableEntry, tableWord } from "./port.ts";
+import {
+  blockShown,
+  portWordName,
+  TableEntry,
+  tableWord,
+  toldWord,
+  windowAddress,
+} from "./port.ts";
 
 /** A node of the driver's (drivers/ram/layout.ts). */
 const NODE_WORDS = 72;
@@ -348,9 +355,26 @@ export class Volume {
     return { window: this.#windows.push(made) - 1, view };
   }
 
-  /** What a program holds of a window that was made in this schedule, if it was. */
-  viewOf(window: number): FileWindow | null {
-    return this.#windows[window]?.view ?? null;
+  /** Tells all who wait in `told`, once. */
+  tell(): void {
+    store(this.words, toldWord(this.shared.port), 1);
+  }
+
+  /** Waits until somebody has told. */
+  told(): void {
+    const word = toldWord(this.shared.port);
+    while (load(this.words, word) === 0) sleepWhile(this.words, word, 0, 1);
+  }
+
+  /** Whether the addresses of a window have been given back: by its place among all that were reserved. */
+  isGivenBack(reserved: number): boolean {
+    const word = tableWord(this.shared.port, windowAddress(reserved));
+    return this.words[word] === TableEntry.gone;
+  }
+
+  /** What a program holds of a window that was made in this schedule. */
+  viewOf(window: number): FileWindow {
+    return this.#windows[window]!.view!;
   }
 
   /** Loads a page through a window: its content, zeroes where it is lost. Sleeps: in faults. */
@@ -565,6 +589,19 @@ export class Volume {
       if (pages.owner(page) !== 0) owned++;
       ensureNoLeak(pages.pinCount(page) === 0, `block ${block} is left pinned`);
     }
+    for (const { file, address, pages: count } of this.#windows) {
+      for (let page = 0; page < count; page++) {
+        const block = blockShown(
+          this.words[tableWord(this.shared.port, address + page * PAGE_SIZE)]!,
+        );
+        const record = block < 0 ? null : pages.find(block);
+        const owner = record === null ? 0 : pages.owner(record);
+        ensure(
+          block < 0 || owner === file.mapping,
+          `a window shows block ${block}, which is nobody's`,
+        );
+      }
+    }
     ensureNoLeak(owned === named, `${owned} pages have an owner, ${named} are named by an entry`);
     ensureNoLeak(named > 0 || pages.chunksInUse() === 0, "page records of nobody are in use");
   }
@@ -583,7 +620,7 @@ export class Volume {
         const block = this.blockOf(file, page);
         const zero = entry === TableEntry.zero || entry === TableEntry.guarded;
         ensure(
-          !zero || block < 0,
+          !zero || block < 0 || this.content(block) === 0,
           `a window keeps the zero page for page ${page} of ${file.name}, which has block ${block}`,
         );
         ensure(

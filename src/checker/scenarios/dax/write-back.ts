@@ -214,7 +214,8 @@ export const syncHuge = volumeStory({
   name: "dax-sync-huge",
   about:
     "A page in the middle of an entry of 2 MiB is written by an I/O: a write-back persists the whole " +
-    "entry. Then the page after it is written, too, and the file is cut behind it.",
+    "entry. Then the page after it is written, too, and the file is cut behind it. When that is written " +
+    "back, another write-back finds nothing to do.",
   from: "kernel-facts.md, hazard H2; layout/break.ts, wholeFolios: more is broken than goes",
   blocks: 513,
   synced: true,
@@ -227,6 +228,8 @@ export const syncHuge = volumeStory({
       const { mapping } = volume.file("A");
       yield* truncateFile(self.task, volume.dax(self), mapping, 102 * PAGE_SIZE);
       yield* syncsAll(volume, self);
+      volume.fail(self, "persist");
+      yield* sync(volume, self);
     },
   },
   explore: { strategy: "reduced" },
@@ -251,7 +254,7 @@ export const syncKilled = volumeStory({
   },
   environment: { kill: { kill: "sync" } },
   finally: (volume) => ensureShown(volume, "A", ["WW"]),
-  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 export const syncFails = volumeStory({
@@ -274,7 +277,7 @@ export const syncFails = volumeStory({
       yield* syncsAll(volume, self);
     },
   },
-  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 export const syncZeroes = volumeStory({
@@ -302,6 +305,34 @@ export const syncZeroes = volumeStory({
     },
   },
   explore: { strategy: "reduced" },
+});
+
+export const syncKilledPin = volumeStory({
+  name: "dax-sync-killed-pin",
+  about:
+    "A thread that pins a hole dies at any point. If it has got the block of another file for it, the " +
+    "zeroes that are in its place are persistent after a write-back.",
+  from: "DESIGN.md 5.6, invariant 8: never another file's bytes; dax/fault.ts, mappedExtent",
+  blocks: 1,
+  synced: true,
+  files: [
+    { name: "A", pages: "." },
+    { name: "B", pages: "=" },
+  ],
+  actors: {
+    *io(volume, self) {
+      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      const { mapping } = volume.file("A");
+      const pin = yield* pinRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, false);
+      pin.release();
+    },
+    *next(volume, self) {
+      yield* sync(volume, self);
+      if (volume.isKilled("io")) yield* syncsAll(volume, self);
+    },
+  },
+  environment: { kill: { kill: "io" } },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 export const syncHoles = volumeStory({

@@ -125,14 +125,15 @@ export function initMapping(
  */
 export function noteWritten(thread: Thread, mapping: Mapping, first: number, last: number): void {
   const { words } = thread;
-  if (isNoted(thread, mapping, first, last)) return;
+  const from = Math.min(first, PAGE_INDEX_MAX - 1); // the last index there is stands for none
+  if (isNoted(thread, mapping, from, last)) return;
   enterGuard(thread, mapping + MappingWord.treeGuard);
   const none = load(words, mapping + MappingWord.writtenFirst) === -1;
   if (none || last > loadUnsigned(words, mapping + MappingWord.writtenLast)) {
     store(words, mapping + MappingWord.writtenLast, last | 0);
   }
-  if (none || first < loadUnsigned(words, mapping + MappingWord.writtenFirst)) {
-    store(words, mapping + MappingWord.writtenFirst, first | 0);
+  if (from < loadUnsigned(words, mapping + MappingWord.writtenFirst)) {
+    store(words, mapping + MappingWord.writtenFirst, from | 0);
   }
   leaveGuard(thread, mapping + MappingWord.treeGuard);
 }
@@ -144,8 +145,7 @@ export function noteWritten(thread: Thread, mapping: Mapping, first: number, las
 function isNoted(thread: Thread, mapping: Mapping, first: number, last: number): boolean {
   const { words } = thread;
   const takes = load(words, mapping + MappingWord.writtenTakes);
-  const from = load(words, mapping + MappingWord.writtenFirst);
-  if (from === -1 || first < from >>> 0) return false;
+  if (first < loadUnsigned(words, mapping + MappingWord.writtenFirst)) return false;
   if (last > loadUnsigned(words, mapping + MappingWord.writtenLast)) return false;
   return load(words, mapping + MappingWord.writtenTakes) === takes;
 }

@@ -15,7 +15,7 @@ import type { Thread } from "../../sync/thread.ts";
 import type { FaultPort, PopulatedPort } from "../../window/fault-port.ts";
 import type { Content, SimulatedDevice } from "./device.ts";
 
-const Area = { reserved: 0, told: 1, touching: 8, tables: 64 } as const;
+const Area = { reserved: 0, touching: 8, tables: 64 } as const;
 const TOUCHERS_MAX = 16;
 const WINDOWS_MAX = 4;
 const TABLE_PAGES = 2 * HUGE_PAGES;
@@ -26,11 +26,6 @@ export const TableEntry = { empty: 0, zero: 1, guarded: 2, lost: 3, gone: 4, blo
 
 export function createPortArea(region: Region): number {
   return region.allocatePages(Area.tables + WINDOWS_MAX * TABLE_PAGES);
-}
-
-/** A word by which an actor tells another one that it has come so far. */
-export function toldWord(area: number): number {
-  return area + Area.told;
 }
 
 /** The block that a table entry shows, or -1. */
@@ -60,9 +55,7 @@ export function portWordName(area: number, word: number): string | null {
   }
   return offset >= Area.touching
     ? `thread ${offset - Area.touching}: touching`
-    : offset === Area.told
-      ? "told"
-      : "windows reserved";
+    : "windows reserved";
 }
 
 /** Told before and after each use of a block through a window. */

@@ -9,7 +9,7 @@ import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import type { Dax, DataDriver } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
-import { type FileWindow, mapWindow } from "../../dax/map-window.ts";
+import { FileWindow, mapWindow } from "../../dax/map-window.ts";
 import { recoverRemovals } from "../../dax/layout-change.ts";
 import type { Pin } from "../../dax/pins.ts";
 import { writeBack } from "../../dax/write-back.ts";
@@ -30,7 +30,7 @@ import { recoverTransactions, type Transaction } from "../../metadata/transactio
 import type { Extent, Time } from "../../iomap/contract.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
-import { load, sleepWhile, store, type Words } from "../../sync/atomics.ts";
+import type { Words } from "../../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../../sync/guard.ts";
 import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts";
 import { Root } from "../../sync/region.ts";
@@ -53,14 +53,7 @@ import {
   type VolumeShared,
 } from "./build.ts";
 import { wordName } from "./names.ts";
-import {
-  blockShown,
-  portWordName,
-  TableEntry,
-  tableWord,
-  toldWord,
-  windowAddress,
-} from "./port.ts";
+import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
 
 /** A node of the driver's (drivers/ram/layout.ts). */
 const NODE_WORDS = 72;
@@ -145,7 +138,7 @@ class WatchedDriver implements DataDriver {
 /** A window, with what its program holds of it where that was made in the schedule. */
 interface TouchedWindow extends Omit<BuiltWindow, "window"> {
   readonly window: BuiltWindow["window"] | null;
-  readonly view: FileWindow | null;
+  view: FileWindow | null;
   readonly owner: Self | null;
 }
 
@@ -355,26 +348,24 @@ export class Volume {
     return { window: this.#windows.push(made) - 1, view };
   }
 
-  /** Tells all who wait in `told`, once. */
-  tell(): void {
-    store(this.words, toldWord(this.shared.port), 1);
-  }
-
-  /** Waits until somebody has told. */
-  told(): void {
-    const word = toldWord(this.shared.port);
-    while (load(this.words, word) === 0) sleepWhile(this.words, word, 0, 1);
-  }
-
   /** Whether the addresses of a window have been given back: by its place among all that were reserved. */
   isGivenBack(reserved: number): boolean {
     const word = tableWord(this.shared.port, windowAddress(reserved));
     return this.words[word] === TableEntry.gone;
   }
 
-  /** What a program holds of a window that was made in this schedule. */
-  viewOf(window: number): FileWindow {
-    return this.#windows[window]!.view!;
+  /** What a program holds of a window: all actors the same. */
+  viewOf(self: Self, number: number): FileWindow {
+    const touched = this.#windows[number]!;
+    const { file, first, pages, window } = touched;
+    touched.view ??= new FileWindow(
+      this.dax(self),
+      file.mapping,
+      window!,
+      new Uint8Array(pages * PAGE_SIZE),
+      first * PAGE_SIZE,
+    );
+    return touched.view;
   }
 
   /** Loads a page through a window: its content, zeroes where it is lost. Sleeps: in faults. */

@@ -68,28 +68,24 @@ export const mapAndClose = volumeStory({
 export const mapReused = volumeStory({
   name: "dax-map-reused",
   about:
-    "A thread touches a window that another one closes; a third one maps another file meanwhile, and " +
-    "gets the record of the window that is gone. The touch finds its own file, or zeroes of nobody.",
+    "A thread touches a window that another one closes, and another file is mapped then, whose window " +
+    "gets the record of the one that is gone. The touch finds its own file, or zeroes of nobody.",
   from: "dax/pager.ts: a window is looked for by its address, without a lock",
   blocks: 2,
   files: [
     { name: "A", pages: "=" },
     { name: "B", pages: "=" },
   ],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true }],
   actors: {
-    *user(volume, self) {
-      const { window } = yield* volume.mapFile(self, volume.file("A"), 0, 1, true);
-      volume.tell();
-      yield* loads(volume, self, window, 0, ["A", "."]);
-    },
+    user: (volume, self) => loads(volume, self, 0, 0, ["A", "."]),
     *close(volume, self) {
-      volume.told();
-      yield* volume.viewOf(0).closeWith(self.task);
+      yield* volume.viewOf(self, 0).closeWith(self.task);
       const { window } = yield* volume.mapFile(self, volume.file("B"), 0, 1, true);
       yield* loads(volume, self, window, 0, ["B"]);
     },
   },
-  explore: { strategy: "pct", depth: 3, schedules: 1000 },
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const closedTwice = volumeStory({
@@ -100,22 +96,19 @@ export const closedTwice = volumeStory({
   from: "dax/map-window.ts, closeWith: looked at again under the lock",
   blocks: 1,
   files: [{ name: "A", pages: "=" }],
-  windows: [{ file: "A", first: 0, pages: 1, writable: true }],
+  windows: [0, 1].map(() => ({ file: "A", first: 0, pages: 1, writable: true })),
   actors: {
     *user(volume, self) {
-      const { view } = yield* volume.mapFile(self, volume.file("A"), 0, 1, true);
-      volume.tell();
-      yield* view.closeWith(self.task);
-      yield* volume.store(self, 0, 0, "S");
+      yield* volume.viewOf(self, 0).closeWith(self.task);
+      yield* volume.store(self, 1, 0, "S");
     },
     *other(volume, self) {
-      volume.told();
-      yield* volume.store(self, 0, 0, "T");
-      yield* volume.viewOf(1).closeWith(self.task);
+      yield* volume.store(self, 1, 0, "T");
+      yield* volume.viewOf(self, 0).closeWith(self.task);
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "T"]),
-  explore: { strategy: "pct", depth: 3, schedules: 1000 },
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const mapBeyond = volumeStory({

@@ -10,10 +10,11 @@ import {
 } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { writeBack } from "../../../dax/write-back.ts";
-import type { Mapping } from "../../../mapping/mapping.ts";
+import { type Mapping, noteWritten } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import type { Scenario, Self } from "../../scenario.ts";
 import type { VolumeShared } from "../../world/build.ts";
+import { contentOf } from "../../world/device.ts";
 import type { Volume } from "../../world/volume.ts";
 import { ensureShown, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
 
@@ -80,6 +81,33 @@ export const syncWriteTwice = volumeStory({
     sync: (volume, self) => sync(volume, self),
   },
   explore: { strategy: "pct", depth: 3, schedules: 2000 },
+});
+
+/** A page is written as by a call, and noted. */
+function dirty(volume: Volume, self: Self, page: number): void {
+  const file = volume.file("A");
+  volume.hand(self).device.writeBlock(volume.blockOf(file, page), contentOf("W"));
+  noteWritten(self.thread, file.mapping, page, page);
+}
+
+export const notes = volumeStory({
+  name: "dax-written-notes",
+  about:
+    "Three pages are written and noted by two threads, while a third one takes the range that is noted " +
+    "and persists it. Each page is in what it has taken, or still noted.",
+  from: "mapping/mapping.ts, noteWritten: most notes find their pages noted already, and take no guard",
+  blocks: 3,
+  synced: true,
+  files: [{ name: "A", pages: "===" }],
+  actors: {
+    first(volume, self) {
+      dirty(volume, self, 0);
+      dirty(volume, self, 1);
+    },
+    second: (volume, self) => dirty(volume, self, 2),
+    sync: (volume, self) => sync(volume, self),
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
 });
 
 export const syncPin = volumeStory({
@@ -214,8 +242,8 @@ export const syncHuge = volumeStory({
   name: "dax-sync-huge",
   about:
     "A page in the middle of an entry of 2 MiB is written by an I/O: a write-back persists the whole " +
-    "entry. Then the page after it is written, too, and the file is cut behind it. When that is written " +
-    "back, another write-back finds nothing to do.",
+    "entry, and the next one finds nothing to do. Then the page after it is written, too, and the file " +
+    "is cut behind it.",
   from: "kernel-facts.md, hazard H2; layout/break.ts, wholeFolios: more is broken than goes",
   blocks: 513,
   synced: true,
@@ -224,12 +252,13 @@ export const syncHuge = volumeStory({
     *io(volume, self) {
       yield* pinnedIo(volume, self, 100, 1);
       yield* syncsAll(volume, self, 0, 128);
+      volume.fail(self, "persist");
+      yield* sync(volume, self);
+      volume.mend(self);
       yield* pinnedIo(volume, self, 101, 1);
       const { mapping } = volume.file("A");
       yield* truncateFile(self.task, volume.dax(self), mapping, 102 * PAGE_SIZE);
       yield* syncsAll(volume, self);
-      volume.fail(self, "persist");
-      yield* sync(volume, self);
     },
   },
   explore: { strategy: "reduced" },

@@ -61,6 +61,8 @@ const NODE_WORDS = 72;
 const TransactionArea = { mutex: 0, state: 1, used: 2, log: 16 } as const;
 /** As much of it as stories name. */
 const TRANSACTION_WORDS = 4096;
+/** The word of a slab that counts its objects in use (sync/slab.ts). */
+const SLAB_USED = 2;
 const TRANSACTION_OPEN = 1;
 const WORD_CHANGED = 1;
 const FILE_LOCKS = [MappingWord.ioLock, MappingWord.mapLock, MappingWord.writeBackLock];
@@ -449,7 +451,28 @@ export class Volume {
     this.#assertBlocks();
     this.#assertPages(this.dax(anybody).pages);
     if (!this.shared.spec.exhausted) this.#assertWindows();
-    if (alive.length === this.actors.length) this.#assertWrittenBack(anybody);
+    if (alive.length < this.actors.length) return;
+    this.#assertWindowsListed();
+    this.#assertWrittenBack(anybody);
+  }
+
+  /** Every window record in use is in its file's list, and closed windows show nothing of a file. */
+  #assertWindowsListed(): void {
+    const { words, shared } = this;
+    let listed = 0;
+    for (const { mapping } of shared.files) {
+      let window = words[mapping + MappingWord.windows]!;
+      for (; window !== 0; window = words[window]!) listed++;
+    }
+    const used = words[shared.region.root(Root.window) + SLAB_USED]!;
+    ensureNoLeak(used === listed, `${used} window records are in use, ${listed} are listed`);
+    for (const { address, pages, view } of this.#windows) {
+      if (!view?.closed) continue;
+      for (let page = 0; page < pages; page++) {
+        const entry = words[tableWord(shared.port, address + page * PAGE_SIZE)]!;
+        ensure(entry === TableEntry.lost, "a window that is closed shows something");
+      }
+    }
   }
 
   /** A write-back now persists whatever was written. (What a dead thread was about to note may miss.) */

@@ -4,9 +4,11 @@ import { checkedModule } from "./instrument/places.ts";
 import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
 import * as ends from "./scenarios/dax/ends.ts";
+import * as extents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as windows from "./scenarios/dax/windows.ts";
+import * as writeBackChanges from "./scenarios/dax/write-back-changes.ts";
 import * as writeBack from "./scenarios/dax/write-back.ts";
 import * as entries from "./scenarios/entries.ts";
 import * as pins from "./scenarios/pins.ts";
@@ -36,8 +38,10 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/ends": ends,
   "dax/faults": faults,
   "dax/reuse": reuse,
+  "dax/extents": extents,
   "dax/windows": windows,
   "dax/write-back": writeBack,
+  "dax/write-back-changes": writeBackChanges,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

@@ -5,8 +5,8 @@
  */
 import { HoldfastError } from "../../base/errors.ts";
 import { addressOf } from "../../base/libc.ts";
-import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
-import type { Dax, DataDriver } from "../../dax/dax.ts";
+import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
+import type { Dax } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
 import { FileWindow, mapWindow } from "../../dax/map-window.ts";
@@ -26,8 +26,7 @@ import {
   kindOf,
   pageOf,
 } from "../../mapping/tree.ts";
-import { recoverTransactions, type Transaction } from "../../metadata/transaction.ts";
-import type { Extent, Time } from "../../iomap/contract.ts";
+import { recoverTransactions } from "../../metadata/transaction.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
 import type { Words } from "../../sync/atomics.ts";
@@ -38,13 +37,7 @@ import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
-import {
-  type Content,
-  contentOf,
-  contentShown,
-  type FailingCall,
-  type SimulatedDevice,
-} from "./device.ts";
+import { type Content, contentOf, contentShown, type FailingCall } from "./device.ts";
 import {
   type BuiltFile,
   type BuiltWindow,
@@ -54,6 +47,7 @@ import {
 } from "./build.ts";
 import { wordName } from "./names.ts";
 import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
+import { WatchedDriver } from "./watched-driver.ts";
 
 /** A node of the driver's (drivers/ram/layout.ts). */
 const NODE_WORDS = 72;
@@ -74,67 +68,6 @@ interface Use {
   readonly file: BuiltFile;
   readonly page: number;
   readonly block: number;
-}
-
-/** Tells of the driver's changes of placement before anybody can use the blocks. */
-class WatchedDriver implements DataDriver {
-  readonly blockSize = PAGE_SIZE;
-  readonly #ram: RamDriver;
-  readonly #device: SimulatedDevice;
-  readonly #changed: (what: string) => void;
-
-  constructor(ram: RamDriver, device: SimulatedDevice, changed: (what: string) => void) {
-    this.#ram = ram;
-    this.#device = device;
-    this.#changed = changed;
-  }
-
-  extentAt(ino: Ino, byte: number, limit: number): Extent {
-    this.#device.failIfAsked("extentAt");
-    return this.#ram.extentAt(ino, byte, limit);
-  }
-
-  allocate(
-    transaction: Transaction,
-    ino: Ino,
-    start: number,
-    length: number,
-    mode: "write" | "preallocate",
-  ): Extent {
-    const extent = this.#ram.allocate(transaction, ino, start, length, mode);
-    this.#changed("blocks are allocated");
-    this.#device.failIfAsked("allocate");
-    return extent;
-  }
-
-  removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
-    const done = this.#ram.removeExtents(transaction, ino, start, end);
-    this.#changed("blocks are freed");
-    return done;
-  }
-
-  unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
-    const done = this.#ram.unwriteExtents(transaction, ino, start, end);
-    this.#changed("blocks become unwritten");
-    return done;
-  }
-
-  shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void {
-    this.#ram.shiftExtents(transaction, ino, start, distance);
-    this.#changed("blocks are moved in their file");
-  }
-
-  setSize(transaction: Transaction, ino: Ino, size: number): void {
-    this.#ram.setSize(transaction, ino, size);
-  }
-
-  setAttributes(
-    transaction: Transaction,
-    ino: Ino,
-    change: { modifyTime: Time; changeTime: Time },
-  ): void {
-    this.#ram.setAttributes(transaction, ino, change);
-  }
 }
 
 /** A window, with what its program holds of it where that was made in the schedule. */

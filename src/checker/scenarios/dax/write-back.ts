@@ -1,38 +1,12 @@
 /** Write-back: what was written reaches the device, whatever goes on beside it. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import type { Dax } from "../../../dax/dax.ts";
-import {
-  collapseRange,
-  insertRange,
-  punchHole,
-  truncateFile,
-  zeroRange,
-} from "../../../dax/layout-change.ts";
+import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
-import { writeBack } from "../../../dax/write-back.ts";
-import { type Mapping, noteWritten } from "../../../mapping/mapping.ts";
-import type { Sleeps, Task } from "../../../sync/sleep.ts";
-import type { Scenario, Self } from "../../scenario.ts";
-import type { VolumeShared } from "../../world/build.ts";
+import { noteWritten } from "../../../mapping/mapping.ts";
+import type { Self } from "../../scenario.ts";
 import { contentOf } from "../../world/device.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
-
-/** As fsync does with a file's data. */
-function* sync(volume: Volume, self: Self, name = "A"): Sleeps<void> {
-  yield* writeBack(self.task, volume.dax(self), volume.file(name).mapping);
-}
-
-/** The same, after which what the file holds there must be persistent: nobody else writes there. */
-function* syncsAll(
-  volume: Volume,
-  self: Self,
-  first = 0,
-  count = Number.POSITIVE_INFINITY,
-): Sleeps<void> {
-  yield* sync(volume, self);
-  volume.ensurePersistent(volume.file("A"), `after ${self.name}'s write-back`, first, count);
-}
+import { ensureShown, mayFail, pinnedIo, sync, syncsAll, volumeStory, writePages } from "./play.ts";
 
 /** Every story ends with a last write-back, after which all that any file holds is persistent. */
 const NOTHING_LOST = "What was written is persistent after a write-back that began later.";
@@ -170,98 +144,6 @@ export const syncWindow = volumeStory({
   },
   finally: (volume) => ensureShown(volume, "A", ["S."]),
   explore: { strategy: "bounded", preemptions: 1 },
-});
-
-/** Three pages are written by an I/O, the third again by a call; then the layout changes. */
-function changeStory(
-  name: string,
-  what: string,
-  change: (task: Task, dax: Dax, mapping: Mapping) => Sleeps<void>,
-  holds: string,
-): Scenario<VolumeShared, Volume> {
-  return volumeStory({
-    name: `dax-sync-${name}`,
-    about:
-      `Three pages are written, by an I/O and by a call. Before anybody writes the file back, ${what}. ` +
-      "What is left of the pages, wherever it lies now, is persistent after the write-back.",
-    from: "kernel-facts.md, hazard H2: a break must keep what is marked dirty",
-    blocks: 5,
-    synced: true,
-    files: [{ name: "A", pages: "###" }],
-    actors: {
-      *io(volume, self) {
-        yield* pinnedIo(volume, self, 0, 3);
-        yield* writePages(volume, self, "A", 2, 1, "C");
-        yield* change(self.task, volume.dax(self), volume.file("A").mapping);
-        yield* syncsAll(volume, self);
-      },
-    },
-    finally: (volume) => ensureShown(volume, "A", [holds]),
-    explore: { strategy: "reduced" },
-  });
-}
-
-const HALF = PAGE_SIZE / 2;
-
-export const syncTruncated = changeStory(
-  "truncated",
-  "the file is truncated to a page and a half",
-  (task, dax, mapping) => truncateFile(task, dax, mapping, PAGE_SIZE + HALF),
-  "WW.",
-);
-
-export const syncPunched = changeStory(
-  "punched",
-  "a hole is punched from the middle of page 0 to the middle of page 2",
-  (task, dax, mapping) => punchHole(task, dax, mapping, HALF, 2 * PAGE_SIZE),
-  "W...C",
-);
-
-export const syncZeroed = changeStory(
-  "zeroed",
-  "half of page 1 is zeroed",
-  (task, dax, mapping) => zeroRange(task, dax, mapping, PAGE_SIZE + HALF, HALF, true),
-  "WW.C",
-);
-
-export const syncCollapsed = changeStory(
-  "collapsed",
-  "page 0 is cut out of the file",
-  (task, dax, mapping) => collapseRange(task, dax, mapping, 0, PAGE_SIZE),
-  "WC",
-);
-
-export const syncInserted = changeStory(
-  "inserted",
-  "a hole is put before page 0",
-  (task, dax, mapping) => insertRange(task, dax, mapping, 0, PAGE_SIZE),
-  ".WWC",
-);
-
-export const syncHuge = volumeStory({
-  name: "dax-sync-huge",
-  about:
-    "A page in the middle of an entry of 2 MiB is written by an I/O: a write-back persists the whole " +
-    "entry, and the next one finds nothing to do. Then the page after it is written, too, and the file " +
-    "is cut behind it.",
-  from: "kernel-facts.md, hazard H2; layout/break.ts, wholeFolios: more is broken than goes",
-  blocks: 513,
-  synced: true,
-  files: [{ name: "A", pages: "#".repeat(512) }],
-  actors: {
-    *io(volume, self) {
-      yield* pinnedIo(volume, self, 100, 1);
-      yield* syncsAll(volume, self, 0, 128);
-      volume.fail(self, "persist");
-      yield* sync(volume, self);
-      volume.mend(self);
-      yield* pinnedIo(volume, self, 101, 1);
-      const { mapping } = volume.file("A");
-      yield* truncateFile(self.task, volume.dax(self), mapping, 102 * PAGE_SIZE);
-      yield* syncsAll(volume, self);
-    },
-  },
-  explore: { strategy: "reduced" },
 });
 
 export const syncKilled = volumeStory({

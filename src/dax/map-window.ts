@@ -28,6 +28,15 @@ export interface LostRange {
   readonly pages: number;
 }
 
+interface FileWindowParts {
+  readonly dax: Dax;
+  readonly mapping: Mapping;
+  readonly window: Window;
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+  readonly writable: boolean;
+}
+
 /**
  * A window. `bytes` is the file's storage itself, faulted in by touching it; loads and stores of any
  * thread that has the same file mapped meet there. After `close()` the bytes are zeroes of nobody:
@@ -42,13 +51,13 @@ export class FileWindow {
   readonly #dax: Dax;
   #window: Window;
 
-  constructor(dax: Dax, mapping: Mapping, window: Window, bytes: Uint8Array, offset: number) {
-    this.#dax = dax;
-    this.mapping = mapping;
-    this.#window = window;
-    this.bytes = bytes;
-    this.offset = offset;
-    this.writable = dax.windows.isWritable(window);
+  constructor(parts: FileWindowParts) {
+    this.#dax = parts.dax;
+    this.mapping = parts.mapping;
+    this.#window = parts.window;
+    this.bytes = parts.bytes;
+    this.offset = parts.offset;
+    this.writable = parts.writable;
   }
 
   get closed(): boolean {
@@ -129,7 +138,8 @@ export function* mapWindow(
     if (!windows.port!.faults) yield* showWhole(task, dax, window);
   }
   const buffer = viewMemory(windows.address(window), pages * PAGE_SIZE);
-  return new FileWindow(dax, mapping, window, new Uint8Array(buffer, 0, length), offset);
+  const bytes = new Uint8Array(buffer, 0, length);
+  return new FileWindow({ dax, mapping, window, bytes, offset, writable });
 }
 
 /** Shows a window that cannot fault, or takes it away again. The map lock is held exclusively. */

@@ -293,13 +293,14 @@ export class Volume {
   viewOf(self: Self, number: number): FileWindow {
     const touched = this.#windows[number]!;
     const { file, first, pages, window } = touched;
-    touched.view ??= new FileWindow(
-      this.dax(self),
-      file.mapping,
-      window!,
-      new Uint8Array(pages * PAGE_SIZE),
-      first * PAGE_SIZE,
-    );
+    touched.view ??= new FileWindow({
+      dax: this.dax(self),
+      mapping: file.mapping,
+      window: window!,
+      bytes: new Uint8Array(pages * PAGE_SIZE),
+      offset: first * PAGE_SIZE,
+      writable: true,
+    });
     return touched.view;
   }
 

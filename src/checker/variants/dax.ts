@@ -268,7 +268,7 @@ export const holeNotLookedAtAgain = variant({
     {
       file: "dax/fault.ts",
       find: '    if (extent === null || extent.kind === "mapped") {',
-      replace: "    if (index < 0) {",
+      replace: "    if (isPageKind(kindOf(held.entry))) {",
     },
   ],
   caughtBy: { "dax-hole-write-window": "check" },

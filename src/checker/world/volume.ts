@@ -150,6 +150,11 @@ export class Volume {
     return -1;
   }
 
+  /** The same, without what an open transaction may yet undo. */
+  blockHeld(file: BuiltFile, page: number): number {
+    return this.blockOf(file, page, this.#undone());
+  }
+
   #word(word: number, undone: ReadonlyMap<number, number>): number {
     return undone.get(word) ?? this.words[word]!;
   }

@@ -94,6 +94,26 @@ export const daxSurvivors: readonly Explanation[] = [
       "cannot fault there are no zero entries that showing them again could meet.",
   },
   {
+    file: "dax/layout-change.ts",
+    function: "removePages",
+    what: ["always: if (nextMarked("],
+    why: "Costs time only: pages are noted that nobody has written, and persisted once more.",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "zeroMapped",
+    what: ["swapped: dax.device.zero("],
+    why:
+      "The map lock is held exclusively, so no write-back takes the note before the zeroes are there; and " +
+      "who dies in between has noted too much.",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "collapseRange",
+    what: ["swapped: yield* freeBlocks("],
+    why: "What is noted stays noted: it only has to be before what follows moves.",
+  },
+  {
     file: "mapping/mapping.ts",
     function: "noteWritten",
     what: ["never: if (isNoted(", "without none: none || last >"],

@@ -1,9 +1,9 @@
 /** Write-back: what was written reaches the device, whatever goes on beside it. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
+import { collapseRange, punchHole, truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { noteWritten } from "../../../mapping/mapping.ts";
-import type { Self } from "../../scenario.ts";
+import { ensure, type Self } from "../../scenario.ts";
 import { contentOf } from "../../world/device.ts";
 import type { Volume } from "../../world/volume.ts";
 import { ensureShown, mayFail, pinnedIo, sync, syncsAll, volumeStory, writePages } from "./play.ts";
@@ -266,4 +266,82 @@ export const syncHoles = volumeStory({
   },
   finally: (volume) => ensureShown(volume, "A", ["W.W."]),
   explore: { strategy: "reduced" },
+});
+
+export const syncKilledWrite = volumeStory({
+  name: "dax-sync-killed-write",
+  about:
+    "As dax-sync-killed-pin, but the thread dies in a write call. What it was about to write may be " +
+    "missing; the other file's bytes are not there.",
+  from: "DESIGN.md 5.6, invariant 8: never another file's bytes; dax/file-io.ts, allocateFor",
+  blocks: 1,
+  synced: true,
+  files: [
+    { name: "A", pages: "." },
+    { name: "B", pages: "=" },
+  ],
+  actors: {
+    *write(volume, self) {
+      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      yield* writePages(volume, self, "A", 0, 1, "W");
+    },
+    *next(volume, self) {
+      yield* sync(volume, self);
+      if (!volume.isKilled("write")) return;
+      yield* sync(volume, self);
+      const block = volume.blockHeld(volume.file("A"), 0);
+      const found = block < 0 ? 0 : volume.persistent(block);
+      ensure(found !== contentOf("B"), "file A has the bytes of file B on the device");
+    },
+  },
+  environment: { kill: { kill: "write" } },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
+});
+
+export const syncKilledMove = volumeStory({
+  name: "dax-sync-killed-move",
+  about:
+    "A page is written by a call while another thread cuts page 0 out of the file and dies at any " +
+    "point. Wherever the page lies then, it is persistent after a write-back.",
+  from: "kernel-facts.md, hazard H2; dax/layout-change.ts, noteMoved",
+  blocks: 3,
+  synced: true,
+  files: [{ name: "A", pages: "===" }],
+  actors: {
+    *collapse(volume, self) {
+      const { mapping } = volume.file("A");
+      yield* collapseRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE);
+    },
+    *next(volume, self) {
+      yield* writePages(volume, self, "A", 2, 1, "W");
+      yield* volume.read(self, volume.file("A"), 0, 1);
+      if (volume.isKilled("collapse")) yield* syncsAll(volume, self);
+    },
+  },
+  environment: { kill: { kill: "collapse" } },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
+});
+
+export const syncTail = volumeStory({
+  name: "dax-sync-tail",
+  about:
+    "An I/O leaves bytes behind the file's end, in its last page, and they are written back. Then the " +
+    "file grows over them, so that they become zeroes, while another thread writes it back.",
+  from: "dax/file-io.ts, zeroTail; DESIGN.md 5.6, invariant 8",
+  blocks: 3,
+  synced: true,
+  files: [{ name: "A", pages: "##" }],
+  actors: {
+    *write(volume, self) {
+      const { mapping } = volume.file("A");
+      yield* truncateFile(self.task, volume.dax(self), mapping, PAGE_SIZE + PAGE_SIZE / 2);
+      yield* pinnedIo(volume, self, 1, 1);
+      yield* sync(volume, self);
+      yield* writePages(volume, self, "A", 2, 1, "C");
+      yield* syncsAll(volume, self);
+    },
+    sync: (volume, self) => sync(volume, self),
+  },
+  finally: (volume) => ensureShown(volume, "A", ["AW.C"]),
+  explore: { strategy: "bounded", preemptions: 1 },
 });

@@ -8,6 +8,7 @@ import * as extents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as windows from "./scenarios/dax/windows.ts";
+import * as writeBackEnds from "./scenarios/dax/write-back-ends.ts";
 import * as writeBackChanges from "./scenarios/dax/write-back-changes.ts";
 import * as writeBack from "./scenarios/dax/write-back.ts";
 import * as entries from "./scenarios/entries.ts";
@@ -42,6 +43,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/windows": windows,
   "dax/write-back": writeBack,
   "dax/write-back-changes": writeBackChanges,
+  "dax/write-back-ends": writeBackEnds,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

@@ -16,6 +16,7 @@ import {
   initMapping,
   type Mapping,
   mappingSlab,
+  noteWritten,
   nodeSlab,
 } from "../../mapping/mapping.ts";
 import { MetadataCache } from "../../metadata/cache.ts";
@@ -69,8 +70,11 @@ export interface VolumeSpec {
   readonly windows?: readonly WindowSpec[];
   /** Whether touches can fault. Default: true. */
   readonly faults?: boolean;
-  /** Whether all files have been written back, so that nothing is noted or marked as written. */
-  readonly synced?: boolean;
+  /**
+   * Whether all files have been written back, so that nothing is noted or marked as written. "noted":
+   * and then their last pages were written ("N"). Default: what they hold is persistent, marks are left.
+   */
+  readonly synced?: true | "noted";
   /** Whether the region has no word left to give; or no page record only. */
   readonly exhausted?: boolean | "page records";
 }
@@ -132,8 +136,15 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   const files: BuiltFile[] = [];
   for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
   simulated.persist(0, simulated.size);
-  if (spec.synced === true) {
-    for (const { mapping } of files) yield* writeBack(task, hand.dax, mapping);
+  for (const [index, { mapping, ino }] of files.entries()) {
+    if (spec.synced === undefined) continue;
+    yield* writeBack(task, hand.dax, mapping);
+    if (spec.synced !== "noted") continue;
+    const last = spec.files[index]!.pages.length - 1;
+    const extent = ram.extentAt(ino, last * PAGE_SIZE, (last + 1) * PAGE_SIZE);
+    ensure(extent.kind === "mapped", "the last page is a hole");
+    simulated.writeBlock(extent.address / PAGE_SIZE, contentOf("N"));
+    noteWritten(thread, mapping, last, last);
   }
   const windows: BuiltWindow[] = [];
   for (const window of spec.windows ?? []) {

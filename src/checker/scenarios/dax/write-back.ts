@@ -1,9 +1,9 @@
 /** Write-back: what was written reaches the device, whatever goes on beside it. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { collapseRange, punchHole, truncateFile } from "../../../dax/layout-change.ts";
+import { truncateFile, punchHole } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { noteWritten } from "../../../mapping/mapping.ts";
-import { ensure, type Self } from "../../scenario.ts";
+import type { Self } from "../../scenario.ts";
 import { contentOf } from "../../world/device.ts";
 import type { Volume } from "../../world/volume.ts";
 import { ensureShown, mayFail, pinnedIo, sync, syncsAll, volumeStory, writePages } from "./play.ts";
@@ -146,51 +146,6 @@ export const syncWindow = volumeStory({
   explore: { strategy: "bounded", preemptions: 1 },
 });
 
-export const syncKilled = volumeStory({
-  name: "dax-sync-killed",
-  about:
-    "A thread dies at any point of a write-back, with pages that it has taken and not persisted. " +
-    "Another one writes the file back, and finds them.",
-  from: "DESIGN.md 2, decision 4: worker threads that die; 5.6, invariant 8",
-  blocks: 2,
-  synced: true,
-  files: [{ name: "A", pages: "#=" }],
-  actors: {
-    sync: (volume, self) => sync(volume, self),
-    *next(volume, self) {
-      yield* pinnedIo(volume, self, 0, 1);
-      yield* writePages(volume, self, "A", 1, 1, "W");
-      yield* syncsAll(volume, self);
-    },
-  },
-  environment: { kill: { kill: "sync" } },
-  finally: (volume) => ensureShown(volume, "A", ["WW"]),
-  explore: { strategy: "pct", depth: 3, schedules: 2000 },
-});
-
-export const syncFails = volumeStory({
-  name: "dax-sync-fails",
-  about:
-    "The device fails when a thread writes a file back, at whatever it comes to first. Another thread, " +
-    "for which the device does not fail, persists all that the first one had taken.",
-  from: "fsync errors must not lose dirty pages: 'fsyncgate', errseq_t; DESIGN.md 5.6, invariant 7",
-  blocks: 2,
-  synced: true,
-  files: [{ name: "A", pages: "#=" }],
-  actors: {
-    *fails(volume, self) {
-      volume.fail(self, "persist");
-      yield* mayFail(self, ["EIO"], () => sync(volume, self));
-    },
-    *next(volume, self) {
-      yield* pinnedIo(volume, self, 0, 1);
-      yield* writePages(volume, self, "A", 1, 1, "W");
-      yield* syncsAll(volume, self);
-    },
-  },
-  explore: { strategy: "pct", depth: 3, schedules: 2000 },
-});
-
 export const syncZeroes = volumeStory({
   name: "dax-sync-zeroes",
   about:
@@ -218,34 +173,6 @@ export const syncZeroes = volumeStory({
   explore: { strategy: "reduced" },
 });
 
-export const syncKilledPin = volumeStory({
-  name: "dax-sync-killed-pin",
-  about:
-    "A thread that pins a hole dies at any point. If it has got the block of another file for it, the " +
-    "zeroes that are in its place are persistent after a write-back.",
-  from: "DESIGN.md 5.6, invariant 8: never another file's bytes; dax/fault.ts, mappedExtent",
-  blocks: 1,
-  synced: true,
-  files: [
-    { name: "A", pages: "." },
-    { name: "B", pages: "=" },
-  ],
-  actors: {
-    *io(volume, self) {
-      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
-      const { mapping } = volume.file("A");
-      const pin = yield* pinRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, false);
-      pin.release();
-    },
-    *next(volume, self) {
-      yield* sync(volume, self);
-      if (volume.isKilled("io")) yield* syncsAll(volume, self);
-    },
-  },
-  environment: { kill: { kill: "io" } },
-  explore: { strategy: "pct", depth: 3, schedules: 2000 },
-});
-
 export const syncHoles = volumeStory({
   name: "dax-sync-holes",
   about:
@@ -266,60 +193,6 @@ export const syncHoles = volumeStory({
   },
   finally: (volume) => ensureShown(volume, "A", ["W.W."]),
   explore: { strategy: "reduced" },
-});
-
-export const syncKilledWrite = volumeStory({
-  name: "dax-sync-killed-write",
-  about:
-    "As dax-sync-killed-pin, but the thread dies in a write call. What it was about to write may be " +
-    "missing; the other file's bytes are not there.",
-  from: "DESIGN.md 5.6, invariant 8: never another file's bytes; dax/file-io.ts, allocateFor",
-  blocks: 1,
-  synced: true,
-  files: [
-    { name: "A", pages: "." },
-    { name: "B", pages: "=" },
-  ],
-  actors: {
-    *write(volume, self) {
-      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
-      yield* writePages(volume, self, "A", 0, 1, "W");
-    },
-    *next(volume, self) {
-      yield* sync(volume, self);
-      if (!volume.isKilled("write")) return;
-      yield* sync(volume, self);
-      const block = volume.blockHeld(volume.file("A"), 0);
-      const found = block < 0 ? 0 : volume.persistent(block);
-      ensure(found !== contentOf("B"), "file A has the bytes of file B on the device");
-    },
-  },
-  environment: { kill: { kill: "write" } },
-  explore: { strategy: "pct", depth: 3, schedules: 2000 },
-});
-
-export const syncKilledMove = volumeStory({
-  name: "dax-sync-killed-move",
-  about:
-    "A page is written by a call while another thread cuts page 0 out of the file and dies at any " +
-    "point. Wherever the page lies then, it is persistent after a write-back.",
-  from: "kernel-facts.md, hazard H2; dax/layout-change.ts, noteMoved",
-  blocks: 3,
-  synced: true,
-  files: [{ name: "A", pages: "===" }],
-  actors: {
-    *collapse(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* collapseRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE);
-    },
-    *next(volume, self) {
-      yield* writePages(volume, self, "A", 2, 1, "W");
-      yield* volume.read(self, volume.file("A"), 0, 1);
-      if (volume.isKilled("collapse")) yield* syncsAll(volume, self);
-    },
-  },
-  environment: { kill: { kill: "collapse" } },
-  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const syncTail = volumeStory({

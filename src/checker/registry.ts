@@ -6,12 +6,17 @@ import * as changes from "./scenarios/dax/changes.ts";
 import * as contents from "./scenarios/dax/contents.ts";
 import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
+import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
+import * as windows from "./scenarios/dax/windows.ts";
+import * as writeBackEnds from "./scenarios/dax/write-back-ends.ts";
+import * as writeBackChanges from "./scenarios/dax/write-back-changes.ts";
+import * as writeBack from "./scenarios/dax/write-back.ts";
 import * as entries from "./scenarios/entries.ts";
 import * as extents from "./scenarios/extents.ts";
 import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
@@ -51,6 +56,11 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/tries": tries,
   "dax/hole-pins": holePins,
   "dax/window-records": windowRecords,
+  "dax/extents": daxExtents,
+  "dax/windows": windows,
+  "dax/write-back": writeBack,
+  "dax/write-back-changes": writeBackChanges,
+  "dax/write-back-ends": writeBackEnds,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

@@ -6,11 +6,11 @@
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Ino } from "../base/quantities.ts";
+import { type Ino, PAGE_SIZE } from "../base/quantities.ts";
 import type { Device } from "../device/index.ts";
 import type { Extent, IomapDriver, Time } from "../iomap/contract.ts";
 import type { BreakContext } from "../layout/break.ts";
-import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
+import { inoOf, type Mapping, MappingWord, noteWritten, sizeOf } from "../mapping/mapping.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
 import { readStable } from "../metadata/sequence.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
@@ -159,6 +159,12 @@ export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number
 /** The file's size, read under neither of its locks. */
 export function* stableSize(task: Task, dax: Dax, mapping: Mapping): Sleeps<number> {
   return yield* readStable(task, mapping + MappingWord.sequence, () => sizeOf(dax.thread, mapping));
+}
+
+/** Notes for write-back that bytes [start, end), not none, were written. */
+export function noteWrittenBytes(dax: Dax, mapping: Mapping, start: number, end: number): void {
+  const last = Math.floor((end - 1) / PAGE_SIZE);
+  noteWritten(dax.thread, mapping, Math.floor(start / PAGE_SIZE), last);
 }
 
 /** Opens a transaction that changes the file's layout or size. */

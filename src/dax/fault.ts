@@ -24,11 +24,13 @@ import {
   type Mapping,
   MappingWord,
   noteLostUnlisted,
+  noteWritten,
 } from "../mapping/mapping.ts";
 import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { FaultPort } from "../window/fault-port.ts";
 import type { Window } from "../window/window.ts";
 import { beginLayoutTransaction, type Dax, findExtent, stableSize, touchTimes } from "./dax.ts";
 
@@ -107,6 +109,8 @@ function* mappedExtent(
     const [start, length] = [index * PAGE_SIZE, pages * PAGE_SIZE];
     const filled = dax.driver.allocate(transaction, ino, start, length, "write");
     touchTimes(dax, transaction, mapping);
+    // The zeroes of pages that nobody will store to.
+    noteWritten(dax.thread, mapping, index, index + pages - 1);
     transaction.commit();
     if (dax.windows.port?.faults === false) showFilled(dax, mapping, filled);
   }
@@ -199,6 +203,8 @@ export function* resolveFault(
   using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
   if (!windows.isOver(window, serial, address)) return;
   const page = Math.floor((address - windows.address(window)) / PAGE_SIZE);
+  // The serial may be that of a later window in the record that the address was found in.
+  if (page < 0 || page >= windows.pages(window)) return;
   const index = windows.firstPage(window) + page;
   windows.countFault();
   try {
@@ -311,24 +317,19 @@ function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<
   const { windows } = dax;
   const mapping = windows.mappingOf(window);
   const held = yield* lockEntry(task, mapping, index, false);
-  if (isPageKind(kindOf(held.entry))) {
-    showLockedPage(dax, window, index, held);
-    return true;
-  }
   // A write call fills holes without the map lock, and looks for entries afterwards. So the extent is
-  // looked at again after the entry is there: one of the two sees the other.
-  if (dax.cachedExtent(mapping, index * PAGE_SIZE) === null) {
+  // looked at again after the entry is there: one of the two sees the other. (It may have been read
+  // anew meanwhile, by another fault that this thread serves. A page's entry has a mapped one.)
+  const extent = dax.cachedExtent(mapping, index * PAGE_SIZE);
+  if (extent === null || extent.kind === "mapped") {
     unlockEntry(dax.thread, held);
     return false;
   }
   windows.noteShown(window, index, index);
-  const { port } = windows;
+  const port = windows.port as FaultPort; // another one has no faults
   const address = addressOfPage(dax, window, index);
-  if (windows.isWritable(window) && port !== null && "showZeroProtected" in port) {
-    port.showZeroProtected(address, PAGE_SIZE);
-  } else {
-    port!.showZero(address, PAGE_SIZE);
-  }
+  if (windows.isWritable(window)) port.showZeroProtected(address, PAGE_SIZE);
+  else port.showZero(address, PAGE_SIZE);
   publishZero(dax.thread, held);
   return true;
 }

@@ -6,14 +6,7 @@
 import { HoldfastError } from "../base/errors.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
-import {
-  hasLostUnlisted,
-  inoOf,
-  type Mapping,
-  MappingWord,
-  noteWritten,
-  sizeOf,
-} from "../mapping/mapping.ts";
+import { hasLostUnlisted, inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import { forEachEntry, isPageKind, kindOf } from "../mapping/tree.ts";
 import { load, store } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
@@ -26,7 +19,14 @@ import {
   unlockShared,
 } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import { beginLayoutTransaction, changeSize, type Dax, findExtent, touchTimes } from "./dax.ts";
+import {
+  beginLayoutTransaction,
+  changeSize,
+  type Dax,
+  findExtent,
+  noteWrittenBytes,
+  touchTimes,
+} from "./dax.ts";
 import { refreshWindows } from "./refresh.ts";
 
 /** Blocks allocated in one transaction. */
@@ -162,7 +162,6 @@ export function* writeFile(
     if (start > size) yield* zeroTail(task, dax, mapping, size);
     const { written, filled } = yield* writeExtents(task, dax, mapping, source, start);
     const end = start + written;
-    noteWrittenBytes(dax, mapping, start, end);
     if (end > size || isTimeStale(dax, mapping)) yield* finishWrite(task, dax, mapping, end, size);
     if (dax.windows.hasWindows(mapping)) {
       yield* showWritten(task, dax, mapping, start, end, size, filled);
@@ -199,6 +198,7 @@ function* writeExtents(
       const whole = part === source.length;
       const from = whole ? source : source.subarray(done, done + part);
       dax.device.copyIn(extent.address + (at - extent.start), from);
+      noteWrittenBytes(dax, mapping, at, at + part);
       done += part;
     }
   } catch (error) {
@@ -230,13 +230,9 @@ function* allocateFor(
   const backed = dax.driver.allocate(transaction, ino, first, end - first, "write");
   const size = Math.min(at + length, backed.start + backed.length);
   if (size > sizeOf(dax.thread, mapping)) changeSize(dax, transaction, mapping, size);
+  // The zeroes, in case that nothing is copied over them.
+  noteWrittenBytes(dax, mapping, first, backed.start + backed.length);
   transaction.commit();
-}
-
-/** Notes for write-back that bytes [start, end), not none, were written. */
-function noteWrittenBytes(dax: Dax, mapping: Mapping, start: number, end: number): void {
-  const last = Math.floor((end - 1) / PAGE_SIZE);
-  noteWritten(dax.thread, mapping, Math.floor(start / PAGE_SIZE), last);
 }
 
 /** Whether the modification time was last set so long ago that it has to be set again. */
@@ -307,4 +303,5 @@ export function* zeroTail(task: Task, dax: Dax, mapping: Mapping, size: number):
   const extent = yield* findExtent(task, dax, mapping, size);
   if (extent.kind !== "mapped") return;
   dax.device.zero(extent.address + (size - extent.start), dax.driver.blockSize - rest);
+  noteWrittenBytes(dax, mapping, size, size + 1);
 }

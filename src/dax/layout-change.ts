@@ -9,14 +9,28 @@ import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/break.ts";
-import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
-import { isPageKind, kindOf, pageOf, removeEntries } from "../mapping/tree.ts";
+import {
+  inoOf,
+  type Mapping,
+  MappingWord,
+  noteWritten,
+  PAGE_INDEX_MAX,
+  sizeOf,
+} from "../mapping/mapping.ts";
+import { isPageKind, kindOf, Mark, nextMarked, pageOf, removeEntries } from "../mapping/tree.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 import { load, loadUnsigned, store } from "../sync/atomics.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Slot } from "../sync/thread.ts";
-import { beginLayoutTransaction, changeSize, type Dax, findExtent, touchTimes } from "./dax.ts";
+import {
+  beginLayoutTransaction,
+  changeSize,
+  type Dax,
+  findExtent,
+  noteWrittenBytes,
+  touchTimes,
+} from "./dax.ts";
 import { zeroTail } from "./file-io.ts";
 import { refreshWindows, showAgain } from "./refresh.ts";
 
@@ -24,11 +38,15 @@ import { refreshWindows, showAgain } from "./refresh.ts";
 const PREALLOCATE_BYTES_MAX = 2 ** 27;
 
 /**
- * Removes the entries of a broken range and frees their pages. `removing` tells those who find this
- * thread dead in the middle to finish it.
+ * Removes the entries of a broken range and frees their pages; their dirty marks, which go with them,
+ * become a note, since not every page of the range goes from the file. `removing` tells those who find
+ * this thread dead in the middle to finish it.
  */
 function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
   const { words } = dax.thread;
+  if (nextMarked(words, mapping, range.first, range.last, Mark.dirty) >= 0) {
+    noteWritten(dax.thread, mapping, range.first, range.last);
+  }
   store(words, mapping + MappingWord.removing, 1);
   removeEntries(dax.thread, mapping, range.first, range.last, (entry, _index, count) => {
     if (!isPageKind(kindOf(entry))) return;
@@ -130,7 +148,10 @@ function* zeroMapped(
   for (let at = start; at < end; ) {
     const extent = yield* findExtent(task, dax, mapping, at);
     const stop = Math.min(end, extent.start + extent.length);
-    if (extent.kind === "mapped") dax.device.zero(extent.address + (at - extent.start), stop - at);
+    if (extent.kind === "mapped") {
+      dax.device.zero(extent.address + (at - extent.start), stop - at);
+      noteWrittenBytes(dax, mapping, at, stop);
+    }
     at = stop;
   }
 }
@@ -294,6 +315,7 @@ export function* collapseRange(
     yield* freeBlocks(task, dax, mapping, offset, offset + length, size, (transaction) =>
       touchTimes(dax, transaction, mapping),
     );
+    noteMoved(dax, mapping, offset);
     yield* inTransactions(task, dax, mapping, (transaction) => {
       dax.driver.shiftExtents(transaction, ino, offset + length, -length);
       changeSize(dax, transaction, mapping, size - length);
@@ -323,6 +345,7 @@ export function* insertRange(
     return { start: offset, end: Infinity };
   };
   yield* changeLayout(task, dax, mapping, range, function* (size) {
+    noteMoved(dax, mapping, offset);
     yield* inTransactions(task, dax, mapping, (transaction) => {
       dax.driver.shiftExtents(transaction, ino, offset, length);
       changeSize(dax, transaction, mapping, size + length);
@@ -330,6 +353,11 @@ export function* insertRange(
       return true;
     });
   });
+}
+
+/** What was written from `offset` on is noted where it was: after a move all of it may be. */
+function noteMoved(dax: Dax, mapping: Mapping, offset: number): void {
+  noteWritten(dax.thread, mapping, Math.floor(offset / PAGE_SIZE), PAGE_INDEX_MAX);
 }
 
 function assertBlocks(dax: Dax, offset: number, length: number): void {

@@ -3,20 +3,38 @@ import { HoldfastError } from "../base/errors.ts";
 import { type Address, PAGE_SIZE } from "../base/quantities.ts";
 import { viewMemory } from "../base/libc.ts";
 import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
-import { lockExclusive, lockShared } from "../sync/lock.ts";
+import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { type Window, WINDOW_BYTES_MAX } from "../window/window.ts";
 import type { Dax } from "./dax.ts";
 import { assertMappable, showAll } from "./fault.ts";
 
 /** Address ranges whose window is closed are given back when no view of them is left. */
-const closedRanges = new FinalizationRegistry<() => void>((release) => release());
+const closedRanges = new FinalizationRegistry<ClosedRange>(({ port, address, length }) =>
+  port.release(address, length),
+);
+
+interface ClosedRange {
+  readonly port: FaultPort | PopulatedPort;
+  readonly address: Address;
+  readonly length: number;
+}
 
 /** A range of the file that touches of the window did not reach. */
 export interface LostRange {
   readonly offset: number;
   readonly length: number;
   readonly pages: number;
+}
+
+interface FileWindowParts {
+  readonly dax: Dax;
+  readonly mapping: Mapping;
+  readonly window: Window;
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+  readonly writable: boolean;
 }
 
 /**
@@ -31,17 +49,15 @@ export class FileWindow {
   readonly writable: boolean;
   readonly mapping: Mapping;
   readonly #dax: Dax;
-  readonly #serial: number;
   #window: Window;
 
-  constructor(dax: Dax, mapping: Mapping, window: Window, bytes: Uint8Array, offset: number) {
-    this.#dax = dax;
-    this.mapping = mapping;
-    this.#window = window;
-    this.#serial = dax.windows.serial(window);
-    this.bytes = bytes;
-    this.offset = offset;
-    this.writable = dax.windows.isWritable(window);
+  constructor(parts: FileWindowParts) {
+    this.#dax = parts.dax;
+    this.mapping = parts.mapping;
+    this.#window = parts.window;
+    this.bytes = parts.bytes;
+    this.offset = parts.offset;
+    this.writable = parts.writable;
   }
 
   get closed(): boolean {
@@ -52,7 +68,7 @@ export class FileWindow {
    * What touches could not reach so far, because it lay beyond the file's end or could not be
    * allocated or read: loads gave zeroes there and stores went nowhere. Null: nothing.
    */
-  get lost(): LostRange | null {
+  get lostRange(): LostRange | null {
     if (this.#window === 0) return null;
     const { windows } = this.#dax;
     const lost = windows.lost(this.#window);
@@ -74,12 +90,11 @@ export class FileWindow {
     });
     const window = this.#window;
     this.#window = 0;
-    if (window === 0 || windows.serial(window) !== this.#serial) return;
+    if (window === 0) return;
     const address = windows.address(window);
     const length = windows.pages(window) * PAGE_SIZE;
     windows.remove(window);
-    const { port } = windows;
-    closedRanges.register(this.bytes.buffer, () => port?.release(address, length));
+    closedRanges.register(this.bytes.buffer, { port: windows.port!, address, length });
   }
 }
 
@@ -87,7 +102,8 @@ export class FileWindow {
  * Shows [offset, offset + length) of a file as memory; `offset` a multiple of 4096. Beyond the
  * file's end touches are lost until it grows.
  * Locks: takes the map lock, exclusively. Sleeps: for it; where nothing can fault, also to show it.
- * Throws: EINVAL, EOPNOTSUPP for small blocks, EROFS, ENOMEM, ENFILE.
+ * Throws: EINVAL, EOPNOTSUPP for small blocks, EROFS, ENOMEM, ENFILE, and where nothing can fault
+ * ENOSPC; no window is left then.
  */
 export function* mapWindow(
   task: Task,
@@ -119,12 +135,23 @@ export function* mapWindow(
   {
     using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, name);
     window = windows.add(mapping, offset / PAGE_SIZE, pages, writable);
+    if (!windows.port!.faults) yield* showWhole(task, dax, window);
   }
-  const buffer = viewMemory(windows.address(window) as Address, pages * PAGE_SIZE);
-  const view = new FileWindow(dax, mapping, window, new Uint8Array(buffer, 0, length), offset);
-  if (windows.port !== null && !windows.port.faults) {
-    using _map = yield* lockShared(task, mapping + MappingWord.mapLock, name);
+  const buffer = viewMemory(windows.address(window), pages * PAGE_SIZE);
+  const bytes = new Uint8Array(buffer, 0, length);
+  return new FileWindow({ dax, mapping, window, bytes, offset, writable });
+}
+
+/** Shows a window that cannot fault, or takes it away again. The map lock is held exclusively. */
+function* showWhole(task: Task, dax: Dax, window: Window): Sleeps<void> {
+  const { windows } = dax;
+  try {
     yield* showAll(task, dax, window);
+  } catch (error) {
+    const address = windows.address(window);
+    const length = windows.pages(window) * PAGE_SIZE;
+    windows.remove(window);
+    windows.port!.release(address, length);
+    throw error;
   }
-  return view;
 }

@@ -2,9 +2,21 @@
  * Write-back: what was written to a file reaches the device. Written means: noted by a write call or
  * by a window that was revoked (mapping.ts, noteWritten), shown by a window that writes, or marked
  * dirty by a pin that writes.
+ *
+ * Rules. (1) Notes and marks are taken before what they tell of is persisted, so that what is written
+ *            meanwhile is noted anew. (2) One write-back of a file runs at a time: nobody finds
+ *            nothing to do while another one has taken it, and not yet persisted it. (3) Whoever finds
+ *            that the last one did not end (it failed, or its thread died) persists the whole file.
  */
-import { PAGE_SIZE } from "../base/quantities.ts";
-import { inoOf, type Mapping, MappingWord, noteWritten, takeWritten } from "../mapping/mapping.ts";
+import { HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
+import {
+  inoOf,
+  type Mapping,
+  MappingWord,
+  noteWritten,
+  PAGE_INDEX_MAX,
+  takeWritten,
+} from "../mapping/mapping.ts";
 import {
   clearMark,
   findSlot,
@@ -15,32 +27,36 @@ import {
   pageOf,
   setMark,
 } from "../mapping/tree.ts";
-import { load } from "../sync/atomics.ts";
-import { lockShared } from "../sync/lock.ts";
+import { exchange, load, store } from "../sync/atomics.ts";
+import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { type Dax, findExtent, stableSize } from "./dax.ts";
 
 /**
  * Persists the file's data (its metadata is the cache's to flush). What a pin writes after this has
  * begun may or may not be included.
- * Locks: takes the map lock, shared. Sleeps: for it, and in the device. Throws: EIO; what was not
- * persisted is still noted then.
+ * Locks: takes the write-back lock, then the map lock, shared. Sleeps: for them, and in the device.
+ * Throws: EIO; what was not persisted is persisted by the next one.
  */
 export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void> {
   const { thread, windows } = dax;
+  const { words } = thread;
   const order = inoOf(thread, mapping);
+  using _turn = yield* lockExclusive(task, mapping + MappingWord.writeBackLock, {
+    rankName: "writeBack",
+    order,
+  });
   using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
-  const written = takeWritten(thread, mapping);
-  try {
-    if (written !== null) yield* persistRange(task, dax, mapping, written.first, written.last);
-    const runs: { first: number; last: number }[] = [];
-    windows.forEachWritableRun(mapping, (first, last) => runs.push({ first, last }));
-    for (const run of runs) yield* persistRange(task, dax, mapping, run.first, run.last);
-    persistMarked(dax, mapping);
-  } catch (error) {
-    if (written !== null) noteWritten(thread, mapping, written.first, written.last);
-    throw error;
+  if (exchange(words, mapping + MappingWord.writingBack, 1) !== 0) {
+    noteWritten(thread, mapping, 0, PAGE_INDEX_MAX);
   }
+  const written = takeWritten(thread, mapping);
+  if (written !== null) yield* persistRange(task, dax, mapping, written.first, written.last);
+  const runs: { first: number; last: number }[] = [];
+  windows.forEachWritableRun(mapping, (first, last) => runs.push({ first, last }));
+  for (const run of runs) yield* persistRange(task, dax, mapping, run.first, run.last);
+  persistMarked(dax, mapping);
+  store(words, mapping + MappingWord.writingBack, 0);
 }
 
 /** Persists the mapped extents of pages [first, last] of the file. */
@@ -64,27 +80,23 @@ function* persistRange(
 }
 
 /**
- * Persists the pages marked dirty. The mark goes first and the pins are looked at second, while a
- * pin is counted first and marks second (pin/pin.ts, invariant 4): a page pinned for writing keeps
- * its mark.
+ * Persists the pages marked dirty. A pin is counted first and looks at the mark second (pin/pin.ts,
+ * invariant 4); here the mark goes first, the pins are looked at second, and the page is persisted
+ * last. So a pin that writes has been seen, and the page keeps its mark; or it has been released and
+ * what it wrote is persisted; or it marks the page anew.
  */
 function persistMarked(dax: Dax, mapping: Mapping): void {
   const { thread, pages } = dax;
   const { words } = thread;
   for (let index = 0; ; ) {
-    index = nextMarked(words, mapping, index, 0xffffffff, Mark.dirty);
+    index = nextMarked(words, mapping, index, PAGE_INDEX_MAX, Mark.dirty);
     if (index < 0) return;
     const entry = load(words, findSlot(words, mapping, index));
-    const count = isHugeKind(kindOf(entry)) ? 512 : 1;
+    const count = isHugeKind(kindOf(entry)) ? HUGE_PAGES : 1;
     const page = pageOf(entry);
     clearMark(thread, mapping, index, Mark.dirty);
-    try {
-      dax.device.persist(pages.devicePage(page) * PAGE_SIZE, count * PAGE_SIZE);
-    } catch (error) {
-      setMark(thread, mapping, index, Mark.dirty);
-      throw error;
-    }
     if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
+    dax.device.persist(pages.devicePage(page) * PAGE_SIZE, count * PAGE_SIZE);
     index += count;
   }
 }

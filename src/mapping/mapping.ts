@@ -12,12 +12,14 @@
  *     15 windows' head | 16..23 io lock | 24..31 map lock
  *     32 written, not yet persistent: first page (-1: none) | 33 last page | 34 flags
  *     35 inode generation | 36 when the modification time was last set, ms
- *     37 the break's entries are being removed | 56..59 the inode table's own (volume/inodes.ts)
+ *     37 the break's entries are being removed | 38 a write-back has not ended | 39 written ranges taken
+ *     40..47 write-back lock | 56..59 the inode table's own (volume/inodes.ts)
  *
  * The io lock of a directory ranks as `directory`.
  */
 import { DEVICE_BYTES_MAX, type Ino } from "../base/quantities.ts";
-import { cas, exchange, load, loadUnsigned, or, store } from "../sync/atomics.ts";
+import { add, load, loadUnsigned, or, store } from "../sync/atomics.ts";
+import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { initSlab, SLAB_WORDS } from "../sync/slab.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -49,6 +51,9 @@ export const MappingWord = {
   generation: 35,
   timeTick: 36,
   removing: 37,
+  writingBack: 38,
+  writtenTakes: 39,
+  writeBackLock: 40,
 } as const;
 
 /** A mapping's name: the word offset of its record. */
@@ -114,19 +119,35 @@ export function initMapping(
 
 /**
  * Notes that pages [first, last] were written past their entries' marks (by a write call, or through
- * a window that no longer shows them), so that write-back persists them. Locks: none; the range only
- * grows until write-back takes it.
+ * a window that no longer shows them), so that write-back persists them: after they were written.
+ * Locks: none, but the tree guard where they are not noted yet. Who dies in it has noted a part at
+ * most, and forgotten nothing.
  */
 export function noteWritten(thread: Thread, mapping: Mapping, first: number, last: number): void {
   const { words } = thread;
-  for (;;) {
-    const from = load(words, mapping + MappingWord.writtenFirst);
-    const to = load(words, mapping + MappingWord.writtenLast);
-    const grows = from === -1 || last > to >>> 0;
-    if (grows && !cas(words, mapping + MappingWord.writtenLast, to, last | 0)) continue;
-    if (from !== -1 && first >= from >>> 0) return;
-    if (cas(words, mapping + MappingWord.writtenFirst, from, first | 0)) return;
+  const from = Math.min(first, PAGE_INDEX_MAX - 1); // the last index there is stands for none
+  if (isNoted(thread, mapping, from, last)) return;
+  enterGuard(thread, mapping + MappingWord.treeGuard);
+  const none = load(words, mapping + MappingWord.writtenFirst) === -1;
+  if (none || last > loadUnsigned(words, mapping + MappingWord.writtenLast)) {
+    store(words, mapping + MappingWord.writtenLast, last | 0);
   }
+  if (from < loadUnsigned(words, mapping + MappingWord.writtenFirst)) {
+    store(words, mapping + MappingWord.writtenFirst, from | 0);
+  }
+  leaveGuard(thread, mapping + MappingWord.treeGuard);
+}
+
+/**
+ * Whether pages [first, last] lie in the range that is noted. Without the guard: between two takes the
+ * range only grows, so it covers them if what was read of it does and no take came in between.
+ */
+function isNoted(thread: Thread, mapping: Mapping, first: number, last: number): boolean {
+  const { words } = thread;
+  const takes = load(words, mapping + MappingWord.writtenTakes);
+  if (first < loadUnsigned(words, mapping + MappingWord.writtenFirst)) return false;
+  if (last > loadUnsigned(words, mapping + MappingWord.writtenLast)) return false;
+  return load(words, mapping + MappingWord.writtenTakes) === takes;
 }
 
 /** In the flags: a window may show a page as lost whose entry does not say so. */
@@ -141,15 +162,20 @@ export function hasLostUnlisted(thread: Thread, mapping: Mapping): boolean {
   return (load(thread.words, mapping + MappingWord.flags) & LOST_UNLISTED) !== 0;
 }
 
-/** Takes the range that `noteWritten` noted, leaving none; null when there is none. */
+/**
+ * Takes the range that `noteWritten` noted, leaving none; null when there is none. What was written
+ * before it is noted is persisted by whoever takes it, so the take is counted first.
+ */
 export function takeWritten(
   thread: Thread,
   mapping: Mapping,
 ): { first: number; last: number } | null {
-  const first = exchange(thread.words, mapping + MappingWord.writtenFirst, -1);
-  if (first === -1) return null;
-  return {
-    first: first >>> 0,
-    last: loadUnsigned(thread.words, mapping + MappingWord.writtenLast),
-  };
+  const { words } = thread;
+  enterGuard(thread, mapping + MappingWord.treeGuard);
+  add(words, mapping + MappingWord.writtenTakes, 1);
+  const first = load(words, mapping + MappingWord.writtenFirst);
+  const last = loadUnsigned(words, mapping + MappingWord.writtenLast);
+  store(words, mapping + MappingWord.writtenFirst, -1);
+  leaveGuard(thread, mapping + MappingWord.treeGuard);
+  return first === -1 ? null : { first: first >>> 0, last };
 }

@@ -5,6 +5,7 @@
  *
  *     directory > io          volume/names.ts: unlink, rename (the parent, then the child)
  *     io > map                dax/layout-change.ts: every layout change
+ *     write-back > map        dax/write-back.ts
  *     map > transaction       dax/layout-change.ts, dax/fault.ts: blocks freed and allocated
  *     map > entry             dax/fault.ts: the entry is locked, then found blocks are shown
  *     entry > transaction     never: a fault that allocates opens its transaction first
@@ -17,8 +18,9 @@
 export const Rank = {
   directory: 1,
   io: 2,
-  map: 3,
-  transaction: 4,
-  entry: 5,
+  writeBack: 3,
+  map: 4,
+  transaction: 5,
+  entry: 6,
 } as const;
 export type Rank = (typeof Rank)[keyof typeof Rank];

@@ -55,7 +55,7 @@ export class FileWindow implements OpenThing, Disposable {
    * pages; null when nothing was lost.
    */
   get lost(): LostRange | null {
-    return this.closed ? null : this.#window.lost;
+    return this.closed ? null : this.#window.lostRange;
   }
 
   /** Takes the window away; closing twice does nothing. Blocks, briefly, for the file's map lock. */

@@ -225,6 +225,7 @@ export class Door {
     this.words = new Int32Array(buffer);
     this.#undoCount = 0;
     this.#lonely = 0;
+    this.#quiet = 0;
     this.#recording = false;
     // A program built again has its words where they were: what is known of them stays.
     if (this.#touch.length === this.words.length) return buffer;

@@ -165,6 +165,7 @@ export class Explorer {
     }
     const more = this.#strategy.end(outcome);
     if (this.#warmUp > 0) {
+      if (this.#run.count === 1) this.#skipWarmUp();
       if (--this.#warmUp === 0) this.#afterWarmUp();
       return;
     }
@@ -182,6 +183,12 @@ export class Explorer {
       this.#beginnings?.end();
     }
     if (!more || this.#schedules >= this.#schedulesMax()) this.#done = true;
+  }
+
+  /** Of one actor alone there is one schedule. */
+  #skipWarmUp(): void {
+    this.#warmUp = 1;
+    this.#warmUps.length = 0;
   }
 
   #afterWarmUp(): void {

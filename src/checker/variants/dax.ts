@@ -267,8 +267,8 @@ export const holeNotLookedAtAgain = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: "    if (dax.cachedExtent(mapping, index * PAGE_SIZE) === null) {",
-      replace: "    if (index < 0) {",
+      find: '    if (extent === null || extent.kind === "mapped") {',
+      replace: "    if (isPageKind(kindOf(held.entry))) {",
     },
   ],
   caughtBy: { "dax-hole-write-window": "check" },

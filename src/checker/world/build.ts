@@ -7,6 +7,7 @@ import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { Dax, type DataDriver } from "../../dax/dax.ts";
 import { resolveFault, showAll } from "../../dax/fault.ts";
 import { pinRange } from "../../dax/pins.ts";
+import { writeBack } from "../../dax/write-back.ts";
 import type { Device } from "../../device/index.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { createBreakArea } from "../../layout/break.ts";
@@ -15,6 +16,7 @@ import {
   initMapping,
   type Mapping,
   mappingSlab,
+  noteWritten,
   nodeSlab,
 } from "../../mapping/mapping.ts";
 import { MetadataCache } from "../../metadata/cache.ts";
@@ -25,7 +27,8 @@ import {
 } from "../../metadata/transaction.ts";
 import type { Time } from "../../iomap/contract.ts";
 import { Pages } from "../../pages/pages.ts";
-import type { Region } from "../../sync/region.ts";
+import { store } from "../../sync/atomics.ts";
+import { type Region, Root } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps, Task } from "../../sync/sleep.ts";
 import type { Thread } from "../../sync/thread.ts";
@@ -37,6 +40,8 @@ import { regionWithThreads, taskOf } from "./threads.ts";
 
 /** The ram filesystem's tables take 21 MB. */
 const REGION_BYTES = 2 ** 25;
+/** The word of the pages' area that says how many chunks of records there may be (pages/pages.ts). */
+const PAGE_CHUNKS_MAX = 4;
 const TIME: Time = { seconds: 0, nanoseconds: 0 };
 
 /**
@@ -65,11 +70,16 @@ export interface VolumeSpec {
   readonly windows?: readonly WindowSpec[];
   /** Whether touches can fault. Default: true. */
   readonly faults?: boolean;
-  /** Whether the region has no word left to give. */
-  readonly exhausted?: boolean;
   readonly readOnly?: boolean;
   /** Blocks that the driver frees in one transaction. Default: all. */
   readonly removedAtOnce?: number;
+  /**
+   * Whether all files have been written back, so that nothing is noted or marked as written. "noted":
+   * and then their last pages were written ("N"). Default: what they hold is persistent, marks are left.
+   */
+  readonly synced?: true | "noted";
+  /** Whether the region has no word left to give; or no page record only. */
+  readonly exhausted?: boolean | "page records";
 }
 
 /** A file, in every schedule the same. */
@@ -128,17 +138,32 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   const { task } = taskOf(thread);
   const files: BuiltFile[] = [];
   for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
+  simulated.persist(0, simulated.size);
+  for (const [index, { mapping, ino }] of files.entries()) {
+    if (spec.synced === undefined) continue;
+    yield* writeBack(task, hand.dax, mapping);
+    if (spec.synced !== "noted") continue;
+    const last = spec.files[index]!.pages.length - 1;
+    const extent = ram.extentAt(ino, last * PAGE_SIZE, (last + 1) * PAGE_SIZE);
+    ensure(extent.kind === "mapped", "the last page is a hole");
+    simulated.writeBlock(extent.address / PAGE_SIZE, contentOf("N"));
+    noteWritten(thread, mapping, last, last);
+  }
   const windows: BuiltWindow[] = [];
   for (const window of spec.windows ?? []) {
     windows.push(yield* buildWindow(task, hand, files, window));
   }
-  if (spec.exhausted === true) exhaust(thread);
+  if (spec.exhausted) exhaust(thread, spec.exhausted);
   return { spec, region, files, windows, device, port };
 }
 
-/** Takes all pages that the region could still hand out, and all tree nodes. */
-function exhaust(thread: Thread): void {
-  const { region } = thread;
+/** Takes all pages that the region could still hand out, and all tree nodes; or all page records. */
+function exhaust(thread: Thread, what: true | "page records"): void {
+  const { region, words } = thread;
+  if (what === "page records") {
+    store(words, region.root(Root.pages) + PAGE_CHUNKS_MAX, 0);
+    return;
+  }
   region.allocatePages((region.buffer.byteLength - region.bytesUsed) / 4);
   try {
     for (;;) allocateZeroed(thread, nodeSlab(thread));

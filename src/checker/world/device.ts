@@ -2,6 +2,7 @@
  * A simulated device: what each block of 4 KiB holds is one word of the region, in which each half
  * has its tag (who wrote it last: a letter's code, or 0 for zeroes). So every access to a block is a
  * scheduling point, a story shows it, and each schedule begins with the blocks as they were built.
+ * A second word for each block tells what it held when it was last persisted.
  */
 import { HoldfastError } from "../../base/errors.ts";
 import { PAGE_SIZE } from "../../base/quantities.ts";
@@ -29,13 +30,13 @@ export function contentShown(content: Content): string {
   return first === second ? first : first + second;
 }
 
-/** Words for the blocks of a device. */
+/** Words for the blocks of a device, and for what of them is persistent. */
 export function createDeviceArea(region: Region, blocks: number): number {
-  return region.allocatePages(blocks);
+  return region.allocatePages(2 * blocks);
 }
 
 /** What can be made to fail: the device's calls, and the driver's after it has placed new blocks. */
-export type FailingCall = "zero" | "copyIn" | "copyOut" | "persist" | "allocate";
+export type FailingCall = "zero" | "copyIn" | "copyOut" | "persist" | "allocate" | "extentAt";
 
 /** Bytes that stand for any range of the device. */
 const ANY_BYTES = new Uint8Array(2 ** 21);
@@ -89,8 +90,15 @@ export class SimulatedDevice {
     }
   }
 
-  persist(_at: number, _length: number): void {
+  persist(at: number, length: number): void {
     this.failIfAsked("persist");
+    if (!(at >= 0 && at + length <= this.size))
+      throw new Error(`no bytes from ${at} on to persist`);
+    const { words } = this.#thread;
+    const end = Math.ceil((at + length) / PAGE_SIZE);
+    for (let block = Math.floor(at / PAGE_SIZE); block < end; block++) {
+      store(words, this.#area + this.size / PAGE_SIZE + block, this.readBlock(block));
+    }
   }
 
   /** A view that stands for a range; `addressOf` tells which. Its bytes mean nothing. */

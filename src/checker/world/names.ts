@@ -46,7 +46,7 @@ function mappingWordName(thread: Thread, mapping: Mapping, word: number): string
   const offset = word - mapping;
   const ino = inoOf(thread, mapping);
   if (offset >= 0 && offset < MAPPING_WORDS) {
-    for (const kind of ["io", "map"] as const) {
+    for (const kind of ["io", "map", "writeBack"] as const) {
       const within = offset - MappingWord[`${kind}Lock`];
       if (within >= 0 && within < 8) return `${kind} lock of inode ${ino}: ${LOCK_FIELDS[within]}`;
     }

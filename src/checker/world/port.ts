@@ -10,7 +10,7 @@
  * has others flush their translations. (A thread that is in a touch has an odd word.)
  */
 import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
-import { add, load, sleepWhile, store } from "../../sync/atomics.ts";
+import { add, exchange, load, sleepWhile, store } from "../../sync/atomics.ts";
 import type { Region } from "../../sync/region.ts";
 import type { Thread } from "../../sync/thread.ts";
 import type { FaultPort, PopulatedPort } from "../../window/fault-port.ts";
@@ -40,6 +40,11 @@ export function createPortArea(region: Region): number {
 /** The block that a table entry shows, or -1. */
 export function blockShown(entry: number): number {
   return entry < TableEntry.block ? -1 : (entry - TableEntry.block) >>> 1;
+}
+
+/** Where the windows lie, in the order in which their addresses are reserved. */
+export function windowAddress(number: number): number {
+  return (number + 1) * WINDOW_DISTANCE;
 }
 
 /** The word of the table entry at an address. */
@@ -90,7 +95,7 @@ export class SimulatedPort {
     const { words } = this.#thread;
     const number = add(words, this.#area + Area.reserved, 1);
     store(words, this.#area + Area.lengths + number, congruence + length);
-    const address = (number + 1) * WINDOW_DISTANCE + congruence;
+    const address = windowAddress(number) + congruence;
     if (!this.faults) this.#fill(address, length, TableEntry.lost);
     return address;
   }
@@ -149,12 +154,11 @@ export class SimulatedPort {
     add(words, this.#touching, 1);
     try {
       const entry = load(words, tableWord(this.#area, address));
-      if (entry === TableEntry.empty) return "fault";
-      if (entry === TableEntry.guarded || entry === TableEntry.zero) {
-        return stored === null ? 0 : "fault";
-      }
-      if (entry === TableEntry.lost || entry === TableEntry.retired) return 0;
+      if (entry === TableEntry.empty && this.faults) return "fault";
+      if (entry === TableEntry.guarded && stored !== null) return "fault";
       if (entry === TableEntry.released) throw new Error("a touch of an address range given back");
+      // What is stored to another page of zeroes goes nowhere.
+      if (entry < TableEntry.block) return 0;
       const block = blockShown(entry);
       onTouch(block);
       const content = device.readBlock(block);
@@ -173,7 +177,10 @@ export class SimulatedPort {
   }
 
   #set(address: number, entry: number): void {
-    store(this.#thread.words, tableWord(this.#area, address), entry);
+    const word = tableWord(this.#area, address);
+    if (exchange(this.#thread.words, word, entry) === TableEntry.released) {
+      throw new Error(`address ${address} is used after it was given back`);
+    }
   }
 
   /** Waits until every touch that may still use what a table held has ended. */

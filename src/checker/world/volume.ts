@@ -4,12 +4,15 @@
  * uses a block, uses it for the file and the page that it was obtained for.
  */
 import { HoldfastError } from "../../base/errors.ts";
-import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
-import type { Dax, DataDriver } from "../../dax/dax.ts";
+import { addressOf } from "../../base/libc.ts";
+import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
+import type { Dax } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
+import { FileWindow, mapWindow } from "../../dax/map-window.ts";
 import { recoverRemovals } from "../../dax/layout-change.ts";
 import type { Pin } from "../../dax/pins.ts";
+import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { Header, Inode, INODE_WORDS, Node } from "../../drivers/ram/layout.ts";
 import { recoverBreaks } from "../../layout/break.ts";
@@ -23,8 +26,7 @@ import {
   kindOf,
   pageOf,
 } from "../../mapping/tree.ts";
-import { recoverTransactions, type Transaction } from "../../metadata/transaction.ts";
-import type { Extent, Time } from "../../iomap/contract.ts";
+import { recoverTransactions } from "../../metadata/transaction.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
 import type { Words } from "../../sync/atomics.ts";
@@ -35,16 +37,17 @@ import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
+import { type Content, contentOf, contentShown, type FailingCall } from "./device.ts";
 import {
-  type Content,
-  contentOf,
-  contentShown,
-  type FailingCall,
-  type SimulatedDevice,
-} from "./device.ts";
-import { type BuiltFile, type Hand, makeHand, type VolumeShared } from "./build.ts";
+  type BuiltFile,
+  type BuiltWindow,
+  type Hand,
+  makeHand,
+  type VolumeShared,
+} from "./build.ts";
 import { wordName } from "./names.ts";
-import { blockShown, portWordName, TableEntry, tableWord } from "./port.ts";
+import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
+import { WatchedDriver } from "./watched-driver.ts";
 
 /** A node of the driver's (drivers/ram/layout.ts). */
 const NODE_WORDS = 72;
@@ -52,10 +55,11 @@ const NODE_WORDS = 72;
 const TransactionArea = { mutex: 0, state: 1, used: 2, log: 16 } as const;
 /** As much of it as stories name. */
 const TRANSACTION_WORDS = 4096;
+/** The word of a slab that counts its objects in use (sync/slab.ts). */
+const SLAB_USED = 2;
 const TRANSACTION_OPEN = 1;
 const WORD_CHANGED = 1;
-/** Files of drivers that free in steps end before this. */
-const BYTES_LOOKED_AT = 2 ** 22;
+const FILE_LOCKS = [MappingWord.ioLock, MappingWord.mapLock, MappingWord.writeBackLock];
 const NOTHING: ReadonlyMap<number, number> = new Map();
 
 /** An I/O under way: it uses a block for a page of a file. */
@@ -66,85 +70,11 @@ interface Use {
   readonly block: number;
 }
 
-/** Tells of the driver's changes of placement before anybody can use the blocks. */
-class WatchedDriver implements DataDriver {
-  readonly blockSize = PAGE_SIZE;
-  readonly #ram: RamDriver;
-  readonly #device: SimulatedDevice;
-  readonly #changed: (what: string) => void;
-  readonly #removedAtOnce: number;
-
-  constructor(
-    ram: RamDriver,
-    device: SimulatedDevice,
-    changed: (what: string) => void,
-    removedAtOnce: number,
-  ) {
-    this.#ram = ram;
-    this.#device = device;
-    this.#changed = changed;
-    this.#removedAtOnce = removedAtOnce * PAGE_SIZE;
-  }
-
-  extentAt(ino: Ino, byte: number, limit: number): Extent {
-    return this.#ram.extentAt(ino, byte, limit);
-  }
-
-  allocate(
-    transaction: Transaction,
-    ino: Ino,
-    start: number,
-    length: number,
-    mode: "write" | "preallocate",
-  ): Extent {
-    const extent = this.#ram.allocate(transaction, ino, start, length, mode);
-    this.#changed("blocks are allocated");
-    this.#device.failIfAsked("allocate");
-    return extent;
-  }
-
-  removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
-    // As a driver of large files does: so many blocks a transaction, from the end.
-    const from = Math.max(start, this.#endBelow(ino, start, end) - this.#removedAtOnce);
-    const done = this.#ram.removeExtents(transaction, ino, from, end);
-    this.#changed("blocks are freed");
-    return done && from === start;
-  }
-
-  /** Where the last block of [start, end) ends. */
-  #endBelow(ino: Ino, start: number, end: number): number {
-    if (this.#removedAtOnce === Infinity) return start;
-    let last = start;
-    for (let at = start; at < Math.min(end, BYTES_LOOKED_AT); ) {
-      const extent = this.#ram.extentAt(ino, at, Math.min(end, BYTES_LOOKED_AT));
-      at = extent.start + extent.length;
-      if (extent.kind !== "hole") last = at;
-    }
-    return last;
-  }
-
-  unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
-    const done = this.#ram.unwriteExtents(transaction, ino, start, end);
-    this.#changed("blocks become unwritten");
-    return done;
-  }
-
-  shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void {
-    this.#ram.shiftExtents(transaction, ino, start, distance);
-    this.#changed("blocks are moved in their file");
-  }
-
-  setSize(transaction: Transaction, ino: Ino, size: number): void {
-    this.#ram.setSize(transaction, ino, size);
-  }
-
-  setAttributes(
-    transaction: Transaction,
-    ino: Ino,
-    change: { modifyTime: Time; changeTime: Time },
-  ): void {
-    this.#ram.setAttributes(transaction, ino, change);
-  }
+/** A window, with what its program holds of it where that was made in the schedule. */
+interface TouchedWindow extends Omit<BuiltWindow, "window"> {
+  readonly window: BuiltWindow["window"] | null;
+  view: FileWindow | null;
+  readonly owner: Self | null;
 }
 
 /** The volume in one schedule. */
@@ -154,6 +84,7 @@ export class Volume {
   readonly words: Words;
   readonly #hands: readonly Hand[];
   readonly #uses = new Set<Use>();
+  readonly #windows: TouchedWindow[];
   readonly #header: number;
   readonly #inodes: number;
   readonly #bitmap: number;
@@ -163,6 +94,7 @@ export class Volume {
     this.shared = shared;
     this.actors = actors;
     this.words = shared.region.words;
+    this.#windows = shared.windows.map((window) => ({ ...window, view: null, owner: null }));
     this.#header = shared.region.root(Root.ram);
     this.#transaction = shared.region.root(Root.transaction);
     this.#inodes = this.words[this.#header + Header.inodeTable]!;
@@ -218,6 +150,11 @@ export class Volume {
     return -1;
   }
 
+  /** The same, without what an open transaction may yet undo. */
+  blockHeld(file: BuiltFile, page: number): number {
+    return this.blockOf(file, page, this.#undone());
+  }
+
   #word(word: number, undone: ReadonlyMap<number, number>): number {
     return undone.get(word) ?? this.words[word]!;
   }
@@ -237,6 +174,11 @@ export class Volume {
 
   content(block: number): Content {
     return this.words[this.shared.device + block]!;
+  }
+
+  /** What the block held when it was last persisted. */
+  persistent(block: number): Content {
+    return this.content(this.shared.spec.blocks + block);
   }
 
   /** What the file holds, a letter or two a page: "." are zeroes. Looked at from outside. */
@@ -284,7 +226,7 @@ export class Volume {
     for (const use of this.#uses) {
       if (!this.#isDead(use.self)) this.#assertUse(use, when, NOTHING);
     }
-    for (const { file, address, first, pages } of this.shared.windows) {
+    for (const { file, address, first, pages } of this.#windows) {
       for (let page = 0; page < pages; page++) {
         const word = tableWord(this.shared.port, address + page * PAGE_SIZE);
         const block = blockShown(this.words[word]!);
@@ -347,6 +289,43 @@ export class Volume {
     return read;
   }
 
+  /** Maps pages of a file. Returns the window's number, for touches, and what the program holds. */
+  *mapFile(
+    self: Self,
+    file: BuiltFile,
+    first: number,
+    pages: number,
+    writable: boolean,
+  ): Sleeps<{ window: number; view: FileWindow }> {
+    const [offset, length] = [first * PAGE_SIZE, pages * PAGE_SIZE];
+    const dax = this.dax(self);
+    const view = yield* mapWindow(self.task, dax, file.mapping, offset, length, writable);
+    const address = addressOf(view.bytes);
+    const made = { window: null, file, address, first, pages, view, owner: self };
+    return { window: this.#windows.push(made) - 1, view };
+  }
+
+  /** Whether the addresses of a window have been given back: by its place among all that were reserved. */
+  isGivenBack(reserved: number): boolean {
+    const word = tableWord(this.shared.port, windowAddress(reserved));
+    return this.words[word] === TableEntry.released;
+  }
+
+  /** What a program holds of a window: all actors the same. */
+  viewOf(self: Self, number: number): FileWindow {
+    const touched = this.#windows[number]!;
+    const { file, first, pages, window } = touched;
+    touched.view ??= new FileWindow({
+      dax: this.dax(self),
+      mapping: file.mapping,
+      window: window!,
+      bytes: new Uint8Array(pages * PAGE_SIZE),
+      offset: first * PAGE_SIZE,
+      writable: true,
+    });
+    return touched.view;
+  }
+
   /** Loads a page through a window: its content, zeroes where it is lost. Sleeps: in faults. */
   *load(self: Self, window: number, page: number): Sleeps<string> {
     return contentShown(yield* this.#touch(self, window, page, null));
@@ -359,7 +338,7 @@ export class Volume {
 
   *#touch(self: Self, window: number, page: number, stored: Content | null): Sleeps<Content> {
     const { port, device, pager } = this.hand(self);
-    const built = this.shared.windows[window]!;
+    const built = this.#windows[window]!;
     const address = built.address + (page - built.first) * PAGE_SIZE;
     const onTouch = (block: number): void => {
       const now = this.blockOf(built.file, page, this.#undone());
@@ -372,9 +351,11 @@ export class Volume {
     for (;;) {
       const touched = port.touch(device, address, stored, onTouch);
       if (touched !== "fault") return touched;
-      const serial = pager.windows.serial(built.window);
+      const faulted = built.window ?? pager.windows.at(address);
+      if (faulted === null) continue;
+      const serial = pager.windows.serial(faulted);
       try {
-        yield* resolveFault(self.task, pager, built.window, serial, address, stored !== null);
+        yield* resolveFault(self.task, pager, faulted, serial, address, stored !== null);
       } catch (error) {
         // As the pager does (dax/pager.ts).
         if (!(error instanceof HoldfastError)) throw error;
@@ -386,6 +367,23 @@ export class Volume {
   /** Has the actor's device fail from now on. */
   fail(self: Self, call: FailingCall): void {
     this.hand(self).device.failing.add(call);
+  }
+
+  /** Has it fail no more. */
+  mend(self: Self): void {
+    this.hand(self).device.failing.clear();
+  }
+
+  /** Pages that a window shows as the file's, "#", as zeroes, ".", or lost, "x"; "-": none of those. */
+  windowShown(window: number): string {
+    const { address, pages } = this.#windows[window]!;
+    let shown = "";
+    for (let page = 0; page < pages; page++) {
+      const entry = this.words[tableWord(this.shared.port, address + page * PAGE_SIZE)]!;
+      if (entry >= TableEntry.block) shown += "#";
+      else shown += entry === TableEntry.lost ? "x" : entry === TableEntry.empty ? "-" : ".";
+    }
+    return shown;
   }
 
   /** Whether the environment has killed an actor. */
@@ -408,13 +406,60 @@ export class Volume {
     for (const file of this.shared.files) this.#assertMappingIdle(file);
     this.#assertBlocks();
     this.#assertPages(this.dax(anybody).pages);
-    if (this.shared.spec.exhausted !== true) this.#assertWindows();
+    if (!this.shared.spec.exhausted) this.#assertWindows();
+    if (alive.length < this.actors.length) return;
+    this.#assertWindowsListed();
+    this.#assertWrittenBack(anybody);
+  }
+
+  /** Every window record in use is in its file's list, and closed windows show nothing of a file. */
+  #assertWindowsListed(): void {
+    const { words, shared } = this;
+    let listed = 0;
+    for (const { mapping } of shared.files) {
+      let window = words[mapping + MappingWord.windows]!;
+      for (; window !== 0; window = words[window]!) listed++;
+    }
+    const used = words[shared.region.root(Root.window) + SLAB_USED]!;
+    ensureNoLeak(used === listed, `${used} window records are in use, ${listed} are listed`);
+    for (const { address, pages, view } of this.#windows) {
+      if (!view?.closed) continue;
+      for (let page = 0; page < pages; page++) {
+        const entry = words[tableWord(shared.port, address + page * PAGE_SIZE)]!;
+        ensure(entry === TableEntry.retired, "a window that is closed shows something");
+      }
+    }
+  }
+
+  /** A write-back now persists whatever was written. (What a dead thread was about to note may miss.) */
+  #assertWrittenBack(self: Self): void {
+    const { dax, device } = this.hand(self);
+    device.failing.clear();
+    for (const file of this.shared.files) {
+      writeBack(self.task, dax, file.mapping);
+      this.ensurePersistent(file, "after a last write-back");
+    }
+  }
+
+  /** Demands that what the file holds now is persistent, of these pages or of all. */
+  ensurePersistent(file: BuiltFile, when: string, first = 0, count = Infinity): void {
+    const end = Math.min(first + count, Math.ceil(this.sizeOf(file) / PAGE_SIZE));
+    for (let page = first; page < end; page++) {
+      const block = this.blockOf(file, page, this.#undone());
+      if (block < 0) continue;
+      const held = contentShown(this.content(block));
+      const kept = contentShown(this.persistent(block));
+      ensure(
+        held === kept,
+        `${when}, page ${page} of file ${file.name} holds "${held}", and "${kept}" is persistent`,
+      );
+    }
   }
 
   /** A guard that somebody died in is repaired by whoever takes it next. */
   #takeGuards(thread: Thread): void {
     for (const { name, mapping } of this.shared.files) {
-      for (const lock of [MappingWord.ioLock, MappingWord.mapLock]) {
+      for (const lock of FILE_LOCKS) {
         const record = tryExclusive(thread, mapping + lock);
         ensureNoLeak(record !== 0, `a lock of file ${name} is still held`);
         unlockExclusive(thread, mapping + lock, record);
@@ -443,7 +488,7 @@ export class Volume {
   #assertMappingIdle({ name, mapping }: BuiltFile): void {
     const { words } = this;
     const word = (offset: number): number => words[mapping + offset]!;
-    for (const lock of [MappingWord.ioLock, MappingWord.mapLock]) {
+    for (const lock of FILE_LOCKS) {
       for (const field of [0, 1, 2, 3, 4, 6]) {
         ensureNoLeak(word(lock + field) === 0, `a lock of file ${name} is still held or wanted`);
       }
@@ -514,20 +559,38 @@ export class Volume {
       if (pages.owner(page) !== 0) owned++;
       ensureNoLeak(pages.pinCount(page) === 0, `block ${block} is left pinned`);
     }
+    for (const { file, address, pages: count } of this.#windows) {
+      for (let page = 0; page < count; page++) {
+        const block = blockShown(
+          this.words[tableWord(this.shared.port, address + page * PAGE_SIZE)]!,
+        );
+        const record = block < 0 ? null : pages.find(block);
+        const owner = record === null ? 0 : pages.owner(record);
+        ensure(
+          block < 0 || owner === file.mapping,
+          `a window shows block ${block}, which is nobody's`,
+        );
+      }
+    }
     ensureNoLeak(owned === named, `${owned} pages have an owner, ${named} are named by an entry`);
     ensureNoLeak(named > 0 || pages.chunksInUse() === 0, "page records of nobody are in use");
   }
 
   /** No window hides what the file has: by the zero page, or as lost. */
   #assertWindows(): void {
-    for (const { file, address, first, pages } of this.shared.windows) {
+    for (const { file, address, first, pages, view, owner } of this.#windows) {
+      if (view?.closed || (owner !== null && this.#isDead(owner))) continue;
+      for (const at of [address - PAGE_SIZE, address + pages * PAGE_SIZE]) {
+        const beside = this.words[tableWord(this.shared.port, at)]!;
+        ensure(beside === TableEntry.empty, `a page is shown beside a window of ${file.name}`);
+      }
       for (let at = 0; at < pages; at++) {
         const page = first + at;
         const entry = this.words[tableWord(this.shared.port, address + at * PAGE_SIZE)]!;
         const block = this.blockOf(file, page);
         const zero = entry === TableEntry.zero || entry === TableEntry.guarded;
         ensure(
-          !zero || block < 0,
+          !zero || block < 0 || this.content(block) === 0,
           `a window keeps the zero page for page ${page} of ${file.name}, which has block ${block}`,
         );
         ensure(
@@ -542,6 +605,9 @@ export class Volume {
     const { shared } = this;
     const block = word - shared.device;
     if (block >= 0 && block < shared.spec.blocks) return `content of block ${block}`;
+    if (block >= 0 && block < 2 * shared.spec.blocks) {
+      return `persistent content of block ${block - shared.spec.blocks}`;
+    }
     const { thread, dax } = this.#hands[0]!;
     const mappings = shared.files.map(({ mapping }) => mapping);
     return (

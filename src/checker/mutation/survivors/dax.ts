@@ -1,3 +1,148 @@
 import type { Explanation } from "./explanation.ts";
 
-export const daxSurvivors: readonly Explanation[] = [];
+export const daxSurvivors: readonly Explanation[] = [
+  {
+    file: "dax/dax.ts",
+    function: "keepExtent",
+    what: ["without extents[at - 1].start > extent.start", "without extents[covered].start < end"],
+    why:
+      "Then a kept extent drives out all that are known before it, or after it. The rest stays sorted, " +
+      "so what is found covers the byte; a forgotten extent is read again, which costs time only.",
+  },
+  {
+    file: "dax/dax.ts",
+    function: "forget",
+    what: ["left out: this.#extents.delete(mapping);"],
+    why:
+      "Costs memory only: a record that is used again never has a sequence again that it had before " +
+      "(mapping/mapping.ts, initMapping), so what was cached of the last file in it is never found.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "mappedExtent",
+    what: ["swapped: touchTimes(dax, transaction, mapping); noteWritten("],
+    why: "The times and the note have nothing to do with one another; both come before the commit.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "resolveFault",
+    what: ["without page >= windows.pages(window)"],
+    why:
+      "A later window in the same record has a higher address here, so that the page is negative; the " +
+      "system may also give a lower one. The same line guards both, and dax-map-reused the one.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "showHole",
+    what: ['without extent.kind === "mapped"'],
+    why:
+      "Needs two faults that one thread serves, one of them put aside while the other one reads the " +
+      "extent anew. An actor serves one fault at a time; the pager's loop is not instrumented.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "showPage",
+    what: ["always: if (yield* showHole(task, dax, window, index))"],
+    why: "Costs time only: nothing is shown, so the touch faults again, and then finds the page.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "showAll",
+    what: ["swapped: yield* populate("],
+    why:
+      "Both happen under the map lock, held exclusively here: nobody can see a window that shows a page " +
+      "before it has its entry, and a touch in between reaches the file's own block.",
+  },
+  {
+    file: "dax/map-window.ts",
+    function: "closeWith",
+    what: ["never: if (this.#window === 0)"],
+    why:
+      "Costs time only: the window is looked at again under the lock. (A second close is told apart before, " +
+      "since the file's record may be another file's by then, whose lock is none of its business.)",
+  },
+  {
+    file: "dax/map-window.ts",
+    function: "closeWith",
+    what: ["closedRanges.register("],
+    why:
+      "Gives the addresses back when the last view of them is gone, by V8's garbage collector, which no " +
+      "schedule has. It never runs between two statements, so their order is nobody's to see.",
+  },
+  {
+    file: "dax/refresh.ts",
+    function: "refreshWindows",
+    what: ["never: if (!dax.windows.hasWindows(mapping))"],
+    why:
+      "Costs time only: the lock is taken and there is no window to revoke. Zero entries that go with it " +
+      "are made anew when a hole is shown.",
+  },
+  {
+    file: "dax/refresh.ts",
+    function: "refreshWindows",
+    what: ["left out: dropZeroEntries("],
+    why:
+      "Costs time only: a zero entry says that windows may show zeroes, and none does any more. Whoever " +
+      "makes the page real, or writes it again, looks at the windows once more.",
+  },
+  {
+    file: "dax/refresh.ts",
+    function: "refreshWindows",
+    what: ["swapped: dax.windows.revoke(", "swapped: dropZeroEntries("],
+    why:
+      "All of it happens under the map lock, held exclusively, so nobody sees the order; and where windows " +
+      "cannot fault there are no zero entries that showing them again could meet.",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "removePages",
+    what: ["always: if (nextMarked("],
+    why: "Costs time only: pages are noted that nobody has written, and persisted once more.",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "zeroMapped",
+    what: ["swapped: dax.device.zero("],
+    why:
+      "The map lock is held exclusively, so no write-back takes the note before the zeroes are there; and " +
+      "who dies in between has noted too much.",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "collapseRange",
+    what: ["swapped: yield* freeBlocks("],
+    why: "What is noted stays noted: it only has to be before what follows moves.",
+  },
+  {
+    file: "mapping/mapping.ts",
+    function: "noteWritten",
+    what: ["never: if (isNoted(", "without none: none || last >"],
+    why:
+      "Costs time only: the guard is taken for nothing; or the range keeps the end of one that was taken " +
+      "before, and more is persisted than was written.",
+  },
+  {
+    file: "mapping/mapping.ts",
+    function: "isNoted",
+    what: [
+      "always: if (first < loadUnsigned(",
+      "always: if (last > loadUnsigned(",
+      "never: return (load(words, mapping + MappingWord.writtenTakes) === takes)",
+    ],
+    why: "Costs time only: pages that are noted are noted again, under the guard.",
+  },
+  {
+    file: "mapping/mapping.ts",
+    function: "takeWritten",
+    what: ["swapped: enterGuard(thread, mapping + MappingWord.treeGuard); add("],
+    why:
+      "The take is counted before the range is read and emptied, all the same. Who notes in between, and " +
+      "finds his pages noted, finds them in the range that is about to be taken.",
+  },
+  {
+    file: "mapping/mapping.ts",
+    function: "takeWritten",
+    what: ["never: choice (first === -1)"],
+    why: "The range that stands for none begins behind the end of every file: nothing of it is persisted.",
+  },
+];

@@ -4,26 +4,10 @@ import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
+import { ensureShown, loads, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
 
 function* truncate(volume: Volume, self: Self): Sleeps<void> {
   yield* truncateFile(self.task, volume.dax(self), volume.file("A").mapping, 0);
-}
-
-/** Loads a page and demands that it is one of these. */
-function* loads(
-  volume: Volume,
-  self: Self,
-  window: number,
-  page: number,
-  allowed: readonly string[],
-): Sleeps<void> {
-  const found = yield* volume.load(self, window, page);
-  self.say(`it loads ${found}`);
-  ensure(
-    allowed.includes(found),
-    `${self.name} loads "${found}" from page ${page}; it may find "${allowed.join('", "')}"`,
-  );
 }
 
 const oneWindow = { file: "A", first: 0, pages: 1, writable: true };

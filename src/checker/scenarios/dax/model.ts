@@ -13,9 +13,10 @@ import {
   truncateFile,
   zeroRange,
 } from "../../../dax/layout-change.ts";
+import { writeBack } from "../../../dax/write-back.ts";
 import { Inode } from "../../../drivers/ram/layout.ts";
-import { MappingWord, takeWritten } from "../../../mapping/mapping.ts";
-import { load, store } from "../../../sync/atomics.ts";
+import { MappingWord } from "../../../mapping/mapping.ts";
+import { load, loadUnsigned, store } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { BuiltFile } from "../../world/build.ts";
@@ -82,8 +83,7 @@ export class ModelledFile {
   /** Writes no byte: nothing changes, and nothing is noted. */
   *writeNothing(at: number): Sleeps<void> {
     yield* this.#do(`write of nothing at ${at}`, { touches: false }, () => this.#write(at, ""));
-    const noted = takeWritten(this.#self.thread, this.#file.mapping);
-    ensure(noted === null, "a write of nothing is noted");
+    ensure(this.#noted() === null, "a write of nothing is noted");
     yield* this.check();
   }
 
@@ -91,7 +91,7 @@ export class ModelledFile {
   *tryWrite(at: number, letters: string, done: boolean): Sleeps<void> {
     const { mapping } = this.#file;
     const source = new Uint8Array(letters.length * HALF).fill(letters.charCodeAt(0));
-    takeWritten(this.#self.thread, mapping);
+    yield* writeBack(this.#self.task, this.#dax, mapping);
     const written = tryWriteFile(this.#dax, mapping, source, at * HALF);
     const expected = done ? source.length : -1;
     ensure(written === expected, `a write of ${letters} at ${at} gives ${written}: ${expected}`);
@@ -199,7 +199,7 @@ export class ModelledFile {
     const { words } = this.#volume;
     const time = this.#inode + Inode.modifyTime;
     store(words, time, LONG_AGO);
-    takeWritten(this.#self.thread, this.#file.mapping);
+    yield* writeBack(this.#self.task, this.#dax, this.#file.mapping);
     yield* operation();
     this.#self.say(`${what}: done`);
     const touched = load(words, time) !== LONG_AGO;
@@ -210,8 +210,16 @@ export class ModelledFile {
     if (effect.written !== undefined) this.#ensureWritten(what, effect.written);
   }
 
+  /** The pages that are noted for the next write-back, or null. */
+  #noted(): { first: number; last: number } | null {
+    const { words } = this.#volume;
+    const first = load(words, this.#file.mapping + MappingWord.writtenFirst);
+    const last = loadUnsigned(words, this.#file.mapping + MappingWord.writtenLast);
+    return first === -1 ? null : { first: first >>> 0, last };
+  }
+
   #ensureWritten(what: string, pages: readonly [first: number, last: number]): void {
-    const noted = takeWritten(this.#self.thread, this.#file.mapping);
+    const noted = this.#noted();
     const [first, last] = pages;
     const told = noted === null ? "nothing" : `${noted.first} to ${noted.last}`;
     const covered = noted !== null && noted.first <= first && noted.last >= last;

@@ -3,6 +3,7 @@ import { AbortError, HoldfastError } from "../../../base/errors.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { writeFile } from "../../../dax/file-io.ts";
 import { pinRange } from "../../../dax/pins.ts";
+import { writeBack } from "../../../dax/write-back.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
 import { buildVolume, type VolumeShared, type VolumeSpec } from "../../world/build.ts";
@@ -110,4 +111,36 @@ export function ensureShown(volume: Volume, name: string, allowed: readonly stri
     allowed.includes(shown),
     `file ${name} holds "${shown}" at the end; it may hold "${allowed.join('", "')}"`,
   );
+}
+
+/** Loads a page and demands that it is one of these. */
+export function* loads(
+  volume: Volume,
+  self: Self,
+  window: number,
+  page: number,
+  allowed: readonly string[],
+): Sleeps<void> {
+  const found = yield* volume.load(self, window, page);
+  self.say(`it loads ${found}`);
+  ensure(
+    allowed.includes(found),
+    `${self.name} loads "${found}" from page ${page}; it may find "${allowed.join('", "')}"`,
+  );
+}
+
+/** As fsync does with a file's data. */
+export function* sync(volume: Volume, self: Self, name = "A"): Sleeps<void> {
+  yield* writeBack(self.task, volume.dax(self), volume.file(name).mapping);
+}
+
+/** The same, after which what the file holds there must be persistent: nobody else writes there. */
+export function* syncsAll(
+  volume: Volume,
+  self: Self,
+  first = 0,
+  count = Number.POSITIVE_INFINITY,
+): Sleeps<void> {
+  yield* sync(volume, self);
+  volume.ensurePersistent(volume.file("A"), `after ${self.name}'s write-back`, first, count);
 }

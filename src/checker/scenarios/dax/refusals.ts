@@ -10,7 +10,8 @@ import {
   truncateFile,
   zeroRange,
 } from "../../../dax/layout-change.ts";
-import { type Mapping, takeWritten } from "../../../mapping/mapping.ts";
+import { writeBack } from "../../../dax/write-back.ts";
+import type { Mapping } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import { ensure } from "../../scenario.ts";
 import { HALF, ModelledFile } from "./model.ts";
@@ -147,7 +148,7 @@ export const shortWrite = volumeStory({
       yield* file.refuses("ENOSPC", "a write with no block left", () =>
         writeFile(self.task, dax, mapping, BYTES, 2 * PAGE),
       );
-      takeWritten(self.thread, mapping);
+      yield* writeBack(self.task, dax, mapping);
       yield* file.writeNothing(7);
     },
   },

@@ -1,4 +1,5 @@
 /** Waits: "this word still holds this value", and everyone tests again. */
+import { Rank } from "../../../sync/rank.ts";
 import { AbortError, HoldfastError } from "../../../base/errors.ts";
 import { add, load, wakeAll } from "../../../sync/atomics.ts";
 import { remainingMs } from "../../../sync/clock.ts";
@@ -86,7 +87,7 @@ export const rulesOfWaits = scenario({
     *user(locks, self) {
       const { task, thread } = self;
       const plain: Wait = { word: locks.at("data"), expected: 0, what: () => "data" };
-      const forMap: Wait = { ...plain, rank: 3 };
+      const forMap: Wait = { ...plain, rank: Rank.map };
       ensure(!task.mustBlock(plain), "a wait blocks though nothing is held");
       ensure(task.mustBlock(forMap), "a wait for the map lock does not block");
       using _io = yield* lockShared(task, locks.lock(), locks.name());

@@ -1,0 +1,93 @@
+/** The ram driver as scenarios have it: each change of placement is told, and calls can be made to fail. */
+import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
+import type { DataDriver } from "../../dax/dax.ts";
+import type { RamDriver } from "../../drivers/ram/driver.ts";
+import type { Extent, Time } from "../../iomap/contract.ts";
+import type { Transaction } from "../../metadata/transaction.ts";
+import type { SimulatedDevice } from "./device.ts";
+
+/** Files of drivers that free in steps end before this. */
+const BYTES_LOOKED_AT = 2 ** 22;
+
+/** Tells of the driver's changes of placement before anybody can use the blocks. */
+export class WatchedDriver implements DataDriver {
+  readonly blockSize = PAGE_SIZE;
+  readonly #ram: RamDriver;
+  readonly #device: SimulatedDevice;
+  readonly #changed: (what: string) => void;
+  readonly #removedAtOnce: number;
+
+  /** `removedAtOnce`: blocks that are freed in one transaction. */
+  constructor(
+    ram: RamDriver,
+    device: SimulatedDevice,
+    changed: (what: string) => void,
+    removedAtOnce: number,
+  ) {
+    this.#ram = ram;
+    this.#device = device;
+    this.#changed = changed;
+    this.#removedAtOnce = removedAtOnce * PAGE_SIZE;
+  }
+
+  extentAt(ino: Ino, byte: number, limit: number): Extent {
+    this.#device.failIfAsked("extentAt");
+    return this.#ram.extentAt(ino, byte, limit);
+  }
+
+  allocate(
+    transaction: Transaction,
+    ino: Ino,
+    start: number,
+    length: number,
+    mode: "write" | "preallocate",
+  ): Extent {
+    const extent = this.#ram.allocate(transaction, ino, start, length, mode);
+    this.#changed("blocks are allocated");
+    this.#device.failIfAsked("allocate");
+    return extent;
+  }
+
+  removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
+    // As a driver of large files does: so many blocks a transaction, from the end.
+    const from = Math.max(start, this.#endBelow(ino, start, end) - this.#removedAtOnce);
+    const done = this.#ram.removeExtents(transaction, ino, from, end);
+    this.#changed("blocks are freed");
+    return done && from === start;
+  }
+
+  /** Where the last block of [start, end) ends. */
+  #endBelow(ino: Ino, start: number, end: number): number {
+    if (this.#removedAtOnce === Infinity) return start;
+    let last = start;
+    for (let at = start; at < Math.min(end, BYTES_LOOKED_AT); ) {
+      const extent = this.#ram.extentAt(ino, at, Math.min(end, BYTES_LOOKED_AT));
+      at = extent.start + extent.length;
+      if (extent.kind !== "hole") last = at;
+    }
+    return last;
+  }
+
+  unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean {
+    const done = this.#ram.unwriteExtents(transaction, ino, start, end);
+    this.#changed("blocks become unwritten");
+    return done;
+  }
+
+  shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void {
+    this.#ram.shiftExtents(transaction, ino, start, distance);
+    this.#changed("blocks are moved in their file");
+  }
+
+  setSize(transaction: Transaction, ino: Ino, size: number): void {
+    this.#ram.setSize(transaction, ino, size);
+  }
+
+  setAttributes(
+    transaction: Transaction,
+    ino: Ino,
+    change: { modifyTime: Time; changeTime: Time },
+  ): void {
+    this.#ram.setAttributes(transaction, ino, change);
+  }
+}

@@ -19,17 +19,20 @@ import * as mutex from "./scenarios/sync/mutex.ts";
 import * as tables from "./scenarios/sync/tables.ts";
 import * as threads from "./scenarios/sync/threads.ts";
 import * as waits from "./scenarios/sync/waits.ts";
+import * as writeBack from "./scenarios/write-back.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
 import * as pageVariants from "./variants/pages.ts";
 import * as syncVariants from "./variants/sync.ts";
+import * as writeBackVariants from "./variants/write-back.ts";
 
 /** By their modules' names below scenarios/, in the order in which they are listed. */
 const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   pins,
   entries,
+  "write-back": writeBack,
   "dax/changes": changes,
   "dax/ends": ends,
   "dax/faults": faults,
@@ -53,6 +56,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   entryVariants,
   daxVariants,
   syncVariants,
+  writeBackVariants,
 ];
 
 /** A scenario with where its checked build is. Nothing is instrumented to list them. */

@@ -64,9 +64,10 @@ function* persistRange(
 }
 
 /**
- * Persists the pages marked dirty. The mark goes first and the pins are looked at second, while a
- * pin is counted first and marks second (pin/pin.ts, invariant 4): a page pinned for writing keeps
- * its mark.
+ * Persists the pages marked dirty. The mark goes first, the pins are looked at second and the page is
+ * persisted third, while a pin is counted first, marks second, writes third and is released last
+ * (pin/pin.ts, invariant 4). So a page pinned for writing keeps its mark, and what a pin wrote that
+ * is not counted any more is persisted.
  */
 function persistMarked(dax: Dax, mapping: Mapping): void {
   const { thread, pages } = dax;
@@ -78,13 +79,13 @@ function persistMarked(dax: Dax, mapping: Mapping): void {
     const count = isHugeKind(kindOf(entry)) ? 512 : 1;
     const page = pageOf(entry);
     clearMark(thread, mapping, index, Mark.dirty);
+    if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
     try {
       dax.device.persist(pages.devicePage(page) * PAGE_SIZE, count * PAGE_SIZE);
     } catch (error) {
       setMark(thread, mapping, index, Mark.dirty);
       throw error;
     }
-    if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
     index += count;
   }
 }

@@ -14,7 +14,7 @@
  *             (3) A pinned entry is marked pinned before it is counted, so that a search by marks
  *                 finds it; marks are cleared only inside a broken range.
  *             (4) A page pinned for writing is marked dirty, and was so after it was counted:
- *                 write-back clears the mark first and looks at the count second.
+ *                 write-back clears the mark first, looks at the count second and persists third.
  *             (5) A pin of many pages holds all of them or none while it waits.
  *
  * An entry of 2 MiB is counted once for all its pages that one pin covers.

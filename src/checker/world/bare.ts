@@ -49,7 +49,7 @@ import { regionWithThreads } from "./threads.ts";
 
 const INO = 2 as Ino;
 /** Page i of the file lies in block FIRST_BLOCK + i. */
-const FIRST_BLOCK = 8;
+export const FIRST_BLOCK = 8;
 
 export interface BareShared {
   readonly region: Region;
@@ -161,8 +161,12 @@ export class BareFile {
 
   /** Demands that a page's block was given back. */
   ensureFreed(index: number): void {
-    const freed = this.#isFreed(FIRST_BLOCK + index);
-    ensure(freed, `the block of page ${index} is not free`);
+    ensure(this.isFreed(index), `the block of page ${index} is not free`);
+  }
+
+  /** Whether a page's block was given back. */
+  isFreed(index: number): boolean {
+    return this.#isFreed(FIRST_BLOCK + index);
   }
 
   /** I/Os of threads that have died, which ended with them. */

@@ -21,8 +21,9 @@
  * Reasons. `unmap`: windows and pins, as above. `write` (leases only) has its place here: leases
  * are recalled before the first announcement.
  */
+import { invariant } from "../base/invariant.ts";
 import { HUGE_PAGES } from "../base/quantities.ts";
-import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX } from "../mapping/mapping.ts";
+import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
 import {
   clearMark,
   findSlot,
@@ -145,9 +146,7 @@ function count(thread: Thread, statistic: number): void {
 function wholeFolios(thread: Thread, mapping: Mapping, range: PageRange): PageRange {
   let { first, last } = range;
   if (isHugeAt(thread, mapping, first)) first -= first % HUGE_PAGES;
-  if (last < PAGE_INDEX_MAX && isHugeAt(thread, mapping, last)) {
-    last += HUGE_PAGES - 1 - (last % HUGE_PAGES);
-  }
+  if (isHugeAt(thread, mapping, last)) last += HUGE_PAGES - 1 - (last % HUGE_PAGES);
   return { first, last };
 }
 
@@ -201,13 +200,11 @@ function findBusy(
     const index = nextMarked(thread.words, mapping, from, range.last, Mark.pinned);
     if (index < 0) return null;
     const entry = load(thread.words, findSlot(thread.words, mapping, index));
-    const kind = kindOf(entry);
-    if (isPageKind(kind)) {
-      const page = pageOf(entry);
-      if (pages.pinCount(page) > 0) return { page, index };
-    }
+    invariant(isPageKind(kindOf(entry)), () => `page ${index} is marked pinned and has no page`);
+    const page = pageOf(entry);
+    if (pages.pinCount(page) > 0) return { page, index };
     clearMark(thread, mapping, index, Mark.pinned);
-    from = index + (isHugeKind(kind) ? HUGE_PAGES : 1);
+    from = index + 1;
   }
 }
 

@@ -60,7 +60,7 @@ export interface BareShared {
 }
 
 const FREED = -1000;
-const BLOCKS = 64;
+const DEVICE_PAGES = 2 * HUGE_PAGES;
 
 /** A region with a file of `pageCount` present pages; `marked`: they were pinned before. */
 export function buildBare(actors: number, pageCount: number, marked = true): BareShared {
@@ -68,15 +68,17 @@ export function buildBare(actors: number, pageCount: number, marked = true): Bar
   createMappingArea(thread);
   createWindowArea(thread);
   createBreakArea(thread);
-  const pages = Pages.create(thread, HUGE_PAGES * PAGE_SIZE);
+  const pages = Pages.create(thread, DEVICE_PAGES * PAGE_SIZE);
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, INO, pageCount * PAGE_SIZE, 1);
-  publishAround(thread, pages, mapping, 0, pageCount, FIRST_BLOCK);
+  for (let made = 0; made < pageCount; ) {
+    made += publishAround(thread, pages, mapping, made, pageCount - made, FIRST_BLOCK + made);
+  }
   for (let index = 0; marked && index < pageCount; index++) {
     setMark(thread, mapping, index, Mark.pinned);
     setMark(thread, mapping, index, Mark.dirty);
   }
-  return { region, mapping, pageCount, truth: region.allocatePages(BLOCKS) };
+  return { region, mapping, pageCount, truth: region.allocatePages(DEVICE_PAGES) };
 }
 
 /** One actor's use of the file. */
@@ -185,7 +187,7 @@ export class BareFile {
   /** The blocks given back, for stories. */
   freedShown(): string {
     const freed: number[] = [];
-    for (let block = 0; block < BLOCKS; block++) if (this.#isFreed(block)) freed.push(block);
+    for (let block = 0; block < DEVICE_PAGES; block++) if (this.#isFreed(block)) freed.push(block);
     return freed.join(" ") || "none";
   }
 
@@ -221,11 +223,12 @@ export class BareFile {
     const { mapping } = this;
     const truth = this.#truth;
     const usesOfTheDead = (block: number): number => this.#usesOfTheDead(block);
-    yield* withBrokenLayout(self.task, hand, mapping, plan, function* () {
+    yield* withBrokenLayout(self.task, hand, mapping, plan, function* ({ range }) {
       const blocks: number[] = [];
-      removeEntries(thread, mapping, first, last, (entry, _index, count) => {
+      removeEntries(thread, mapping, range!.first, range!.last, (entry, _index, count) => {
         if (!isPageKind(kindOf(entry))) return;
-        blocks.push(pages.devicePage(pageOf(entry)));
+        const first = pages.devicePage(pageOf(entry));
+        for (let block = first; block < first + count; block++) blocks.push(block);
         pages.disassociate(pageOf(entry), count, mapping);
       });
       for (const block of blocks) {
@@ -235,6 +238,18 @@ export class BareFile {
         self.say(`block ${block} is free`);
       }
     });
+  }
+
+  /** Makes a page of the file from a block that is free. */
+  *reuse(self: Self, index: number, block: number): Sleeps<void> {
+    const { thread, pages } = this.hand(self);
+    const { mapping } = this;
+    const lock = mapping + MappingWord.mapLock;
+    using _map = yield* lockShared(self.task, lock, { rankName: "map", order: INO });
+    const mine = cas(thread.words, this.#truth + block, FREED, 0);
+    ensure(mine, `block ${block} is used again while it is not free`);
+    publishAround(thread, pages, mapping, index, 1, block);
+    self.say(`block ${block} is page ${index} now`);
   }
 
   /** At the end: nobody holds anything. */
@@ -258,7 +273,7 @@ export class BareFile {
   nameOf(word: number): string | null {
     const { thread, pages } = this.hands[0]!;
     const block = word - this.#truth;
-    if (block >= 0 && block < BLOCKS) return `truth of block ${block}`;
+    if (block >= 0 && block < DEVICE_PAGES) return `truth of block ${block}`;
     return wordName(thread, pages, [this.mapping], word);
   }
 }

@@ -7,6 +7,7 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
+import * as folios from "./scenarios/folios.ts";
 import * as pages from "./scenarios/pages.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
@@ -34,6 +35,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   pins,
   entries,
   pages,
+  folios,
   "write-back": writeBack,
   "dax/changes": changes,
   "dax/ends": ends,

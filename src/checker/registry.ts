@@ -10,6 +10,7 @@ import * as entries from "./scenarios/entries.ts";
 import * as folios from "./scenarios/folios.ts";
 import * as pages from "./scenarios/pages.ts";
 import * as pins from "./scenarios/pins.ts";
+import * as pageReuse from "./scenarios/reuse.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
 import * as epochs from "./scenarios/sync/epochs.ts";
@@ -36,6 +37,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   entries,
   pages,
   folios,
+  reuse: pageReuse,
   "write-back": writeBack,
   "dax/changes": changes,
   "dax/ends": ends,

@@ -229,7 +229,6 @@ function* waitForPage(
         `the pins of pages ${first} to ${last} of inode ${inoOf(thread, mapping)} ` +
         `(${pinHolders(thread, mapping, first, last)})`,
     };
-    if (pages.pinCount(busy.page) === 0) return;
   }
 }
 

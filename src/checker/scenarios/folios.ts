@@ -1,8 +1,8 @@
 /** Pins and breaks of a file with a folio of 2 MiB; and what a pin tells of its pages. */
 import { HUGE_PAGES } from "../../base/quantities.ts";
-import { withBrokenLayout } from "../../layout/break.ts";
+import { breakStatistics, withBrokenLayout } from "../../layout/break.ts";
 import { PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
-import { clearMark, Mark } from "../../mapping/tree.ts";
+import { clearMark, Mark, nextMarked } from "../../mapping/tree.ts";
 import {
   pagesOfPin,
   pinHolders,
@@ -63,30 +63,35 @@ export const folioPins = folioStory({
   actors: {
     *one(file, self) {
       const { thread, pages } = file.hand(self);
-      const around = pinFast(file, self, FOLIO - 1, HUGE_PAGES + 2);
-      ensureCounts(file, self, counts(0, 1, 1, 0, 1));
+      const around = pinFast(file, self, FOLIO - 2, HUGE_PAGES + 3);
+      ensureCounts(file, self, counts(1, 1, 1, 0, 1));
       const inside = pinFast(file, self, FOLIO + 100, 2, true);
-      ensureCounts(file, self, counts(0, 1, 2, 0, 1));
-      const tail = yield* slowPin(file, self, FOLIO + 511, 2);
-      ensureCounts(file, self, counts(0, 1, 3, 0, 2));
+      ensureCounts(file, self, counts(1, 1, 2, 0, 1));
+      const tail = yield* slowPin(file, self, FOLIO + 500, 13);
+      ensureCounts(file, self, counts(1, 1, 3, 0, 2));
+      const head = yield* slowPin(file, self, FOLIO - 2, 4);
+      ensureCounts(file, self, counts(2, 2, 4, 0, 2));
       ensurePlaces(file, self, around, [
-        [0, 31, 1],
-        [1, folioBlock(FOLIO), HUGE_PAGES],
-        [11, folioBlock(FOLIO + 10), HUGE_PAGES - 10],
-        [HUGE_PAGES + 1, 32, 1],
+        [1, 31, 1],
+        [2, folioBlock(FOLIO), HUGE_PAGES],
+        [12, folioBlock(FOLIO + 10), HUGE_PAGES - 10],
+        [HUGE_PAGES + 2, 32, 1],
       ]);
       ensurePlaces(file, self, inside, [[1, folioBlock(FOLIO + 101), HUGE_PAGES - 101]]);
-      ensurePlaces(file, self, tail, [[1, 32, 1]]);
+      ensurePlaces(file, self, tail, [[12, 32, 1]]);
       const owned = pagesOfPin(thread, pages, around);
       const places = owned.map(({ page, index }) => `${index}:${pages.devicePage(page)}`);
-      ensure(places.join(" ") === "511:31 512:512 1024:32", `the pin holds ${places.join(" ")}`);
+      ensure(
+        places.join(" ") === "510:30 511:31 512:512 1024:32",
+        `the pin holds ${places.join(" ")}`,
+      );
       const within = pagesOfPin(thread, pages, inside);
       ensure(within.length === 1 && within[0]!.index === FOLIO, "a pin holds its folio, once");
       ensure(stillOwned(pages, file.mapping, owned), "pinned pages are not the file's");
       ensure(!stillOwned(pages, file.mapping + 64, owned), "pinned pages are another file's");
       const moved = owned.map(({ page, index }) => ({ page, index: index + 1 }));
       ensure(!stillOwned(pages, file.mapping, moved), "pinned pages are at other places");
-      for (const pin of [around, inside, tail]) releasePin(thread, pages, pin);
+      for (const pin of [around, inside, tail, head]) releasePin(thread, pages, pin);
       ensureCounts(file, self, counts(0, 0, 0, 0, 0));
       yield* file.remove(self, FOLIO + 7, FOLIO + 9);
       ensure(!stillOwned(pages, file.mapping, owned), "a folio that is gone is the file's");
@@ -97,7 +102,7 @@ export const folioPins = folioStory({
   },
 });
 
-/** Takes the folio's mark away, so that it is pinned under the map lock. */
+/** Takes the mark of the first page away, so that it is pinned under the map lock. */
 function* slowPin(file: BareFile, self: Self, first: number, count: number) {
   clearMark(self.thread, file.mapping, first, Mark.pinned);
   ensure(file.tryPin(self, first, count) === 0, "a page that is not marked is pinned");
@@ -135,6 +140,19 @@ export const pinBesideBreak = folioStory({
         if (pin !== 0) releasePin(thread, pages, pin);
         return pin !== 0;
       };
+      const before = breakStatistics(thread);
+      yield* withBrokenLayout(
+        self.task,
+        hand,
+        file.mapping,
+        () => null,
+        function* ({ range }) {
+          ensure(
+            range === null && tried(0, 1),
+            "a change that breaks nothing is in the way of pins",
+          );
+        },
+      );
       const plan = () => ({ first: FOLIO - 1, last: FOLIO + 88 });
       yield* withBrokenLayout(self.task, hand, file.mapping, plan, function* ({ range }) {
         const widened = range!.first === FOLIO - 1 && range!.last === AFTER_FOLIO - 1;
@@ -148,12 +166,43 @@ export const pinBesideBreak = folioStory({
       ensure(file.tryPin(self, FOLIO - 1, 1) === 0, "an idle page keeps its mark in a break");
       const held = yield* file.pin(self, FOLIO - 1, 1);
       const other = pinFast(file, self, AFTER_FOLIO, 1);
+      const careless = { ...hand, protect: false };
+      yield* withBrokenLayout(self.task, careless, file.mapping, plan, function* () {
+        ensureCounts(file, self, counts(0, 1, 0, 0, 1));
+      });
       yield* file.remove(self, 5, 500);
       yield* file.remove(self, AFTER_FOLIO + 1, PAGE_INDEX_MAX);
       yield* file.remove(self, FOLIO + 1, FOLIO + 2);
       ensureCounts(file, self, counts(0, 1, 0, 0, 1));
       releasePin(thread, pages, held);
       releasePin(thread, pages, other);
+      const { breaks, waits } = breakStatistics(thread);
+      const counted = breaks - before.breaks;
+      ensure(counted === 5 && waits === before.waits, `${counted} breaks and ${waits} waits`);
+    },
+  },
+});
+
+export const pinsThatOnlyRead = folioStory({
+  name: "pins-that-only-read",
+  about:
+    "A pin that only reads needs no dirty mark and leaves none: an fsync has nothing to do for it. One " +
+    "that writes leaves it.",
+  from: "pin/pin.ts, invariant 4",
+  actors: {
+    *one(file, self) {
+      const { thread, pages } = file.hand(self);
+      const isDirty = (index: number): boolean =>
+        nextMarked(thread.words, file.mapping, index, index, Mark.dirty) >= 0;
+      clearMark(thread, file.mapping, FOLIO - 1, Mark.dirty);
+      const fast = pinFast(file, self, FOLIO - 1, 1);
+      const slow = yield* slowPin(file, self, FOLIO - 1, 1);
+      ensure(!isDirty(FOLIO - 1), "a pin that reads has marked its page dirty");
+      ensure(file.tryPin(self, FOLIO - 1, 1, true) === 0, "a page written is not marked dirty");
+      ensureCounts(file, self, counts(0, 2));
+      const write = yield* file.pin(self, FOLIO - 1, 1, true);
+      ensure(isDirty(FOLIO - 1), "a pin that writes has not marked its page dirty");
+      for (const pin of [fast, slow, write]) releasePin(thread, pages, pin);
     },
   },
 });

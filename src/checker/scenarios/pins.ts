@@ -3,7 +3,7 @@ import { AbortError } from "../../base/errors.ts";
 import { PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { type Scenario, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, buildBare, FIRST_BLOCK, PastTheEnd } from "../world/bare.ts";
+import { BareFile, type BareShared, buildBare, PastTheEnd } from "../world/bare.ts";
 
 type Play = Pick<Scenario<BareShared, BareFile>, "actors" | "environment" | "explore">;
 
@@ -240,21 +240,18 @@ export const dyingTruncate = pinStory({
   environment: { death: { kill: "truncate" } },
 });
 
-export const pageUsedAgain = pinStory({
-  name: "page-used-again",
+export const dyingTwice = pinStory({
+  name: "dying-twice",
   about:
-    "A truncate has found a page busy and is about to wait for its pin. Meanwhile the pin ends, the page " +
-    "is punched, and its block is used for another page of the file. The late waiter is no pin: it waits " +
-    "for nobody, or looks again.",
-  from: "pages/pages.ts, invariants 1 and 4: a waiter marks a record that is no longer its page's",
+    "The thread that truncates dies at any point, and so does the one that takes back what it had " +
+    "announced. A third one takes back the rest.",
+  from: "several-processes.md: a repair can be repeated",
   pages: 1,
-  explore: { strategy: "bounded", preemptions: 1 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
   actors: {
-    io: (file, self) => fastIo(file, self, 0, 1),
     truncate,
-    *reuse(file, self) {
-      yield* file.remove(self, 0, 0);
-      if (file.isFreed(0)) yield* file.reuse(self, 5, FIRST_BLOCK);
-    },
+    reaper: (_file, self) => void self.thread.reap(),
+    io: (file, self) => fastIo(file, self, 0, 1),
   },
+  environment: { death: { kill: "truncate" }, "death-2": { kill: "reaper" } },
 });

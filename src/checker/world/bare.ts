@@ -42,12 +42,14 @@ import { lockShared, recoverLocks } from "../../sync/lock.ts";
 import type { Region } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
+import { forEachRecord } from "../../sync/table.ts";
+import { Slot } from "../../sync/thread.ts";
 import { createWindowArea, Windows } from "../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { wordName } from "./names.ts";
 import { regionWithThreads } from "./threads.ts";
 
-const INO = 2 as Ino;
+export const INO = 2 as Ino;
 /** Page i of the file lies in block FIRST_BLOCK + i. */
 export const FIRST_BLOCK = 8;
 
@@ -59,7 +61,7 @@ export interface BareShared {
   readonly truth: number;
 }
 
-const FREED = -1000;
+export const FREED = -1000;
 const DEVICE_PAGES = 2 * HUGE_PAGES;
 
 /** A region with a file of `pageCount` present pages; `marked`: they were pinned before. */
@@ -180,6 +182,11 @@ export class BareFile {
     return uses;
   }
 
+  /** The word in which a block's truth lies. */
+  truthOf(block: number): number {
+    return this.#truth + block;
+  }
+
   #isFreed(block: number): boolean {
     return load(this.hands[0]!.thread.words, this.#truth + block) < 0;
   }
@@ -240,18 +247,6 @@ export class BareFile {
     });
   }
 
-  /** Makes a page of the file from a block that is free. */
-  *reuse(self: Self, index: number, block: number): Sleeps<void> {
-    const { thread, pages } = this.hand(self);
-    const { mapping } = this;
-    const lock = mapping + MappingWord.mapLock;
-    using _map = yield* lockShared(self.task, lock, { rankName: "map", order: INO });
-    const mine = cas(thread.words, this.#truth + block, FREED, 0);
-    ensure(mine, `block ${block} is used again while it is not free`);
-    publishAround(thread, pages, mapping, index, 1, block);
-    self.say(`block ${block} is page ${index} now`);
-  }
-
   /** At the end: nobody holds anything. */
   end(): void {
     const survivor = this.hands.find(({ thread }) => thread.isAlive(thread.holder));
@@ -262,7 +257,14 @@ export class BareFile {
       const page = pages.find(FIRST_BLOCK + index);
       ensureNoLeak(page === null || pages.pinCount(page) === 0, `page ${index} is left pinned`);
     }
+    const { words } = survivor.thread;
+    ensureNoLeak(load(words, this.mapping + MappingWord.breakHolder) === 0, "a break is announced");
     for (const { thread, self } of this.hands) {
+      ensureNoLeak(load(words, thread.base + Slot.breaking) === 0, `${self.name} still breaks`);
+      if (!thread.isAlive(thread.holder)) {
+        const pins = thread.base + Slot.pins;
+        forEachRecord(words, pins, 4, () => ensureNoLeak(false, `${self.name} still holds a pin`));
+      }
       if (!thread.isAlive(thread.holder)) continue;
       ensureNoLeak(thread.heldLocks.count === 0, `${self.name} still holds a lock`);
       ensureNoLeak(thread.pins.count === 0, `${self.name} still holds a pin`);

@@ -8,6 +8,7 @@ import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
 import * as folios from "./scenarios/folios.ts";
+import * as insisting from "./scenarios/insisting.ts";
 import * as pages from "./scenarios/pages.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as pageReuse from "./scenarios/reuse.ts";
@@ -37,6 +38,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   entries,
   pages,
   folios,
+  insisting,
   reuse: pageReuse,
   "write-back": writeBack,
   "dax/changes": changes,

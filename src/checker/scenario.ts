@@ -31,10 +31,15 @@ export interface Scenario<Shared = unknown, Local = unknown> {
   begin(shared: Shared, actors: readonly Self[]): Local;
   /** Each with a thread of its own. At most 8, with the environment's. */
   readonly actors: Readonly<Record<string, (local: Local, self: Self) => Sleeps<void> | void>>;
-  /** What the environment may do to an actor, at any point. */
+  /** What the environment may do to an actor, at any point; or how many milliseconds pass at once. */
   readonly environment?: Readonly<
-    Record<string, { readonly kill: string } | { readonly abort: string }>
+    Record<
+      string,
+      { readonly kill: string } | { readonly abort: string } | { readonly passMs: number }
+    >
   >;
+  /** Actors whose operation has a deadline: milliseconds from the beginning. */
+  readonly timeoutMs?: Readonly<Record<string, number>>;
   /** After all actors have ended: nothing may be left behind. Runs alone. */
   end(local: Local): void;
   /** Names of words, for stories; null for a word without a name. */

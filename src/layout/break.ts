@@ -17,6 +17,7 @@
  *        (4) A break that waits long insists: for a bounded time, new pins of threads that hold none
  *            wait for it. Then it lets pins pass for as long, in case the one it waits for needs
  *            another, and insists twice as long. So it is not starved, and blocks nobody for ever.
+ *            However it ends, it no longer insists; if its thread dies, until the time is up.
  *
  * Reasons. `unmap`: windows and pins, as above. `write` (leases only) has its place here: leases
  * are recalled before the first announcement.
@@ -102,7 +103,7 @@ export function* withBrokenLayout<T>(
   change: (broken: BrokenLayout) => Sleeps<T>,
 ): Sleeps<T> {
   const order = inoOf(context.thread, mapping);
-  const patience = new Patience(context.thread, mapping);
+  using patience = new Patience(context.thread, mapping);
   for (;;) {
     let busy: BusyPage;
     {
@@ -121,7 +122,6 @@ export function* withBrokenLayout<T>(
       const found = context.protect ? findBusy(context, mapping, range) : null;
       if (found === null) {
         context.windows.revoke(mapping, range.first, range.last);
-        patience.end();
         count(context.thread, Statistic.breaks);
         return yield* change({ io, map, range });
       }
@@ -258,12 +258,16 @@ class Patience {
       store(this.#thread.words, this.#mapping + MappingWord.breakInsist, until);
     } else {
       this.#phaseMs = Math.min(INSIST_MAX_MS, this.#phaseMs * 2);
-      this.end();
+      this.#letPass();
     }
   }
 
+  [Symbol.dispose](): void {
+    this.#letPass();
+  }
+
   /** Lets new pins go on. */
-  end(): void {
+  #letPass(): void {
     const { words } = this.#thread;
     if (load(words, this.#mapping + MappingWord.breakInsist) === 0) return;
     store(words, this.#mapping + MappingWord.breakInsist, 0);

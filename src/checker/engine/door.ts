@@ -27,6 +27,8 @@ export const Access = {
   kill: 7,
   /** Environment: ends an actor's operation. The word is the actor. */
   abort: 8,
+  /** Environment: time passes. The word is the environment's actor itself. */
+  pass: 9,
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
@@ -105,6 +107,8 @@ export class Door {
   onWake: (word: number) => void = () => {};
   /** An actor goes round and round without a scheduling point. Throws. */
   onEndless: () => void = () => {};
+  /** What the program's clock shows, in milliseconds: time passes when the environment lets it. */
+  nowMs = 0;
   #quiet = 0;
   #lonely = 0;
   #touch = new Uint32Array(0);
@@ -195,6 +199,7 @@ export class Door {
     this.#undoCount = 0;
     this.#lonely = 0;
     this.#quiet = 0;
+    this.nowMs = 0;
   }
 
   /** Writes a word, noting what it was. */

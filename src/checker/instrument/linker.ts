@@ -202,7 +202,8 @@ export class Linker {
     const point = this.#door.point;
     const { isTried } = this.#schemas;
     const provided = [point, CheckedGenerator, drain, broken, iterate, find, isTried];
-    const exports = run(...provided, CLOCK, PROCESS);
+    const clock = { now: () => this.#door.nowMs, timeOrigin: 0 };
+    const exports = run(...provided, clock, PROCESS);
     this.#evaluated.set(module.path, exports as Exports);
   }
 }
@@ -236,8 +237,6 @@ const NAMES: Readonly<Record<string, string>> = {
   "holdfast/check/core": "checker/world/index.js",
 };
 
-/** Time stands still while a schedule runs. */
-const CLOCK = { now: () => 0, timeOrigin: 0 };
 const PROCESS = { hrtime: { bigint: () => 0n } };
 
 /** Of the system the core uses the liveness mutexes (sync/thread.ts); killing an actor marks them. */

@@ -257,17 +257,12 @@ class Patience {
       const until = (clockMs() + this.#phaseMs) | 1;
       store(this.#thread.words, this.#mapping + MappingWord.breakInsist, until);
     } else {
-      this.#phaseMs = Math.min(INSIST_MAX_MS, this.#phaseMs * 2);
-      this.#letPass();
+      this.#phaseMs = Math.min(INSIST_MAX_MS, this.#phaseMs * 2); // and the time of the last is up
     }
   }
 
-  [Symbol.dispose](): void {
-    this.#letPass();
-  }
-
   /** Lets new pins go on. */
-  #letPass(): void {
+  [Symbol.dispose](): void {
     const { words } = this.#thread;
     if (load(words, this.#mapping + MappingWord.breakInsist) === 0) return;
     store(words, this.#mapping + MappingWord.breakInsist, 0);

@@ -1,6 +1,8 @@
 /** Breaks that wait long: they insist, and new pins wait for them; for bounded times. */
 import { AbortError, HoldfastError } from "../../base/errors.ts";
 import { MappingWord, PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
+import { breakStatistics } from "../../layout/break.ts";
+import { clearMark, Mark } from "../../mapping/tree.ts";
 import { releasePin } from "../../pin/pin.ts";
 import { load, store, wakeAll } from "../../sync/atomics.ts";
 import { clockMs, remainingMs } from "../../sync/clock.ts";
@@ -129,6 +131,9 @@ export const insistingBreak = insistStory({
     *holder(file, self) {
       const pin = file.tryPin(self, 0, 1);
       file.tell(self, Told.pinned);
+      yield* file.sleepUntil(self, 3);
+      yield* file.sleepUntil(self, 4);
+      ensure(file.insists(self) === 0, "a break that has come just now insists");
       yield* file.sleepUntil(self, 6);
       yield* file.sleepUntil(self, 7);
       ensure(file.insists(self) !== 0, "a break that has waited long does not insist");
@@ -147,7 +152,10 @@ export const insistingBreak = insistStory({
       file.io(self, pin, 1);
       file.endIo(self, pin);
     },
-    truncate: truncateOnceHeld,
+    *truncate(file, self) {
+      yield* truncateOnceHeld(file, self);
+      ensure(breakStatistics(self.thread).waits > 0, "a wait for pins is not counted");
+    },
     *newcomer(file, self) {
       yield* file.waitFor(self, Told.insists);
       ensure(!file.triedFast(self, 1), "a pin without a lock overtakes a break that insists");
@@ -253,7 +261,10 @@ export const insistingNeedsAnother = insistStory({
       const pin = file.tryPin(self, 0, 1);
       if (pin === 0) return file.tell(self, Told.insists);
       yield* file.sleepUntil(self, 6);
+      clearMark(self.thread, file.mapping, 1, Mark.pinned); // so it takes the map lock
+      const before = clockMs();
       yield* file.pinOnce(self, 1);
+      ensure(clockMs() <= before + 6, "a break insists against the pin that it waits for");
       file.tell(self, Told.insists);
       yield* file.waitFor(self, Told.gotThrough);
       file.release(self, pin);
@@ -268,4 +279,37 @@ export const insistingNeedsAnother = insistStory({
     },
   },
   environment: { time: { passMs: 6 } },
+});
+
+export const insistenceLeftBehind = insistStory({
+  name: "insistence-left-behind",
+  about:
+    "A thread has died while its break insisted. New pins wait until the time is up, and no longer: the " +
+    "next ones need no lock.",
+  from: "layout/break.ts, rule 4; several-processes.md",
+  actors: {
+    *one(file, self) {
+      store(self.thread.words, file.mapping + MappingWord.breakInsist, 21);
+      ensure(!file.triedFast(self, 0), "a pin without a lock overtakes a break that insists");
+      yield* file.pinOnce(self, 0);
+      ensure(clockMs() === 21, `a pin is held back until ${clockMs()}`);
+      ensure(file.triedFast(self, 0), "pins need a lock for ever");
+    },
+  },
+});
+
+export const pinAfterDays = insistStory({
+  name: "pin-after-days",
+  about:
+    "The clock has run for nine days, so that times of the region are in its second half. A pin that " +
+    "takes the map lock waits for nobody, since no break insists.",
+  from: "sync/clock.ts: times modulo 2^30",
+  actors: {
+    *one(file, self) {
+      for (let part = 1; part <= 3; part++) yield* file.sleepUntil(self, part * 2 ** 28);
+      clearMark(self.thread, file.mapping, 0, Mark.pinned);
+      yield* file.pinOnce(self, 0);
+      ensure(clockMs() === 3 * 2 ** 28, "a pin has waited for a break that does not insist");
+    },
+  },
 });

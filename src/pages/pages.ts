@@ -11,7 +11,8 @@
  *     4 arena | 5 chunk headers | 6 directory: chunk + 1 of each 2 MiB of the device, 0 for none
  *
  * Chunk header: 0 device chunk (free: next free chunk + 1) | 1 pages with an owner (free: 0)
- * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 flags
+ * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 flags,
+ * of a page with an owner
  *
  * A folio of 2 MiB is kept in its first page's record, flagged; the others stay free.
  *
@@ -202,7 +203,6 @@ export class Pages {
   #disown(page: PageId): void {
     const record = this.pinWord(page);
     store(this.thread.words, record + Record.owner, 0);
-    store(this.thread.words, record + Record.flags, 0);
   }
 
   /**
@@ -269,7 +269,7 @@ export class Pages {
       const page = this.find(at);
       if (page !== null) {
         const head = page - (page & (HUGE_PAGES - 1));
-        if (this.isHuge(head)) return false;
+        if (this.isHuge(head) && this.owner(head) !== 0) return false;
         for (let offset = 0; offset < chunkEnd - at; offset++) {
           if (this.owner(page + offset) !== 0 || this.pinCount(page + offset) !== 0) return false;
         }

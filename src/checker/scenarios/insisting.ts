@@ -192,6 +192,30 @@ function* holdsOn(file: InsistFile, self: Self): Sleeps<void> {
   file.release(self, pin);
 }
 
+export const insistingEnd = insistStory({
+  name: "insisting-end",
+  about:
+    "A truncate that insists gets through while a new pin finds that it must wait, and goes to sleep. The " +
+    "pin goes on when the truncate has ended, and not by the clock.",
+  from: "sync/sleep.ts, rule 1: a wait is a word that still holds its value; changed first, woken second",
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *holder(file, self) {
+      const pin = file.tryPin(self, 0, 1);
+      file.tell(self, Told.pinned);
+      yield* file.sleepUntil(self, 6);
+      yield* file.sleepUntil(self, 7);
+      file.release(self, pin);
+    },
+    truncate: truncateOnceHeld,
+    *newcomer(file, self) {
+      yield* file.sleepUntil(self, 7);
+      yield* file.pinOnce(self, 1);
+      ensure(clockMs() < 16, "nobody tells a pin that it is held back no longer");
+    },
+  },
+});
+
 export const insistingAbort = insistStory({
   name: "insisting-abort",
   about:

@@ -136,7 +136,7 @@ export const pageFolio = recordStory({
       ensure(pages.isFree(HUGE_PAGES, HUGE_PAGES), "a folio that was given back is in use");
       const three = { ...page(1, 5), count: 3 };
       const record = records.give(self, three);
-      ensure(!pages.isHuge(pages.find(HUGE_PAGES)!), "a page is a folio, as the one before it");
+      ensure(!pages.isHuge(pages.find(HUGE_PAGES + 5)!), "a page is a folio");
       ensure(pages.isFree(HUGE_PAGES, 5), "the pages before three in use count as in use");
       ensure(!pages.isFree(HUGE_PAGES + 7, 1), "the last of three pages counts as free");
       ensure(pages.isFree(HUGE_PAGES + 8, 504), "the pages after three in use count as in use");
@@ -286,7 +286,9 @@ export const pageChunkTakenBack = recordStory({
   explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     dying: (records, self) => records.giveAndTake(self, { ...page(1, 3), count: 3 }),
-    reaper: (_records, self) => void self.thread.reap(),
+    reaper(_records, self) {
+      self.thread.reap();
+    },
     user: (records, self) => records.giveAndTake(self, page(1, 6)),
   },
   environment: { death: { kill: "dying" } },

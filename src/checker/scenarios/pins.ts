@@ -250,7 +250,9 @@ export const dyingTwice = pinStory({
   explore: { strategy: "pct", depth: 3, schedules: 3000 },
   actors: {
     truncate,
-    reaper: (_file, self) => void self.thread.reap(),
+    reaper(_file, self) {
+      self.thread.reap();
+    },
     io: (file, self) => fastIo(file, self, 0, 1),
   },
   environment: { death: { kill: "truncate" }, "death-2": { kill: "reaper" } },

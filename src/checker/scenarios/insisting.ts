@@ -198,7 +198,7 @@ export const insistingEnd = insistStory({
     "A truncate that insists gets through while a new pin finds that it must wait, and goes to sleep. The " +
     "pin goes on when the truncate has ended, and not by the clock.",
   from: "sync/sleep.ts, rule 1: a wait is a word that still holds its value; changed first, woken second",
-  explore: { strategy: "bounded", preemptions: 1 },
+  explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     *holder(file, self) {
       const pin = file.tryPin(self, 0, 1);

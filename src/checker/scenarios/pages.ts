@@ -286,9 +286,7 @@ export const pageChunkTakenBack = recordStory({
   explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     dying: (records, self) => records.giveAndTake(self, { ...page(1, 3), count: 3 }),
-    reaper(_records, self) {
-      self.thread.reap();
-    },
+    reaper: (records, self) => records.reap(self),
     user: (records, self) => records.giveAndTake(self, page(1, 6)),
   },
   environment: { death: { kill: "dying" } },

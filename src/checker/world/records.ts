@@ -83,6 +83,13 @@ export class Records {
     });
   }
 
+  /** Recovers who has died by now: by the time that the notes are read, so that it is a turn of its own. */
+  reap(self: Self): void {
+    const { words } = self.thread;
+    for (const other of this.#hands) load(words, this.#noteOf(other.self.thread) + Note.device);
+    self.thread.reap();
+  }
+
   pages(self: Self): Pages {
     return this.#hands.find((hand) => hand.self === self)!.pages;
   }

@@ -34,6 +34,14 @@ export const layoutSurvivors: readonly Explanation[] = [
   },
   {
     file: "layout/break.ts",
+    function: "recoverBreaks",
+    what: ["swapped: cas("],
+    why:
+      "Costs time only: when the thread that recovers dies in between, the announcement stays until the " +
+      "next break of the file, and pins in its range take the map lock.",
+  },
+  {
+    file: "layout/break.ts",
     function: "Symbol.dispose",
     what: ["never: if (load(words, this.#mapping + MappingWord.breakInsist) === 0)"],
     why: "Costs time only: nobody is held back, and nobody is woken.",

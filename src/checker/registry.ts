@@ -5,6 +5,7 @@ import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
 import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
+import * as marks from "./scenarios/dax/marks.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
 import * as folios from "./scenarios/folios.ts";
@@ -44,6 +45,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/changes": changes,
   "dax/ends": ends,
   "dax/faults": faults,
+  "dax/marks": marks,
   "dax/reuse": reuse,
   "sync/locks": locks,
   "sync/fairness": fairness,

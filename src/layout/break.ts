@@ -200,6 +200,7 @@ function findBusy(
     const index = nextMarked(thread.words, mapping, from, range.last, Mark.pinned);
     if (index < 0) return null;
     const entry = load(thread.words, findSlot(thread.words, mapping, index));
+    // Pins mark pages alone, and a break clears the mark here before an entry is removed.
     invariant(isPageKind(kindOf(entry)), () => `page ${index} is marked pinned and has no page`);
     const page = pageOf(entry);
     if (pages.pinCount(page) > 0) return { page, index };

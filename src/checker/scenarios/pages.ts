@@ -142,6 +142,9 @@ export const pageFolio = recordStory({
       ensure(pages.isFree(HUGE_PAGES + 8, 504), "the pages after three in use count as in use");
       records.take(self, record, three);
       ensure(pages.find(HUGE_PAGES) === null, "pages that were given back together are in use");
+      const single = records.give(self, page(1, 0));
+      ensure(pages.isFree(HUGE_PAGES + 1, 511), "the pages after a single one count as in use");
+      records.take(self, single, page(1, 0));
     },
   },
 });

@@ -25,7 +25,9 @@ export const pinSurvivors: readonly Explanation[] = [
     file: "pin/pin.ts",
     function: "countInEpoch",
     what: ["never: if (!isPageKind(kind))"],
-    why: "Only entries with a page are ever marked pinned: the next condition gives up as well.",
+    why:
+      "Pins mark pages alone, and a break clears these marks before it removes an entry, which it asserts: " +
+      "the next condition gives up as well.",
   },
   {
     file: "pin/pin.ts",

@@ -10,6 +10,7 @@ import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
+import * as marks from "./scenarios/dax/marks.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
@@ -22,7 +23,11 @@ import * as extents from "./scenarios/extents.ts";
 import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
 import * as metadataCalls from "./scenarios/metadata/calls.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
+import * as folios from "./scenarios/folios.ts";
+import * as insisting from "./scenarios/insisting.ts";
+import * as pages from "./scenarios/pages.ts";
 import * as pins from "./scenarios/pins.ts";
+import * as pageReuse from "./scenarios/reuse.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
 import * as epochs from "./scenarios/sync/epochs.ts";
@@ -35,23 +40,31 @@ import * as mutex from "./scenarios/sync/mutex.ts";
 import * as tables from "./scenarios/sync/tables.ts";
 import * as threads from "./scenarios/sync/threads.ts";
 import * as waits from "./scenarios/sync/waits.ts";
+import * as pinWriteBack from "./scenarios/write-back.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
 import * as pageVariants from "./variants/pages.ts";
 import * as syncVariants from "./variants/sync.ts";
+import * as writeBackVariants from "./variants/write-back.ts";
 
 /** By their modules' names below scenarios/, in the order in which they are listed. */
 const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   pins,
   entries,
+  pages,
+  folios,
+  insisting,
+  reuse: pageReuse,
+  "write-back": pinWriteBack,
   "dax/changes": changes,
   "dax/contents": contents,
   "dax/ends": ends,
   "dax/deaths": daxDeaths,
   "dax/faults": faults,
   "dax/refusals": refusals,
+  "dax/marks": marks,
   "dax/reuse": reuse,
   "dax/tries": tries,
   "dax/hole-pins": holePins,
@@ -85,6 +98,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   entryVariants,
   daxVariants,
   syncVariants,
+  writeBackVariants,
 ];
 
 /** A scenario with where its checked build is. Nothing is instrumented to list them. */

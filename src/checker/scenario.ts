@@ -37,10 +37,15 @@ export interface Scenario<Shared = unknown, Local = unknown> {
    * after another, those that do not matter are left out of a counterexample.
    */
   readonly actors: Readonly<Record<string, Operation<Local> | readonly Operation<Local>[]>>;
-  /** What the environment may do to an actor, at any point. */
+  /** What the environment may do to an actor, at any point; or how many milliseconds pass at once. */
   readonly environment?: Readonly<
-    Record<string, { readonly kill: string } | { readonly abort: string }>
+    Record<
+      string,
+      { readonly kill: string } | { readonly abort: string } | { readonly passMs: number }
+    >
   >;
+  /** Actors whose operation has a deadline: milliseconds from the beginning. */
+  readonly timeoutMs?: Readonly<Record<string, number>>;
   /** After all actors have ended: nothing may be left behind. Runs alone. */
   end(local: Local): void;
   /** Names of words, for stories; null for a word without a name. */

@@ -17,12 +17,14 @@
  *        (4) A break that waits long insists: for a bounded time, new pins of threads that hold none
  *            wait for it. Then it lets pins pass for as long, in case the one it waits for needs
  *            another, and insists twice as long. So it is not starved, and blocks nobody for ever.
+ *            However it ends, it no longer insists; if its thread dies, until the time is up.
  *
  * Reasons. `unmap`: windows and pins, as above. `write` (leases only) has its place here: leases
  * are recalled before the first announcement.
  */
+import { invariant } from "../base/invariant.ts";
 import { HUGE_PAGES } from "../base/quantities.ts";
-import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX } from "../mapping/mapping.ts";
+import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
 import {
   clearMark,
   findSlot,
@@ -101,7 +103,7 @@ export function* withBrokenLayout<T>(
   change: (broken: BrokenLayout) => Sleeps<T>,
 ): Sleeps<T> {
   const order = inoOf(context.thread, mapping);
-  const patience = new Patience(context.thread, mapping);
+  using patience = new Patience(context.thread, mapping);
   for (;;) {
     let busy: BusyPage;
     {
@@ -120,7 +122,6 @@ export function* withBrokenLayout<T>(
       const found = context.protect ? findBusy(context, mapping, range) : null;
       if (found === null) {
         context.windows.revoke(mapping, range.first, range.last);
-        patience.end();
         count(context.thread, Statistic.breaks);
         return yield* change({ io, map, range });
       }
@@ -145,9 +146,7 @@ function count(thread: Thread, statistic: number): void {
 function wholeFolios(thread: Thread, mapping: Mapping, range: PageRange): PageRange {
   let { first, last } = range;
   if (isHugeAt(thread, mapping, first)) first -= first % HUGE_PAGES;
-  if (last < PAGE_INDEX_MAX && isHugeAt(thread, mapping, last)) {
-    last += HUGE_PAGES - 1 - (last % HUGE_PAGES);
-  }
+  if (isHugeAt(thread, mapping, last)) last += HUGE_PAGES - 1 - (last % HUGE_PAGES);
   return { first, last };
 }
 
@@ -201,13 +200,12 @@ function findBusy(
     const index = nextMarked(thread.words, mapping, from, range.last, Mark.pinned);
     if (index < 0) return null;
     const entry = load(thread.words, findSlot(thread.words, mapping, index));
-    const kind = kindOf(entry);
-    if (isPageKind(kind)) {
-      const page = pageOf(entry);
-      if (pages.pinCount(page) > 0) return { page, index };
-    }
+    // Pins mark pages alone, and a break clears the mark here before an entry is removed.
+    invariant(isPageKind(kindOf(entry)), () => `page ${index} is marked pinned and has no page`);
+    const page = pageOf(entry);
+    if (pages.pinCount(page) > 0) return { page, index };
     clearMark(thread, mapping, index, Mark.pinned);
-    from = index + (isHugeKind(kind) ? HUGE_PAGES : 1);
+    from = index + 1;
   }
 }
 
@@ -232,7 +230,6 @@ function* waitForPage(
         `the pins of pages ${first} to ${last} of inode ${inoOf(thread, mapping)} ` +
         `(${pinHolders(thread, mapping, first, last)})`,
     };
-    if (pages.pinCount(busy.page) === 0) return;
   }
 }
 
@@ -261,13 +258,12 @@ class Patience {
       const until = (clockMs() + this.#phaseMs) | 1;
       store(this.#thread.words, this.#mapping + MappingWord.breakInsist, until);
     } else {
-      this.#phaseMs = Math.min(INSIST_MAX_MS, this.#phaseMs * 2);
-      this.end();
+      this.#phaseMs = Math.min(INSIST_MAX_MS, this.#phaseMs * 2); // and the time of the last is up
     }
   }
 
   /** Lets new pins go on. */
-  end(): void {
+  [Symbol.dispose](): void {
     const { words } = this.#thread;
     if (load(words, this.#mapping + MappingWord.breakInsist) === 0) return;
     store(words, this.#mapping + MappingWord.breakInsist, 0);

@@ -7,11 +7,12 @@
  *
  * Area, in words:
  *
- *     0 guard | 1 chunks made | 2 free chunks' head | 3 device chunks | 4 chunks max
- *     5 arena | 6 chunk headers | 7 directory: chunk + 1 of each 2 MiB of the device, 0 for none
+ *     0 guard | 1 chunks made | 2 free chunks' head | 3 chunks max
+ *     4 arena | 5 chunk headers | 6 directory: chunk + 1 of each 2 MiB of the device, 0 for none
  *
- * Chunk header: 0 device chunk (free: next free chunk + 1) | 1 pages with an owner
- * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 flags
+ * Chunk header: 0 device chunk (free: next free chunk + 1) | 1 pages with an owner (free: 0)
+ * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 flags,
+ * of a page with an owner
  *
  * A folio of 2 MiB is kept in its first page's record, flagged; the others stay free.
  *
@@ -29,30 +30,19 @@
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
-import {
-  add,
-  addThenNote,
-  and,
-  cas,
-  load,
-  loadUnsigned,
-  or,
-  store,
-  wakeAll,
-} from "../sync/atomics.ts";
+import { add, addThenNote, and, load, loadUnsigned, or, store, wakeAll } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 
-const Area = {
+export const Area = {
   guard: 0,
   made: 1,
   free: 2,
-  deviceChunks: 3,
-  chunksMax: 4,
-  arena: 5,
-  headers: 6,
-  directory: 7,
+  chunksMax: 3,
+  arena: 4,
+  headers: 5,
+  directory: 6,
 } as const;
 const AREA_WORDS = 16;
 const HEADER_WORDS = 2;
@@ -66,6 +56,11 @@ const HUGE = 1;
 
 /** Record ids fit an entry: 2^27. */
 const CHUNKS_LIMIT = 2 ** 18;
+
+/** The records that so many pages have: a folio's first one stands for all. */
+function recordsOf(pages: number): number {
+  return pages === HUGE_PAGES ? 1 : pages;
+}
 
 /** A page record's id. */
 export type PageId = number;
@@ -94,11 +89,11 @@ export class Pages {
     const affordable = Math.floor(region.buffer.byteLength / 8 / (recordWords * 4));
     const chunksMax = Math.min(CHUNKS_LIMIT, deviceChunks, affordable);
     const area = region.allocatePages(AREA_WORDS);
-    store(words, area + Area.deviceChunks, deviceChunks);
     store(words, area + Area.chunksMax, chunksMax);
     store(words, area + Area.arena, region.allocatePages(chunksMax * recordWords));
     store(words, area + Area.headers, region.allocatePages(chunksMax * HEADER_WORDS));
-    store(words, area + Area.directory, region.allocatePages(deviceChunks));
+    // One word more, for what the header of a free chunk may hold.
+    store(words, area + Area.directory, region.allocatePages(deviceChunks + 1));
     region.setRoot(Root.pages, area);
     return new Pages(thread);
   }
@@ -164,9 +159,10 @@ export class Pages {
     const first = (chunk << CHUNK_SHIFT) + within;
     let taken = -1;
     if (chunk >= 0) {
-      for (let offset = 0; offset < (huge ? 1 : count); offset++) {
+      for (let offset = 0; offset < recordsOf(count); offset++) {
         const record = this.pinWord(first + offset);
-        if (load(words, record + Record.owner) !== 0 || load(words, record) !== 0) taken = offset;
+        const pins = load(words, record) & ~WAITED; // somebody may wait for pins of its last owner
+        if (load(words, record + Record.owner) !== 0 || pins !== 0) taken = offset;
         store(words, record + Record.index, (index + offset) | 0);
         store(words, record + Record.flags, huge ? HUGE : 0);
         store(words, record + Record.owner, owner);
@@ -188,8 +184,7 @@ export class Pages {
    */
   disassociate(page: PageId, count: number, owner: number): void {
     const { words } = this.thread;
-    const huge = this.isHuge(page);
-    for (let offset = 0; offset < (huge ? 1 : count); offset++) {
+    for (let offset = 0; offset < recordsOf(count); offset++) {
       const record = this.pinWord(page + offset);
       invariant(
         (load(words, record) & ~WAITED) === 0,
@@ -198,21 +193,16 @@ export class Pages {
       invariant(load(words, record + Record.owner) === owner, "a page has another owner");
     }
     this.#enter();
-    for (let offset = 0; offset < (huge ? 1 : count); offset++) this.#disown(page + offset);
+    for (let offset = 0; offset < recordsOf(count); offset++) this.#disown(page + offset);
     const chunk = page >>> CHUNK_SHIFT;
-    const before = add(
-      words,
-      this.#headers + chunk * HEADER_WORDS + 1,
-      huge ? -HUGE_PAGES : -count,
-    );
-    if (before === (huge ? HUGE_PAGES : count)) this.#freeChunk(chunk);
+    const before = add(words, this.#headers + chunk * HEADER_WORDS + 1, -count);
+    if (before === count) this.#freeChunk(chunk);
     this.#leave();
   }
 
   #disown(page: PageId): void {
     const record = this.pinWord(page);
     store(this.thread.words, record + Record.owner, 0);
-    store(this.thread.words, record + Record.flags, 0);
   }
 
   /**
@@ -235,7 +225,7 @@ export class Pages {
 
   #takeBackUnderGuard(page: PageId, count: number, owner: number): void {
     const { words } = this.thread;
-    for (let offset = 0; offset < (count === HUGE_PAGES ? 1 : count); offset++) {
+    for (let offset = 0; offset < recordsOf(count); offset++) {
       if (load(words, this.pinWord(page + offset) + Record.owner) === owner) {
         this.#disown(page + offset);
       }
@@ -262,17 +252,13 @@ export class Pages {
   }
 
   /**
-   * Announces a waiter on a busy page. Returns the value to wait on, or null when it is idle.
+   * Announces a waiter on a busy page. Returns the value to wait on, or null when it is idle: then
+   * the mark stays for the next last release, which wakes nobody and takes it away.
    * Wait while `pinWord(page)` holds that value, then look again.
    */
   prepareWait(page: PageId): number | null {
-    const { words } = this.thread;
-    const word = this.pinWord(page);
-    if ((load(words, word) & ~WAITED) === 0) return null;
-    const value = or(words, word, WAITED) | WAITED;
-    if (value !== WAITED) return value;
-    cas(words, word, WAITED, 0);
-    return null;
+    const value = or(this.thread.words, this.pinWord(page), WAITED) | WAITED;
+    return value === WAITED ? null : value;
   }
 
   /** Whether a device range may go back to the free pool: no owner and no pin in it. */
@@ -341,10 +327,7 @@ export class Pages {
   #isInUse(chunk: number): boolean {
     const { words } = this.thread;
     const deviceChunk = load(words, this.#headers + chunk * HEADER_WORDS);
-    return (
-      deviceChunk < load(words, this.#area + Area.deviceChunks) &&
-      load(words, this.#directory + deviceChunk) === chunk + 1
-    );
+    return load(words, this.#directory + deviceChunk) === chunk + 1;
   }
 
   /** The guard is held. Returns -1 when there is no room. */
@@ -359,7 +342,6 @@ export class Pages {
       store(words, this.#area + Area.made, chunk + 1);
     }
     store(words, this.#headers + chunk * HEADER_WORDS, deviceChunk);
-    store(words, this.#headers + chunk * HEADER_WORDS + 1, 0);
     store(words, this.#directory + deviceChunk, chunk + 1);
     return chunk;
   }

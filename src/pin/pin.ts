@@ -14,7 +14,7 @@
  *             (3) A pinned entry is marked pinned before it is counted, so that a search by marks
  *                 finds it; marks are cleared only inside a broken range.
  *             (4) A page pinned for writing is marked dirty, and was so after it was counted:
- *                 write-back clears the mark first and looks at the count second.
+ *                 write-back clears the mark first, looks at the count second and persists third.
  *             (5) A pin of many pages holds all of them or none while it waits.
  *
  * An entry of 2 MiB is counted once for all its pages that one pin covers.
@@ -37,6 +37,7 @@ import {
 import type { PageId, Pages } from "../pages/pages.ts";
 import {
   addThenNote,
+  cas,
   load,
   loadOwn,
   loadRelaxed,
@@ -63,7 +64,8 @@ export type PinRecord = number;
 export type Populate = (first: number, count: number, write: boolean) => Sleeps<void>;
 
 /**
- * Pins pages [first, first + count) if all are present and nothing stands in the way.
+ * Pins pages [first, first + count) if all are present and nothing stands in the way: no break of
+ * the range, and none of the file that insists (unless this thread holds pins, see `letBreakPass`).
  * Locks: none. Sleeps: never. Returns the record, or 0: then `pinSlow`.
  */
 export function tryPin(
@@ -75,6 +77,7 @@ export function tryPin(
   write: boolean,
 ): PinRecord {
   const { words } = thread;
+  if (load(words, mapping + MappingWord.breakInsist) !== 0 && thread.pins.count === 0) return 0;
   const record = takeRecord(thread, mapping, first);
   let counted = 0;
   while (counted < count) {
@@ -193,7 +196,10 @@ function countUnderLock(
   return now;
 }
 
-/** Holds a new pin back while a break insists, so that new pins cannot starve it. */
+/**
+ * Holds a new pin back while a break insists, so that new pins cannot starve it. The word of one
+ * whose time is up goes, should its thread have died.
+ */
 function* letBreakPass(task: Task, mapping: Mapping): Sleeps<void> {
   const { thread } = task;
   const { words } = thread;
@@ -203,7 +209,10 @@ function* letBreakPass(task: Task, mapping: Mapping): Sleeps<void> {
     const until = load(words, mapping + MappingWord.breakInsist);
     if (until === 0) return;
     const rest = remainingMs(until, clockMs());
-    if (rest <= 0) return;
+    if (rest <= 0) {
+      cas(words, mapping + MappingWord.breakInsist, until, 0);
+      return;
+    }
     yield {
       word: mapping + MappingWord.breakWake,
       expected: wake,

@@ -27,6 +27,8 @@ export const Access = {
   kill: 7,
   /** Environment: ends an actor's operation. The word is the actor. */
   abort: 8,
+  /** Environment: time passes. The word is the environment's actor itself. */
+  pass: 9,
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
@@ -118,6 +120,8 @@ export class Door {
   /** The plain call that is under way, and the turns when it began. */
   #call = 0;
   #callBegan = 0;
+  /** What the program's clock shows, in milliseconds: time passes when the environment lets it. */
+  nowMs = 0;
   #quiet = 0;
   #lonely = 0;
   #touch = new Uint32Array(0);
@@ -250,6 +254,7 @@ export class Door {
     this.#undoCount = 0;
     this.#lonely = 0;
     this.#quiet = 0;
+    this.nowMs = 0;
   }
 
   /** Writes a word, noting what it was. */

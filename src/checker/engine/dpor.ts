@@ -8,7 +8,7 @@
  * the other actor is noted to be tried at the state before the earlier turn.
  *
  * Turns that commute: of different actors, at different words, or two reads, or a wake with anything
- * but a wait (door.ts, `conflicts`). The end of an actor commutes with nothing of that actor.
+ * but a wait (door.ts, `conflicts`). The end of an actor commutes with nothing, nor does time.
  */
 import { bitCount, doubled, lowest } from "./bits.ts";
 import { Access, ACTORS_MAX, CONFLICTING, conflicts, GROUP_OF, GROUPS } from "./door.ts";
@@ -16,6 +16,9 @@ import type { Outcome, Run, Strategy } from "./run.ts";
 import { BEGINNING_TURNS, type Beginnings } from "./shares.ts";
 
 const N = ACTORS_MAX;
+
+/** Whether an act of the environment matters to everybody. */
+const isForAll = (access: number): boolean => access === Access.kill || access === Access.pass;
 
 /** Turns that may belong to a schedule at first; grows. */
 const DEPTH_FIRST = 4096;
@@ -219,7 +222,7 @@ export class Reduced implements Strategy {
     if (a >= Access.kill || b >= Access.kill) {
       const touchesA = a >= Access.kill ? wordA : -1;
       const touchesB = b >= Access.kill ? wordB : -1;
-      if (a === Access.kill || b === Access.kill) return false;
+      if (isForAll(a) || isForAll(b)) return false;
       return touchesA !== other && touchesB !== actor && touchesA !== touchesB;
     }
     return wordA !== wordB || !conflicts(a, b);
@@ -268,7 +271,7 @@ export class Reduced implements Strategy {
     last[place] = depth;
   }
 
-  /** The end of an actor is ordered with all turns (what it held is found by everybody). */
+  /** The end of an actor, and time, are ordered with all turns: everybody can find out. */
   #followEnvironment(actor: number, access: number, target: number): void {
     const { count, environment } = this.#run;
     for (let other = 0; other < count; other++) {

@@ -124,6 +124,7 @@ const KIND_OF: Readonly<Record<number, StepKind>> = {
   [Access.wait]: "resume",
   [Access.kill]: "kill",
   [Access.abort]: "abort",
+  [Access.pass]: "pass",
 };
 
 /** Functions of the core in a stack trace, outermost first. */

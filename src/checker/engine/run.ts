@@ -16,12 +16,16 @@ interface CoreWait {
   readonly word: number;
   readonly expected: number;
   readonly what: () => unknown;
+  readonly sliceMs?: number;
 }
 
-/** What the environment does to an actor: ends it, or aborts what it waits for. */
+/** What the environment does to an actor: ends it, or aborts what it waits for. Or time passes. */
 export interface Environment {
-  readonly act: "kill" | "abort";
+  readonly act: "kill" | "abort" | "pass";
+  /** The actor; of "pass", itself. */
   readonly target: number;
+  /** Of "pass": how long. */
+  readonly milliseconds?: number;
 }
 
 /** One actor of one schedule. */
@@ -42,6 +46,8 @@ export interface Stage {
   abort(target: number): void;
   /** The error that ends the actor's wait now, or null. */
   interruption(actor: number, wait: CoreWait): Error | null;
+  /** When the actor's operation must end, in milliseconds of the program's clock; or Infinity. */
+  deadlineMs(actor: number): number;
   /** After all actors have ended, alone. Throws when something is not as it must be. */
   end(): void;
   /** What a race is, in words. */
@@ -244,7 +250,7 @@ export class Run {
       }
       this.environment |= 1 << actor;
       if (body.act === "kill") this.door.mortal |= 1 << body.target;
-      this.#stand(actor, -1, body.target, body.act === "kill" ? Access.kill : Access.abort);
+      this.#stand(actor, -1, body.target, Access[body.act]);
     }
     this.door.alone = false;
     this.#starting = true;
@@ -277,7 +283,8 @@ export class Run {
 
   /** The next actor, its turn noted; or GIVEN_UP, or NOBODY. */
   #choose(): number {
-    const enabled = this.enabled();
+    let enabled = this.enabled();
+    if (enabled === 0 && this.#passToNext()) enabled = this.enabled();
     if (enabled === 0) return NOBODY;
     const next = this.steps < this.#stepsMax ? this.#turnOf(enabled) : this.#fairTurn(enabled);
     if (next < 0) {
@@ -470,14 +477,39 @@ export class Run {
   /** Woken in this turn: the strategy takes and clears it. */
   woken = 0;
 
+  /** With nobody left to go on, time passes until the first wait that ends by it. */
+  #passToNext(): boolean {
+    let first = Infinity;
+    for (let actor = 0; actor < this.count; actor++) {
+      if (!(this.#asleep & (1 << actor))) continue;
+      const { sliceMs } = this.#waits[actor] as CoreWait;
+      const ends = this.door.nowMs + (sliceMs ?? Infinity);
+      first = Math.min(first, ends, this.#stage.deadlineMs(actor));
+    }
+    if (first === Infinity) return false;
+    this.door.nowMs = Math.max(first, this.door.nowMs);
+    this.#lookAround();
+    return true;
+  }
+
+  /** Time has passed: everyone who sleeps looks whether it still must. */
+  #lookAround(): void {
+    const sleepers = this.#asleep & ~this.#ready;
+    this.#ready |= sleepers;
+    this.woken |= sleepers;
+  }
+
   /** A turn of the environment. */
   #act(actor: number): void {
     const bit = 1 << actor;
-    const { act, target } = this.actors[actor]!.body as Environment;
+    const { act, target, milliseconds } = this.actors[actor]!.body as Environment;
     this.#ready &= ~bit;
     this.live &= ~bit;
     this.door.actor = actor;
-    if (act === "kill") {
+    if (act === "pass") {
+      this.door.nowMs += milliseconds!;
+      this.#lookAround();
+    } else if (act === "kill") {
       const liveness = this.#stage.kill(target);
       this.races?.ended(target, liveness);
       this.live &= ~(1 << target);

@@ -18,6 +18,11 @@ interface Player extends Self {
   readonly liveness: number;
 }
 
+/** Whom the environment does something to. */
+function targetOf(act: { readonly kill: string } | { readonly abort: string }): string {
+  return "kill" in act ? act.kill : act.abort;
+}
+
 function* idle(): Generator<unknown, void> {}
 
 /** What a call of an operation is: a function under way, or it has done all at once. */
@@ -85,7 +90,7 @@ export class ScenarioStage implements Stage {
 
   #environmentNames(): string[] {
     return Object.entries(this.scenario.environment ?? {})
-      .filter(([, act]) => this.#names.includes("kill" in act ? act.kill : act.abort))
+      .filter(([, act]) => "passMs" in act || this.#names.includes(targetOf(act)))
       .map(([name]) => name);
   }
 
@@ -94,7 +99,8 @@ export class ScenarioStage implements Stage {
     const region = drain(scenario.region(this.#shared));
     this.#players = this.#names.map((name, index) => {
       const thread = drain(this.#threads.threadAt(region, index)) as Self["thread"];
-      const { task, abort } = drain(this.#threads.taskOf(thread)) as ReturnType<
+      const timeoutMs = scenario.timeoutMs?.[name];
+      const { task, abort } = drain(this.#threads.taskOf(thread, timeoutMs)) as ReturnType<
         typeof Threads.taskOf
       >;
       const liveness = drain(this.#threads.livenessOf(thread)) as number;
@@ -107,7 +113,12 @@ export class ScenarioStage implements Stage {
     });
     for (const name of this.#environmentNames()) {
       const act = scenario.environment![name]!;
-      const target = this.#names.indexOf("kill" in act ? act.kill : act.abort);
+      if ("passMs" in act) {
+        const target = actors.length;
+        actors.push({ name, body: { act: "pass", target, milliseconds: act.passMs } });
+        continue;
+      }
+      const target = this.#names.indexOf(targetOf(act));
       actors.push({ name, body: { act: "kill" in act ? "kill" : "abort", target } });
     }
     return actors;
@@ -153,8 +164,12 @@ export class ScenarioStage implements Stage {
 
   interruption(actor: number, wait: { what: () => unknown }): Error | null {
     const { task } = this.#players[actor]!;
-    if (!task.signal?.aborted) return null;
+    if (!task.signal?.aborted && this.#door.nowMs < task.deadline) return null;
     return this.#aside(() => drain(task.interruption(wait as never))) as Error | null;
+  }
+
+  deadlineMs(actor: number): number {
+    return this.#players[actor]!.task.deadline;
   }
 
   end(): void {

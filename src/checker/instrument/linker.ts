@@ -235,7 +235,8 @@ export class Linker {
       $import: find,
       $mutant: this.#schemas.isTried,
     };
-    const exports = run(...PROVIDED.map((name) => provided[name]), CLOCK, PROCESS);
+    const clock = { now: () => this.#door.nowMs, timeOrigin: 0 };
+    const exports = run(...PROVIDED.map((name) => provided[name]), clock, PROCESS);
     this.#evaluated.set(module.path, exports as Exports);
   }
 }
@@ -269,6 +270,4 @@ const NAMES: Readonly<Record<string, string>> = {
   "holdfast/check/core": "checker/world/index.js",
 };
 
-/** Time stands still while a schedule runs. */
-const CLOCK = { now: () => 0, timeOrigin: 0 };
 const PROCESS = { hrtime: { bigint: () => 0n } };

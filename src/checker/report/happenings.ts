@@ -15,7 +15,7 @@ import {
   withArticle,
 } from "./values.ts";
 
-export type HappeningKind = "said" | "activity" | "sleep" | "resume" | "kill" | "abort";
+export type HappeningKind = "said" | "activity" | "sleep" | "resume" | "kill" | "abort" | "pass";
 
 export interface Happening {
   readonly kind: HappeningKind;
@@ -137,6 +137,7 @@ function kindOf(step: Step): HappeningKind {
     case "resume":
     case "kill":
     case "abort":
+    case "pass":
       return step.kind;
     default:
       return "activity";
@@ -200,6 +201,8 @@ function inWords(story: Story, group: Group): string {
       return `kills ${actorName(story, step.target)}`;
     case "abort":
       return `aborts ${actorName(story, step.target)}`;
+    case "pass":
+      return "lets time pass";
     default:
       return activityInWords(story, group, step);
   }

@@ -177,7 +177,7 @@ const PAGES: Readonly<Record<string, Readonly<Record<string, Phrase>>>> = {
     waitForPage: does("sets WAITED", "looks whether the page is busy"),
     count: inside("counts"),
     "Patience.press": does("lets no new pins in", "is patient"),
-    "Patience.end": does("lets new pins in", "is patient"),
+    "Patience.dispose": does("lets new pins in", "is patient"),
   },
   // What scenarios do around the core: their truth, kept in words of its own.
   "checker/world/bare.ts": {

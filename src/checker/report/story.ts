@@ -34,9 +34,18 @@ export interface Site {
 /**
  * What one step is: an access to a shared word ("read", "write", "update": read and written in one),
  * going to sleep on a word ("sleep"), going on after it ("resume"), waking who sleeps on it ("wake"),
- * or an act of the environment upon another actor ("kill", "abort").
+ * an act of the environment upon another actor ("kill", "abort"), or time that it lets pass ("pass").
  */
-export type StepKind = "read" | "write" | "update" | "sleep" | "resume" | "wake" | "kill" | "abort";
+export type StepKind =
+  | "read"
+  | "write"
+  | "update"
+  | "sleep"
+  | "resume"
+  | "wake"
+  | "kill"
+  | "abort"
+  | "pass";
 
 export interface Step {
   /** Index into `Story.actors`. */
@@ -51,7 +60,7 @@ export interface Step {
   readonly stack: readonly Site[];
   /** What the actor said since its step before: sentences of the scenario, "starts its I/O into page 0". */
   readonly said: readonly string[];
-  /** Of "kill" and "abort": whom. Else -1. */
+  /** Of "kill" and "abort": whom; of "pass": itself. Else -1. */
   readonly target: number;
   /** Values of `Story.watched` after the step, in that order. */
   readonly state: readonly string[];

@@ -96,6 +96,7 @@ const STYLES: Readonly<Record<HappeningKind, StyleName | null>> = {
   resume: "yellow",
   kill: "red",
   abort: "red",
+  pass: "yellow",
 };
 
 function rowOf(story: Story, happening: Happening): Row {

@@ -58,6 +58,8 @@ export function stepInWords(story: Story, step: Step): string {
       return `kills ${actorName(story, step.target)}`;
     case "abort":
       return `aborts ${actorName(story, step.target)}`;
+    case "pass":
+      return "lets time pass";
   }
 }
 

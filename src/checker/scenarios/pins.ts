@@ -239,3 +239,23 @@ export const dyingTruncate = pinStory({
   },
   environment: { death: { kill: "truncate" } },
 });
+
+export const dyingTwice = pinStory({
+  name: "dying-twice",
+  about:
+    "The thread that truncates dies at any point, and so does the one that takes back what it had " +
+    "announced. A third one takes back the rest.",
+  from: "several-processes.md: a repair can be repeated",
+  pages: 1,
+  explore: { strategy: "pct", depth: 3, schedules: 1000 },
+  actors: {
+    *truncate(file, self) {
+      yield* file.remove(self, 3, 3); // a hole: what matters is the announcement
+    },
+    reaper(_file, self) {
+      self.thread.reap();
+    },
+    survivor: () => {}, // it takes back the rest at the end
+  },
+  environment: { death: { kill: "truncate" }, "death-2": { kill: "reaper" } },
+});

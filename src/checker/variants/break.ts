@@ -112,7 +112,7 @@ export const wholeFileScan = variant({
       file: "layout/break.ts",
       find: "        const index = nextMarked(thread.words, mapping, from, range.last, Mark.pinned);",
       replace:
-        "        const index = nextMarked(thread.words, mapping, from, PAGE_INDEX_MAX, Mark.pinned);",
+        "        const index = nextMarked(thread.words, mapping, from, 0xffffffff, Mark.pinned);",
     },
     {
       file: "layout/break.ts",
@@ -148,8 +148,8 @@ export const scanEndsEarly = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "from = index + (isHugeKind(kind) ? HUGE_PAGES : 1);",
-      replace: "from = index + (isHugeKind(kind) ? HUGE_PAGES : 2);",
+      find: "from = index + 1;",
+      replace: "from = index + 2;",
     },
   ],
   caughtBy: { "batch-truncate": "invariant" },

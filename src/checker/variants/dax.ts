@@ -255,7 +255,7 @@ export const removalNotFinished = variant({
       replace: "",
     },
   ],
-  caughtBy: { "dax-kill-truncate": "check" },
+  caughtBy: { "dax-kill-truncate": "invariant" },
 });
 
 export const holeNotLookedAtAgain = variant({

@@ -33,14 +33,8 @@ const IDLE_AT_ONE = [
   },
   {
     file: "pages/pages.ts",
-    find: "        if ((load(words, word) & ~WAITED) === 0)\n",
-    replace: "        if ((load(words, word) & ~WAITED) <= 1)\n",
-  },
-  {
-    file: "pages/pages.ts",
-    find: "        if (value !== WAITED)\n            return value;\n        cas(words, word, WAITED, 0);",
-    replace:
-      "        if (value > (WAITED | 1))\n            return value;\n        cas(words, word, WAITED | 1, 1);",
+    find: "        return value === WAITED ? null : value;",
+    replace: "        return value <= (WAITED | 1) ? null : value;",
   },
 ] as const;
 
@@ -84,9 +78,10 @@ export const waitedUnset = variant({
   edits: [
     {
       file: "pages/pages.ts",
-      find: "        const value = or(words, word, WAITED) | WAITED;\n",
+      find: "        const value = or(this.thread.words, this.pinWord(page), WAITED) | WAITED;\n",
       replace:
-        "        const value = load(words, word);\n        if (value > 0)\n            return value;\n",
+        "        const value = load(this.thread.words, this.pinWord(page));\n" +
+        "        if (value > 0)\n            return value;\n",
     },
   ],
   caughtBy: { "pin-truncate": "lost wake-up" },
@@ -121,7 +116,7 @@ export const sleepsWithoutLookingAgain = variant({
   edits: [
     {
       file: "pages/pages.ts",
-      find: "        if (value !== WAITED)\n            return value;\n        cas(words, word, WAITED, 0);\n        return null;",
+      find: "        return value === WAITED ? null : value;",
       replace: "        return value;",
     },
   ],
@@ -157,10 +152,10 @@ export const waitsForNoReference = variant({
     },
     {
       file: "layout/break.ts",
-      find: "        const kind = kindOf(entry);\n        if (isPageKind(kind)) {\n            const page = pageOf(entry);\n",
+      find: "        const page = pageOf(entry);\n        if (pages.pinCount",
       replace:
-        "        const kind = kindOf(entry);\n        if (isPageKind(kind)) {\n            const page = pageOf(entry);\n" +
-        "            and(thread.words, pages.pinWord(page), 0x4000ffff);\n",
+        "        const page = pageOf(entry);\n" +
+        "        and(thread.words, pages.pinWord(page), 0x4000ffff);\n        if (pages.pinCount",
     },
     {
       file: "layout/break.ts",
@@ -169,4 +164,20 @@ export const waitsForNoReference = variant({
     },
   ],
   caughtBy: { "refault-during-wait": "lost wake-up" },
+});
+
+export const waiterCountsAsPin = variant({
+  name: "waiter-counts-as-a-pin",
+  about:
+    "A page that gets an owner must not be pinned, and the mark of somebody who waits for pins of its " +
+    "last owner counts as one.",
+  from: "our own pages/pages.ts: the mark and the count share a word",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "const pins = load(words, record) & ~WAITED;",
+      replace: "const pins = load(words, record);",
+    },
+  ],
+  caughtBy: { "page-used-again": "invariant" },
 });

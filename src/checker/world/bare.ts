@@ -42,14 +42,16 @@ import { lockShared, recoverLocks } from "../../sync/lock.ts";
 import type { Region } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
+import { forEachRecord } from "../../sync/table.ts";
+import { Slot } from "../../sync/thread.ts";
 import { createWindowArea, Windows } from "../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { wordName } from "./names.ts";
 import { regionWithThreads } from "./threads.ts";
 
-const INO = 2 as Ino;
+export const INO = 2 as Ino;
 /** Page i of the file lies in block FIRST_BLOCK + i. */
-const FIRST_BLOCK = 8;
+export const FIRST_BLOCK = 8;
 
 export interface BareShared {
   readonly region: Region;
@@ -59,8 +61,8 @@ export interface BareShared {
   readonly truth: number;
 }
 
-const FREED = -1000;
-const BLOCKS = 64;
+export const FREED = -1000;
+const DEVICE_PAGES = 2 * HUGE_PAGES;
 
 /** A region with a file of `pageCount` present pages; `marked`: they were pinned before. */
 export function buildBare(actors: number, pageCount: number, marked = true): BareShared {
@@ -68,15 +70,17 @@ export function buildBare(actors: number, pageCount: number, marked = true): Bar
   createMappingArea(thread);
   createWindowArea(thread);
   createBreakArea(thread);
-  const pages = Pages.create(thread, HUGE_PAGES * PAGE_SIZE);
+  const pages = Pages.create(thread, DEVICE_PAGES * PAGE_SIZE);
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, INO, pageCount * PAGE_SIZE, 1);
-  publishAround(thread, pages, mapping, 0, pageCount, FIRST_BLOCK);
+  for (let made = 0; made < pageCount; ) {
+    made += publishAround(thread, pages, mapping, made, pageCount - made, FIRST_BLOCK + made);
+  }
   for (let index = 0; marked && index < pageCount; index++) {
     setMark(thread, mapping, index, Mark.pinned);
     setMark(thread, mapping, index, Mark.dirty);
   }
-  return { region, mapping, pageCount, truth: region.allocatePages(BLOCKS) };
+  return { region, mapping, pageCount, truth: region.allocatePages(DEVICE_PAGES) };
 }
 
 /** One actor's use of the file. */
@@ -161,8 +165,12 @@ export class BareFile {
 
   /** Demands that a page's block was given back. */
   ensureFreed(index: number): void {
-    const freed = this.#isFreed(FIRST_BLOCK + index);
-    ensure(freed, `the block of page ${index} is not free`);
+    ensure(this.isFreed(index), `the block of page ${index} is not free`);
+  }
+
+  /** Whether a page's block was given back. */
+  isFreed(index: number): boolean {
+    return this.#isFreed(FIRST_BLOCK + index);
   }
 
   /** I/Os of threads that have died, which ended with them. */
@@ -174,6 +182,11 @@ export class BareFile {
     return uses;
   }
 
+  /** The word in which a block's truth lies. */
+  truthOf(block: number): number {
+    return this.#truth + block;
+  }
+
   #isFreed(block: number): boolean {
     return load(this.hands[0]!.thread.words, this.#truth + block) < 0;
   }
@@ -181,7 +194,7 @@ export class BareFile {
   /** The blocks given back, for stories. */
   freedShown(): string {
     const freed: number[] = [];
-    for (let block = 0; block < BLOCKS; block++) if (this.#isFreed(block)) freed.push(block);
+    for (let block = 0; block < DEVICE_PAGES; block++) if (this.#isFreed(block)) freed.push(block);
     return freed.join(" ") || "none";
   }
 
@@ -217,11 +230,12 @@ export class BareFile {
     const { mapping } = this;
     const truth = this.#truth;
     const usesOfTheDead = (block: number): number => this.#usesOfTheDead(block);
-    yield* withBrokenLayout(self.task, hand, mapping, plan, function* () {
+    yield* withBrokenLayout(self.task, hand, mapping, plan, function* ({ range }) {
       const blocks: number[] = [];
-      removeEntries(thread, mapping, first, last, (entry, _index, count) => {
+      removeEntries(thread, mapping, range!.first, range!.last, (entry, _index, count) => {
         if (!isPageKind(kindOf(entry))) return;
-        blocks.push(pages.devicePage(pageOf(entry)));
+        const first = pages.devicePage(pageOf(entry));
+        for (let block = first; block < first + count; block++) blocks.push(block);
         pages.disassociate(pageOf(entry), count, mapping);
       });
       for (const block of blocks) {
@@ -243,7 +257,14 @@ export class BareFile {
       const page = pages.find(FIRST_BLOCK + index);
       ensureNoLeak(page === null || pages.pinCount(page) === 0, `page ${index} is left pinned`);
     }
+    const { words } = survivor.thread;
+    ensureNoLeak(load(words, this.mapping + MappingWord.breakHolder) === 0, "a break is announced");
     for (const { thread, self } of this.hands) {
+      ensureNoLeak(load(words, thread.base + Slot.breaking) === 0, `${self.name} still breaks`);
+      if (!thread.isAlive(thread.holder)) {
+        const pins = thread.base + Slot.pins;
+        forEachRecord(words, pins, 4, () => ensureNoLeak(false, `${self.name} still holds a pin`));
+      }
       if (!thread.isAlive(thread.holder)) continue;
       ensureNoLeak(thread.heldLocks.count === 0, `${self.name} still holds a lock`);
       ensureNoLeak(thread.pins.count === 0, `${self.name} still holds a pin`);
@@ -254,7 +275,7 @@ export class BareFile {
   nameOf(word: number): string | null {
     const { thread, pages } = this.hands[0]!;
     const block = word - this.#truth;
-    if (block >= 0 && block < BLOCKS) return `truth of block ${block}`;
+    if (block >= 0 && block < DEVICE_PAGES) return `truth of block ${block}`;
     return wordName(thread, pages, [this.mapping], word);
   }
 }

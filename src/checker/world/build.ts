@@ -26,7 +26,7 @@ import {
   type Transaction,
 } from "../../metadata/transaction.ts";
 import type { Time } from "../../iomap/contract.ts";
-import { Pages } from "../../pages/pages.ts";
+import { Area as PageArea, Pages } from "../../pages/pages.ts";
 import { store } from "../../sync/atomics.ts";
 import { type Region, Root } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
@@ -40,8 +40,6 @@ import { regionWithThreads, taskOf } from "./threads.ts";
 
 /** The ram filesystem's tables take 21 MB. */
 const REGION_BYTES = 2 ** 25;
-/** The word of the pages' area that says how many chunks of records there may be (pages/pages.ts). */
-const PAGE_CHUNKS_MAX = 4;
 const TIME: Time = { seconds: 0, nanoseconds: 0 };
 
 /**
@@ -161,7 +159,7 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
 function exhaust(thread: Thread, what: true | "page records"): void {
   const { region, words } = thread;
   if (what === "page records") {
-    store(words, region.root(Root.pages) + PAGE_CHUNKS_MAX, 0);
+    store(words, region.root(Root.pages) + PageArea.chunksMax, 0);
     return;
   }
   region.allocatePages((region.buffer.byteLength - region.bytesUsed) / 4);

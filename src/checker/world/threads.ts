@@ -34,9 +34,9 @@ export function threadAt(region: Region, slot: number): Thread {
 }
 
 /** A task whose signal the environment can set. */
-export function taskOf(thread: Thread): { task: Task; abort(): void } {
+export function taskOf(thread: Thread, timeoutMs?: number): { task: Task; abort(): void } {
   const signal = { aborted: false, reason: undefined };
-  const task = new Task(thread, { signal: signal as unknown as AbortSignal });
+  const task = new Task(thread, { signal: signal as unknown as AbortSignal, timeoutMs });
   return {
     task,
     abort(): void {

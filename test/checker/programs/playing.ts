@@ -101,6 +101,10 @@ export class MachineStage implements Stage {
     this.#aborted.add(target);
   }
 
+  deadlineMs(): number {
+    return Infinity;
+  }
+
   interruption(actor: number): Error | null {
     return this.#aborted.has(actor) ? new Error("aborted") : null;
   }

@@ -7,6 +7,9 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as entries from "./scenarios/entries.ts";
+import * as entryDeaths from "./scenarios/entry-deaths.ts";
+import * as hugeEntries from "./scenarios/huge-entries.ts";
+import * as mappings from "./scenarios/mappings.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
@@ -19,6 +22,7 @@ import * as mutex from "./scenarios/sync/mutex.ts";
 import * as tables from "./scenarios/sync/tables.ts";
 import * as threads from "./scenarios/sync/threads.ts";
 import * as waits from "./scenarios/sync/waits.ts";
+import * as tree from "./scenarios/tree.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as daxVariants from "./variants/dax.ts";
@@ -30,6 +34,10 @@ import * as syncVariants from "./variants/sync.ts";
 const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   pins,
   entries,
+  "huge-entries": hugeEntries,
+  "entry-deaths": entryDeaths,
+  tree,
+  mappings,
   "dax/changes": changes,
   "dax/ends": ends,
   "dax/faults": faults,

@@ -10,14 +10,15 @@
  *     9 break: first page | 10 break: last page | 11 break: who announced it, 0 for none
  *     12 breakers waiting for pins | 13 until when new pins let them pass, ms | 14 break wake
  *     15 windows' head | 16..23 io lock | 24..31 map lock
- *     32 written, not yet persistent: first page (-1: none) | 33 last page | 34 flags
+ *     32 written, not yet persistent: first page | 33 last page (below the first: none) | 34 flags
  *     35 inode generation | 36 when the modification time was last set, ms
- *     37 the break's entries are being removed | 56..59 the inode table's own (volume/inodes.ts)
+ *     37 the break's entries are being removed | 38 guard of 32 and 33 | 56..59 the inode table's own (volume/inodes.ts)
  *
  * The io lock of a directory ranks as `directory`.
  */
 import { DEVICE_BYTES_MAX, type Ino } from "../base/quantities.ts";
-import { cas, exchange, load, loadUnsigned, or, store } from "../sync/atomics.ts";
+import { load, loadUnsigned, or, store } from "../sync/atomics.ts";
+import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { initSlab, SLAB_WORDS } from "../sync/slab.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -49,6 +50,7 @@ export const MappingWord = {
   generation: 35,
   timeTick: 36,
   removing: 37,
+  writtenGuard: 38,
 } as const;
 
 /** A mapping's name: the word offset of its record. */
@@ -56,6 +58,9 @@ export type Mapping = number;
 
 /** The last page a mapping can have: its bytes end at 16 TiB. */
 export const PAGE_INDEX_MAX = DEVICE_BYTES_MAX / 4096 - 1;
+
+/** Of the range that was written, when there is none: the first page is beyond any, the last is 0. */
+const NONE_FIRST = -1;
 
 /** The area of the layer: a slab of records, then one of tree nodes. */
 const Area = { mappings: 0, nodes: SLAB_WORDS } as const;
@@ -104,7 +109,7 @@ export function initMapping(
   const sequence = (load(words, mapping + MappingWord.sequence) + 2) & ~1;
   for (let word = mapping; word < mapping + MAPPING_WORDS; word++) store(words, word, 0);
   store(words, mapping + MappingWord.sequence, sequence);
-  store(words, mapping + MappingWord.writtenFirst, -1);
+  store(words, mapping + MappingWord.writtenFirst, NONE_FIRST);
   store(words, mapping + MappingWord.inoLow, ino | 0);
   store(words, mapping + MappingWord.inoHigh, Math.floor(ino / 2 ** 32));
   store(words, mapping + MappingWord.sizeLow, size | 0);
@@ -114,19 +119,19 @@ export function initMapping(
 
 /**
  * Notes that pages [first, last] were written past their entries' marks (by a write call, or through
- * a window that no longer shows them), so that write-back persists them. Locks: none; the range only
- * grows until write-back takes it.
+ * a window that no longer shows them), so that write-back persists them. Locks: none. The range only
+ * grows until write-back takes it; whoever dies in here loses no more than what it noted or took.
  */
 export function noteWritten(thread: Thread, mapping: Mapping, first: number, last: number): void {
   const { words } = thread;
-  for (;;) {
-    const from = load(words, mapping + MappingWord.writtenFirst);
-    const to = load(words, mapping + MappingWord.writtenLast);
-    const grows = from === -1 || last > to >>> 0;
-    if (grows && !cas(words, mapping + MappingWord.writtenLast, to, last | 0)) continue;
-    if (from !== -1 && first >= from >>> 0) return;
-    if (cas(words, mapping + MappingWord.writtenFirst, from, first | 0)) return;
+  enterGuard(thread, mapping + MappingWord.writtenGuard);
+  if (first < loadUnsigned(words, mapping + MappingWord.writtenFirst)) {
+    store(words, mapping + MappingWord.writtenFirst, first | 0);
   }
+  if (last > loadUnsigned(words, mapping + MappingWord.writtenLast)) {
+    store(words, mapping + MappingWord.writtenLast, last | 0);
+  }
+  leaveGuard(thread, mapping + MappingWord.writtenGuard);
 }
 
 /** In the flags: a window may show a page as lost whose entry does not say so. */
@@ -146,10 +151,12 @@ export function takeWritten(
   thread: Thread,
   mapping: Mapping,
 ): { first: number; last: number } | null {
-  const first = exchange(thread.words, mapping + MappingWord.writtenFirst, -1);
-  if (first === -1) return null;
-  return {
-    first: first >>> 0,
-    last: loadUnsigned(thread.words, mapping + MappingWord.writtenLast),
-  };
+  const { words } = thread;
+  enterGuard(thread, mapping + MappingWord.writtenGuard);
+  const first = loadUnsigned(words, mapping + MappingWord.writtenFirst);
+  const last = loadUnsigned(words, mapping + MappingWord.writtenLast);
+  store(words, mapping + MappingWord.writtenFirst, NONE_FIRST);
+  store(words, mapping + MappingWord.writtenLast, 0);
+  leaveGuard(thread, mapping + MappingWord.writtenGuard);
+  return first > last ? null : { first, last };
 }

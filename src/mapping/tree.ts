@@ -1,13 +1,14 @@
 /**
  * The entry tree of a mapping: a 64-way radix tree by page index, as in an XArray.
  *
- * Node, in words: 0 level | 1 parent | 2 slot in the parent | 4..5 dirty marks | 6..7 pinned marks
- * | 8..71 slots. A slot is 0, a node's offset (a multiple of 8), or an entry (odd). The root word is
+ * Node, in words: 1 parent | 2 slot in the parent | 4..5 dirty marks | 6..7 pinned marks | 8..71
+ * slots. A slot is 0, a node's offset (a multiple of 8), or an entry (odd). The root word is
  * a node's offset plus its level, so that descending reads one word a level.
  *
  * Entry: bit 0 set | bit 1 locked | bits 2..4 kind | bits 5..31 page record id.
  * An entry of 2 MiB lies in a level-1 node, the same word in its 8 slots; its lock bit counts in the
- * first of them.
+ * first of them. Whoever reads a slot again may find a node where there was an entry of 2 MiB: so the
+ * kinds that mean something are odd, which a node's offset never looks like.
  *
  * Rules. (1) Nodes and marks change under the tree guard, or under the map lock held exclusively.
  *        (2) A node is linked when it is complete, and freed only under the map lock held
@@ -22,7 +23,7 @@ import { allocateZeroed, freeObject } from "../sync/slab.ts";
 import type { Thread } from "../sync/thread.ts";
 import { type Mapping, MappingWord, nodeSlab, PAGE_INDEX_MAX } from "./mapping.ts";
 
-const Node = { level: 0, parent: 1, slotInParent: 2, slots: 8 } as const;
+const Node = { parent: 1, slotInParent: 2, slots: 8 } as const;
 const FANOUT = 64;
 const LEVEL_MAX = 5;
 /** The level whose slots cover 64 pages: 8 of them make 2 MiB. */
@@ -36,11 +37,16 @@ export type Mark = (typeof Mark)[keyof typeof Mark];
 /** An entry word. */
 export type Entry = number;
 
-export const EntryKind = { empty: 0, page: 1, huge: 2, zero: 3, emptyHuge: 4 } as const;
+export const EntryKind = { empty: 0, page: 1, zero: 3, huge: 5, emptyHuge: 7 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 const ENTRY = 1;
 const LOCKED = 2;
+
+/** Whether a slot's word is an entry, not a node or nothing. */
+export function isEntry(value: number): boolean {
+  return (value & ENTRY) !== 0;
+}
 
 export function makeEntry(kind: EntryKind, page: number): Entry {
   return (page << 5) | (kind << 2) | ENTRY;
@@ -89,15 +95,15 @@ export function findSlot(words: Words, mapping: Mapping, index: number): number 
     const slot = node + Node.slots + ((index >>> (6 * level)) & 63);
     const value = loadRelaxed(words, slot);
     if (value & ENTRY) return slot;
-    if (value === 0 || level === 0) return 0;
+    if (value === 0) return 0;
     node = value;
     level--;
   }
 }
 
-/** The first slot of an entry: where its lock bit counts. `slot` holds `entry` at page `index`. */
-export function firstSlot(slot: number, entry: Entry, index: number): number {
-  return isHugeKind(kindOf(entry)) ? slot - ((index >>> 6) & (HUGE_SLOTS - 1)) : slot;
+/** The first slot of the entry in `slot`: where its lock bit counts. Nodes lie at multiples of 8. */
+export function firstSlot(slot: number, entry: Entry): number {
+  return isHugeKind(kindOf(entry)) ? slot - (slot % HUGE_SLOTS) : slot;
 }
 
 /** Whether the entry in `slot`, of page `index`, has the mark. */
@@ -146,8 +152,8 @@ function levelFor(index: number): number {
 
 /**
  * The slot for page `index` at `level` (0, or HUGE_LEVEL: the first of its 8), with the nodes above
- * it made. Returns 0 at HUGE_LEVEL when entries of 4 KiB are in the way; at level 0 the slot may be
- * one of an entry of 2 MiB. Locks: the map lock, shared. Throws: ENOMEM.
+ * it made. Returns 0 when there are entries of the other size. Locks: the map lock, shared.
+ * Throws: ENOMEM.
  */
 export function makeSlot(thread: Thread, mapping: Mapping, index: number, level: number): number {
   invariant(index <= PAGE_INDEX_MAX, () => `page ${index} is beyond a mapping's end`);
@@ -181,39 +187,35 @@ function descend(
     const node = spare.pop();
     if (node === undefined) return -1;
     const level = root === 0 ? wanted : (root & 7) + 1;
-    store(words, node + Node.level, level);
-    if (root !== 0) linkBelow(words, node, root - (root & 7), 0);
+    if (root !== 0) linkBelow(words, node, root - (root & 7));
     store(words, rootWord, node + level);
     root = node + level;
   }
-  let level = root & 7;
-  let node = root - level;
-  for (;;) {
+  let node = root - (root & 7);
+  for (let level = root & 7; ; level--) {
     const within = (index >>> (6 * level)) & 63;
     const slot = node + Node.slots + within;
-    const value = load(words, slot);
-    if (level === target || value & ENTRY) {
-      if (level === HUGE_LEVEL && target === HUGE_LEVEL) {
-        return hugeSlotsAreFree(words, slot - (within & 7)) ? slot - (within & 7) : 0;
-      }
-      return slot;
+    if (level === target) {
+      if (level !== HUGE_LEVEL) return slot;
+      const first = slot - (within & 7);
+      return hugeSlotsAreFree(words, first) ? first : 0;
     }
+    const value = load(words, slot);
+    if (value & ENTRY) return 0;
     if (value !== 0) {
       node = value;
-    } else {
-      const child = spare.pop();
-      if (child === undefined) return -1;
-      store(words, child + Node.level, level - 1);
-      store(words, child + Node.parent, node);
-      store(words, child + Node.slotInParent, within);
-      if (!cas(words, slot, 0, child)) {
-        // An entry of 2 MiB has been put there, without the guard: look again.
-        spare.push(child);
-        continue;
-      }
-      node = child;
+      continue;
     }
-    level--;
+    const child = spare.pop();
+    if (child === undefined) return -1;
+    store(words, child + Node.parent, node);
+    store(words, child + Node.slotInParent, within);
+    if (!cas(words, slot, 0, child)) {
+      // An entry of 2 MiB has been put there, without the guard.
+      spare.push(child);
+      return 0;
+    }
+    node = child;
   }
 }
 
@@ -226,23 +228,31 @@ function hugeSlotsAreFree(words: Words, first: number): boolean {
   return true;
 }
 
-/** Puts the old root under a new one that is not linked yet, with its marks. */
-function linkBelow(words: Words, node: number, child: number, within: number): void {
-  store(words, node + Node.slots + within, child);
+/** Puts the old root under a new one that is not linked yet, in its first slot, with its marks. */
+function linkBelow(words: Words, node: number, child: number): void {
+  store(words, node + Node.slots, child);
   for (const mark of Object.values(Mark)) {
     const marked = load(words, child + mark) !== 0 || load(words, child + mark + 1) !== 0;
-    store(words, node + mark, marked ? 1 << within : 0);
+    store(words, node + mark, marked ? 1 : 0);
   }
-  store(words, child + Node.slotInParent, within);
   store(words, child + Node.parent, node);
 }
 
 /** Writes an entry of 2 MiB into its 8 slots, the first one last. */
 export function storeHuge(words: Words, first: number, entry: Entry): void {
-  for (let slot = first + HUGE_SLOTS - 1; slot >= first; slot--) store(words, slot, entry);
+  storeHugeRest(words, first, entry);
+  store(words, first, entry);
 }
 
-/** Sets a mark on the entry of page `index`, and on the way to it. Locks: the map lock, shared. */
+/** As `storeHuge`, but for the first slot; the last one first. */
+export function storeHugeRest(words: Words, first: number, entry: Entry): void {
+  for (let slot = first + HUGE_SLOTS - 1; slot > first; slot--) store(words, slot, entry);
+}
+
+/**
+ * Sets a mark on the entry of page `index`, which is there, and on the way to it. Locks: the map
+ * lock, shared.
+ */
 export function setMark(thread: Thread, mapping: Mapping, index: number, mark: Mark): void {
   const { words } = thread;
   enterGuard(thread, mapping + MappingWord.treeGuard);
@@ -252,9 +262,10 @@ export function setMark(thread: Thread, mapping: Mapping, index: number, mark: M
   for (;;) {
     let within = (index >>> (6 * level)) & 63;
     const value = load(words, node + Node.slots + within);
-    if (value & ENTRY && isHugeKind(kindOf(value))) within &= 56;
+    if (isHugeKind(kindOf(value))) within &= 56;
     setBit(words, node + mark, within);
-    if (value & ENTRY || value === 0 || level === 0) break;
+    if (value & ENTRY) break;
+    invariant(value !== 0, () => `page ${index} is marked, but has no entry`);
     node = value;
     level--;
   }
@@ -266,17 +277,16 @@ export function clearMark(thread: Thread, mapping: Mapping, index: number, mark:
   const { words } = thread;
   enterGuard(thread, mapping + MappingWord.treeGuard);
   const slot = findSlot(words, mapping, index);
-  if (slot !== 0) {
-    const entry = load(words, slot);
-    let within = markBit(entry, index);
-    let node = nodeOfSlot(slot, entry, index);
-    for (;;) {
-      const empty = clearBit(words, node + mark, within);
-      const parent = load(words, node + Node.parent);
-      if (!empty || parent === 0) break;
-      within = load(words, node + Node.slotInParent);
-      node = parent;
-    }
+  invariant(slot !== 0, () => `a mark of page ${index} is cleared, but it has no entry`);
+  const entry = load(words, slot);
+  let within = markBit(entry, index);
+  let node = nodeOfSlot(slot, entry, index);
+  for (;;) {
+    const empty = clearBit(words, node + mark, within);
+    const parent = load(words, node + Node.parent);
+    if (!empty || parent === 0) break;
+    within = load(words, node + Node.slotInParent);
+    node = parent;
   }
   leaveGuard(thread, mapping + MappingWord.treeGuard);
 }
@@ -332,12 +342,10 @@ function nextMarkedBelow(
     if ((bits & 1) === 0) continue;
     const value = load(words, node + Node.slots + within);
     const first = base + within * step;
-    if (value & ENTRY) {
-      if (within >= lowest || isHugeKind(kindOf(value))) return first;
-    } else if (value !== 0 && within >= lowest) {
-      const found = nextMarkedBelow(words, value, level - 1, first, from, last, mark);
-      if (found >= 0) return found;
-    }
+    if (value & ENTRY) return first;
+    if (value === 0) continue;
+    const found = nextMarkedBelow(words, value, level - 1, first, from, last, mark);
+    if (found >= 0) return found;
   }
   return -1;
 }
@@ -352,16 +360,16 @@ export function forEachEntry(
 ): void {
   for (let index = from; index <= last; ) {
     const slot = findSlot(words, mapping, index);
-    if (slot === 0) {
+    const entry = slot === 0 ? 0 : load(words, slot);
+    if (!isEntry(entry)) {
       index = nextPresent(words, mapping, index, last);
       if (index < 0) return;
       continue;
     }
-    const entry = load(words, slot);
     const huge = isHugeKind(kindOf(entry));
     const first = huge ? index - (index % 512) : index;
     const pages = huge ? 512 : 1;
-    visit(entry, first, pages, firstSlot(slot, entry, index));
+    visit(entry, first, pages, firstSlot(slot, entry));
     index = first + pages;
   }
 }
@@ -452,14 +460,13 @@ function removeBelow(
         );
       }
       visit(value, first, huge ? 512 : 1);
+      for (const mark of Object.values(Mark)) clearBit(words, node + mark, within);
       if (huge) {
         storeHuge(words, slot, 0);
         within += HUGE_SLOTS - 1;
       } else {
         store(words, slot, 0);
       }
-      clearBit(words, node + Mark.dirty, huge ? within & 56 : within);
-      clearBit(words, node + Mark.pinned, huge ? within & 56 : within);
       continue;
     }
     removeBelow(thread, value, level - 1, first, from, last, visit);
@@ -477,7 +484,7 @@ function dropChild(
 ): void {
   const { words } = thread;
   for (const mark of Object.values(Mark)) {
-    if (whole || (load(words, child + mark) === 0 && load(words, child + mark + 1) === 0)) {
+    if (load(words, child + mark) === 0 && load(words, child + mark + 1) === 0) {
       clearBit(words, node + mark, within);
     }
   }

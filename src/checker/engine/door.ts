@@ -194,6 +194,7 @@ export class Door {
     }
     this.#undoCount = 0;
     this.#lonely = 0;
+    this.#quiet = 0;
   }
 
   /** Writes a word, noting what it was. */

@@ -8,9 +8,9 @@ export const deletedEntryWakesNobody = variant({
   edits: [
     {
       file: "mapping/entries.ts",
-      find: "    thread.entryLocks.give(held.record);\n    wakeAll(words, held.slot);\n",
+      find: "    thread.entryLocks.giveOwn(held.record);\n    wakeAll(words, held.slot);\n",
       replace:
-        "    thread.entryLocks.give(held.record);\n    if (entry !== 0)\n        wakeAll(words, held.slot);\n",
+        "    thread.entryLocks.giveOwn(held.record);\n    if (entry !== 0)\n        wakeAll(words, held.slot);\n",
     },
   ],
   caughtBy: { "entry-given-up": "lost wake-up" },
@@ -23,15 +23,15 @@ export const wakesBeforeUnlock = variant({
   edits: [
     {
       file: "mapping/entries.ts",
-      find: "    const { words } = thread;\n    if (held.pages === 512)\n        storeHuge(words, held.slot, entry);\n",
+      find: "    const { words } = thread;\n    if (held.pages === 512)\n        storeHugeRest(words, held.slot, entry);\n",
       replace:
         "    const { words } = thread;\n    wakeAll(words, held.slot);\n    if (held.pages === 512)\n" +
-        "        storeHuge(words, held.slot, entry);\n",
+        "        storeHugeRest(words, held.slot, entry);\n",
     },
     {
       file: "mapping/entries.ts",
-      find: "    thread.entryLocks.give(held.record);\n    wakeAll(words, held.slot);\n",
-      replace: "    thread.entryLocks.give(held.record);\n",
+      find: "    thread.entryLocks.giveOwn(held.record);\n    wakeAll(words, held.slot);\n",
+      replace: "    thread.entryLocks.giveOwn(held.record);\n",
     },
   ],
   caughtBy: { "entry-given-up": "lost wake-up" },
@@ -44,9 +44,9 @@ export const lockWithoutLooking = variant({
   edits: [
     {
       file: "mapping/entries.ts",
-      find: "            if (!casThenStore(words, slot, current, locked(current), record, slot))\n                continue;\n",
+      find: "            if (!casThenStore(words, slot, entry, locked(entry), record, slot))\n                continue;\n",
       replace:
-        "            store(words, slot, locked(current));\n            store(words, record, slot);\n",
+        "            store(words, slot, locked(entry));\n            store(words, record, slot);\n",
     },
   ],
   caughtBy: { "entry-lock": "check" },
@@ -90,8 +90,8 @@ export const hugeWithoutRest = variant({
   edits: [
     {
       file: "mapping/entries.ts",
-      find: "    if (asHuge && !claimRest(thread, slot, locked(entry))) {",
-      replace: "    if (asHuge && slot < 0) {",
+      find: "    if (huge && !claimRest(words, slot, locked(entry))) {",
+      replace: "    if (huge && slot < 0) {",
     },
   ],
   caughtBy: { "entry-huge-and-small": "check" },
@@ -106,8 +106,8 @@ export const nodeOverHuge = variant({
   edits: [
     {
       file: "mapping/tree.ts",
-      find: "            if (!cas(words, slot, 0, child)) {",
-      replace: "            store(words, slot, child);\n            if (level < 0) {",
+      find: "        if (!cas(words, slot, 0, child)) {",
+      replace: "        store(words, slot, child);\n        if (level < 0) {",
     },
   ],
   caughtBy: { "entry-huge-and-small": "check" },

@@ -62,13 +62,21 @@ export interface BareShared {
 const FREED = -1000;
 const BLOCKS = 64;
 
-/** A region with a file of `pageCount` present pages; `marked`: they were pinned before. */
-export function buildBare(actors: number, pageCount: number, marked = true): BareShared {
+/**
+ * A region with a file of `pageCount` present pages; `marked`: they were pinned before. The device
+ * has `deviceFolios` times 2 MiB.
+ */
+export function buildBare(
+  actors: number,
+  pageCount: number,
+  marked = true,
+  deviceFolios = 1,
+): BareShared {
   const { region, thread } = regionWithThreads(actors);
   createMappingArea(thread);
   createWindowArea(thread);
   createBreakArea(thread);
-  const pages = Pages.create(thread, HUGE_PAGES * PAGE_SIZE);
+  const pages = Pages.create(thread, deviceFolios * HUGE_PAGES * PAGE_SIZE);
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, INO, pageCount * PAGE_SIZE, 1);
   publishAround(thread, pages, mapping, 0, pageCount, FIRST_BLOCK);

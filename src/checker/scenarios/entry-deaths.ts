@@ -1,0 +1,125 @@
+/** Threads that die with entries locked, and whoever gives back what they had. */
+import { HUGE_PAGES } from "../../base/quantities.ts";
+import { publishAround } from "../../mapping/entries.ts";
+import type { Sleeps } from "../../sync/sleep.ts";
+import type { Self } from "../scenario.ts";
+import { PastTheEnd } from "../world/bare.ts";
+import {
+  BLOCK,
+  EMPTY,
+  type Entries,
+  entryStory,
+  fault,
+  faultAt,
+  lockAndGiveUp,
+} from "../world/entries.ts";
+
+/** Beside 2 MiB of the file that are an entry: 2 MiB that are wanted, and a page of them. */
+const BEFORE = [{ index: HUGE_PAGES, block: 2 * HUGE_PAGES }];
+const FOLIO = 2 * HUGE_PAGES;
+const WITHIN = FOLIO + 200;
+
+function* hugeFault(entries: Entries, self: Self): Sleeps<void> {
+  yield* faultAt(entries, self, FOLIO, HUGE_PAGES, true);
+}
+
+export const entryDeath = entryStory({
+  name: "entry-death",
+  about:
+    "A thread dies while it makes the entry of a page, at any point. The other one gets the entry, and " +
+    "the page has one owner.",
+  from: "several-processes.md: what a dead holder leaves is repaired",
+  actors: { dying: fault, fault },
+  environment: { death: { kill: "dying" } },
+});
+
+export const entryAroundDeath = entryStory({
+  name: "entry-around-death",
+  about:
+    "A thread dies while it makes entries around a fault. Another one makes the page it wants.",
+  from: "several-processes.md; DESIGN.md 2 (4)",
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    around(entries, self) {
+      const { pages } = entries.hand(self);
+      publishAround(self.thread, pages, entries.mapping, EMPTY - 1, 3, BLOCK - 1);
+    },
+    fault,
+  },
+  environment: { death: { kill: "around" } },
+});
+
+export const entryGivenUpDeath = entryStory({
+  name: "entry-given-up-death",
+  about:
+    "A thread dies while it gives an entry up, at any point. Two others want the entry: once it is " +
+    "given up, nobody gives back for the dead thread what one of them has by then.",
+  from: "several-processes.md: what a dead holder leaves is repaired, and no more",
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: { dying: lockAndGiveUp, b: lockAndGiveUp, c: lockAndGiveUp },
+  environment: { death: { kill: "dying" } },
+});
+
+export const entryHugeDeath = entryStory({
+  name: "entry-huge-death",
+  about:
+    "A thread dies while it makes an entry of 2 MiB, at any point. Another one makes that of a page in " +
+    "the same 2 MiB, and keeps it.",
+  from: "several-processes.md; the conflict of PMD and PTE",
+  deviceFolios: 3,
+  folios: BEFORE,
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    dying: hugeFault,
+    *fault(entries, self) {
+      yield* faultAt(entries, self, WITHIN, HUGE_PAGES + 200);
+    },
+  },
+  environment: { death: { kill: "dying" } },
+});
+
+export const entryHugePublishedDeath = entryStory({
+  name: "entry-huge-published-death",
+  about:
+    "A thread dies while it writes the 8 slots of a folio's entry. Another one that has found the folio " +
+    "in a later slot pins it: then it stays the file's.",
+  from: "mapping/entries.ts, recoverEntry: the slot that is written first decides",
+  deviceFolios: 3,
+  folios: BEFORE,
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    dying: hugeFault,
+    *pinner(entries, self) {
+      try {
+        const pin = yield* entries.pin(self, WITHIN, 1);
+        self.thread.reap();
+        entries.ensureOwned(self, pin);
+        entries.release(self, pin);
+      } catch (error) {
+        if (!(error instanceof PastTheEnd)) throw error;
+      }
+    },
+  },
+  environment: { death: { kill: "dying" } },
+});
+
+export const entryRecovererDies = entryStory({
+  name: "entry-recoverer-dies",
+  about:
+    "A thread dies with entries locked, and so does the one that gives them back. Who takes that over " +
+    "does not take from a third one the entry that it has locked meanwhile.",
+  from: "sync/thread.ts: a dead recoverer is replaced in turn; a recovery must be repeatable",
+  explore: { strategy: "pct", depth: 4, schedules: 4000 },
+  actors: {
+    dying: fault,
+    recoverer: (_entries, self) => {
+      self.thread.reap();
+    },
+    third: lockAndGiveUp,
+    fourth(entries, self) {
+      self.thread.reap();
+      return fault(entries, self);
+    },
+  },
+  environment: { death: { kill: "dying" }, "death-2": { kill: "recoverer" } },
+});

@@ -254,8 +254,8 @@ function recoverRun(thread: Thread, pages: Pages, record: number): void {
     const value = load(words, slot);
     const entry = recoverEntry(words, slot, value);
     if (devicePage !== 0 && !isPageKind(kindOf(entry))) {
-      const count = isHugeKind(kindOf(value)) ? 512 : 1;
-      pages.takeBackDevicePages(devicePage - 1 + offset, count, mapping);
+      // Of a folio, too, it is the first page's record that has the owner.
+      pages.takeBackDevicePages(devicePage - 1 + offset, 1, mapping);
     }
     casThenStore(words, slot, value, entry, record + LockRecord.count, offset);
     wakeAll(words, slot);

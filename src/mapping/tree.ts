@@ -453,12 +453,10 @@ function removeBelow(
     if (value & ENTRY) {
       invariant(!isLocked(value), () => `the entry of page ${first} is removed while it is locked`);
       const huge = isHugeKind(kindOf(value));
-      if (huge) {
-        invariant(
-          first >= from && first + 511 <= last,
-          () => `a break cuts the folio at page ${first}`,
-        );
-      }
+      invariant(
+        !huge || (first >= from && first + 511 <= last),
+        () => `a break cuts the folio at page ${first}`,
+      );
       visit(value, first, huge ? 512 : 1);
       for (const mark of Object.values(Mark)) clearBit(words, node + mark, within);
       if (huge) {

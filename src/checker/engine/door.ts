@@ -120,7 +120,8 @@ export class Door {
       if (++this.#lonely > LONELY_MAX) throw new Error("what runs alone goes round and round");
       return false;
     }
-    const touched = this.#touch[word]!;
+    const touched = this.#touch[word];
+    if (touched === undefined) throw new RangeError(`word ${word} is outside of the region`);
     const now = touched | (1 << (GROUP_OF[access]! * 8 + this.actor));
     if (now >>> 0 !== touched) this.#note(word, now >>> 0);
     if (this.observe !== null) this.observe(site, word, access);
@@ -160,7 +161,8 @@ export class Door {
 
   /** As `point`, for a wait that the run itself makes. */
   noteWait(word: number): void {
-    const touched = this.#touch[word]!;
+    const touched = this.#touch[word];
+    if (touched === undefined) throw new RangeError(`word ${word} is outside of the region`);
     const now = (touched | (1 << (GROUP_OF[Access.wait] * 8 + this.actor))) >>> 0;
     if (now !== touched) this.#note(word, now);
   }

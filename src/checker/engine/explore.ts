@@ -91,12 +91,14 @@ export class Explorer {
     limits: Limits,
     warmUp = WARM_UP_SCHEDULES,
   ) {
-    this.#warmUp = warmUp;
+    // A single actor has a single schedule.
+    const isSingle = stage.actorNames.length === 1;
+    this.#warmUp = isSingle ? Math.min(warmUp, 1) : warmUp;
     this.#door = door;
     this.#stage = stage;
     this.#exploration = exploration;
     this.#limits = limits;
-    this.#warmUps = warmUp > 0 ? warmUpStrategies(limits.seed) : [];
+    this.#warmUps = warmUp > 0 ? warmUpStrategies(limits.seed).slice(0, isSingle ? 1 : 3) : [];
     this.#strategy = this.#warmUps.shift() ?? strategyFor(exploration, limits.seed);
     this.#run = new Run(door, stage, this.#strategy, { stepsMax: STEPS_MAX });
     this.#use(this.#strategy, warmUp > 0 && limits.races);

@@ -1,5 +1,7 @@
 /** Entry locks and who waits for them; entries made by several at once, of 4 KiB and of 2 MiB. */
-import { publishAround, publishZero } from "../../mapping/entries.ts";
+import { AbortError, HoldfastError } from "../../base/errors.ts";
+import { HUGE_PAGES } from "../../base/quantities.ts";
+import { publishAround, publishPage, publishZero } from "../../mapping/entries.ts";
 import { EntryKind, kindOf } from "../../mapping/tree.ts";
 import { ensure } from "../scenario.ts";
 import { BLOCK, EMPTY, entryStory, fault, lockAndGiveUp } from "../world/entries.ts";
@@ -76,5 +78,103 @@ export const entryAround = entryStory({
       publishAround(self.thread, pages, entries.mapping, EMPTY - 1, 3, BLOCK - 1);
     },
     fault,
+  },
+});
+
+export const entryAborted = entryStory({
+  name: "entry-aborted",
+  about: "Of two threads that want an entry one is aborted, at any point. It is left with nothing.",
+  from: "DESIGN.md 5.4: waits can be aborted; sync/sleep.ts, rule 2",
+  actors: {
+    a: lockAndGiveUp,
+    *aborted(entries, self) {
+      try {
+        yield* lockAndGiveUp(entries, self);
+      } catch (error) {
+        if (!(error instanceof AbortError)) throw error;
+        self.say("is aborted");
+      }
+    },
+  },
+  environment: { abort: { abort: "aborted" } },
+});
+
+export const entryAroundEnds = entryStory({
+  name: "entry-around-ends",
+  about:
+    "Entries are made around a fault: as many as were asked for, up to the end of a node, of 2 MiB of " +
+    "the device and to the next entry, and none over a folio.",
+  from: "fault-around, filemap_map_pages; mapping/entries.ts, publishAround",
+  deviceFolios: 3,
+  folios: [{ index: HUGE_PAGES, block: HUGE_PAGES }],
+  actors: {
+    file(entries, self) {
+      const { pages } = entries.hand(self);
+      const around = (index: number, count: number, block: number, made: number): void => {
+        const { thread } = self;
+        const found = publishAround(thread, pages, entries.mapping, index, count, block);
+        ensure(found === made, `${found} entries are made from page ${index}, not ${made}`);
+        for (let page = index; page < index + made; page++) {
+          const kind = entries.kindOf(self, page);
+          ensure(kind === EntryKind.page, `page ${page} is not there after it was made so`);
+        }
+      };
+      around(10, 3, BLOCK, 3);
+      ensure(entries.kindOf(self, 13) === null, "a page is made that was not asked for");
+      around(8, 9, BLOCK + 10, 2);
+      around(10, 2, 2 * HUGE_PAGES, 0);
+      ensure(pages.find(2 * HUGE_PAGES) === null, "page records are made for no page");
+      around(60, 9, BLOCK + 12, 4);
+      around(20, 9, HUGE_PAGES - 2, 2);
+      around(HUGE_PAGES + 70, 2, BLOCK + 16, 0);
+    },
+  },
+});
+
+function failsForMemory(make: () => void): boolean {
+  try {
+    make();
+    return false;
+  } catch (error) {
+    if (!(error instanceof HoldfastError && error.code === "ENOMEM")) throw error;
+    return true;
+  }
+}
+
+/** So many folios of the device can have page records in a region of the smallest size. */
+const RECORDS = 256;
+
+export const entryOutOfRecords = entryStory({
+  name: "entry-out-of-records",
+  about:
+    "There is no memory for the records of further pages. A fault that needs one fails, for one page and " +
+    "for several; no entry is left of it.",
+  from: "invariant 5.6 (7): a failed insertion leaves nothing behind; dax_insert_entry's ENOMEM",
+  deviceFolios: RECORDS + 1,
+  actors: {
+    *file(entries, self) {
+      const { pages } = entries.hand(self);
+      const { mapping } = entries;
+      const others: number[] = [];
+      for (let folio = 1; folio < RECORDS; folio++) {
+        others.push(pages.associate(folio * HUGE_PAGES, 1, mapping + 1, 0, false));
+      }
+      const block = RECORDS * HUGE_PAGES;
+      ensure(
+        failsForMemory(() => publishAround(self.thread, pages, mapping, EMPTY, 3, block)),
+        "pages are made without records",
+      );
+      for (let index = EMPTY; index < EMPTY + 3; index++) {
+        ensure(entries.kindOf(self, index) === null, `an entry of page ${index} is left`);
+      }
+      const held = yield* entries.lock(self, EMPTY);
+      ensure(
+        failsForMemory(() => publishPage(self.thread, pages, held, block)),
+        "a page is made without a record",
+      );
+      entries.giveUp(self, held);
+      ensure(entries.kindOf(self, EMPTY) === null, "the entry is left");
+      for (const page of others) pages.disassociate(page, 1, mapping + 1);
+    },
   },
 });

@@ -11,6 +11,7 @@ import {
   entryStory,
   fault,
   faultAt,
+  faultLocked,
   lockAndGiveUp,
 } from "../world/entries.ts";
 
@@ -122,4 +123,58 @@ export const entryRecovererDies = entryStory({
     },
   },
   environment: { death: { kill: "dying" }, "death-2": { kill: "recoverer" } },
+});
+
+export const entryGivenBack = entryStory({
+  name: "entry-given-back",
+  about:
+    "A thread dies with an entry locked. Another one, that does not want it, gives it back, and wakes " +
+    "the one that waits.",
+  from: "bug 7: Wake up all waiters after invalidating dax entry (2021); sync/thread.ts, reap",
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    dying: lockAndGiveUp,
+    recoverer(_entries, self) {
+      self.thread.reap();
+    },
+    waiter: lockAndGiveUp,
+  },
+  environment: { death: { kill: "dying" } },
+});
+
+export const entrySecondDeath = entryStory({
+  name: "entry-second-death",
+  about:
+    "A thread makes a page, then entries around another one, and dies on the way. What it was about to " +
+    "make is taken back, and no more: the first page stays the file's.",
+  from: "mapping/entries.ts, lock records are used again",
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *dying(entries, self) {
+      yield* faultAt(entries, self, EMPTY + 20, 1);
+      const { pages } = entries.hand(self);
+      publishAround(self.thread, pages, entries.mapping, EMPTY, 3, BLOCK);
+    },
+    fault,
+  },
+  environment: { death: { kill: "dying" } },
+});
+
+export const entryRemovalDeath = entryStory({
+  name: "entry-removal-death",
+  about:
+    "A thread dies while it takes all entries out of a file. Another one finishes that, and makes entries: " +
+    "no node that is free is in the tree.",
+  from: "mapping/tree.ts, rule 2; dax/layout-change.ts, recoverRemovals",
+  deviceFolios: 3,
+  folios: BEFORE,
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    dying: (entries, self) => entries.removeAll(self),
+    *faults(entries, self) {
+      yield* faultLocked(entries, self, EMPTY, BLOCK);
+      yield* faultLocked(entries, self, 64 + EMPTY, BLOCK + 1);
+    },
+  },
+  environment: { death: { kill: "dying" } },
 });

@@ -12,9 +12,10 @@ const FOLIO = HUGE_PAGES;
 /** The 2 MiB before them are an entry, so that what is beside is not mistaken for free. */
 const BEFORE = [{ index: HUGE_PAGES, block: 2 * HUGE_PAGES }];
 
-/** A fault of a folio. */
+/** A fault of a folio, where nothing smaller is in the way. */
 function* hugeFault(entries: Entries, self: Self, index: number): Sleeps<void> {
   yield* faultAt(entries, self, index, FOLIO, true);
+  ensure(entries.kindOf(self, index) === EntryKind.huge, "the folio of the fault is not one");
 }
 
 function* hugeGivenUp(entries: Entries, self: Self, index: number): Sleeps<void> {
@@ -91,5 +92,21 @@ export const entryHugeFaultGivenUp = entryStory({
       yield* hugeGivenUp(entries, self, FIRST);
     },
     fault: (entries, self) => hugeFault(entries, self, WITHIN),
+  },
+});
+
+export const entryHugeFallBack = entryStory({
+  name: "entry-huge-fall-back",
+  about:
+    "Two faults want a folio; a third one makes the entry of a page in it. Whoever has claimed the folio " +
+    "by then falls back to a page, and wakes the one that waits.",
+  from: "bug 5: missed wakeup with PMD faults, and the conflict of PMD and PTE",
+  deviceFolios: 3,
+  folios: BEFORE,
+  explore: { strategy: "pct", depth: 3, schedules: 4000 },
+  actors: {
+    huge: (entries, self) => hugeGivenUp(entries, self, FIRST),
+    "huge-2": (entries, self) => hugeGivenUp(entries, self, FIRST + 10),
+    small: (entries, self) => faultAt(entries, self, WITHIN, FOLIO + 200),
   },
 });

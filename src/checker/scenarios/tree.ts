@@ -17,14 +17,20 @@ export const treeLevels = treeStory({
     tree.ensureFound(0);
     tree.ensureWalk(0, PAGE_INDEX_MAX);
     tree.ensureMarked(Mark.dirty, 0, PAGE_INDEX_MAX);
+    tree.remove(0, PAGE_INDEX_MAX);
     tree.put(0, 40);
+    tree.ensureNodes(1);
     tree.mark(0, Mark.dirty);
     tree.mark(40, Mark.pinned);
     tree.ensureSame();
-    let nodes = 1;
-    for (const [level, index] of [LEAF, INNER + 5, 64 ** 3 * 2, 64 ** 4 * 3, 64 ** 5].entries()) {
+    // A root at each level, and two levels at once.
+    for (const [index, nodes] of [
+      [LEAF, 3],
+      [INNER * 2 + 5, 6],
+      [64 ** 4 * 3, 12],
+      [64 ** 5, 18],
+    ] as const) {
       tree.put(index);
-      nodes += 2 + level;
       tree.ensureNodes(nodes);
       tree.ensureSame();
     }
@@ -49,6 +55,7 @@ export const treeMarks = treeStory({
   play(tree) {
     const marked = [0, 31, 32, 63, LEAF + 40, INNER + LEAF * 33 + 1];
     for (const index of marked) tree.put(index, index + 2);
+    tree.ensureNoneMarked(Mark.pinned);
     for (const index of marked) tree.mark(index, Mark.pinned);
     tree.mark(2, Mark.dirty);
     tree.ensureSame();
@@ -57,7 +64,7 @@ export const treeMarks = treeStory({
     }
     tree.ensureMarked(Mark.pinned, 1, 40);
     tree.ensureMarked(Mark.pinned, 33, LEAF + 39);
-    for (const index of [32, 63, 0, LEAF + 40, 31]) {
+    for (const index of [32, 31, 0, LEAF + 40, 63]) {
       tree.unmark(index, Mark.pinned);
       tree.ensureSame();
     }
@@ -110,8 +117,8 @@ export const treeRemoval = treeStory({
     "marks; nodes wholly inside are free, and no mark leads to them.",
   from: "DESIGN.md 5.4: it keeps dirty marks outside the range",
   play(tree) {
-    const kept = [0, LEAF + 1, INNER + 3];
-    const gone = [5, 40, LEAF * 2 + 1, LEAF * 3 + 7, INNER + 4];
+    const kept = [0, LEAF + 40, INNER + 3];
+    const gone = [5, 40, LEAF + 1, LEAF * 2 + 1, LEAF * 3 + 7, INNER + 4];
     tree.put(...kept, ...gone);
     for (const index of [...kept, ...gone]) tree.mark(index, Mark.dirty);
     for (const index of gone) tree.mark(index, Mark.pinned);
@@ -119,6 +126,8 @@ export const treeRemoval = treeStory({
     tree.ensureSame();
     tree.remove(5, LEAF - 1);
     tree.ensureNodes(8);
+    tree.ensureSame();
+    tree.remove(LEAF, LEAF + 1);
     tree.ensureSame();
     tree.remove(LEAF * 2, LEAF * 3 + 7);
     tree.ensureNodes(7);
@@ -147,7 +156,7 @@ export const treeZeroes = treeStory({
   play(tree) {
     tree.put(1, LEAF + 1);
     for (const index of [0, 2, 9, LEAF + 2, LEAF * 3]) tree.putZero(index);
-    tree.mark(LEAF * 3, Mark.pinned);
+    tree.mark(LEAF * 3, Mark.dirty);
     tree.dropZeroes(1, LEAF + 1);
     tree.ensureSame();
     tree.dropZeroes(LEAF + 2, PAGE_INDEX_MAX);

@@ -7,7 +7,7 @@ import {
   publishZero,
   unlockEntry,
 } from "../../mapping/entries.ts";
-import { nodeSlab, PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
+import { MappingWord, nodeSlab, PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
 import {
   EntryKind,
   findSlot,
@@ -23,16 +23,21 @@ import {
   storeHuge,
 } from "../../mapping/tree.ts";
 import { pagesOfPin, type PinRecord } from "../../pin/pin.ts";
-import { load } from "../../sync/atomics.ts";
+import { load, store } from "../../sync/atomics.ts";
+import { lockExclusive, lockShared } from "../../sync/lock.ts";
 import { objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
+import { forEachRecord } from "../../sync/table.ts";
+import { Slot } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Scenario, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, buildBare } from "./bare.ts";
+import { BareFile, type BareShared, buildBare, type Hand } from "./bare.ts";
 
 /** A page of the file that has no entry, in the leaf node of page 0. */
 export const EMPTY = 5;
 /** Its block, when it gets one. */
 export const BLOCK = 40;
+
+const MAP_LOCK = { rankName: "map", order: 2 } as const;
 
 type Play = Pick<Scenario<BareShared, Entries>, "actors" | "environment" | "explore">;
 
@@ -49,6 +54,11 @@ interface Story extends Play {
 /** The file with who holds which of its entries, as its truth. */
 export class Entries extends BareFile {
   readonly #holders = new Map<number, Self>();
+
+  constructor(shared: BareShared, selves: readonly Self[]) {
+    super(shared, selves);
+    for (const hand of this.hands) this.#recoverRemovals(hand);
+  }
 
   /** Locks the entry of a page; nobody else holds a page of it. */
   *lock(self: Self, index: number, huge = false): Sleeps<LockedEntry> {
@@ -96,6 +106,30 @@ export class Entries extends BareFile {
     storeHuge(thread.words, slot, makeEntry(EntryKind.huge, page));
   }
 
+  /** Takes all entries out of the file, as a truncate does. */
+  *removeAll(self: Self): Sleeps<void> {
+    const { thread, pages } = this.hand(self);
+    const { mapping } = this;
+    using _map = yield* lockExclusive(self.task, mapping + MappingWord.mapLock, MAP_LOCK);
+    store(thread.words, mapping + MappingWord.removing, thread.holder);
+    removeEntries(thread, mapping, 0, PAGE_INDEX_MAX, (entry, _index, count) =>
+      pages.disassociate(pageOf(entry), count, mapping),
+    );
+    store(thread.words, mapping + MappingWord.removing, 0);
+  }
+
+  /** Has a hand's thread finish a removal that a thread that dies has begun. */
+  #recoverRemovals({ thread, pages }: Hand): void {
+    const { mapping } = this;
+    thread.onThreadDeath((dead) => {
+      if (load(thread.words, mapping + MappingWord.removing) !== dead) return;
+      removeEntries(thread, mapping, 0, PAGE_INDEX_MAX, (entry, _index, count) =>
+        pages.takeBack(pageOf(entry), count, mapping),
+      );
+      store(thread.words, mapping + MappingWord.removing, 0);
+    });
+  }
+
   /** Demands that what a pin holds is the file's. */
   ensureOwned(self: Self, pin: PinRecord): void {
     const { thread, pages } = this.hand(self);
@@ -137,6 +171,12 @@ export class Entries extends BareFile {
     ensureNoLeak(pages.chunksInUse() === 0, "a page without an entry has an owner");
     const nodes = objectsInUse(thread, nodeSlab(thread));
     const lost = this.hands.length - alive.length;
+    for (const hand of this.hands) {
+      if (alive.includes(hand)) continue;
+      forEachRecord(words, hand.thread.base + Slot.entryLocks, 4, () =>
+        ensureNoLeak(false, `${hand.self.name} is dead and still holds an entry`),
+      );
+    }
     ensureNoLeak(nodes <= lost, `${nodes} nodes are left of a tree without entries`);
   }
 }
@@ -177,4 +217,15 @@ export function* faultAt(
   const held = yield* entries.lock(self, index, huge);
   if (isPageKind(kindOf(held.entry))) entries.giveUp(self, held);
   else entries.publish(self, held, block);
+}
+
+/** As `faultAt`, where entries are taken out of the file as well: under the map lock. */
+export function* faultLocked(
+  entries: Entries,
+  self: Self,
+  index: number,
+  block: number,
+): Sleeps<void> {
+  using _map = yield* lockShared(self.task, entries.mapping + MappingWord.mapLock, MAP_LOCK);
+  yield* faultAt(entries, self, index, block);
 }

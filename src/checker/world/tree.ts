@@ -154,7 +154,8 @@ export class PlainTree {
     this.ensureWalk(0, PAGE_INDEX_MAX);
     for (const mark of MARKS) this.ensureMarked(mark, 0, PAGE_INDEX_MAX);
     for (const [index, { pages }] of this.#entries) {
-      for (const at of [index - 64, index - 1, index, index + pages - 1, index + pages]) {
+      const end = index + pages;
+      for (const at of [index - 64, index - 1, index, end - 1, end, index + 64, index + 4096]) {
         if (at >= 0 && at <= PAGE_INDEX_MAX) this.ensureFound(at);
       }
     }
@@ -243,6 +244,9 @@ export function treeStory({ play, ...story }: Story): Scenario<TreeShared, Plain
         tree.remove(0, PAGE_INDEX_MAX);
         tree.ensureSame();
         tree.ensureNodes(0);
+        tree.put(7);
+        tree.ensureSame();
+        tree.ensureNodes(1);
       },
     },
     end: () => {},

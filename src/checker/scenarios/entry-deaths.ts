@@ -1,8 +1,9 @@
 /** Threads that die with entries locked, and whoever gives back what they had. */
 import { HUGE_PAGES } from "../../base/quantities.ts";
 import { publishAround } from "../../mapping/entries.ts";
+import { EntryKind } from "../../mapping/tree.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
-import type { Self } from "../scenario.ts";
+import { ensure, type Self } from "../scenario.ts";
 import { PastTheEnd } from "../world/bare.ts";
 import {
   BLOCK,
@@ -174,6 +175,22 @@ export const entryRemovalDeath = entryStory({
     *faults(entries, self) {
       yield* faultLocked(entries, self, EMPTY, BLOCK);
       yield* faultLocked(entries, self, 64 + EMPTY, BLOCK + 1);
+    },
+  },
+  environment: { death: { kill: "dying" } },
+});
+
+export const entryLockDeath = entryStory({
+  name: "entry-lock-death",
+  about: "A thread dies while it has the entry of a page locked that is there. The page stays.",
+  from: "several-processes.md: what a dead holder leaves is repaired",
+  actors: {
+    *dying(entries, self) {
+      entries.giveUp(self, yield* entries.lock(self, 0));
+    },
+    *other(entries, self) {
+      entries.giveUp(self, yield* entries.lock(self, 0));
+      ensure(entries.kindOf(self, 0) === EntryKind.page, "the page is gone");
     },
   },
   environment: { death: { kill: "dying" } },

@@ -25,12 +25,10 @@ import {
   type Entry,
   EntryKind,
   findSlot,
-  firstSlot,
   HUGE_LEVEL,
   isEntry,
   isHugeKind,
   isLocked,
-  isPageKind,
   kindOf,
   locked,
   makeEntry,
@@ -70,7 +68,7 @@ export function* lockEntry(
   const record = takeRecord(thread, mapping, 1);
   try {
     for (;;) {
-      let slot = findLockSlot(words, mapping, index);
+      let slot = findSlot(words, mapping, index);
       if (slot === 0) {
         const first = huge ? makeSlot(thread, mapping, index, HUGE_LEVEL) : 0;
         slot = first || makeSlot(thread, mapping, index, 0);
@@ -102,14 +100,6 @@ function takeRecord(thread: Thread, mapping: Mapping, count: number): number {
   store(words, record + LockRecord.page, 0);
   store(words, record + LockRecord.mapping, mapping);
   return record;
-}
-
-/** Where the lock bit of the entry of page `index` counts; 0 when there is no entry. */
-function findLockSlot(words: Words, mapping: Mapping, index: number): number {
-  const slot = findSlot(words, mapping, index);
-  if (slot === 0) return 0;
-  const entry = load(words, slot);
-  return isEntry(entry) ? firstSlot(slot, entry) : 0;
 }
 
 /** Puts a locked empty entry into a free slot, or 8 of them; null when something else is there. */
@@ -253,7 +243,7 @@ function recoverRun(thread: Thread, pages: Pages, record: number): void {
     const slot = first + offset;
     const value = load(words, slot);
     const entry = recoverEntry(words, slot, value);
-    if (devicePage !== 0 && !isPageKind(kindOf(entry))) {
+    if (devicePage !== 0) {
       // Of a folio, too, it is the first page's record that has the owner.
       pages.takeBackDevicePages(devicePage - 1 + offset, 1, mapping);
     }
@@ -264,19 +254,17 @@ function recoverRun(thread: Thread, pages: Pages, record: number): void {
 
 /**
  * What the locked entry of a dead thread becomes. Of one of 2 MiB that was being made, the other 7
- * slots become it here: its last slot decides, since it is written first, and the page may have been
- * pinned from then on. Nodes that others put under such slots stay.
+ * slots are freed here; nodes that others put under such slots stay. (Nobody has used it, though its
+ * later slots may be written: entries are read in their first slot, which is written last.)
  */
 function recoverEntry(words: Words, slot: number, value: Entry): Entry {
   const kind = kindOf(value);
   if (kind === EntryKind.empty) return 0;
   if (kind !== EntryKind.emptyHuge) return unlocked(value);
-  const last = load(words, slot + 7);
-  const entry = kindOf(last) === EntryKind.huge ? last : 0;
   for (let later = slot + 7; later > slot; later--) {
-    if (isEntry(load(words, later))) store(words, later, entry);
+    if (isEntry(load(words, later))) store(words, later, 0);
   }
-  return entry;
+  return 0;
 }
 
 /** The error for a file whose blocks cannot be pages. */

@@ -83,8 +83,8 @@ export function isHugeKind(kind: EntryKind): boolean {
 }
 
 /**
- * The slot that holds the entry of page `index`, or 0. For one of 2 MiB, the slot of that index, not
- * the first. Locks: the map lock, or none: inside an epoch, after an ordered read in it.
+ * The slot that holds the entry of page `index`, or 0. For one of 2 MiB, the first of its slots, where
+ * its lock bit counts. Locks: the map lock, or none: inside an epoch, after an ordered read in it.
  */
 export function findSlot(words: Words, mapping: Mapping, index: number): number {
   const root = loadRelaxed(words, mapping + MappingWord.root);
@@ -94,16 +94,11 @@ export function findSlot(words: Words, mapping: Mapping, index: number): number 
   for (;;) {
     const slot = node + Node.slots + ((index >>> (6 * level)) & 63);
     const value = loadRelaxed(words, slot);
-    if (value & ENTRY) return slot;
+    if (value & ENTRY) return level === HUGE_LEVEL ? slot - (slot & (HUGE_SLOTS - 1)) : slot;
     if (value === 0) return 0;
     node = value;
     level--;
   }
-}
-
-/** The first slot of the entry in `slot`: where its lock bit counts. Nodes lie at multiples of 8. */
-export function firstSlot(slot: number, entry: Entry): number {
-  return isHugeKind(kindOf(entry)) ? slot - (slot % HUGE_SLOTS) : slot;
 }
 
 /** Whether the entry in `slot`, of page `index`, has the mark. */
@@ -115,7 +110,7 @@ export function isMarked(
   mark: Mark,
 ): boolean {
   const bit = markBit(entry, index);
-  return ((load(words, markWord(slot, entry, index, bit, mark)) >>> (bit & 31)) & 1) !== 0;
+  return ((load(words, markWord(slot, bit, mark)) >>> (bit & 31)) & 1) !== 0;
 }
 
 /** As `isMarked`, under the conditions of `findSlot`. */
@@ -127,21 +122,21 @@ export function isMarkedRelaxed(
   mark: Mark,
 ): boolean {
   const bit = markBit(entry, index);
-  return ((loadRelaxed(words, markWord(slot, entry, index, bit, mark)) >>> (bit & 31)) & 1) !== 0;
+  return ((loadRelaxed(words, markWord(slot, bit, mark)) >>> (bit & 31)) & 1) !== 0;
 }
 
-/** The place of an entry's marks among its node's: of one of 2 MiB, its first slot's. */
+/** The place of an entry's marks among its node's, which is that of its (first) slot. */
 function markBit(entry: Entry, index: number): number {
   return isHugeKind(kindOf(entry)) ? (index >>> 6) & 56 : index & 63;
 }
 
-/** The node of the slot that holds `entry` at page `index`. */
-function nodeOfSlot(slot: number, entry: Entry, index: number): number {
-  return slot - (isHugeKind(kindOf(entry)) ? (index >>> 6) & 63 : index & 63) - Node.slots;
+/** The node of the slot that holds an entry, by the place of its marks. */
+function nodeOfSlot(slot: number, bit: number): number {
+  return slot - bit - Node.slots;
 }
 
-function markWord(slot: number, entry: Entry, index: number, bit: number, mark: Mark): number {
-  return nodeOfSlot(slot, entry, index) + mark + (bit >>> 5);
+function markWord(slot: number, bit: number, mark: Mark): number {
+  return nodeOfSlot(slot, bit) + mark + (bit >>> 5);
 }
 
 function levelFor(index: number): number {
@@ -280,7 +275,7 @@ export function clearMark(thread: Thread, mapping: Mapping, index: number, mark:
   invariant(slot !== 0, () => `a mark of page ${index} is cleared, but it has no entry`);
   const entry = load(words, slot);
   let within = markBit(entry, index);
-  let node = nodeOfSlot(slot, entry, index);
+  let node = nodeOfSlot(slot, within);
   for (;;) {
     const empty = clearBit(words, node + mark, within);
     const parent = load(words, node + Node.parent);
@@ -369,7 +364,7 @@ export function forEachEntry(
     const huge = isHugeKind(kindOf(entry));
     const first = huge ? index - (index % 512) : index;
     const pages = huge ? 512 : 1;
-    visit(entry, first, pages, firstSlot(slot, entry));
+    visit(entry, first, pages, slot);
     index = first + pages;
   }
 }

@@ -83,9 +83,9 @@ export const entryHugeDeath = entryStory({
 export const entryHugePublishedDeath = entryStory({
   name: "entry-huge-published-death",
   about:
-    "A thread dies while it writes the 8 slots of a folio's entry. Another one that has found the folio " +
-    "in a later slot pins it: then it stays the file's.",
-  from: "mapping/entries.ts, recoverEntry: the slot that is written first decides",
+    "A thread dies while it writes the 8 slots of a folio's entry. Another one pins the folio: then it " +
+    "stays the file's.",
+  from: "mapping/entries.ts, recoverEntry: entries are read in their first slot, which is written last",
   deviceFolios: 3,
   folios: BEFORE,
   explore: { strategy: "bounded", preemptions: 2 },

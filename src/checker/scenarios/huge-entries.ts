@@ -83,7 +83,7 @@ export const entryHugeFaultGivenUp = entryStory({
   about:
     "A fault of a folio fails, twice, and leaves nothing; one that waited for it makes the folio.",
   from: "invariant 5.6 (7); bug 5: missed wakeup with PMD faults",
-  explore: { strategy: "bounded", preemptions: 3 },
+  explore: { strategy: "random", schedules: 10_000 },
   deviceFolios: 3,
   folios: BEFORE,
   actors: {

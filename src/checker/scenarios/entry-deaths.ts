@@ -108,20 +108,18 @@ export const entryHugePublishedDeath = entryStory({
 export const entryRecovererDies = entryStory({
   name: "entry-recoverer-dies",
   about:
-    "A thread dies with entries locked, and so does the one that gives them back. Who takes that over " +
+    "A thread dies with two entries locked, and so may the one that gives them back. Who takes that over " +
     "does not take from a third one the entry that it has locked meanwhile.",
   from: "sync/thread.ts: a dead recoverer is replaced in turn; a recovery must be repeatable",
   explore: { strategy: "pct", depth: 4, schedules: 4000 },
   actors: {
-    dying: fault,
-    recoverer: (_entries, self) => {
-      self.thread.reap();
+    dying(entries, self) {
+      const { pages } = entries.hand(self);
+      publishAround(self.thread, pages, entries.mapping, EMPTY - 1, 2, BLOCK - 1);
     },
+    recoverer: (entries, self) => faultAt(entries, self, EMPTY - 1, BLOCK - 1),
     third: lockAndGiveUp,
-    fourth(entries, self) {
-      self.thread.reap();
-      return fault(entries, self);
-    },
+    fourth: (entries, self) => faultAt(entries, self, EMPTY - 1, BLOCK - 1),
   },
   environment: { death: { kill: "dying" }, "death-2": { kill: "recoverer" } },
 });

@@ -10,6 +10,7 @@ import * as entries from "./scenarios/entries.ts";
 import * as entryDeaths from "./scenarios/entry-deaths.ts";
 import * as hugeEntries from "./scenarios/huge-entries.ts";
 import * as mappings from "./scenarios/mappings.ts";
+import * as marks from "./scenarios/marks.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
@@ -37,6 +38,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "huge-entries": hugeEntries,
   "entry-deaths": entryDeaths,
   tree,
+  marks,
   mappings,
   "dax/changes": changes,
   "dax/ends": ends,

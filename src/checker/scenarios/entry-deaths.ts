@@ -144,13 +144,14 @@ export const entryGivenBack = entryStory({
 export const entrySecondDeath = entryStory({
   name: "entry-second-death",
   about:
-    "A thread makes a page, then entries around another one, and dies on the way. What it was about to " +
-    "make is taken back, and no more: the first page stays the file's.",
+    "A thread makes a page, gives up an entry near it, then makes entries between, and dies on the way. " +
+    "What it was about to make is taken back, and no more: the first page stays the file's.",
   from: "mapping/entries.ts, lock records are used again",
   explore: { strategy: "bounded", preemptions: 1 },
   actors: {
     *dying(entries, self) {
-      yield* faultAt(entries, self, EMPTY + 20, 1);
+      yield* faultAt(entries, self, EMPTY + 5, 1);
+      yield* lockAndGiveUp(entries, self);
       const { pages } = entries.hand(self);
       publishAround(self.thread, pages, entries.mapping, EMPTY, 3, BLOCK);
     },

@@ -65,6 +65,12 @@ export const mappingSurvivors: readonly Explanation[] = [
   },
   {
     file: "mapping/tree.ts",
+    function: "isHugeKind",
+    what: ["without kind === EntryKind.emptyHuge"],
+    why: "an empty entry of 2 MiB is always locked, so it has no marks and is not removed; a walk that meets one visits it page by page, which costs time only",
+  },
+  {
+    file: "mapping/tree.ts",
     function: "findSlot",
     what: ["without root === 0"],
     why: "without a root the way would lead into the region's header, where there are page-aligned offsets and zeroes, and no word that looks like an entry: nothing is found, either",

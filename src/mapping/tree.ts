@@ -88,17 +88,17 @@ export function isHugeKind(kind: EntryKind): boolean {
  */
 export function findSlot(words: Words, mapping: Mapping, index: number): number {
   const root = loadRelaxed(words, mapping + MappingWord.root);
-  let level = root & 7;
-  if (root === 0 || (level < LEVEL_MAX && index >>> (6 * level + 6) !== 0)) return 0;
-  let node = root - level;
-  for (;;) {
+  const height = root & 7;
+  if (root === 0 || (height < LEVEL_MAX && index >>> (6 * height + 6) !== 0)) return 0;
+  let node = root - height;
+  for (let level = height; level >= 0; level--) {
     const slot = node + Node.slots + ((index >>> (6 * level)) & 63);
     const value = loadRelaxed(words, slot);
     if (value & ENTRY) return level === HUGE_LEVEL ? slot - (slot & (HUGE_SLOTS - 1)) : slot;
     if (value === 0) return 0;
     node = value;
-    level--;
   }
+  return 0;
 }
 
 /** Whether the entry in `slot`, of page `index`, has the mark. */

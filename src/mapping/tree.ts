@@ -245,26 +245,26 @@ export function storeHugeRest(words: Words, first: number, entry: Entry): void {
 }
 
 /**
- * Sets a mark on the entry of page `index`, which is there, and on the way to it. Locks: the map
+ * Sets a mark on the entry of page `index`, if there is one, and on the way to it. Locks: the map
  * lock, shared.
  */
 export function setMark(thread: Thread, mapping: Mapping, index: number, mark: Mark): void {
   const { words } = thread;
   enterGuard(thread, mapping + MappingWord.treeGuard);
-  const root = load(words, mapping + MappingWord.root);
-  let level = root & 7;
-  let node = root - level;
-  for (;;) {
-    let within = (index >>> (6 * level)) & 63;
-    const value = load(words, node + Node.slots + within);
-    if (isHugeKind(kindOf(value))) within &= 56;
-    setBit(words, node + mark, within);
-    if (value & ENTRY) break;
-    invariant(value !== 0, () => `page ${index} is marked, but has no entry`);
-    node = value;
-    level--;
-  }
+  if (findSlot(words, mapping, index) !== 0) markDownTo(words, mapping, index, mark);
   leaveGuard(thread, mapping + MappingWord.treeGuard);
+}
+
+function markDownTo(words: Words, mapping: Mapping, index: number, mark: Mark): void {
+  const root = load(words, mapping + MappingWord.root);
+  let node = root - (root & 7);
+  for (let level = root & 7; level >= 0; level--) {
+    const within = (index >>> (6 * level)) & 63;
+    const value = load(words, node + Node.slots + within);
+    setBit(words, node + mark, value & ENTRY ? markBit(value, index) : within);
+    if (value & ENTRY) return;
+    node = value;
+  }
 }
 
 /** Clears a mark from an entry, and upwards where it was the last. Locks as for `setMark`. */
@@ -272,18 +272,20 @@ export function clearMark(thread: Thread, mapping: Mapping, index: number, mark:
   const { words } = thread;
   enterGuard(thread, mapping + MappingWord.treeGuard);
   const slot = findSlot(words, mapping, index);
-  invariant(slot !== 0, () => `a mark of page ${index} is cleared, but it has no entry`);
-  const entry = load(words, slot);
-  let within = markBit(entry, index);
-  let node = nodeOfSlot(slot, within);
+  if (slot !== 0) clearUpFrom(words, slot, markBit(load(words, slot), index), mark);
+  leaveGuard(thread, mapping + MappingWord.treeGuard);
+}
+
+function clearUpFrom(words: Words, slot: number, bit: number, mark: Mark): void {
+  let within = bit;
+  let node = nodeOfSlot(slot, bit);
   for (;;) {
     const empty = clearBit(words, node + mark, within);
     const parent = load(words, node + Node.parent);
-    if (!empty || parent === 0) break;
+    if (!empty || parent === 0) return;
     within = load(words, node + Node.slotInParent);
     node = parent;
   }
-  leaveGuard(thread, mapping + MappingWord.treeGuard);
 }
 
 function setBit(words: Words, mark: number, bit: number): void {

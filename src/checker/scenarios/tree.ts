@@ -55,6 +55,8 @@ export const treeMarks = treeStory({
   play(tree) {
     const marked = [0, 31, 32, 63, LEAF + 40, INNER + LEAF * 33 + 1];
     for (const index of marked) tree.put(index, index + 2);
+    tree.markNothing(5, Mark.pinned);
+    tree.markNothing(LEAF * 5, Mark.pinned);
     tree.ensureNoneMarked(Mark.pinned);
     for (const index of marked) tree.mark(index, Mark.pinned);
     tree.mark(2, Mark.dirty);

@@ -106,6 +106,13 @@ export class PlainTree {
     this.#at(index)![1].marks.add(mark);
   }
 
+  /** Marks and unmarks where there is no entry: nothing happens. */
+  markNothing(index: number, mark: Mark): void {
+    setMark(this.#self.thread, this.mapping, index, mark);
+    clearMark(this.#self.thread, this.mapping, index, mark);
+    setMark(this.#self.thread, this.mapping, index, mark);
+  }
+
   unmark(index: number, mark: Mark): void {
     clearMark(this.#self.thread, this.mapping, index, mark);
     this.#at(index)![1].marks.delete(mark);

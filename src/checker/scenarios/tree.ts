@@ -133,6 +133,8 @@ export const treeRemoval = treeStory({
     tree.ensureSame();
     tree.remove(LEAF * 2, LEAF * 3 + 7);
     tree.ensureNodes(7);
+    // Whoever went on from a slot without a node would come to words of the slab that are odd now.
+    tree.ensureFound(INNER * 5 + LEAF * 3 + 2);
     tree.ensureSame();
     tree.remove(LEAF * 3 + 1, LEAF * 4 - 1);
     tree.ensureNodes(7);

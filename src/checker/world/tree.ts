@@ -53,7 +53,8 @@ export class PlainTree {
   readonly mapping: Mapping;
   readonly #self: Self;
   readonly #entries = new Map<number, PlainEntry>();
-  #page = 0;
+  /** Large, so that an entry that is taken for a node leads out of the region. */
+  #page = 2 ** 20;
 
   constructor({ mapping }: TreeShared, [self]: readonly Self[]) {
     this.mapping = mapping;

@@ -10,7 +10,7 @@ import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
-import * as marks from "./scenarios/dax/marks.ts";
+import * as daxMarks from "./scenarios/dax/marks.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
@@ -26,6 +26,10 @@ import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
 import * as folios from "./scenarios/folios.ts";
 import * as insisting from "./scenarios/insisting.ts";
 import * as pages from "./scenarios/pages.ts";
+import * as entryDeaths from "./scenarios/entry-deaths.ts";
+import * as hugeEntries from "./scenarios/huge-entries.ts";
+import * as mappings from "./scenarios/mappings.ts";
+import * as marks from "./scenarios/marks.ts";
 import * as pins from "./scenarios/pins.ts";
 import * as pageReuse from "./scenarios/reuse.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
@@ -41,6 +45,7 @@ import * as tables from "./scenarios/sync/tables.ts";
 import * as threads from "./scenarios/sync/threads.ts";
 import * as waits from "./scenarios/sync/waits.ts";
 import * as pinWriteBack from "./scenarios/write-back.ts";
+import * as tree from "./scenarios/tree.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as daxVariants from "./variants/dax.ts";
@@ -58,13 +63,18 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   insisting,
   reuse: pageReuse,
   "write-back": pinWriteBack,
+  "huge-entries": hugeEntries,
+  "entry-deaths": entryDeaths,
+  tree,
+  marks,
+  mappings,
   "dax/changes": changes,
   "dax/contents": contents,
   "dax/ends": ends,
   "dax/deaths": daxDeaths,
   "dax/faults": faults,
   "dax/refusals": refusals,
-  "dax/marks": marks,
+  "dax/marks": daxMarks,
   "dax/reuse": reuse,
   "dax/tries": tries,
   "dax/hole-pins": holePins,

@@ -1,10 +1,11 @@
 /**
  * Entry locks, and making entries real: from nothing, empty or zero to a page with an owner.
  *
- * Lock record, in its thread's table: 0 first slot | 1 slots | 2 device page + 1, about to get its
- * owner, or 0 | 3 mapping.
- * It is written before, or together with, the lock bits it tells of, so that a thread that dies
- * leaves no entry locked.
+ * Lock record, in its thread's table: 0 first slot | 1 lock bits set from there on | 2 device page + 1,
+ * about to get its owner, or 0 | 3 mapping.
+ * It tells of a lock bit from the moment at which that is set until the moment at which it is cleared
+ * (sync/atomics.ts, casThenStore): a thread that dies leaves no entry locked, and nobody takes for its
+ * entry what another one has locked since.
  *
  * Entry life:
  *
@@ -15,7 +16,7 @@
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Pages } from "../pages/pages.ts";
-import { cas, casThenStore, load, store, wakeAll } from "../sync/atomics.ts";
+import { cas, casThenStore, load, store, type Words, wakeAll } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
@@ -24,15 +25,15 @@ import {
   type Entry,
   EntryKind,
   findSlot,
-  firstSlot,
   HUGE_LEVEL,
+  isEntry,
   isHugeKind,
   isLocked,
   kindOf,
   locked,
   makeEntry,
   makeSlot,
-  storeHuge,
+  storeHugeRest,
   unlocked,
 } from "./tree.ts";
 
@@ -64,29 +65,26 @@ export function* lockEntry(
 ): Sleeps<LockedEntry> {
   const { thread } = task;
   const { words } = thread;
-  const record = thread.entryLocks.take();
-  store(words, record + LockRecord.page, 0);
-  store(words, record + LockRecord.mapping, mapping);
+  const record = takeRecord(thread, mapping, 1);
   try {
     for (;;) {
-      const at = findSlot(words, mapping, index) || makeAnySlot(thread, mapping, index, huge);
-      const value = load(words, at);
-      const taken = value === 0 ? lockNew(thread, mapping, index, huge, at, record) : null;
-      if (taken !== null) return taken;
-      const entry = load(words, at);
-      if (entry === 0 || (entry & 1) === 0) continue;
-      const slot = firstSlot(at, entry, index);
-      const current = load(words, slot);
-      if (isLocked(current)) {
-        yield { word: slot, expected: current, what: () => `the entry of page ${index}` };
+      let slot = findSlot(words, mapping, index);
+      if (slot === 0) {
+        const first = huge ? makeSlot(thread, mapping, index, HUGE_LEVEL) : 0;
+        slot = first || makeSlot(thread, mapping, index, 0);
+        if (slot === 0) continue;
+        const taken = lockNew(thread, mapping, index, slot, first !== 0, record);
+        if (taken !== null) return taken;
+      }
+      const entry = load(words, slot);
+      if (!isEntry(entry)) continue;
+      if (isLocked(entry)) {
+        yield { word: slot, expected: entry, what: () => `the entry of page ${index}` };
         continue;
       }
-      if (current === 0 || kindOf(current) !== kindOf(entry)) continue;
-      store(words, record + LockRecord.count, 1);
-      if (!casThenStore(words, slot, current, locked(current), record, slot)) continue;
-      const pages = isHugeKind(kindOf(current)) ? 512 : 1;
-      const first = index - (index % pages);
-      return { mapping, index: first, pages, slot, entry: current, record };
+      if (!casThenStore(words, slot, entry, locked(entry), record, slot)) continue;
+      const pages = isHugeKind(kindOf(entry)) ? 512 : 1;
+      return { mapping, index: index - (index % pages), pages, slot, entry, record };
     }
   } catch (error) {
     thread.entryLocks.give(record);
@@ -94,50 +92,45 @@ export function* lockEntry(
   }
 }
 
-/** The slot to put a new entry in: of 2 MiB if asked and possible, else of 4 KiB. */
-function makeAnySlot(thread: Thread, mapping: Mapping, index: number, huge: boolean): number {
-  const slot = huge ? makeSlot(thread, mapping, index, HUGE_LEVEL) : 0;
-  return slot || makeSlot(thread, mapping, index, 0);
+/** A record that tells of nothing yet, and of `count` lock bits when it gets its slot. */
+function takeRecord(thread: Thread, mapping: Mapping, count: number): number {
+  const { words } = thread;
+  const record = thread.entryLocks.take();
+  store(words, record + LockRecord.count, count);
+  store(words, record + LockRecord.page, 0);
+  store(words, record + LockRecord.mapping, mapping);
+  return record;
 }
 
-/** Puts a locked empty entry into a free slot; null when another thread was first. */
+/** Puts a locked empty entry into a free slot, or 8 of them; null when something else is there. */
 function lockNew(
   thread: Thread,
   mapping: Mapping,
   index: number,
-  huge: boolean,
   slot: number,
+  huge: boolean,
   record: number,
 ): LockedEntry | null {
   const { words } = thread;
-  const asHuge = huge && makeSlot(thread, mapping, index, HUGE_LEVEL) === slot;
-  const kind = asHuge ? EntryKind.emptyHuge : EntryKind.empty;
-  const entry = makeEntry(kind, 0);
-  const pages = asHuge ? 512 : 1;
-  store(words, record + LockRecord.count, asHuge ? 8 : 1);
+  const entry = makeEntry(huge ? EntryKind.emptyHuge : EntryKind.empty, 0);
   if (!casThenStore(words, slot, 0, locked(entry), record, slot)) return null;
-  if (asHuge && !claimRest(thread, slot, locked(entry))) {
+  if (huge && !claimRest(words, slot, locked(entry))) {
     // Somebody put a node of 4 KiB entries under a later slot: back to 4 KiB.
-    storeHuge8(thread, slot, locked(entry));
-    store(words, record, 0);
+    for (let later = slot + 7; later > slot; later--) cas(words, later, locked(entry), 0);
+    casThenStore(words, slot, locked(entry), 0, record, 0);
+    wakeAll(words, slot);
     return null;
   }
+  const pages = huge ? 512 : 1;
   return { mapping, index: index - (index % pages), pages, slot, entry, record };
 }
 
 /** Takes the other 7 slots of an entry of 2 MiB. */
-function claimRest(thread: Thread, first: number, entry: Entry): boolean {
+function claimRest(words: Words, first: number, entry: Entry): boolean {
   for (let slot = first + 1; slot < first + 8; slot++) {
-    if (!cas(thread.words, slot, 0, entry)) return false;
+    if (!cas(words, slot, 0, entry)) return false;
   }
   return true;
-}
-
-/** Frees those of 8 slots that hold `entry`, the first one last. */
-function storeHuge8(thread: Thread, first: number, entry: Entry): void {
-  for (let slot = first + 7; slot >= first; slot--) {
-    if (cas(thread.words, slot, entry, 0)) wakeAll(thread.words, slot);
-  }
 }
 
 /** Drops the lock, the entry unchanged; one that was made for it disappears. */
@@ -176,9 +169,9 @@ export function publishZero(thread: Thread, held: LockedEntry): Entry {
 
 function settle(thread: Thread, held: LockedEntry, entry: Entry): void {
   const { words } = thread;
-  if (held.pages === 512) storeHuge(words, held.slot, entry);
-  else store(words, held.slot, entry);
-  thread.entryLocks.give(held.record);
+  if (held.pages === 512) storeHugeRest(words, held.slot, entry);
+  casThenStore(words, held.slot, locked(held.entry), entry, held.record, 0);
+  thread.entryLocks.giveOwn(held.record);
   wakeAll(words, held.slot);
 }
 
@@ -197,13 +190,10 @@ export function publishAround(
 ): number {
   const { words } = thread;
   const first = makeSlot(thread, mapping, index, 0);
+  if (first === 0) return 0;
   const room = Math.min(count, 64 - (index & 63), 512 - (devicePage % 512));
   const empty = locked(makeEntry(EntryKind.empty, 0));
-  if (load(words, first) !== 0) return 0;
-  const record = thread.entryLocks.take();
-  store(words, record + LockRecord.count, 0);
-  store(words, record + LockRecord.page, 0);
-  store(words, record + LockRecord.mapping, mapping);
+  const record = takeRecord(thread, mapping, 0);
   store(words, record, first);
   let claimed = 0;
   while (
@@ -219,8 +209,9 @@ export function publishAround(
       page = pages.associate(devicePage, claimed, mapping, index, false);
     }
   } finally {
-    for (let offset = 0; offset < claimed; offset++) {
-      store(words, first + offset, page < 0 ? 0 : makeEntry(EntryKind.page, page + offset));
+    for (let offset = claimed - 1; offset >= 0; offset--) {
+      const entry = page < 0 ? 0 : makeEntry(EntryKind.page, page + offset);
+      casThenStore(words, first + offset, empty, entry, record + LockRecord.count, offset);
       wakeAll(words, first + offset);
     }
     thread.entryLocks.give(record);
@@ -240,34 +231,40 @@ export function recoverEntries(thread: Thread, pages: Pages): void {
 
 /**
  * Frees what a lock record tells of: entries that were made for it disappear, and pages that had got
- * an owner for them lose it; entries that were real before stay, unlocked. Of an entry of 2 MiB the
- * first slot decides, since it is written last.
+ * an owner for them lose it; entries that were there before stay, unlocked. Repeatable: the record no
+ * longer tells of what is free, so whoever has locked that by now keeps it.
  */
 function recoverRun(thread: Thread, pages: Pages, record: number): void {
   const { words } = thread;
   const first = load(words, record);
-  const count = load(words, record + LockRecord.count);
   const devicePage = load(words, record + LockRecord.page) >>> 0;
   const mapping = load(words, record + LockRecord.mapping);
-  const takeBack = (offset: number, pageCount: number): void => {
-    if (devicePage !== 0) pages.takeBackDevicePages(devicePage - 1 + offset, pageCount, mapping);
-  };
-  const huge = kindOf(load(words, first)) === EntryKind.emptyHuge;
-  const unpublished = isLocked(load(words, first));
-  for (let offset = count - 1; offset >= 0; offset--) {
+  for (let offset = load(words, record + LockRecord.count) - 1; offset >= 0; offset--) {
     const slot = first + offset;
     const value = load(words, slot);
-    if (huge && unpublished) {
-      if (offset === 0) takeBack(0, 512);
-      store(words, slot, 0);
-    } else if ((value & 1) !== 0 && isLocked(value)) {
-      const kind = kindOf(value);
-      const real = kind === EntryKind.page || kind === EntryKind.huge;
-      if (!real) takeBack(offset, 1);
-      store(words, slot, kind === EntryKind.empty ? 0 : unlocked(value));
+    const entry = recoverEntry(words, slot, value);
+    if (devicePage !== 0) {
+      // Of a folio, too, it is the first page's record that has the owner.
+      pages.takeBackDevicePages(devicePage - 1 + offset, 1, mapping);
     }
+    casThenStore(words, slot, value, entry, record + LockRecord.count, offset);
     wakeAll(words, slot);
   }
+}
+
+/**
+ * What the locked entry of a dead thread becomes. Of one of 2 MiB that was being made, the other 7
+ * slots are freed here; nodes that others put under such slots stay. (Nobody has used it, though its
+ * later slots may be written: entries are read in their first slot, which is written last.)
+ */
+function recoverEntry(words: Words, slot: number, value: Entry): Entry {
+  const kind = kindOf(value);
+  if (kind === EntryKind.empty) return 0;
+  if (kind !== EntryKind.emptyHuge) return unlocked(value);
+  for (let later = slot + 7; later > slot; later--) {
+    if (isEntry(load(words, later))) store(words, later, 0);
+  }
+  return 0;
 }
 
 /** The error for a file whose blocks cannot be pages. */

@@ -1,13 +1,14 @@
 /**
  * The entry tree of a mapping: a 64-way radix tree by page index, as in an XArray.
  *
- * Node, in words: 0 level | 1 parent | 2 slot in the parent | 4..5 dirty marks | 6..7 pinned marks
- * | 8..71 slots. A slot is 0, a node's offset (a multiple of 8), or an entry (odd). The root word is
+ * Node, in words: 1 parent | 2 slot in the parent | 4..5 dirty marks | 6..7 pinned marks | 8..71
+ * slots. A slot is 0, a node's offset (a multiple of 8), or an entry (odd). The root word is
  * a node's offset plus its level, so that descending reads one word a level.
  *
  * Entry: bit 0 set | bit 1 locked | bits 2..4 kind | bits 5..31 page record id.
  * An entry of 2 MiB lies in a level-1 node, the same word in its 8 slots; its lock bit counts in the
- * first of them.
+ * first of them. Whoever reads a slot again may find a node where there was an entry of 2 MiB: so the
+ * kinds that mean something are odd, which a node's offset never looks like.
  *
  * Rules. (1) Nodes and marks change under the tree guard, or under the map lock held exclusively.
  *        (2) A node is linked when it is complete, and freed only under the map lock held
@@ -22,7 +23,7 @@ import { allocateZeroed, freeObject } from "../sync/slab.ts";
 import type { Thread } from "../sync/thread.ts";
 import { type Mapping, MappingWord, nodeSlab, PAGE_INDEX_MAX } from "./mapping.ts";
 
-const Node = { level: 0, parent: 1, slotInParent: 2, slots: 8 } as const;
+const Node = { parent: 1, slotInParent: 2, slots: 8 } as const;
 const FANOUT = 64;
 const LEVEL_MAX = 5;
 /** The level whose slots cover 64 pages: 8 of them make 2 MiB. */
@@ -36,11 +37,16 @@ export type Mark = (typeof Mark)[keyof typeof Mark];
 /** An entry word. */
 export type Entry = number;
 
-export const EntryKind = { empty: 0, page: 1, huge: 2, zero: 3, emptyHuge: 4 } as const;
+export const EntryKind = { empty: 0, page: 1, zero: 3, huge: 5, emptyHuge: 7 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 const ENTRY = 1;
 const LOCKED = 2;
+
+/** Whether a slot's word is an entry, not a node or nothing. */
+export function isEntry(value: number): boolean {
+  return (value & ENTRY) !== 0;
+}
 
 export function makeEntry(kind: EntryKind, page: number): Entry {
   return (page << 5) | (kind << 2) | ENTRY;
@@ -77,27 +83,22 @@ export function isHugeKind(kind: EntryKind): boolean {
 }
 
 /**
- * The slot that holds the entry of page `index`, or 0. For one of 2 MiB, the slot of that index, not
- * the first. Locks: the map lock, or none: inside an epoch, after an ordered read in it.
+ * The slot that holds the entry of page `index`, or 0. For one of 2 MiB, the first of its slots, where
+ * its lock bit counts. Locks: the map lock, or none: inside an epoch, after an ordered read in it.
  */
 export function findSlot(words: Words, mapping: Mapping, index: number): number {
   const root = loadRelaxed(words, mapping + MappingWord.root);
-  let level = root & 7;
-  if (root === 0 || (level < LEVEL_MAX && index >>> (6 * level + 6) !== 0)) return 0;
-  let node = root - level;
-  for (;;) {
+  const height = root & 7;
+  if (root === 0 || (height < LEVEL_MAX && index >>> (6 * height + 6) !== 0)) return 0;
+  let node = root - height;
+  for (let level = height; level >= 0; level--) {
     const slot = node + Node.slots + ((index >>> (6 * level)) & 63);
     const value = loadRelaxed(words, slot);
-    if (value & ENTRY) return slot;
-    if (value === 0 || level === 0) return 0;
+    if (value & ENTRY) return level === HUGE_LEVEL ? slot - (slot & (HUGE_SLOTS - 1)) : slot;
+    if (value === 0) return 0;
     node = value;
-    level--;
   }
-}
-
-/** The first slot of an entry: where its lock bit counts. `slot` holds `entry` at page `index`. */
-export function firstSlot(slot: number, entry: Entry, index: number): number {
-  return isHugeKind(kindOf(entry)) ? slot - ((index >>> 6) & (HUGE_SLOTS - 1)) : slot;
+  return 0;
 }
 
 /** Whether the entry in `slot`, of page `index`, has the mark. */
@@ -109,7 +110,7 @@ export function isMarked(
   mark: Mark,
 ): boolean {
   const bit = markBit(entry, index);
-  return ((load(words, markWord(slot, entry, index, bit, mark)) >>> (bit & 31)) & 1) !== 0;
+  return ((load(words, markWord(slot, bit, mark)) >>> (bit & 31)) & 1) !== 0;
 }
 
 /** As `isMarked`, under the conditions of `findSlot`. */
@@ -121,21 +122,21 @@ export function isMarkedRelaxed(
   mark: Mark,
 ): boolean {
   const bit = markBit(entry, index);
-  return ((loadRelaxed(words, markWord(slot, entry, index, bit, mark)) >>> (bit & 31)) & 1) !== 0;
+  return ((loadRelaxed(words, markWord(slot, bit, mark)) >>> (bit & 31)) & 1) !== 0;
 }
 
-/** The place of an entry's marks among its node's: of one of 2 MiB, its first slot's. */
+/** The place of an entry's marks among its node's, which is that of its (first) slot. */
 function markBit(entry: Entry, index: number): number {
   return isHugeKind(kindOf(entry)) ? (index >>> 6) & 56 : index & 63;
 }
 
-/** The node of the slot that holds `entry` at page `index`. */
-function nodeOfSlot(slot: number, entry: Entry, index: number): number {
-  return slot - (isHugeKind(kindOf(entry)) ? (index >>> 6) & 63 : index & 63) - Node.slots;
+/** The node of the slot that holds an entry, by the place of its marks. */
+function nodeOfSlot(slot: number, bit: number): number {
+  return slot - bit - Node.slots;
 }
 
-function markWord(slot: number, entry: Entry, index: number, bit: number, mark: Mark): number {
-  return nodeOfSlot(slot, entry, index) + mark + (bit >>> 5);
+function markWord(slot: number, bit: number, mark: Mark): number {
+  return nodeOfSlot(slot, bit) + mark + (bit >>> 5);
 }
 
 function levelFor(index: number): number {
@@ -146,8 +147,8 @@ function levelFor(index: number): number {
 
 /**
  * The slot for page `index` at `level` (0, or HUGE_LEVEL: the first of its 8), with the nodes above
- * it made. Returns 0 at HUGE_LEVEL when entries of 4 KiB are in the way; at level 0 the slot may be
- * one of an entry of 2 MiB. Locks: the map lock, shared. Throws: ENOMEM.
+ * it made. Returns 0 when there are entries of the other size. Locks: the map lock, shared.
+ * Throws: ENOMEM.
  */
 export function makeSlot(thread: Thread, mapping: Mapping, index: number, level: number): number {
   invariant(index <= PAGE_INDEX_MAX, () => `page ${index} is beyond a mapping's end`);
@@ -181,39 +182,35 @@ function descend(
     const node = spare.pop();
     if (node === undefined) return -1;
     const level = root === 0 ? wanted : (root & 7) + 1;
-    store(words, node + Node.level, level);
-    if (root !== 0) linkBelow(words, node, root - (root & 7), 0);
+    if (root !== 0) linkBelow(words, node, root - (root & 7));
     store(words, rootWord, node + level);
     root = node + level;
   }
-  let level = root & 7;
-  let node = root - level;
-  for (;;) {
+  let node = root - (root & 7);
+  for (let level = root & 7; ; level--) {
     const within = (index >>> (6 * level)) & 63;
     const slot = node + Node.slots + within;
-    const value = load(words, slot);
-    if (level === target || value & ENTRY) {
-      if (level === HUGE_LEVEL && target === HUGE_LEVEL) {
-        return hugeSlotsAreFree(words, slot - (within & 7)) ? slot - (within & 7) : 0;
-      }
-      return slot;
+    if (level === target) {
+      if (level !== HUGE_LEVEL) return slot;
+      const first = slot - (within & 7);
+      return hugeSlotsAreFree(words, first) ? first : 0;
     }
+    const value = load(words, slot);
+    if (value & ENTRY) return 0;
     if (value !== 0) {
       node = value;
-    } else {
-      const child = spare.pop();
-      if (child === undefined) return -1;
-      store(words, child + Node.level, level - 1);
-      store(words, child + Node.parent, node);
-      store(words, child + Node.slotInParent, within);
-      if (!cas(words, slot, 0, child)) {
-        // An entry of 2 MiB has been put there, without the guard: look again.
-        spare.push(child);
-        continue;
-      }
-      node = child;
+      continue;
     }
-    level--;
+    const child = spare.pop();
+    if (child === undefined) return -1;
+    store(words, child + Node.parent, node);
+    store(words, child + Node.slotInParent, within);
+    if (!cas(words, slot, 0, child)) {
+      // An entry of 2 MiB has been put there, without the guard.
+      spare.push(child);
+      return 0;
+    }
+    node = child;
   }
 }
 
@@ -226,39 +223,48 @@ function hugeSlotsAreFree(words: Words, first: number): boolean {
   return true;
 }
 
-/** Puts the old root under a new one that is not linked yet, with its marks. */
-function linkBelow(words: Words, node: number, child: number, within: number): void {
-  store(words, node + Node.slots + within, child);
+/** Puts the old root under a new one that is not linked yet, in its first slot, with its marks. */
+function linkBelow(words: Words, node: number, child: number): void {
+  store(words, node + Node.slots, child);
   for (const mark of Object.values(Mark)) {
     const marked = load(words, child + mark) !== 0 || load(words, child + mark + 1) !== 0;
-    store(words, node + mark, marked ? 1 << within : 0);
+    store(words, node + mark, marked ? 1 : 0);
   }
-  store(words, child + Node.slotInParent, within);
   store(words, child + Node.parent, node);
 }
 
 /** Writes an entry of 2 MiB into its 8 slots, the first one last. */
 export function storeHuge(words: Words, first: number, entry: Entry): void {
-  for (let slot = first + HUGE_SLOTS - 1; slot >= first; slot--) store(words, slot, entry);
+  storeHugeRest(words, first, entry);
+  store(words, first, entry);
 }
 
-/** Sets a mark on the entry of page `index`, and on the way to it. Locks: the map lock, shared. */
+/** As `storeHuge`, but for the first slot; the last one first. */
+export function storeHugeRest(words: Words, first: number, entry: Entry): void {
+  for (let slot = first + HUGE_SLOTS - 1; slot > first; slot--) store(words, slot, entry);
+}
+
+/**
+ * Sets a mark on the entry of page `index`, if there is one, and on the way to it. Locks: the map
+ * lock, shared.
+ */
 export function setMark(thread: Thread, mapping: Mapping, index: number, mark: Mark): void {
   const { words } = thread;
   enterGuard(thread, mapping + MappingWord.treeGuard);
-  const root = load(words, mapping + MappingWord.root);
-  let level = root & 7;
-  let node = root - level;
-  for (;;) {
-    let within = (index >>> (6 * level)) & 63;
-    const value = load(words, node + Node.slots + within);
-    if (value & ENTRY && isHugeKind(kindOf(value))) within &= 56;
-    setBit(words, node + mark, within);
-    if (value & ENTRY || value === 0 || level === 0) break;
-    node = value;
-    level--;
-  }
+  if (findSlot(words, mapping, index) !== 0) markDownTo(words, mapping, index, mark);
   leaveGuard(thread, mapping + MappingWord.treeGuard);
+}
+
+function markDownTo(words: Words, mapping: Mapping, index: number, mark: Mark): void {
+  const root = load(words, mapping + MappingWord.root);
+  let node = root - (root & 7);
+  for (let level = root & 7; level >= 0; level--) {
+    const within = (index >>> (6 * level)) & 63;
+    const value = load(words, node + Node.slots + within);
+    setBit(words, node + mark, value & ENTRY ? markBit(value, index) : within);
+    if (value & ENTRY) return;
+    node = value;
+  }
 }
 
 /** Clears a mark from an entry, and upwards where it was the last. Locks as for `setMark`. */
@@ -266,19 +272,20 @@ export function clearMark(thread: Thread, mapping: Mapping, index: number, mark:
   const { words } = thread;
   enterGuard(thread, mapping + MappingWord.treeGuard);
   const slot = findSlot(words, mapping, index);
-  if (slot !== 0) {
-    const entry = load(words, slot);
-    let within = markBit(entry, index);
-    let node = nodeOfSlot(slot, entry, index);
-    for (;;) {
-      const empty = clearBit(words, node + mark, within);
-      const parent = load(words, node + Node.parent);
-      if (!empty || parent === 0) break;
-      within = load(words, node + Node.slotInParent);
-      node = parent;
-    }
-  }
+  if (slot !== 0) clearUpFrom(words, slot, markBit(load(words, slot), index), mark);
   leaveGuard(thread, mapping + MappingWord.treeGuard);
+}
+
+function clearUpFrom(words: Words, slot: number, bit: number, mark: Mark): void {
+  let within = bit;
+  let node = nodeOfSlot(slot, bit);
+  for (;;) {
+    const empty = clearBit(words, node + mark, within);
+    const parent = load(words, node + Node.parent);
+    if (!empty || parent === 0) return;
+    within = load(words, node + Node.slotInParent);
+    node = parent;
+  }
 }
 
 function setBit(words: Words, mark: number, bit: number): void {
@@ -332,12 +339,10 @@ function nextMarkedBelow(
     if ((bits & 1) === 0) continue;
     const value = load(words, node + Node.slots + within);
     const first = base + within * step;
-    if (value & ENTRY) {
-      if (within >= lowest || isHugeKind(kindOf(value))) return first;
-    } else if (value !== 0 && within >= lowest) {
-      const found = nextMarkedBelow(words, value, level - 1, first, from, last, mark);
-      if (found >= 0) return found;
-    }
+    if (value & ENTRY) return first;
+    if (value === 0) continue;
+    const found = nextMarkedBelow(words, value, level - 1, first, from, last, mark);
+    if (found >= 0) return found;
   }
   return -1;
 }
@@ -352,16 +357,16 @@ export function forEachEntry(
 ): void {
   for (let index = from; index <= last; ) {
     const slot = findSlot(words, mapping, index);
-    if (slot === 0) {
+    const entry = slot === 0 ? 0 : load(words, slot);
+    if (!isEntry(entry)) {
       index = nextPresent(words, mapping, index, last);
       if (index < 0) return;
       continue;
     }
-    const entry = load(words, slot);
     const huge = isHugeKind(kindOf(entry));
     const first = huge ? index - (index % 512) : index;
     const pages = huge ? 512 : 1;
-    visit(entry, first, pages, firstSlot(slot, entry, index));
+    visit(entry, first, pages, slot);
     index = first + pages;
   }
 }
@@ -445,21 +450,18 @@ function removeBelow(
     if (value & ENTRY) {
       invariant(!isLocked(value), () => `the entry of page ${first} is removed while it is locked`);
       const huge = isHugeKind(kindOf(value));
-      if (huge) {
-        invariant(
-          first >= from && first + 511 <= last,
-          () => `a break cuts the folio at page ${first}`,
-        );
-      }
+      invariant(
+        !huge || (first >= from && first + 511 <= last),
+        () => `a break cuts the folio at page ${first}`,
+      );
       visit(value, first, huge ? 512 : 1);
+      for (const mark of Object.values(Mark)) clearBit(words, node + mark, within);
       if (huge) {
         storeHuge(words, slot, 0);
         within += HUGE_SLOTS - 1;
       } else {
         store(words, slot, 0);
       }
-      clearBit(words, node + Mark.dirty, huge ? within & 56 : within);
-      clearBit(words, node + Mark.pinned, huge ? within & 56 : within);
       continue;
     }
     removeBelow(thread, value, level - 1, first, from, last, visit);
@@ -477,7 +479,7 @@ function dropChild(
 ): void {
   const { words } = thread;
   for (const mark of Object.values(Mark)) {
-    if (whole || (load(words, child + mark) === 0 && load(words, child + mark + 1) === 0)) {
+    if (load(words, child + mark) === 0 && load(words, child + mark + 1) === 0) {
       clearBit(words, node + mark, within);
     }
   }

@@ -218,7 +218,8 @@ export class Door {
 
   /** As `point`, for a wait that the run itself makes. */
   noteWait(word: number): void {
-    const touched = this.#touch[word]!;
+    const touched = this.#touch[word];
+    if (touched === undefined) throw new RangeError(`word ${word} is outside the region`);
     const now = (touched | (1 << (GROUP_OF[Access.wait] * 8 + this.actor))) >>> 0;
     if (now !== touched) this.#note(word, now);
   }

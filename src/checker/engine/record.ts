@@ -135,7 +135,7 @@ function stackNow(): Site[] {
     const found = /^\s+at (?:async )?(\S+)(?: \[as [^\]]+\])? \(checked:([^:]+):\d+:\d+\)/.exec(
       line,
     );
-    if (found === null || found[1] === "next" || found[1]!.endsWith(".next")) continue;
+    if (found === null || /(^|\.)(next|\$outside\d+)$/.test(found[1]!)) continue;
     sites.unshift({
       function: found[1]!.replace(/^Object\./, "").replace("nodejs.dispose", "Symbol.dispose"),
       file: found[2]!,

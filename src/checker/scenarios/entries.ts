@@ -1,116 +1,10 @@
 /** Entry locks and who waits for them; entries made by several at once, of 4 KiB and of 2 MiB. */
-import {
-  lockEntry,
-  type LockedEntry,
-  publishAround,
-  publishPage,
-  publishZero,
-  unlockEntry,
-} from "../../mapping/entries.ts";
-import { EntryKind, findSlot, isLocked, isPageKind, kindOf, pageOf } from "../../mapping/tree.ts";
-import { load } from "../../sync/atomics.ts";
-import type { Sleeps } from "../../sync/sleep.ts";
-import { ensure, ensureNoLeak, type Scenario, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, buildBare } from "../world/bare.ts";
-
-/** A page of the file that has no entry, in the leaf node of page 0. */
-const EMPTY = 5;
-/** Its block, when it gets one. */
-const BLOCK = 40;
-
-type Play = Pick<Scenario<BareShared, Entries>, "actors" | "environment" | "explore">;
-
-interface Story extends Play {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
-}
-
-/** The file with who holds which of its entries, as its truth. */
-class Entries extends BareFile {
-  readonly #holders = new Map<number, Self>();
-
-  /** Locks the entry of a page; nobody else holds a page of it. */
-  *lock(self: Self, index: number, huge = false): Sleeps<LockedEntry> {
-    const held = yield* lockEntry(self.task, this.mapping, index, huge);
-    for (let page = held.index; page < held.index + held.pages; page++) {
-      const other = this.#holders.get(page);
-      const free = other === undefined || !self.thread.isAlive(other.thread.holder);
-      ensure(free, `the entry of page ${page} is locked by ${other?.name} and ${self.name}`);
-      this.#holders.set(page, self);
-    }
-    return held;
-  }
-
-  /** Before the entry is given back: until here nobody else may have come to hold it. */
-  letGo(self: Self, held: LockedEntry): void {
-    ensure(isLocked(load(self.thread.words, held.slot)), "an entry that is held is not locked");
-    for (let page = held.index; page < held.index + held.pages; page++) this.#holders.delete(page);
-  }
-
-  giveUp(self: Self, held: LockedEntry): void {
-    self.say("gives the entry up");
-    this.letGo(self, held);
-    unlockEntry(self.thread, held);
-  }
-
-  publish(self: Self, held: LockedEntry, block: number): void {
-    self.say("makes the entry a page");
-    this.letGo(self, held);
-    publishPage(self.thread, this.hand(self).pages, held, block);
-  }
-
-  kindOf(self: Self, index: number): EntryKind | null {
-    const { words } = self.thread;
-    const slot = findSlot(words, this.mapping, index);
-    return slot === 0 ? null : kindOf(load(words, slot));
-  }
-
-  override end(): void {
-    super.end();
-    const alive = this.hands.find(({ thread }) => thread.isAlive(thread.holder));
-    if (alive === undefined) return;
-    const { words } = alive.thread;
-    for (let index = 0; index < 64; index++) {
-      const slot = findSlot(words, this.mapping, index);
-      const entry = slot === 0 ? 0 : load(words, slot);
-      ensureNoLeak(!isLocked(entry), `the entry of page ${index} is left locked`);
-      ensureNoLeak(
-        entry === 0 || kindOf(entry) !== EntryKind.empty,
-        `the entry of page ${index} is left empty`,
-      );
-      if (entry === 0 || !isPageKind(kindOf(entry))) continue;
-      ensure(
-        alive.pages.owner(pageOf(entry)) === this.mapping &&
-          alive.pages.index(pageOf(entry)) === index,
-        `the page that the entry of page ${index} names is not the file's`,
-      );
-    }
-  }
-}
-
-function entryStory(story: Story): Scenario<BareShared, Entries> {
-  return scenario({
-    ...story,
-    build: () => buildBare(Object.keys(story.actors).length, 1),
-    region: (shared: BareShared) => shared.region,
-    begin: (shared, actors) => new Entries(shared, actors),
-    end: (entries) => entries.end(),
-    nameOf: (entries, word) => entries.nameOf(word),
-  });
-}
-
-function* lockAndGiveUp(entries: Entries, self: Self): Sleeps<void> {
-  const held = yield* entries.lock(self, EMPTY);
-  entries.giveUp(self, held);
-}
-
-/** A fault: finds the page, or makes it. */
-function* fault(entries: Entries, self: Self): Sleeps<void> {
-  const held = yield* entries.lock(self, EMPTY);
-  if (isPageKind(kindOf(held.entry))) entries.giveUp(self, held);
-  else entries.publish(self, held, BLOCK);
-}
+import { AbortError, HoldfastError } from "../../base/errors.ts";
+import { HUGE_PAGES } from "../../base/quantities.ts";
+import { publishAround, publishPage, publishZero } from "../../mapping/entries.ts";
+import { EntryKind, kindOf } from "../../mapping/tree.ts";
+import { ensure } from "../scenario.ts";
+import { BLOCK, EMPTY, entryStory, fault, lockAndGiveUp } from "../world/entries.ts";
 
 export const entryGivenUp = entryStory({
   name: "entry-given-up",
@@ -187,47 +81,100 @@ export const entryAround = entryStory({
   },
 });
 
-export const entryHugeAndSmall = entryStory({
-  name: "entry-huge-and-small",
-  about:
-    "One fault wants an entry of 2 MiB, another one of 4 KiB in the same 2 MiB of the file, elsewhere " +
-    "than the file's first page. They never hold both.",
-  from: "bug 5: missed wakeup with PMD faults, and the conflict of PMD and PTE",
-  explore: { strategy: "random", schedules: 10_000 },
+export const entryAborted = entryStory({
+  name: "entry-aborted",
+  about: "Of two threads that want an entry one is aborted, at any point. It is left with nothing.",
+  from: "DESIGN.md 5.4: waits can be aborted; sync/sleep.ts, rule 2",
   actors: {
-    *huge(entries, self) {
-      const held = yield* entries.lock(self, 512, true);
-      entries.giveUp(self, held);
-    },
-    *small(entries, self) {
-      const held = yield* entries.lock(self, 512 + 200);
-      entries.giveUp(self, held);
+    a: lockAndGiveUp,
+    *aborted(entries, self) {
+      try {
+        yield* lockAndGiveUp(entries, self);
+      } catch (error) {
+        if (!(error instanceof AbortError)) throw error;
+        self.say("is aborted");
+      }
     },
   },
+  environment: { abort: { abort: "aborted" } },
 });
 
-export const entryDeath = entryStory({
-  name: "entry-death",
+export const entryAroundEnds = entryStory({
+  name: "entry-around-ends",
   about:
-    "A thread dies while it makes the entry of a page, at any point. The other one gets the entry, and " +
-    "the page has one owner.",
-  from: "several-processes.md: what a dead holder leaves is repaired",
-  actors: { dying: fault, fault },
-  environment: { death: { kill: "dying" } },
-});
-
-export const entryAroundDeath = entryStory({
-  name: "entry-around-death",
-  about:
-    "A thread dies while it makes entries around a fault. Another one makes the page it wants.",
-  from: "several-processes.md; DESIGN.md 2 (4)",
-  explore: { strategy: "bounded", preemptions: 2 },
+    "Entries are made around a fault: as many as were asked for, up to the end of a node, of 2 MiB of " +
+    "the device and to the next entry, and none over a folio.",
+  from: "fault-around, filemap_map_pages; mapping/entries.ts, publishAround",
+  deviceFolios: 3,
+  folios: [{ index: HUGE_PAGES, block: HUGE_PAGES }],
   actors: {
-    around(entries, self) {
+    file(entries, self) {
       const { pages } = entries.hand(self);
-      publishAround(self.thread, pages, entries.mapping, EMPTY - 1, 3, BLOCK - 1);
+      const around = (index: number, count: number, block: number, made: number): void => {
+        const { thread } = self;
+        const found = publishAround(thread, pages, entries.mapping, index, count, block);
+        ensure(found === made, `${found} entries are made from page ${index}, not ${made}`);
+        for (let page = index; page < index + made; page++) {
+          const kind = entries.kindOf(self, page);
+          ensure(kind === EntryKind.page, `page ${page} is not there after it was made so`);
+        }
+      };
+      around(10, 3, BLOCK, 3);
+      ensure(entries.kindOf(self, 13) === null, "a page is made that was not asked for");
+      around(8, 9, BLOCK + 10, 2);
+      around(10, 2, 2 * HUGE_PAGES, 0);
+      ensure(pages.find(2 * HUGE_PAGES) === null, "page records are made for no page");
+      around(60, 9, BLOCK + 12, 4);
+      around(20, 9, HUGE_PAGES - 2, 2);
+      around(HUGE_PAGES + 70, 2, BLOCK + 16, 0);
     },
-    fault,
   },
-  environment: { death: { kill: "around" } },
+});
+
+function failsForMemory(make: () => void): boolean {
+  try {
+    make();
+    return false;
+  } catch (error) {
+    if (!(error instanceof HoldfastError && error.code === "ENOMEM")) throw error;
+    return true;
+  }
+}
+
+/** So many folios of the device can have page records in a region of the smallest size. */
+const RECORDS = 256;
+
+export const entryOutOfRecords = entryStory({
+  name: "entry-out-of-records",
+  about:
+    "There is no memory for the records of further pages. A fault that needs one fails, for one page and " +
+    "for several; no entry is left of it.",
+  from: "invariant 5.6 (7): a failed insertion leaves nothing behind; dax_insert_entry's ENOMEM",
+  deviceFolios: RECORDS + 1,
+  actors: {
+    *file(entries, self) {
+      const { pages } = entries.hand(self);
+      const { mapping } = entries;
+      const others: number[] = [];
+      for (let folio = 1; folio < RECORDS; folio++) {
+        others.push(pages.associate(folio * HUGE_PAGES, 1, mapping + 1, 0, false));
+      }
+      const block = RECORDS * HUGE_PAGES;
+      ensure(
+        failsForMemory(() => publishAround(self.thread, pages, mapping, EMPTY, 3, block)),
+        "pages are made without records",
+      );
+      for (let index = EMPTY; index < EMPTY + 3; index++) {
+        ensure(entries.kindOf(self, index) === null, `an entry of page ${index} is left`);
+      }
+      const held = yield* entries.lock(self, EMPTY);
+      ensure(
+        failsForMemory(() => publishPage(self.thread, pages, held, block)),
+        "a page is made without a record",
+      );
+      entries.giveUp(self, held);
+      ensure(entries.kindOf(self, EMPTY) === null, "the entry is left");
+      for (const page of others) pages.disassociate(page, 1, mapping + 1);
+    },
+  },
 });

@@ -255,7 +255,7 @@ export const removalNotFinished = variant({
       replace: "",
     },
   ],
-  caughtBy: { "dax-kill-truncate": "invariant" },
+  caughtBy: { "dax-kill-truncate": "check" },
 });
 
 export const holeNotLookedAtAgain = variant({

@@ -62,15 +62,24 @@ export interface BareShared {
 }
 
 export const FREED = -1000;
-const DEVICE_PAGES = 2 * HUGE_PAGES;
+const DEVICE_FOLIOS = 2;
+const DEVICE_PAGES = DEVICE_FOLIOS * HUGE_PAGES;
 
-/** A region with a file of `pageCount` present pages; `marked`: they were pinned before. */
-export function buildBare(actors: number, pageCount: number, marked = true): BareShared {
+/**
+ * A region with a file of `pageCount` present pages; `marked`: they were pinned before. The device
+ * has `deviceFolios` times 2 MiB.
+ */
+export function buildBare(
+  actors: number,
+  pageCount: number,
+  marked = true,
+  deviceFolios = DEVICE_FOLIOS,
+): BareShared {
   const { region, thread } = regionWithThreads(actors);
   createMappingArea(thread);
   createWindowArea(thread);
   createBreakArea(thread);
-  const pages = Pages.create(thread, DEVICE_PAGES * PAGE_SIZE);
+  const pages = Pages.create(thread, deviceFolios * HUGE_PAGES * PAGE_SIZE);
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, INO, pageCount * PAGE_SIZE, 1);
   for (let made = 0; made < pageCount; ) {

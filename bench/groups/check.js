@@ -9,7 +9,7 @@ import { runSpin } from "../spin/spin.js";
 /** @typedef {import("../measure.js").Figure} Figure */
 /** @typedef {import("../place.js").Place} Place */
 
-const SCENARIO = new URL("../../dist/checked/checker/scenarios/pins.js", import.meta.url);
+const SCENARIO = new URL("../../dist/checked/checker/scenarios/pins/truncates.js", import.meta.url);
 const NAME = "pinTruncate";
 const RUNS = 5;
 const SCHEDULES_PER_SECOND_MIN = 50_000;

@@ -18,20 +18,20 @@ import * as windows from "./scenarios/dax/windows.ts";
 import * as writeBackEnds from "./scenarios/dax/write-back-ends.ts";
 import * as writeBackChanges from "./scenarios/dax/write-back-changes.ts";
 import * as writeBack from "./scenarios/dax/write-back.ts";
-import * as entries from "./scenarios/entries.ts";
-import * as extents from "./scenarios/extents.ts";
+import * as entries from "./scenarios/mapping/entries.ts";
+import * as extents from "./scenarios/ram/extents.ts";
 import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
 import * as metadataCalls from "./scenarios/metadata/calls.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
-import * as folios from "./scenarios/folios.ts";
-import * as insisting from "./scenarios/insisting.ts";
-import * as pages from "./scenarios/pages.ts";
-import * as entryDeaths from "./scenarios/entry-deaths.ts";
-import * as hugeEntries from "./scenarios/huge-entries.ts";
-import * as mappings from "./scenarios/mappings.ts";
-import * as marks from "./scenarios/marks.ts";
-import * as pins from "./scenarios/pins.ts";
-import * as pageReuse from "./scenarios/reuse.ts";
+import * as folios from "./scenarios/pins/folios.ts";
+import * as insisting from "./scenarios/pins/insisting.ts";
+import * as pages from "./scenarios/pins/pages.ts";
+import * as entryDeaths from "./scenarios/mapping/entry-deaths.ts";
+import * as hugeEntries from "./scenarios/mapping/huge-entries.ts";
+import * as mappings from "./scenarios/mapping/records.ts";
+import * as marks from "./scenarios/mapping/marks.ts";
+import * as pins from "./scenarios/pins/truncates.ts";
+import * as pageReuse from "./scenarios/pins/reuse.ts";
 import * as aborts from "./scenarios/sync/aborts.ts";
 import * as deaths from "./scenarios/sync/deaths.ts";
 import * as epochs from "./scenarios/sync/epochs.ts";
@@ -44,8 +44,8 @@ import * as mutex from "./scenarios/sync/mutex.ts";
 import * as tables from "./scenarios/sync/tables.ts";
 import * as threads from "./scenarios/sync/threads.ts";
 import * as waits from "./scenarios/sync/waits.ts";
-import * as pinWriteBack from "./scenarios/write-back.ts";
-import * as tree from "./scenarios/tree.ts";
+import * as pinWriteBack from "./scenarios/pins/write-back.ts";
+import * as tree from "./scenarios/mapping/tree.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as daxVariants from "./variants/dax.ts";
@@ -56,18 +56,18 @@ import * as writeBackVariants from "./variants/write-back.ts";
 
 /** By their modules' names below scenarios/, in the order in which they are listed. */
 const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  pins,
-  entries,
-  pages,
-  folios,
-  insisting,
-  reuse: pageReuse,
-  "write-back": pinWriteBack,
-  "huge-entries": hugeEntries,
-  "entry-deaths": entryDeaths,
-  tree,
-  marks,
-  mappings,
+  "pins/truncates": pins,
+  "pins/pages": pages,
+  "pins/folios": folios,
+  "pins/insisting": insisting,
+  "pins/reuse": pageReuse,
+  "pins/write-back": pinWriteBack,
+  "mapping/entries": entries,
+  "mapping/huge-entries": hugeEntries,
+  "mapping/entry-deaths": entryDeaths,
+  "mapping/tree": tree,
+  "mapping/marks": marks,
+  "mapping/records": mappings,
   "dax/changes": changes,
   "dax/contents": contents,
   "dax/ends": ends,
@@ -84,6 +84,10 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/write-back": writeBack,
   "dax/write-back-changes": writeBackChanges,
   "dax/write-back-ends": writeBackEnds,
+  "metadata/transactions": metadataTransactions,
+  "metadata/blocks": metadataBlocks,
+  "metadata/calls": metadataCalls,
+  "ram/extents": extents,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,
@@ -96,10 +100,6 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "sync/tables": tables,
   "sync/threads": threads,
   "sync/joining": joining,
-  "metadata/transactions": metadataTransactions,
-  "metadata/blocks": metadataBlocks,
-  "metadata/calls": metadataCalls,
-  extents,
 };
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [

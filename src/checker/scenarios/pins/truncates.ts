@@ -1,9 +1,9 @@
 /** Pins against breaks, on a file without a driver: every block has its page, and a truth to hold it to. */
-import { AbortError } from "../../base/errors.ts";
-import { PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
-import type { Sleeps } from "../../sync/sleep.ts";
-import { type Scenario, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, buildBare, PastTheEnd } from "../world/bare.ts";
+import { AbortError } from "../../../base/errors.ts";
+import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { type Scenario, type Self, scenario } from "../../scenario.ts";
+import { BareFile, type BareShared, buildBare, PastTheEnd } from "../../world/bare.ts";
 
 type Play = Pick<Scenario<BareShared, BareFile>, "actors" | "environment" | "explore">;
 

@@ -1,11 +1,11 @@
 /** Blocks that are used again while somebody is about to wait for pins of their last page. */
-import { publishAround } from "../../mapping/entries.ts";
-import { MAPPING_WORDS, MappingWord, PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
-import { add, cas, load, store, wakeAll } from "../../sync/atomics.ts";
-import { lockShared } from "../../sync/lock.ts";
-import type { Sleeps } from "../../sync/sleep.ts";
-import { ensure, type Scenario, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, buildBare, FIRST_BLOCK, FREED, INO } from "../world/bare.ts";
+import { publishAround } from "../../../mapping/entries.ts";
+import { MAPPING_WORDS, MappingWord, PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import { add, cas, load, store, wakeAll } from "../../../sync/atomics.ts";
+import { lockShared } from "../../../sync/lock.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { BareFile, type BareShared, buildBare, FIRST_BLOCK, FREED, INO } from "../../world/bare.ts";
 
 interface ReuseShared extends BareShared {
   /** 0: whether the truncate has ended | 1: the other file's pin. */

@@ -1,7 +1,7 @@
 /** Marks of entries by several threads at once. */
-import { clearMark, Mark, nextMarked, setMark } from "../../mapping/tree.ts";
-import { ensure, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, buildBare } from "../world/bare.ts";
+import { clearMark, Mark, nextMarked, setMark } from "../../../mapping/tree.ts";
+import { ensure, type Self, scenario } from "../../scenario.ts";
+import { BareFile, type BareShared, buildBare } from "../../world/bare.ts";
 
 /** The pages that are marked, for whoever asks alone. */
 function markedPages(file: BareFile, mark: Mark): string {

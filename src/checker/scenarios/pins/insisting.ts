@@ -1,14 +1,14 @@
 /** Breaks that wait long: they insist, and new pins wait for them; for bounded times. */
-import { AbortError, HoldfastError } from "../../base/errors.ts";
-import { MappingWord, PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
-import { breakStatistics } from "../../layout/break.ts";
-import { clearMark, Mark } from "../../mapping/tree.ts";
-import { releasePin } from "../../pin/pin.ts";
-import { load, store, wakeAll } from "../../sync/atomics.ts";
-import { clockMs, remainingMs } from "../../sync/clock.ts";
-import type { Sleeps } from "../../sync/sleep.ts";
-import { ensure, ensureNoLeak, type Scenario, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, buildBare, PastTheEnd } from "../world/bare.ts";
+import { AbortError, HoldfastError } from "../../../base/errors.ts";
+import { MappingWord, PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import { breakStatistics } from "../../../layout/break.ts";
+import { clearMark, Mark } from "../../../mapping/tree.ts";
+import { releasePin } from "../../../pin/pin.ts";
+import { load, store, wakeAll } from "../../../sync/atomics.ts";
+import { clockMs, remainingMs } from "../../../sync/clock.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, ensureNoLeak, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { BareFile, type BareShared, buildBare, PastTheEnd } from "../../world/bare.ts";
 
 interface InsistShared extends BareShared {
   /** 0: never changes | then: what actors tell one another. */

@@ -1,9 +1,9 @@
 /** Entries of 2 MiB: 8 slots that are one, beside those of 4 KiB and instead of them. */
-import { HUGE_PAGES } from "../../base/quantities.ts";
-import { EntryKind } from "../../mapping/tree.ts";
-import type { Sleeps } from "../../sync/sleep.ts";
-import { ensure, type Self } from "../scenario.ts";
-import { type Entries, entryStory, faultAt } from "../world/entries.ts";
+import { HUGE_PAGES } from "../../../base/quantities.ts";
+import { EntryKind } from "../../../mapping/tree.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Self } from "../../scenario.ts";
+import { type Entries, entryStory, faultAt } from "../../world/entries.ts";
 
 /** The 2 MiB of the file that are wanted, a page of them, and where on the device they go. */
 const FIRST = 2 * HUGE_PAGES;

@@ -1,10 +1,10 @@
 /** Threads that die with entries locked, and whoever gives back what they had. */
-import { HUGE_PAGES } from "../../base/quantities.ts";
-import { publishAround } from "../../mapping/entries.ts";
-import { EntryKind } from "../../mapping/tree.ts";
-import type { Sleeps } from "../../sync/sleep.ts";
-import { ensure, type Self } from "../scenario.ts";
-import { PastTheEnd } from "../world/bare.ts";
+import { HUGE_PAGES } from "../../../base/quantities.ts";
+import { publishAround } from "../../../mapping/entries.ts";
+import { EntryKind } from "../../../mapping/tree.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Self } from "../../scenario.ts";
+import { PastTheEnd } from "../../world/bare.ts";
 import {
   BLOCK,
   EMPTY,
@@ -14,7 +14,7 @@ import {
   faultAt,
   faultLocked,
   lockAndGiveUp,
-} from "../world/entries.ts";
+} from "../../world/entries.ts";
 
 /** Beside 2 MiB of the file that are an entry: 2 MiB that are wanted, and a page of them. */
 const BEFORE = [{ index: HUGE_PAGES, block: 2 * HUGE_PAGES }];

@@ -1,8 +1,8 @@
 /** Pins and breaks of a file with a folio of 2 MiB; and what a pin tells of its pages. */
-import { HUGE_PAGES } from "../../base/quantities.ts";
-import { breakStatistics, withBrokenLayout } from "../../layout/break.ts";
-import { PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
-import { clearMark, Mark, nextMarked } from "../../mapping/tree.ts";
+import { HUGE_PAGES } from "../../../base/quantities.ts";
+import { breakStatistics, withBrokenLayout } from "../../../layout/break.ts";
+import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import { clearMark, Mark, nextMarked } from "../../../mapping/tree.ts";
 import {
   pagesOfPin,
   pinHolders,
@@ -10,10 +10,10 @@ import {
   type PinRecord,
   releasePin,
   stillOwned,
-} from "../../pin/pin.ts";
-import { ensure, type Scenario, type Self, scenario } from "../scenario.ts";
-import { BareFile, type BareShared, FIRST_BLOCK } from "../world/bare.ts";
-import { AFTER_FOLIO, buildFolio, FOLIO, folioBlock } from "../world/folio.ts";
+} from "../../../pin/pin.ts";
+import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { BareFile, type BareShared, FIRST_BLOCK } from "../../world/bare.ts";
+import { AFTER_FOLIO, buildFolio, FOLIO, folioBlock } from "../../world/folio.ts";
 
 interface Story extends Pick<Scenario<BareShared, BareFile>, "actors" | "environment" | "explore"> {
   readonly name: string;

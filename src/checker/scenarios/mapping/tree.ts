@@ -1,7 +1,7 @@
 /** The tree of entries, by one thread: levels, marks, sizes and removal, beside a plain map. */
-import { PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
-import { HUGE_LEVEL, Mark } from "../../mapping/tree.ts";
-import { treeStory } from "../world/tree.ts";
+import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import { HUGE_LEVEL, Mark } from "../../../mapping/tree.ts";
+import { treeStory } from "../../world/tree.ts";
 
 /** Pages a node of each level covers. */
 const [LEAF, INNER] = [64, 64 ** 2];

@@ -1,10 +1,10 @@
 /** Entry locks and who waits for them; entries made by several at once, of 4 KiB and of 2 MiB. */
-import { AbortError, HoldfastError } from "../../base/errors.ts";
-import { HUGE_PAGES } from "../../base/quantities.ts";
-import { publishAround, publishPage, publishZero } from "../../mapping/entries.ts";
-import { EntryKind, kindOf } from "../../mapping/tree.ts";
-import { ensure } from "../scenario.ts";
-import { BLOCK, EMPTY, entryStory, fault, lockAndGiveUp } from "../world/entries.ts";
+import { AbortError, HoldfastError } from "../../../base/errors.ts";
+import { HUGE_PAGES } from "../../../base/quantities.ts";
+import { publishAround, publishPage, publishZero } from "../../../mapping/entries.ts";
+import { EntryKind, kindOf } from "../../../mapping/tree.ts";
+import { ensure } from "../../scenario.ts";
+import { BLOCK, EMPTY, entryStory, fault, lockAndGiveUp } from "../../world/entries.ts";
 
 export const entryGivenUp = entryStory({
   name: "entry-given-up",

@@ -1,5 +1,5 @@
 /** A file's record: what it tells of its inode, and the range that was written. */
-import type { Ino } from "../../base/quantities.ts";
+import type { Ino } from "../../../base/quantities.ts";
 import {
   createMappingArea,
   hasLostUnlisted,
@@ -13,12 +13,12 @@ import {
   PAGE_INDEX_MAX,
   sizeOf,
   takeWritten,
-} from "../../mapping/mapping.ts";
-import { load, store } from "../../sync/atomics.ts";
-import type { Region } from "../../sync/region.ts";
-import { allocateZeroed } from "../../sync/slab.ts";
-import { ensure, type Self, scenario } from "../scenario.ts";
-import { regionWithThreads } from "../world/threads.ts";
+} from "../../../mapping/mapping.ts";
+import { load, store } from "../../../sync/atomics.ts";
+import type { Region } from "../../../sync/region.ts";
+import { allocateZeroed } from "../../../sync/slab.ts";
+import { ensure, type Self, scenario } from "../../scenario.ts";
+import { regionWithThreads } from "../../world/threads.ts";
 
 interface RecordShared {
   readonly region: Region;

@@ -1,13 +1,13 @@
 /** The ram driver's extents: one thread's operations, each looked at from outside. */
-import type { Sleeps } from "../../sync/sleep.ts";
-import { ensure, type Scenario, scenario } from "../scenario.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Scenario, scenario } from "../../scenario.ts";
 import {
   buildExtents,
   DEVICE_BLOCKS,
   ExtentsFile,
   type ExtentsShared,
   FILE_PAGES,
-} from "../world/extents.ts";
+} from "../../world/extents.ts";
 
 function extentStory(
   story: Pick<Scenario, "name" | "about" | "from">,

@@ -1,9 +1,9 @@
 /** Pins that write, against write-back: what they wrote is found by an fsync after them. */
-import { PAGE_INDEX_MAX } from "../../mapping/mapping.ts";
-import type { Sleeps } from "../../sync/sleep.ts";
-import { type Scenario, type Self, scenario } from "../scenario.ts";
-import { PastTheEnd } from "../world/bare.ts";
-import { buildDurable, DurableFile, type DurableShared } from "../world/durable.ts";
+import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { type Scenario, type Self, scenario } from "../../scenario.ts";
+import { PastTheEnd } from "../../world/bare.ts";
+import { buildDurable, DurableFile, type DurableShared } from "../../world/durable.ts";
 
 type Play = Pick<Scenario<DurableShared, DurableFile>, "actors" | "environment" | "explore">;
 

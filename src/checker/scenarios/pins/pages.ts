@@ -1,10 +1,10 @@
 /** Page records: chunks of them that come and go with the pages in use. */
-import { HoldfastError } from "../../base/errors.ts";
-import { InvariantError } from "../../base/invariant.ts";
-import { HUGE_PAGES } from "../../base/quantities.ts";
-import { load } from "../../sync/atomics.ts";
-import { ensure, type Scenario, scenario } from "../scenario.ts";
-import { buildRecords, type Owned, Records, type RecordsShared } from "../world/records.ts";
+import { HoldfastError } from "../../../base/errors.ts";
+import { InvariantError } from "../../../base/invariant.ts";
+import { HUGE_PAGES } from "../../../base/quantities.ts";
+import { load } from "../../../sync/atomics.ts";
+import { ensure, type Scenario, scenario } from "../../scenario.ts";
+import { buildRecords, type Owned, Records, type RecordsShared } from "../../world/records.ts";
 
 /** Two files, by their mappings. */
 const FILE = 1000;

@@ -16,12 +16,11 @@ export interface Captured {
 
 /**
  * What `inner` takes from the functions around it, of which `outermost` is the first; null when its
- * code has to stay where it is: a variable is assigned to, or a name means several things.
+ * code has to stay where it is, since one of these variables is assigned to.
  */
 export function capturedBy(inner: Tree, outermost: Tree): Captured | null {
   if (inner.id) return null;
-  const inside = bound(inner, null);
-  const around = bound(outermost, inner);
+  const around = boundAround(outermost, inner);
   const assigned = assignedIn(outermost);
   const names = new Set<string>();
   let isPrivate = false;
@@ -32,31 +31,61 @@ export function capturedBy(inner: Tree, outermost: Tree): Captured | null {
     if (node.type !== "Identifier" || !isReference(node, parents)) return undefined;
     const name = node.name!;
     if (name === "arguments") stays = true;
-    if (!around.has(name)) return undefined;
-    if (inside.has(name) || assigned.has(name)) stays = true;
+    if (!around.has(name) || parents.some((parent) => boundBy(parent).has(name))) return undefined;
+    if (assigned.has(name)) stays = true;
     names.add(name);
     return undefined;
   });
   return stays ? null : { names: [...names], isPrivate };
 }
 
-/** Names bound anywhere in a function; with `within`, a function in it, those that this one may see. */
-function bound(root: Tree, within: Tree | null): Set<string> {
+/** Names that are bound in a function and that `inner`, a function in it, may see. */
+function boundAround(outermost: Tree, inner: Tree): Set<string> {
   const names = new Set<string>();
-  walk(root, (node) => {
-    if (node === within) return false;
-    if (node.type === "VariableDeclarator") bindingNames(node.id!, names);
-    if (node.type === "CatchClause") {
-      const { param } = node as Tree & { readonly param: Tree | null };
-      if (param) bindingNames(param, names);
-    }
-    if (node.type === "ClassDeclaration" && node.id) names.add(node.id.name!);
-    if (!isFunction(node)) return undefined;
-    if (node.id) names.add(node.id.name!);
-    if (within !== null && (node.start > within.start || node.end < within.end)) return false;
-    for (const param of node.params!) bindingNames(param, names);
-    return undefined;
+  walk(outermost, (node) => {
+    if (node === inner) return false;
+    for (const name of boundBy(node)) names.add(name);
+    if (node.type === "FunctionDeclaration") names.add(node.id!.name!);
+    return isFunction(node) && (node.start > inner.start || node.end < inner.end)
+      ? false
+      : undefined;
   });
+  return names;
+}
+
+type Scoped = Tree & { readonly param?: Tree | null; readonly cases?: readonly Scoped[] } & {
+  readonly consequent?: readonly Tree[];
+};
+
+const namesBoundBy = new WeakMap<Tree, ReadonlySet<string>>();
+
+/** Names that a node binds for all that is below it. */
+function boundBy(node: Tree): ReadonlySet<string> {
+  let names = namesBoundBy.get(node);
+  if (names === undefined) {
+    names = namesOf(node as Scoped);
+    namesBoundBy.set(node, names);
+  }
+  return names;
+}
+
+function namesOf(node: Scoped): Set<string> {
+  const names = new Set<string>();
+  const declared = (each: Tree | null | undefined): void => {
+    for (const declarator of each?.declarations ?? []) bindingNames(declarator.id!, names);
+    const isNamed = each?.type === "FunctionDeclaration" || each?.type === "ClassDeclaration";
+    if (isNamed && each.id) names.add(each.id.name!);
+  };
+  if (isFunction(node)) {
+    if (node.id) names.add(node.id.name!);
+    for (const param of node.params!) bindingNames(param, names);
+  }
+  if (node.type === "BlockStatement") (node.body as readonly Tree[]).forEach(declared);
+  if (/^For/.test(node.type)) [node.init, node.left].forEach(declared);
+  if (node.type === "CatchClause" && node.param) bindingNames(node.param, names);
+  if (node.type === "SwitchStatement") {
+    for (const each of node.cases!) each.consequent!.forEach(declared);
+  }
   return names;
 }
 

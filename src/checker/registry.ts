@@ -9,11 +9,13 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
+import * as daxPins from "./scenarios/dax/pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
 import * as daxMarks from "./scenarios/dax/marks.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
+import * as windowSlices from "./scenarios/dax/window-slices.ts";
 import * as windows from "./scenarios/dax/windows.ts";
 import * as writeBackEnds from "./scenarios/dax/write-back-ends.ts";
 import * as writeBackChanges from "./scenarios/dax/write-back-changes.ts";
@@ -73,6 +75,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/ends": ends,
   "dax/deaths": daxDeaths,
   "dax/faults": faults,
+  "dax/pins": daxPins,
   "dax/refusals": refusals,
   "dax/marks": daxMarks,
   "dax/reuse": reuse,
@@ -80,6 +83,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/hole-pins": holePins,
   "dax/window-records": windowRecords,
   "dax/extents": daxExtents,
+  "dax/window-slices": windowSlices,
   "dax/windows": windows,
   "dax/write-back": writeBack,
   "dax/write-back-changes": writeBackChanges,

@@ -187,7 +187,8 @@ function* buildFile(task: Task, hand: Hand, ram: RamDriver, spec: FileSpec): Sle
   initMapping(thread, mapping, ino, size, 1);
   for (const { code, first, count } of runsOf(spec.pages)) {
     if (code !== "#") continue;
-    const pin = yield* pinRange(task, dax, mapping, first * PAGE_SIZE, count * PAGE_SIZE, true);
+    const [at, length] = [first * PAGE_SIZE, count * PAGE_SIZE];
+    const pin = yield* pinRange(task, dax, mapping, at, length, !dax.readOnly);
     pin.release();
   }
   return { name: spec.name, ino, mapping };

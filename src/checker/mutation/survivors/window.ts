@@ -21,4 +21,39 @@ export const windowSurvivors: readonly Explanation[] = [
     what: ["always: if (generation !== this.#sortedGeneration)"],
     why: "costs time only: the table is sorted again for each lookup",
   },
+  {
+    file: "window/window.ts",
+    function: "createWindowArea",
+    what: ["swapped"],
+    why: "the area is made by one thread, alone, before anybody can attach to it",
+  },
+  {
+    file: "window/window.ts",
+    function: "add",
+    what: ["swapped"],
+    why:
+      "nobody looks for the window before its program has its address: revocations and other windows " +
+      "of the file wait for the map lock, and the pager looks where a touch has faulted",
+  },
+  {
+    file: "window/window.ts",
+    function: "#revokeIn",
+    what: ["without slice <= lastSlice"],
+    why: "costs time only: the run is cut at the end of the range",
+  },
+  {
+    file: "window/window.ts",
+    function: "#revokeIn",
+    what: ["always: if (this.isWritable(window))"],
+    why: "costs time only: what is noted without having been written is persisted once more",
+  },
+  {
+    file: "window/window.ts",
+    function: "#revokeIn",
+    what: [
+      "swapped: this.#requirePort().revoke(",
+      "swapped: add(this.thread.words, this.#area + Area.revocations, 1);",
+    ],
+    why: "the counter is for statistics: nobody goes by it",
+  },
 ];

@@ -1,16 +1,7 @@
 /** Marks of entries that outlive what they were set for. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { punchHole } from "../../../dax/layout-change.ts";
 import { pinRange, tryPinRange } from "../../../dax/pins.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import type { Self } from "../../scenario.ts";
-import type { Volume } from "../../world/volume.ts";
-import { volumeStory } from "./play.ts";
-
-function* punch(volume: Volume, self: Self): Sleeps<void> {
-  const { mapping } = volume.file("A");
-  yield* punchHole(self.task, volume.dax(self), mapping, PAGE_SIZE, PAGE_SIZE);
-}
+import { punch, volumeStory } from "./play.ts";
 
 export const killPunchMark = volumeStory({
   name: "dax-kill-punch-mark",
@@ -22,7 +13,7 @@ export const killPunchMark = volumeStory({
   files: [{ name: "A", pages: "##" }],
   windows: [{ file: "A", first: 0, pages: 2, writable: false }],
   actors: {
-    punch,
+    punch: (volume, self) => punch(volume, self, 1, 1),
     *next(volume, self) {
       const file = volume.file("A");
       const dax = volume.dax(self);
@@ -30,7 +21,7 @@ export const killPunchMark = volumeStory({
       const held = yield* pinRange(self.task, dax, file.mapping, 0, PAGE_SIZE, true);
       const tried = tryPinRange(dax, file.mapping, PAGE_SIZE, PAGE_SIZE, false);
       if (tried !== null) volume.io(self, file, tried, "W");
-      yield* punch(volume, self);
+      yield* punch(volume, self, 1, 1);
       volume.io(self, file, held, "W");
     },
   },

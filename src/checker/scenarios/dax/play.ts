@@ -2,6 +2,7 @@
 import { AbortError, HoldfastError } from "../../../base/errors.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { writeFile } from "../../../dax/file-io.ts";
+import { punchHole } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { writeBack } from "../../../dax/write-back.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
@@ -17,6 +18,12 @@ export interface Story extends Play, Omit<VolumeSpec, "actors"> {
   readonly from: string;
   /** What must hold at the end when all actors have played, beside what always must. */
   readonly finally?: (volume: Volume) => void;
+}
+
+/** Punches pages of file A. */
+export function* punch(volume: Volume, self: Self, first: number, count: number): Sleeps<void> {
+  const { mapping } = volume.file("A");
+  yield* punchHole(self.task, volume.dax(self), mapping, first * PAGE_SIZE, count * PAGE_SIZE);
 }
 
 /** A scenario over a volume. */

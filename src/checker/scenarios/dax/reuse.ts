@@ -1,24 +1,14 @@
 /** Blocks that go from one file to another while an I/O is under way; several pins, several changes. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import {
-  collapseRange,
-  evictMapping,
-  punchHole,
-  truncateFile,
-} from "../../../dax/layout-change.ts";
+import { collapseRange, evictMapping, truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
+import { ensureShown, mayFail, pinnedIo, punch, volumeStory, writePages } from "./play.ts";
 
 function* truncate(volume: Volume, self: Self, size = 0): Sleeps<void> {
   yield* truncateFile(self.task, volume.dax(self), volume.file("A").mapping, size);
-}
-
-function* punch(volume: Volume, self: Self, first: number, count: number): Sleeps<void> {
-  const { mapping } = volume.file("A");
-  yield* punchHole(self.task, volume.dax(self), mapping, first * PAGE_SIZE, count * PAGE_SIZE);
 }
 
 /** B gets the block that A gives up: what the I/O of A writes must not land in B. */

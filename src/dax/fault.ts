@@ -119,14 +119,8 @@ function* mappedExtent(
 /** Shows what was a hole in the windows that cannot fault: they show zeroes there until now. */
 function showFilled(dax: Dax, mapping: Mapping, extent: Extent): void {
   invariant(extent.kind === "mapped", () => `what was allocated is ${extent.kind}`);
-  const { windows } = dax;
-  windows.forEachWindow(mapping, (window) => {
-    const base = windows.firstPage(window);
-    const first = Math.max(base, Math.ceil(extent.start / PAGE_SIZE));
-    const end = Math.min(base + windows.pages(window), pageEnd(extent));
-    if (first >= end) return;
-    showDevicePages(dax, window, first, end - first, devicePageAt(extent, first));
-  });
+  const first = Math.ceil(extent.start / PAGE_SIZE);
+  showInWindows(dax, mapping, first, pageEnd(extent), devicePageAt(extent, first));
 }
 
 /** The page after the extent's last whole one. */
@@ -177,11 +171,7 @@ function replaceZero(dax: Dax, mapping: Mapping, index: number, devicePage: numb
     windows.revokePage(mapping, index);
     return;
   }
-  windows.forEachWindow(mapping, (window) => {
-    const within = index - windows.firstPage(window);
-    if (within < 0 || within >= windows.pages(window)) return;
-    showDevicePages(dax, window, index, 1, devicePage);
-  });
+  showInWindows(dax, mapping, index, index + 1, devicePage);
 }
 
 /**
@@ -203,8 +193,6 @@ export function* resolveFault(
   using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
   if (!windows.isOver(window, serial, address)) return;
   const page = Math.floor((address - windows.address(window)) / PAGE_SIZE);
-  // The serial may be that of a later window in the record that the address was found in.
-  if (page < 0 || page >= windows.pages(window)) return;
   const index = windows.firstPage(window) + page;
   windows.countFault();
   try {
@@ -250,6 +238,23 @@ function showLockedPage(dax: Dax, window: Window, index: number, held: LockedEnt
   unlockEntry(dax.thread, held);
   const devicePage = dax.pages.devicePage(pageOf(held.entry)) + (index - held.index);
   showDevicePages(dax, window, index, 1, devicePage);
+}
+
+/** Shows pages [first, end) of the file in every window over them; `devicePage` is the first one's. */
+function showInWindows(
+  dax: Dax,
+  mapping: Mapping,
+  first: number,
+  end: number,
+  devicePage: number,
+): void {
+  const { windows } = dax;
+  windows.forEachWindow(mapping, (window) => {
+    const base = windows.firstPage(window);
+    const from = Math.max(base, first);
+    const to = Math.min(base + windows.pages(window), end);
+    if (from < to) showDevicePages(dax, window, from, to - from, devicePage + (from - first));
+  });
 }
 
 /** Shows pages [index, index + count) of the file in a window, and notes first that it shows them. */

@@ -25,14 +25,6 @@ export const daxSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/fault.ts",
-    function: "resolveFault",
-    what: ["without page >= windows.pages(window)"],
-    why:
-      "A later window in the same record has a higher address here, so that the page is negative; the " +
-      "system may also give a lower one. The same line guards both, and dax-map-reused the one.",
-  },
-  {
-    file: "dax/fault.ts",
     function: "showHole",
     what: ['without extent.kind === "mapped"'],
     why:

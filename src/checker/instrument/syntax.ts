@@ -55,6 +55,18 @@ export function childrenOf(node: Tree): Tree[] {
   return children.sort((a, b) => a.start - b.start);
 }
 
+/** A node's text as it is, but for the nodes right below it: what `emit` gives for each. */
+export function rewrite(text: string, node: Tree, emit: (child: Tree) => string): string {
+  let out = "";
+  let at = node.start;
+  for (const child of childrenOf(node)) {
+    if (child.start < at) continue;
+    out += text.slice(at, child.start) + emit(child);
+    at = child.end;
+  }
+  return out + text.slice(at, node.end);
+}
+
 const FUNCTIONS = new Set(["FunctionDeclaration", "FunctionExpression", "ArrowFunctionExpression"]);
 
 export function isFunction(node: Tree): boolean {

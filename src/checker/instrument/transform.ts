@@ -20,7 +20,7 @@
 import { capturedBy } from "./closures.ts";
 import { ACCESSES, COMPOSITES, type Colouring, type ModuleSource } from "./colouring.ts";
 import { isDoor, isOptional, isSteady, type Numbers, paramsOf, twinOf } from "./forms.ts";
-import { childrenOf, isFunction, memberName, type Tree } from "./syntax.ts";
+import { childrenOf, isFunction, memberName, rewrite, type Tree } from "./syntax.ts";
 
 const ARRAY_CALLS = new Set(["every", "some", "map", "filter", "forEach", "find", "flatMap"]);
 
@@ -95,15 +95,8 @@ class Emitter {
   }
 
   /** A node as it is, what is below it emitted. */
-  #generic(node: Tree, from = node.start): string {
-    let out = "";
-    let at = from;
-    for (const child of childrenOf(node)) {
-      if (child.start < at) continue;
-      out += this.#text(at, child.start) + this.#emit(child);
-      at = child.end;
-    }
-    return out + this.#text(at, node.end);
+  #generic(node: Tree): string {
+    return rewrite(this.#module.text, node, (child) => this.#emit(child));
   }
 
   #emit(node: Tree): string {
@@ -425,11 +418,7 @@ class Emitter {
   #yield(node: Tree): string {
     const { argument } = node;
     if (!node.delegate || argument?.type !== "CallExpression") return this.#generic(node);
-    return `yield* ${this.#plainCall(argument)}`;
-  }
-
-  #plainCall(node: Tree): string {
-    return this.#generic(node);
+    return `yield* ${this.#generic(argument)}`;
   }
 
   #call(node: Tree): string {
@@ -439,11 +428,11 @@ class Emitter {
     const kind = this.#colouring.callOf(node, this.#frame.node, this.#module);
     if (mode === "plain" || kind === "plain") return this.#maybeIteration(node);
     if (mode === "alone" && !this.#mayIterate(node)) {
-      return kind === "access" ? this.#plainCall(node) : `$drain(${this.#plainCall(node)})`;
+      return kind === "access" ? this.#generic(node) : `$drain(${this.#generic(node)})`;
     }
     if (kind === "access") return this.#access(node);
     if (kind === "composite") return this.#composite(node);
-    if (kind === "delegate" || isOptional(node)) return this.#dynamic(this.#plainCall(node));
+    if (kind === "delegate" || isOptional(node)) return this.#dynamic(this.#generic(node));
     return this.#choice(node, kind);
   }
 
@@ -463,7 +452,7 @@ class Emitter {
     const isName = callee.type === "Identifier";
     const spread = node.arguments!.some(({ type }) => type === "SpreadElement");
     if (spread || (!isName && (name === null || callee.object!.type === "Super"))) {
-      const call = this.#plainCall(node);
+      const call = this.#generic(node);
       return kind === "generator" && this.#frame.mode === "generator"
         ? `(yield* ${call})`
         : this.#dynamic(call);
@@ -567,12 +556,12 @@ class Emitter {
     const callback = node.arguments!.find(
       (each) => isFunction(each) && this.#colouring.isColoured(each),
     );
-    if (callback === undefined || callee.type !== "MemberExpression") return this.#plainCall(node);
+    if (callback === undefined || callee.type !== "MemberExpression") return this.#generic(node);
     const name = memberName(callee);
     if (name === null || !ARRAY_CALLS.has(name)) {
       const own = name !== null && this.#colouring.isMember(name);
       if (own || this.#frame.mode === "alone" || this.#frame.mode === "plain") {
-        return this.#plainCall(node);
+        return this.#generic(node);
       }
       throw this.#unsupported(node, `a callback with shared accesses, passed to ${name}()`);
     }
@@ -613,25 +602,12 @@ class Emitter {
 
   #access(node: Tree): string {
     const operation = this.#module.imports.get(node.callee!.name!)!.name;
-    const emitted = node.arguments!.map((each) => this.#emit(each));
-    const steady = node.arguments!.map(
-      (each, index) => isSteady(each) && !emitted[index]!.includes("yield"),
-    );
-    const lastUnsteady = steady.lastIndexOf(false);
-    const before: string[] = [];
-    const [array, at, ...rest] = node.arguments!.map((argument, index) => {
-      // What a later argument might change is held, too; but nobody changes which memory it is.
-      const changes = index < lastUnsteady && index > 0 && argument.type !== "Literal";
-      if (steady[index]! && !changes) return emitted[index]!;
-      const temporary = this.#temporary();
-      before.push(`${temporary} = ${emitted[index]!}`);
-      return temporary;
-    });
-    const prologue = before.map((each) => `${each}, `).join("");
+    const { before, held } = this.#hold(node.arguments!);
+    const at = held[1]!;
     const shown = `(${this.#site(operation, node.start)}, ${at}, ${ACCESSES[operation]})`;
     const point = this.#frame.mode === "twin" ? `$pass${shown}` : `$point${shown} && (yield)`;
-    const call = `${node.callee!.name}(${[array, at, ...rest].join(", ")})`;
-    return `(${prologue}${point}, ${call})`;
+    const call = `${node.callee!.name}(${held.join(", ")})`;
+    return this.#parenthesised([...before, point], call);
   }
 
   #composite(node: Tree): string {

@@ -12,13 +12,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { checkedModule } from "../instrument/places.ts";
-import {
-  childrenOf,
-  isFunction,
-  memberName,
-  parseModule,
-  type Tree,
-} from "../instrument/syntax.ts";
+import { isFunction, memberName, parseModule, rewrite, type Tree } from "../instrument/syntax.ts";
 
 export interface Mutant {
   /** From 1, over all files. */
@@ -182,16 +176,9 @@ class Schema {
   /** A node as it is, what is below it emitted; a condition among that is chosen. */
   #generic(node: Tree, parents: readonly Tree[], condition: Tree | null = null): string {
     const below = [...parents, node];
-    let out = "";
-    let at = node.start;
-    for (const child of childrenOf(node)) {
-      if (child.start < at) continue;
-      const emitted =
-        child === condition ? this.#condition(node, child, below) : this.#emit(child, below);
-      out += this.#source.slice(at, child.start) + emitted;
-      at = child.end;
-    }
-    return out + this.#source.slice(at, node.end);
+    return rewrite(this.#source, node, (child) =>
+      child === condition ? this.#condition(node, child, below) : this.#emit(child, below),
+    );
   }
 
   #condition(node: Tree, condition: Tree, parents: readonly Tree[]): string {

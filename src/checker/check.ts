@@ -111,7 +111,7 @@ export class Checked {
 
   /** Explores. Sleeps: gives the event loop a turn now and then. */
   async check(options: CheckOptions = {}): Promise<CheckReport> {
-    const exploration = options.exploration ?? this.scenario.explore ?? DEFAULT_EXPLORATION;
+    const exploration = this.#explorationOf(options);
     if (options.replay !== undefined) return this.#replay(exploration, options.replay);
     const { stage, explorer } = await this.#explore(exploration, options);
     const figures = explorer.figures();
@@ -133,8 +133,11 @@ export class Checked {
 
   /** Whether a schedule fails. */
   async fails(options: CheckOptions): Promise<boolean> {
-    const exploration = options.exploration ?? this.scenario.explore ?? DEFAULT_EXPLORATION;
-    return (await this.#explore(exploration, options)).explorer.found !== null;
+    return (await this.#explore(this.#explorationOf(options), options)).explorer.found !== null;
+  }
+
+  #explorationOf({ exploration }: CheckOptions): Exploration {
+    return exploration ?? this.scenario.explore ?? DEFAULT_EXPLORATION;
   }
 
   async #explore(

@@ -60,8 +60,7 @@ export async function runJobs(
         if (part === job * parts) events.onError(job, message.message);
       } else {
         collected[job]!.push(message.report);
-        const all = shared.filter((_, each) => jobOfPart(each) === job).length;
-        if (collected[job]!.length === all) events.onReport(job, merged(collected[job]!));
+        if (collected[job]!.length === parts) events.onReport(job, merged(collected[job]!));
       }
       return message.kind !== "progress";
     },

@@ -24,10 +24,6 @@ class Follow implements Strategy {
 
   readonly stays = true;
 
-  plan(): number {
-    return 0;
-  }
-
   choose(enabled: number, _current: number): number {
     const next = this.#turns[this.#at++];
     if (next !== undefined && enabled & (1 << next)) return next;

@@ -61,9 +61,9 @@ export interface Strategy {
   /** A new schedule begins. */
   begin(run: Run): void;
   /** Writes the turns that are decided already; returns how many. The array has room for all. */
-  plan(turns: Uint8Array): number;
+  plan?(turns: Uint8Array): number;
   /** Whether it stays with the actor that runs as long as that can go on, mostly. */
-  readonly stays: boolean;
+  readonly stays?: boolean;
   /**
    * The actor whose turn comes, out of `enabled` (a bit each, not none), or -1 to give the schedule
    * up. `current` ran last.
@@ -165,7 +165,7 @@ export class Run {
     const { door } = this;
     door.mayCallPlainly = this.observer === null && !door.everyAccess;
     this.#decided = 0;
-    this.#planned = this.#strategy.plan(this.trace);
+    this.#planned = this.#strategy.plan?.(this.trace) ?? 0;
     this.#begun = false;
     for (;;) {
       door.refused = false;

@@ -38,12 +38,6 @@ export class Random implements Strategy {
 
   begin(): void {}
 
-  readonly stays = false;
-
-  plan(): number {
-    return 0;
-  }
-
   choose(enabled: number): number {
     return anyOf(enabled, this.#dice);
   }
@@ -86,12 +80,6 @@ export class Prioritised implements Strategy {
     }
     for (const [rank, actor] of order.entries()) this.#priority[actor] = this.#depth + rank;
     this.#changes = Array.from({ length: this.#depth - 1 }, () => this.#dice.below(this.#turnsMax));
-  }
-
-  readonly stays = false;
-
-  plan(): number {
-    return 0;
   }
 
   choose(enabled: number, current: number): number {
@@ -212,10 +200,6 @@ export class Replay implements Strategy {
   }
 
   readonly stays = true;
-
-  plan(): number {
-    return 0;
-  }
 
   choose(enabled: number, current: number): number {
     while (this.#at < this.#segments.length) {

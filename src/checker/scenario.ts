@@ -56,6 +56,12 @@ export interface Scenario<Shared = unknown, Local = unknown> {
   readonly explore?: Exploration;
 }
 
+/** What happens in a scenario, and how it is explored: all but the memory and the objects it happens to. */
+export type Plot<Shared, Local> = Pick<
+  Scenario<Shared, Local>,
+  "name" | "about" | "from" | "actors" | "environment" | "timeoutMs" | "explore"
+>;
+
 /** A way to explore, with its bounds. */
 export type Exploration =
   | { readonly strategy: "reduced" }

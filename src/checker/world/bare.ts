@@ -297,6 +297,16 @@ function countShown(words: Words, word: number): void {
 /** A page that was asked for is not in the file any more. */
 export class PastTheEnd extends Error {}
 
+/** Runs what may find that its pages are gone. */
+export function* unlessPastTheEnd(self: Self, operation: () => Sleeps<void>): Sleeps<void> {
+  try {
+    yield* operation();
+  } catch (error) {
+    if (!(error instanceof PastTheEnd)) throw error;
+    self.say("the page is past the end of the file");
+  }
+}
+
 function handOf(self: Self): Hand {
   const { thread } = self;
   const pages = Pages.attach(thread);

@@ -29,8 +29,9 @@ import { objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { Slot } from "../../sync/thread.ts";
-import { ensure, ensureNoLeak, type Scenario, type Self, scenario } from "../scenario.ts";
+import { ensure, ensureNoLeak, type Plot, type Scenario, type Self } from "../scenario.ts";
 import { BareFile, type BareShared, buildBare, type Hand } from "./bare.ts";
+import { playedIn } from "./plots.ts";
 
 /** A page of the file that has no entry, in the leaf node of page 0. */
 export const EMPTY = 5;
@@ -39,12 +40,7 @@ export const BLOCK = 40;
 
 const MAP_LOCK = { rankName: "map", order: 2 } as const;
 
-type Play = Pick<Scenario<BareShared, Entries>, "actors" | "environment" | "explore">;
-
-interface Story extends Play {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
+interface Story extends Plot<BareShared, Entries> {
   /** First pages of the 2 MiB that are one entry beforehand, and where they lie. Beside page 0. */
   readonly folios?: readonly { readonly index: number; readonly block: number }[];
   /** Of the device, in 2 MiB. Default: 1. */
@@ -181,20 +177,22 @@ export class Entries extends BareFile {
   }
 }
 
-export function entryStory(story: Story): Scenario<BareShared, Entries> {
-  const actors = Object.keys(story.actors).length;
-  return scenario({
-    ...story,
-    build: () => buildBare(actors, 1, true, story.deviceFolios),
-    region: (shared: BareShared) => shared.region,
-    begin(shared, selves) {
-      const entries = new Entries(shared, selves);
-      for (const { index, block } of story.folios ?? []) entries.addFolio(index, block);
-      return entries;
+export function entryStory({
+  folios = [],
+  deviceFolios,
+  ...plot
+}: Story): Scenario<BareShared, Entries> {
+  return playedIn(
+    {
+      build: (actors) => buildBare(actors, 1, true, deviceFolios),
+      begin(shared, selves) {
+        const entries = new Entries(shared, selves);
+        for (const { index, block } of folios) entries.addFolio(index, block);
+        return entries;
+      },
     },
-    end: (entries) => entries.end(),
-    nameOf: (entries, word) => entries.nameOf(word),
-  });
+    plot,
+  );
 }
 
 export function* lockAndGiveUp(entries: Entries, self: Self): Sleeps<void> {

@@ -1,5 +1,5 @@
 /** A mapping's tree of entries beside what a plain map would hold, for one actor. */
-import type { Ino } from "../../base/quantities.ts";
+import { HUGE_PAGES, type Ino } from "../../base/quantities.ts";
 import {
   createMappingArea,
   initMapping,
@@ -30,10 +30,9 @@ import {
 import { load, store } from "../../sync/atomics.ts";
 import type { Region } from "../../sync/region.ts";
 import { allocateZeroed, objectsInUse } from "../../sync/slab.ts";
-import { ensure, type Scenario, type Self, scenario } from "../scenario.ts";
+import { ensure, type Plot, type Scenario, type Self, scenario } from "../scenario.ts";
 import { regionWithThreads } from "./threads.ts";
 
-const HUGE_PAGES = 512;
 const MARKS = [Mark.dirty, Mark.pinned] as const;
 
 export interface TreeShared {
@@ -226,10 +225,7 @@ export class PlainTree {
   }
 }
 
-interface Story {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
+interface Story extends Omit<Plot<TreeShared, PlainTree>, "actors"> {
   readonly play: (tree: PlainTree) => void;
 }
 

@@ -4,7 +4,7 @@ import { publishAround } from "../../../mapping/entries.ts";
 import { EntryKind } from "../../../mapping/tree.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
-import { PastTheEnd } from "../../world/bare.ts";
+import { unlessPastTheEnd } from "../../world/bare.ts";
 import {
   BLOCK,
   EMPTY,
@@ -92,14 +92,12 @@ export const entryHugePublishedDeath = entryStory({
   actors: {
     dying: hugeFault,
     *pinner(entries, self) {
-      try {
+      yield* unlessPastTheEnd(self, function* () {
         const pin = yield* entries.pin(self, WITHIN, 1);
         self.thread.reap();
         entries.ensureOwned(self, pin);
         entries.release(self, pin);
-      } catch (error) {
-        if (!(error instanceof PastTheEnd)) throw error;
-      }
+      });
     },
   },
   environment: { death: { kill: "dying" } },

@@ -1,11 +1,11 @@
 /** The tree of entries, by one thread: levels, marks, sizes and removal, beside a plain map. */
+import { HUGE_PAGES } from "../../../base/quantities.ts";
 import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
 import { HUGE_LEVEL, Mark } from "../../../mapping/tree.ts";
 import { treeStory } from "../../world/tree.ts";
 
 /** Pages a node of each level covers. */
 const [LEAF, INNER] = [64, 64 ** 2];
-const FOLIO = 512;
 
 export const treeLevels = treeStory({
   name: "tree-levels",
@@ -83,31 +83,31 @@ export const treeSizes = treeStory({
     "its pages: found, marked, walked over and removed at once.",
   from: "mapping/tree.ts; multi-index entries of an XArray",
   play(tree) {
-    tree.putHuge(FOLIO);
-    tree.put(FOLIO - 1, 2 * FOLIO + 200);
-    tree.putHuge(3 * FOLIO);
-    tree.refuses(FOLIO + 100, 0);
-    tree.refuses(2 * FOLIO, HUGE_LEVEL);
-    tree.mark(3 * FOLIO + 511, Mark.dirty);
-    tree.mark(FOLIO + 70, Mark.pinned);
-    tree.mark(2 * FOLIO + 200, Mark.pinned);
+    tree.putHuge(HUGE_PAGES);
+    tree.put(HUGE_PAGES - 1, 2 * HUGE_PAGES + 200);
+    tree.putHuge(3 * HUGE_PAGES);
+    tree.refuses(HUGE_PAGES + 100, 0);
+    tree.refuses(2 * HUGE_PAGES, HUGE_LEVEL);
+    tree.mark(3 * HUGE_PAGES + 511, Mark.dirty);
+    tree.mark(HUGE_PAGES + 70, Mark.pinned);
+    tree.mark(2 * HUGE_PAGES + 200, Mark.pinned);
     tree.ensureSame();
-    for (const index of [FOLIO + 64, FOLIO + 300, 3 * FOLIO + 64]) {
+    for (const index of [HUGE_PAGES + 64, HUGE_PAGES + 300, 3 * HUGE_PAGES + 64]) {
       tree.ensureFound(index);
-      tree.ensureWalk(index, index + FOLIO);
+      tree.ensureWalk(index, index + HUGE_PAGES);
       tree.ensureMarked(Mark.pinned, index, PAGE_INDEX_MAX);
       tree.ensureMarked(Mark.dirty, index, index + 1);
     }
-    tree.unmark(FOLIO + 200, Mark.pinned);
-    tree.unmark(2 * FOLIO + 200, Mark.pinned);
+    tree.unmark(HUGE_PAGES + 200, Mark.pinned);
+    tree.unmark(2 * HUGE_PAGES + 200, Mark.pinned);
     tree.ensureNoneMarked(Mark.pinned);
-    tree.remove(FOLIO, 3 * FOLIO - 1);
+    tree.remove(HUGE_PAGES, 3 * HUGE_PAGES - 1);
     tree.ensureSame();
-    tree.put(FOLIO + 100);
-    tree.mark(FOLIO - 1, Mark.dirty);
-    tree.remove(3 * FOLIO, 4 * FOLIO - 1);
+    tree.put(HUGE_PAGES + 100);
+    tree.mark(HUGE_PAGES - 1, Mark.dirty);
+    tree.remove(3 * HUGE_PAGES, 4 * HUGE_PAGES - 1);
     tree.ensureSame();
-    tree.unmark(FOLIO - 1, Mark.dirty);
+    tree.unmark(HUGE_PAGES - 1, Mark.dirty);
     tree.ensureNoneMarked(Mark.dirty);
   },
 });

@@ -1,52 +1,21 @@
 /** Cached blocks that threads share: read by several at once, refused, and read by threads that die. */
 import { HoldfastError } from "../../../base/errors.ts";
-import { type Scenario, type Self, ensure, scenario } from "../../scenario.ts";
-import {
-  buildMetadata,
-  FAR_BLOCK,
-  Metadata,
-  type MetadataShared,
-  PAIR,
-} from "../../world/metadata.ts";
+import { ensure, type Scenario, type Self } from "../../scenario.ts";
+import { FAR_BLOCK, type Metadata, type MetadataShared, PAIR } from "../../world/metadata.ts";
+import { metadataStory, type Story } from "./play.ts";
 
 /** Blocks 0 to 7, and the far one, which is in the bucket of block 0. */
 const BLOCKS = 9;
 const SOME = 5;
 const OTHER = 6;
 
-type Play = Pick<Scenario<MetadataShared, Metadata>, "actors" | "environment" | "explore">;
-
-interface Story extends Play {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
-  /** Blocks that are cached from the start; if none is, there are no buffers either. */
+interface BlockStory extends Story {
+  /** Blocks that are cached from the start. */
   readonly cached: readonly number[];
-  /** Before the actors begin. */
-  readonly prepare?: (metadata: Metadata) => void;
-  /** What must hold at the end, beside what always must. */
-  readonly finally?: (metadata: Metadata) => void;
 }
 
-function blockStory(story: Story): Scenario<MetadataShared, Metadata> {
-  const { cached, prepare, finally: last, ...play } = story;
-  const actors = Object.keys(play.actors).length;
-  return scenario({
-    ...play,
-    build: () => buildMetadata(actors, BLOCKS, cached),
-    region: (shared: MetadataShared) => shared.region,
-    begin(shared, selves) {
-      const metadata = new Metadata(shared, selves);
-      prepare?.(metadata);
-      return metadata;
-    },
-    end(metadata) {
-      metadata.end();
-      if (metadata.actors.length === actors) last?.(metadata);
-      metadata.endOfBuffers();
-    },
-    nameOf: (metadata, word) => metadata.nameOf(word),
-  });
+function blockStory({ cached, ...story }: BlockStory): Scenario<MetadataShared, Metadata> {
+  return metadataStory({ blocks: BLOCKS, cached }, story);
 }
 
 /** Reads blocks, each of which is as the device has it. */

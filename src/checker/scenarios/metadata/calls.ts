@@ -4,36 +4,23 @@ import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { readStable, tryReadStable } from "../../../metadata/sequence.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
 import { add, load } from "../../../sync/atomics.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
-import { buildMetadata, Metadata, type MetadataShared, PAIR, START } from "../../world/metadata.ts";
+import { ensure, type Operation, type Scenario, type Self } from "../../scenario.ts";
+import { type Metadata, type MetadataShared, PAIR, START } from "../../world/metadata.ts";
+import { metadataStory, type Story } from "./play.ts";
 
 const [ONE, TWO] = PAIR;
 const BLOCK = 3;
 const UNCACHED = 4;
 
-interface Story {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
-  readonly blockCount?: number;
-  readonly play: (metadata: Metadata, self: Self) => Sleeps<void>;
+interface CallStory extends Omit<Story, "actors"> {
+  readonly blocks?: number;
+  readonly play: Operation<Metadata>;
 }
 
 /** Blocks 1 to 3 are cached from the start. */
-function callStory({ blockCount = 8, play, ...story }: Story): Scenario<MetadataShared, Metadata> {
-  return scenario({
-    ...story,
-    build: () => buildMetadata(1, blockCount, [ONE, TWO, BLOCK]),
-    region: (shared: MetadataShared) => shared.region,
-    begin: (shared, selves) => new Metadata(shared, selves),
-    actors: { thread: (metadata, self) => play(metadata, self) },
-    end(metadata) {
-      metadata.end();
-      metadata.endOfBuffers();
-    },
-    nameOf: (metadata, word) => metadata.nameOf(word),
-  });
+function callStory({ blocks = 8, play, ...story }: CallStory): Scenario<MetadataShared, Metadata> {
+  const cached = [ONE, TWO, BLOCK];
+  return metadataStory({ blocks, cached }, { ...story, actors: { thread: play } });
 }
 
 /** The code with which something fails; "" when it does not. */
@@ -73,7 +60,7 @@ export const manyBlocks = callStory({
   name: "many-blocks",
   about: "More blocks than one lot of buffers holds are read, by two caches, and each is itself.",
   from: "metadata/cache.ts",
-  blockCount: 150,
+  blocks: 150,
   *play(metadata, self) {
     const later = metadata.attach(self.thread);
     for (const block of metadata.shared.blocks) {

@@ -1,49 +1,18 @@
 /** Transactions side by side, undone, and of threads that die; readers by sequence beside them. */
 import type { Transaction } from "../../../metadata/transaction.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
-import { buildMetadata, Metadata, type MetadataShared, PAIR, START } from "../../world/metadata.ts";
+import { ensure, type Scenario, type Self } from "../../scenario.ts";
+import { type Metadata, type MetadataShared, PAIR, START } from "../../world/metadata.ts";
+import { metadataStory, type Story } from "./play.ts";
 
 /** A node of a tree. */
 const NODE = 3;
 const UNCACHED = 4;
 const BLOCKS = 6;
 
-type Play = Pick<Scenario<MetadataShared, Metadata>, "actors" | "environment" | "explore">;
-
-interface Story extends Play {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
-  /** Before the actors begin. */
-  readonly prepare?: (metadata: Metadata) => void;
-  /** What must hold at the end, when all actors have played, beside what always must. */
-  readonly finally?: (metadata: Metadata) => void;
-}
-
 /** Blocks 1 to 3 are cached from the start. */
-function transactionStory({
-  prepare,
-  finally: last,
-  ...story
-}: Story): Scenario<MetadataShared, Metadata> {
-  const actors = Object.keys(story.actors).length;
-  return scenario({
-    ...story,
-    build: () => buildMetadata(actors, BLOCKS, [...PAIR, NODE]),
-    region: (shared: MetadataShared) => shared.region,
-    begin(shared, selves) {
-      const metadata = new Metadata(shared, selves);
-      prepare?.(metadata);
-      return metadata;
-    },
-    end(metadata) {
-      metadata.end();
-      if (metadata.actors.length === actors) last?.(metadata);
-      metadata.endOfBuffers();
-    },
-    nameOf: (metadata, word) => metadata.nameOf(word),
-  });
+function transactionStory(story: Story): Scenario<MetadataShared, Metadata> {
+  return metadataStory({ blocks: BLOCKS, cached: [...PAIR, NODE] }, story);
 }
 
 function* raise(metadata: Metadata, self: Self): Sleeps<void> {

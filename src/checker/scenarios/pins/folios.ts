@@ -11,25 +11,14 @@ import {
   releasePin,
   stillOwned,
 } from "../../../pin/pin.ts";
-import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { BareFile, type BareShared, FIRST_BLOCK } from "../../world/bare.ts";
 import { AFTER_FOLIO, buildFolio, FOLIO, folioBlock } from "../../world/folio.ts";
+import { playedIn } from "../../world/plots.ts";
 
-interface Story extends Pick<Scenario<BareShared, BareFile>, "actors" | "environment" | "explore"> {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
-}
-
-function folioStory(story: Story): Scenario<BareShared, BareFile> {
-  return scenario({
-    ...story,
-    build: () => buildFolio(Object.keys(story.actors).length),
-    region: (shared: BareShared) => shared.region,
-    begin: (shared, actors) => new BareFile(shared, actors),
-    end: (file) => file.end(),
-    nameOf: (file, word) => file.nameOf(word),
-  });
+function folioStory(plot: Plot<BareShared, BareFile>): Scenario<BareShared, BareFile> {
+  const begin = (shared: BareShared, actors: readonly Self[]) => new BareFile(shared, actors);
+  return playedIn({ build: buildFolio, begin }, plot);
 }
 
 /** Pins without a lock, as must be possible where nothing stands in the way. */

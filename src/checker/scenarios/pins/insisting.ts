@@ -7,8 +7,9 @@ import { releasePin } from "../../../pin/pin.ts";
 import { load, store, wakeAll } from "../../../sync/atomics.ts";
 import { clockMs, remainingMs } from "../../../sync/clock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, ensureNoLeak, type Scenario, type Self, scenario } from "../../scenario.ts";
-import { BareFile, type BareShared, buildBare, PastTheEnd } from "../../world/bare.ts";
+import { ensure, ensureNoLeak, type Plot, type Scenario, type Self } from "../../scenario.ts";
+import { BareFile, type BareShared, buildBare, unlessPastTheEnd } from "../../world/bare.ts";
+import { playedIn } from "../../world/plots.ts";
 
 interface InsistShared extends BareShared {
   /** 0: never changes | then: what actors tell one another. */
@@ -63,14 +64,13 @@ class InsistFile extends BareFile {
     return pin !== 0;
   }
 
-  /** Pins a page and gives it back. */
+  /** Pins a page and gives it back, if the file still has it. */
   *pinOnce(self: Self, index: number): Sleeps<void> {
-    try {
-      this.release(self, yield* this.pin(self, index, 1));
-    } catch (error) {
-      if (!(error instanceof PastTheEnd)) throw error;
-      self.say("the page is past the end of the file");
-    }
+    yield* unlessPastTheEnd(self, () => this.#pinAndRelease(self, index));
+  }
+
+  *#pinAndRelease(self: Self, index: number): Sleeps<void> {
+    this.release(self, yield* this.pin(self, index, 1));
   }
 
   override end(): void {
@@ -80,32 +80,21 @@ class InsistFile extends BareFile {
   }
 }
 
-interface Story
-  extends Pick<
-    Scenario<InsistShared, InsistFile>,
-    "actors" | "environment" | "timeoutMs" | "explore"
-  > {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
-}
-
-function insistStory(story: Story): Scenario<InsistShared, InsistFile> {
-  return scenario({
-    ...story,
-    build() {
-      const bare = buildBare(Object.keys(story.actors).length, 2);
-      return { ...bare, told: bare.region.allocatePages(8) };
+function insistStory(plot: Plot<InsistShared, InsistFile>): Scenario<InsistShared, InsistFile> {
+  return playedIn(
+    {
+      build(actors) {
+        const bare = buildBare(actors, 2);
+        return { ...bare, told: bare.region.allocatePages(8) };
+      },
+      begin: (shared, actors) => new InsistFile(shared, actors),
+      watch: {
+        pins: (file) => file.pinsShown(),
+        insists: (file) => file.insists(file.hands[0]!.self),
+      },
     },
-    region: (shared: InsistShared) => shared.region,
-    begin: (shared, actors) => new InsistFile(shared, actors),
-    end: (file) => file.end(),
-    nameOf: (file, word) => file.nameOf(word),
-    watch: {
-      pins: (file) => file.pinsShown(),
-      insists: (file) => file.insists(file.hands[0]!.self),
-    },
-  });
+    plot,
+  );
 }
 
 function* truncate(file: InsistFile, self: Self): Sleeps<void> {

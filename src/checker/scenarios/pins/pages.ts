@@ -3,7 +3,8 @@ import { HoldfastError } from "../../../base/errors.ts";
 import { InvariantError } from "../../../base/invariant.ts";
 import { HUGE_PAGES } from "../../../base/quantities.ts";
 import { load } from "../../../sync/atomics.ts";
-import { ensure, type Scenario, scenario } from "../../scenario.ts";
+import { ensure, type Plot, type Scenario, scenario } from "../../scenario.ts";
+import { playedIn } from "../../world/plots.ts";
 import { buildRecords, type Owned, Records, type RecordsShared } from "../../world/records.ts";
 
 /** Two files, by their mappings. */
@@ -18,11 +19,7 @@ function folio(chunk: number): Owned {
   return { device: chunk * HUGE_PAGES, count: HUGE_PAGES, owner: FILE, index: HUGE_PAGES };
 }
 
-interface Story
-  extends Pick<Scenario<RecordsShared, Records>, "actors" | "environment" | "explore"> {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
+interface Story extends Plot<RecordsShared, Records> {
   /** Of the device, of 2 MiB each. */
   readonly chunks: number;
   /** Pages that have an owner all the time. */
@@ -31,15 +28,15 @@ interface Story
   readonly given?: readonly Owned[];
 }
 
-function recordStory({ chunks, kept, given, ...story }: Story): Scenario<RecordsShared, Records> {
-  return scenario({
-    ...story,
-    build: () => buildRecords(Object.keys(story.actors).length, chunks, kept),
-    region: (shared: RecordsShared) => shared.region,
-    begin: (shared, actors) => new Records(shared, actors),
-    end: (records) => records.end(given),
-    nameOf: (records, word) => records.nameOf(word),
-  });
+function recordStory({ chunks, kept, given, ...plot }: Story): Scenario<RecordsShared, Records> {
+  return playedIn(
+    {
+      build: (actors) => buildRecords(actors, chunks, kept),
+      begin: (shared, actors) => new Records(shared, actors),
+      end: (records) => records.end(given),
+    },
+    plot,
+  );
 }
 
 const CHUNKS = 24;

@@ -4,8 +4,9 @@ import { MAPPING_WORDS, MappingWord, PAGE_INDEX_MAX } from "../../../mapping/map
 import { add, cas, load, store, wakeAll } from "../../../sync/atomics.ts";
 import { lockShared } from "../../../sync/lock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { BareFile, type BareShared, buildBare, FIRST_BLOCK, FREED, INO } from "../../world/bare.ts";
+import { playedIn } from "../../world/plots.ts";
 
 interface ReuseShared extends BareShared {
   /** 0: whether the truncate has ended | 1: the other file's pin. */
@@ -60,28 +61,21 @@ class ReusedFile extends BareFile {
   }
 }
 
-interface Story extends Pick<Scenario<ReuseShared, ReusedFile>, "actors" | "explore"> {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
-}
-
-function reuseStory(story: Story): Scenario<ReuseShared, ReusedFile> {
-  return scenario({
-    ...story,
-    build() {
-      const bare = buildBare(Object.keys(story.actors).length, 1);
-      return { ...bare, told: bare.region.allocatePages(2) };
+function reuseStory(plot: Plot<ReuseShared, ReusedFile>): Scenario<ReuseShared, ReusedFile> {
+  return playedIn(
+    {
+      build(actors) {
+        const bare = buildBare(actors, 1);
+        return { ...bare, told: bare.region.allocatePages(2) };
+      },
+      begin: (shared, actors) => new ReusedFile(shared, actors),
+      watch: {
+        pins: (file) => file.pinsShown(),
+        freed: (file) => file.freedShown(),
+      },
     },
-    region: (shared: ReuseShared) => shared.region,
-    begin: (shared, actors) => new ReusedFile(shared, actors),
-    end: (file) => file.end(),
-    nameOf: (file, word) => file.nameOf(word),
-    watch: {
-      pins: (file) => file.pinsShown(),
-      freed: (file) => file.freedShown(),
-    },
-  });
+    plot,
+  );
 }
 
 /** One I/O if the page can be pinned without a lock, else none. */

@@ -2,45 +2,37 @@
 import { AbortError } from "../../../base/errors.ts";
 import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { type Scenario, type Self, scenario } from "../../scenario.ts";
-import { BareFile, type BareShared, buildBare, PastTheEnd } from "../../world/bare.ts";
+import type { Plot, Scenario, Self } from "../../scenario.ts";
+import { BareFile, type BareShared, buildBare, unlessPastTheEnd } from "../../world/bare.ts";
+import { playedIn } from "../../world/plots.ts";
 
-type Play = Pick<Scenario<BareShared, BareFile>, "actors" | "environment" | "explore">;
-
-interface Story extends Play {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
+interface Story extends Plot<BareShared, BareFile> {
   readonly pages: number;
   /** Whether the pages were pinned before, so that fast pins find them marked. Default: true. */
   readonly marked?: boolean;
 }
 
-function pinStory({ pages, marked, ...story }: Story): Scenario<BareShared, BareFile> {
-  return scenario({
-    ...story,
-    build: () => buildBare(Object.keys(story.actors).length, pages, marked),
-    region: (shared: BareShared) => shared.region,
-    begin: (shared, actors) => new BareFile(shared, actors),
-    end: (file) => file.end(),
-    nameOf: (file, word) => file.nameOf(word),
-    watch: {
-      pins: (file) => file.pinsShown(),
-      freed: (file) => file.freedShown(),
+function pinStory({ pages, marked, ...plot }: Story): Scenario<BareShared, BareFile> {
+  return playedIn(
+    {
+      build: (actors) => buildBare(actors, pages, marked),
+      begin: (shared, actors) => new BareFile(shared, actors),
+      watch: {
+        pins: (file) => file.pinsShown(),
+        freed: (file) => file.freedShown(),
+      },
     },
-  });
+    plot,
+  );
 }
 
 /** One I/O, the pin as the users' call takes it: without a lock, else with the map lock. */
 function* pinnedIo(file: BareFile, self: Self, first: number, count: number): Sleeps<void> {
-  try {
+  yield* unlessPastTheEnd(self, function* () {
     const pin = yield* file.pin(self, first, count);
     file.io(self, pin, count);
     file.endIo(self, pin);
-  } catch (error) {
-    if (!(error instanceof PastTheEnd)) throw error;
-    self.say("the page is past the end of the file");
-  }
+  });
 }
 
 /** One I/O if its pages can be pinned without a lock, else none. */
@@ -111,7 +103,7 @@ export const pinsNextPage = pinStory({
   explore: { strategy: "bounded", preemptions: 2 },
   actors: {
     *io(file, self) {
-      try {
+      yield* unlessPastTheEnd(self, function* () {
         const first = yield* file.pin(self, 0, 1);
         file.io(self, first, 1);
         try {
@@ -120,9 +112,7 @@ export const pinsNextPage = pinStory({
         } finally {
           file.endIo(self, first);
         }
-      } catch (error) {
-        if (!(error instanceof PastTheEnd)) throw error;
-      }
+      });
     },
     truncate,
   },

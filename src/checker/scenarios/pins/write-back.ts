@@ -1,44 +1,36 @@
 /** Pins that write, against write-back: what they wrote is found by an fsync after them. */
 import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { type Scenario, type Self, scenario } from "../../scenario.ts";
-import { PastTheEnd } from "../../world/bare.ts";
+import type { Plot, Scenario, Self } from "../../scenario.ts";
+import { unlessPastTheEnd } from "../../world/bare.ts";
 import { buildDurable, DurableFile, type DurableShared } from "../../world/durable.ts";
+import { playedIn } from "../../world/plots.ts";
 
-type Play = Pick<Scenario<DurableShared, DurableFile>, "actors" | "environment" | "explore">;
-
-interface Story extends Play {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
+interface Story extends Plot<DurableShared, DurableFile> {
   readonly pages: number;
   /** Whether the pages were written through pins before, so that they are marked. Default: true. */
   readonly marked?: boolean;
 }
 
-function writeBackStory({ pages, marked, ...story }: Story): Scenario<DurableShared, DurableFile> {
-  return scenario({
-    ...story,
-    build: () => buildDurable(Object.keys(story.actors).length, pages, marked),
-    region: (shared: DurableShared) => shared.region,
-    begin: (shared, actors) => new DurableFile(shared, actors),
-    end: (file) => file.end(),
-    nameOf: (file, word) => file.nameOf(word),
-    watch: { pins: (file) => file.pinsShown() },
-  });
+function writeBackStory({ pages, marked, ...plot }: Story): Scenario<DurableShared, DurableFile> {
+  return playedIn(
+    {
+      build: (actors) => buildDurable(actors, pages, marked),
+      begin: (shared, actors) => new DurableFile(shared, actors),
+      watch: { pins: (file) => file.pinsShown() },
+    },
+    plot,
+  );
 }
 
 const fsync = (file: DurableFile, self: Self): Sleeps<void> => file.fsync(self);
 
 /** Pins pages for writing, writes them and gives them back. */
 function* write(file: DurableFile, self: Self, first: number, count: number): Sleeps<void> {
-  try {
+  yield* unlessPastTheEnd(self, function* () {
     const pin = yield* file.pin(self, first, count, true);
     file.write(self, pin, first, count);
-  } catch (error) {
-    if (!(error instanceof PastTheEnd)) throw error;
-    self.say("the page is past the end of the file");
-  }
+  });
 }
 
 /** The same if its pages can be pinned without a lock, else nothing. */

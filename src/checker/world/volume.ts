@@ -214,6 +214,13 @@ export class Volume {
     return high * 2 ** 32 + (words[mapping + MappingWord.sizeLow]! >>> 0);
   }
 
+  /** The pages of a file that are noted as written, for write-back; or null. */
+  writtenOf({ mapping }: BuiltFile): { first: number; last: number } | null {
+    const first = this.words[mapping + MappingWord.writtenFirst]!;
+    const last = this.words[mapping + MappingWord.writtenLast]!;
+    return first === -1 ? null : { first: first >>> 0, last: last >>> 0 };
+  }
+
   #isDead({ thread }: Self): boolean {
     return (this.words[thread.base + Slot.liveness]! & OWNER_DIED) !== 0;
   }

@@ -1,15 +1,8 @@
 /** Threads that die while they truncate a file: what they have begun is ended, or never was. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Self } from "../../scenario.ts";
-import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, volumeStory, writePages } from "./play.ts";
-
-function* truncate(volume: Volume, self: Self, name = "A", size = 0): Sleeps<void> {
-  yield* truncateFile(self.task, volume.dax(self), volume.file(name).mapping, size);
-}
+import { ensure } from "../../scenario.ts";
+import { ensureShown, mayFail, truncate, volumeStory, writePages } from "./play.ts";
 
 /** Of all who wait, one ends what the dead one has begun. */
 export const killTruncatePinned = volumeStory({

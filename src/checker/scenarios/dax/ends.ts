@@ -1,15 +1,16 @@
 /** Operations that end before their time: aborted, killed, or for want of room. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Self } from "../../scenario.ts";
-import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
-
-function* truncate(volume: Volume, self: Self, name = "A", size = 0): Sleeps<void> {
-  yield* truncateFile(self.task, volume.dax(self), volume.file(name).mapping, size);
-}
+import { ensure } from "../../scenario.ts";
+import {
+  ensureShown,
+  mayFail,
+  pinnedIo,
+  punch,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 
 const oneWindow = { file: "A", first: 0, pages: 1, writable: true };
 
@@ -205,10 +206,7 @@ export const punchTwice = volumeStory({
   files: [{ name: "A", pages: "#" }],
   actors: {
     io: (volume, self) => pinnedIo(volume, self, 0, 1),
-    *punch(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* punchHole(self.task, volume.dax(self), mapping, 0, PAGE_SIZE);
-    },
+    punch: (volume, self) => punch(volume, self, 0, 1),
     truncate: (volume, self) => truncate(volume, self),
   },
   finally: (volume) => ensureShown(volume, "A", [""]),

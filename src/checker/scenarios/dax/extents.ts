@@ -4,7 +4,7 @@ import { Dax } from "../../../dax/dax.ts";
 import { truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { ensure } from "../../scenario.ts";
-import { ensureShown, loads, pinnedIo, volumeStory, writePages } from "./play.ts";
+import { ensureShown, loads, pinnedIo, truncate, volumeStory, writePages } from "./play.ts";
 
 export const strayStore = volumeStory({
   name: "dax-stray-store",
@@ -198,7 +198,7 @@ export const unlisted = volumeStory({
   actors: {
     *user(volume, self) {
       yield* loads(volume, self, 0, 1, ["."]);
-      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      yield* truncate(volume, self, "B");
       yield* loads(volume, self, 1, 0, ["A"]);
       yield* volume.store(self, 1, 1, "S");
       yield* loads(volume, self, 0, 1, ["S"]);

@@ -1,14 +1,16 @@
 /** Touches through windows: faults, the zero page, lost pages, revocation. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Self } from "../../scenario.ts";
-import type { Volume } from "../../world/volume.ts";
-import { ensureShown, loads, mayFail, pinnedIo, volumeStory, writePages } from "./play.ts";
-
-function* truncate(volume: Volume, self: Self): Sleeps<void> {
-  yield* truncateFile(self.task, volume.dax(self), volume.file("A").mapping, 0);
-}
+import { ensure } from "../../scenario.ts";
+import {
+  ensureShown,
+  loads,
+  mayFail,
+  pinnedIo,
+  punch,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 
 const oneWindow = { file: "A", first: 0, pages: 1, writable: true };
 const twoWindows = [{ ...oneWindow, writable: false }, oneWindow];
@@ -143,8 +145,7 @@ export const holeFaultReuse = volumeStory({
       ensure(read === "." || read === "W", `a read of A finds ${read}`);
     },
     *change(volume, self) {
-      const { mapping } = volume.file("B");
-      yield* truncateFile(self.task, volume.dax(self), mapping, 0);
+      yield* truncate(volume, self, "B");
       yield* pinnedIo(volume, self, 0, 1);
     },
   },
@@ -164,10 +165,7 @@ export const punchWindow = volumeStory({
   actors: {
     user: (volume, self) => volume.store(self, 0, 0, "S"),
     io: (volume, self) => pinnedIo(volume, self, 0, 1),
-    *punch(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* punchHole(self.task, volume.dax(self), mapping, 0, PAGE_SIZE);
-    },
+    punch: (volume, self) => punch(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "W", "."]),
   explore: { strategy: "pct", depth: 3, schedules: 6000 },
@@ -208,8 +206,7 @@ export const growWindow = volumeStory({
       yield* loads(volume, self, 0, 1, [".", "S"]);
     },
     *grow(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* truncateFile(self.task, volume.dax(self), mapping, 2 * PAGE_SIZE);
+      yield* truncate(volume, self, "A", 2 * PAGE_SIZE);
       yield* volume.store(self, 0, 1, "S");
     },
   },
@@ -229,8 +226,7 @@ export const populatedWindow = volumeStory({
   actors: {
     user: (volume, self) => volume.store(self, 0, 0, "S"),
     *punch(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* punchHole(self.task, volume.dax(self), mapping, PAGE_SIZE, PAGE_SIZE);
+      yield* punch(volume, self, 1, 1);
       yield* volume.store(self, 0, 1, "T");
       yield* loads(volume, self, 0, 1, ["T"]);
     },
@@ -310,8 +306,7 @@ export const fullFault = volumeStory({
   actors: {
     user: (volume, self) => volume.store(self, 0, 0, "S"),
     *change(volume, self) {
-      const { mapping } = volume.file("B");
-      yield* truncateFile(self.task, volume.dax(self), mapping, 0);
+      yield* truncate(volume, self, "B");
       yield* pinnedIo(volume, self, 0, 1);
     },
   },

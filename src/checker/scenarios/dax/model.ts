@@ -16,13 +16,13 @@ import {
 import { writeBack } from "../../../dax/write-back.ts";
 import { Inode } from "../../../drivers/ram/layout.ts";
 import { MappingWord } from "../../../mapping/mapping.ts";
-import { load, loadUnsigned, store } from "../../../sync/atomics.ts";
+import { load, store } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { BuiltFile } from "../../world/build.ts";
 import type { Volume } from "../../world/volume.ts";
 import { FileModel } from "./file-model.ts";
-import { mayFail } from "./play.ts";
+import { refused } from "./play.ts";
 
 /** What the simulated device writes at least. Files are told in halves of pages here, a letter each. */
 export const HALF = PAGE_SIZE / 2;
@@ -83,7 +83,7 @@ export class ModelledFile {
   /** Writes no byte: nothing changes, and nothing is noted. */
   *writeNothing(at: number): Sleeps<void> {
     yield* this.#do(`write of nothing at ${at}`, { touches: false }, () => this.#write(at, ""));
-    ensure(this.#noted() === null, "a write of nothing is noted");
+    ensure(this.#volume.writtenOf(this.#file) === null, "a write of nothing is noted");
     yield* this.check();
   }
 
@@ -105,10 +105,7 @@ export class ModelledFile {
   /** An operation that is refused, with one of these codes, and changes nothing. */
   *refuses(code: string, what: string, operation: () => Sleeps<unknown>): Sleeps<void> {
     store(this.#volume.words, this.#inode + Inode.modifyTime, LONG_AGO);
-    const refused = yield* mayFail(this.#self, [code], function* () {
-      yield* operation();
-    });
-    ensure(refused, `${what} is not refused with ${code}`);
+    yield* refused(this.#self, code, operation, what);
     const time = load(this.#volume.words, this.#inode + Inode.modifyTime);
     ensure(time === LONG_AGO, `${what} is refused and sets the modification time`);
     yield* this.check();
@@ -210,16 +207,8 @@ export class ModelledFile {
     if (effect.written !== undefined) this.#ensureWritten(what, effect.written);
   }
 
-  /** The pages that are noted for the next write-back, or null. */
-  #noted(): { first: number; last: number } | null {
-    const { words } = this.#volume;
-    const first = load(words, this.#file.mapping + MappingWord.writtenFirst);
-    const last = loadUnsigned(words, this.#file.mapping + MappingWord.writtenLast);
-    return first === -1 ? null : { first: first >>> 0, last };
-  }
-
   #ensureWritten(what: string, pages: readonly [first: number, last: number]): void {
-    const noted = this.#noted();
+    const noted = this.#volume.writtenOf(this.#file);
     const [first, last] = pages;
     const told = noted === null ? "nothing" : `${noted.first} to ${noted.last}`;
     const covered = noted !== null && noted.first <= first && noted.last >= last;

@@ -4,12 +4,12 @@ import { pinRange, tryPinRange } from "../../../dax/pins.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { mayFail, volumeStory } from "./play.ts";
+import { refused, volumeStory } from "./play.ts";
 
 const PAGE = PAGE_SIZE;
 
 /** Demands that a pin is refused, by both ways to take it. */
-function* refused(
+function* pinRefused(
   volume: Volume,
   self: Self,
   code: string,
@@ -20,10 +20,8 @@ function* refused(
   const dax = volume.dax(self);
   const what = `a pin of ${length} bytes at ${offset}`;
   ensure(tryPinRange(dax, mapping, offset, length, write) === null, `${what} does not wait`);
-  const failed = yield* mayFail(self, [code], function* () {
-    yield* pinRange(self.task, dax, mapping, offset, length, write);
-  });
-  ensure(failed, `${what} is not refused`);
+  const pin = () => pinRange(self.task, dax, mapping, offset, length, write);
+  yield* refused(self, code, pin, what);
 }
 
 function ensureReleased(what: string, use: () => unknown): void {
@@ -55,7 +53,7 @@ export const pinLife = volumeStory({
         [PAGE, -PAGE],
         [2 * PAGE, 2 * PAGE],
       ] as const) {
-        yield* refused(volume, self, "EINVAL", range, false);
+        yield* pinRefused(volume, self, "EINVAL", range, false);
       }
       const pin = yield* pinRange(self.task, dax, mapping, 0, PAGE, true);
       const buffers = pin.buffers;
@@ -86,8 +84,8 @@ export const pinReadOnly = volumeStory({
     *user(volume, self) {
       const { mapping } = volume.file("A");
       const dax = volume.dax(self);
-      yield* refused(volume, self, "EROFS", [0, PAGE], true);
-      yield* refused(volume, self, "EROFS", [PAGE, PAGE], true);
+      yield* pinRefused(volume, self, "EROFS", [0, PAGE], true);
+      yield* pinRefused(volume, self, "EROFS", [PAGE, PAGE], true);
       for (const offset of [0, PAGE]) {
         using pin = yield* pinRange(self.task, dax, mapping, offset, PAGE, false);
         ensure(pin.verify(), "a held pin says that its pages are not the file's");

@@ -2,22 +2,44 @@
 import { AbortError, HoldfastError } from "../../../base/errors.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { writeFile } from "../../../dax/file-io.ts";
-import { punchHole } from "../../../dax/layout-change.ts";
+import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { writeBack } from "../../../dax/write-back.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { buildVolume, type VolumeShared, type VolumeSpec } from "../../world/build.ts";
+import { playedIn } from "../../world/plots.ts";
 import { Volume } from "../../world/volume.ts";
 
-type Play = Pick<Scenario<VolumeShared, Volume>, "actors" | "environment" | "explore">;
-
-export interface Story extends Play, Omit<VolumeSpec, "actors"> {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
+export interface Story extends Plot<VolumeShared, Volume>, Omit<VolumeSpec, "actors"> {
   /** What must hold at the end when all actors have played, beside what always must. */
   readonly finally?: (volume: Volume) => void;
+}
+
+/** A scenario over a volume. */
+export function volumeStory({ finally: last, ...story }: Story): Scenario<VolumeShared, Volume> {
+  const { actors, files } = story;
+  const shown = files.map(({ name, pages }) => {
+    const count = Math.min(pages.length + 1, 4);
+    return [name, (volume: Volume) => volume.fileShown(volume.file(name), count)] as const;
+  });
+  return playedIn(
+    {
+      build: (count) => buildVolume({ ...story, actors: count }),
+      begin: (shared, selves) => new Volume(shared, selves),
+      end(volume) {
+        volume.end();
+        if (volume.actors.length === Object.keys(actors).length) last?.(volume);
+      },
+      watch: Object.fromEntries(shown),
+    },
+    { explore: { strategy: "bounded", preemptions: 2 }, ...story },
+  );
+}
+
+/** Truncates a file to so many bytes. */
+export function* truncate(volume: Volume, self: Self, name = "A", size = 0): Sleeps<void> {
+  yield* truncateFile(self.task, volume.dax(self), volume.file(name).mapping, size);
 }
 
 /** Punches pages of file A. */
@@ -26,39 +48,11 @@ export function* punch(volume: Volume, self: Self, first: number, count: number)
   yield* punchHole(self.task, volume.dax(self), mapping, first * PAGE_SIZE, count * PAGE_SIZE);
 }
 
-/** A scenario over a volume. */
-export function volumeStory(story: Story): Scenario<VolumeShared, Volume> {
-  const { name, about, from, actors, environment, explore, finally: last, ...spec } = story;
-  const files = spec.files.map((file) => [file.name, file.pages.length + 1] as const);
-  return scenario({
-    name,
-    about,
-    from,
-    actors,
-    environment: environment ?? {},
-    explore: explore ?? { strategy: "bounded", preemptions: 2 },
-    build: () => buildVolume({ ...spec, actors: Object.keys(actors).length }),
-    region: (shared: VolumeShared) => shared.region,
-    begin: (shared, selves) => new Volume(shared, selves),
-    end(volume) {
-      volume.end();
-      if (volume.actors.length === Object.keys(actors).length) last?.(volume);
-    },
-    nameOf: (volume, word) => volume.nameOf(word),
-    watch: Object.fromEntries(
-      files.map(([file, pages]) => [
-        file,
-        (volume: Volume) => volume.fileShown(volume.file(file), Math.min(pages, 4)),
-      ]),
-    ),
-  });
-}
-
 /** Runs what may end with an error of one of these codes. Returns whether it did. */
 export function* mayFail(
   self: Self,
   codes: readonly string[],
-  operation: () => Sleeps<void>,
+  operation: () => Sleeps<unknown>,
 ): Sleeps<boolean> {
   try {
     yield* operation();
@@ -69,6 +63,16 @@ export function* mayFail(
     self.say(`it ends with ${error.code}`);
     return true;
   }
+}
+
+/** Demands that an operation is refused with this code. */
+export function* refused(
+  self: Self,
+  code: string,
+  operation: () => Sleeps<unknown>,
+  what = "an operation",
+): Sleeps<void> {
+  ensure(yield* mayFail(self, [code], operation), `${what} is not refused with ${code}`);
 }
 
 /** An I/O of whole pages into a pin, or none where they are past the end (or another code). */

@@ -15,7 +15,7 @@ import type { Mapping } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import { ensure } from "../../scenario.ts";
 import { HALF, ModelledFile } from "./model.ts";
-import { mayFail, volumeStory } from "./play.ts";
+import { refused, volumeStory } from "./play.ts";
 
 type Operation = (task: Task, dax: Dax, mapping: Mapping) => Sleeps<unknown>;
 type Refused = readonly [code: string, what: string, operation: Operation];
@@ -133,10 +133,8 @@ export const shortWrite = volumeStory({
       const dax = volume.dax(self);
       const bytes = new Uint8Array(3 * PAGE).fill("V".charCodeAt(0));
       volume.fail(self, "allocate");
-      const failed = yield* mayFail(self, ["EIO"], function* () {
-        yield* writeFile(self.task, dax, mapping, bytes, 0);
-      });
-      ensure(failed, "a write that the device has failed is not refused");
+      const write = () => writeFile(self.task, dax, mapping, bytes, 0);
+      yield* refused(self, "EIO", write, "a write that the device has failed");
       volume.hand(self).device.failing.clear();
       file.model.write(0, "VV");
       yield* file.check();

@@ -1,15 +1,17 @@
 /** Blocks that go from one file to another while an I/O is under way; several pins, several changes. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { collapseRange, evictMapping, truncateFile } from "../../../dax/layout-change.ts";
+import { collapseRange, evictMapping } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Self } from "../../scenario.ts";
-import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, pinnedIo, punch, volumeStory, writePages } from "./play.ts";
-
-function* truncate(volume: Volume, self: Self, size = 0): Sleeps<void> {
-  yield* truncateFile(self.task, volume.dax(self), volume.file("A").mapping, size);
-}
+import { ensure } from "../../scenario.ts";
+import {
+  ensureShown,
+  mayFail,
+  pinnedIo,
+  punch,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 
 /** B gets the block that A gives up: what the I/O of A writes must not land in B. */
 export const truncateReuse = volumeStory({
@@ -111,7 +113,7 @@ export const twoAndTwo = volumeStory({
   actors: {
     io: (volume, self) => pinnedIo(volume, self, 0, 2),
     "io-2": (volume, self) => pinnedIo(volume, self, 1, 1),
-    truncate: (volume, self) => truncate(volume, self, PAGE_SIZE),
+    truncate: (volume, self) => truncate(volume, self, "A", PAGE_SIZE),
     punch: (volume, self) => punch(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", [".", "W"]),
@@ -187,7 +189,7 @@ export const hugeTruncate = volumeStory({
   actors: {
     io: (volume, self) => pinnedIo(volume, self, 100, 1),
     "io-2": (volume, self) => pinnedIo(volume, self, 1, 1),
-    truncate: (volume, self) => truncate(volume, self, 2 * PAGE_SIZE),
+    truncate: (volume, self) => truncate(volume, self, "A", 2 * PAGE_SIZE),
   },
   finally: (volume) => ensureShown(volume, "A", ["AW"]),
   explore: { strategy: "bounded", preemptions: 1 },
@@ -227,7 +229,7 @@ export const collapseTruncate = volumeStory({
       );
       if (refused) self.say("the collapse would reach the end of the file");
     },
-    truncate: (volume, self) => truncate(volume, self, PAGE_SIZE),
+    truncate: (volume, self) => truncate(volume, self, "A", PAGE_SIZE),
   },
   finally: (volume) => ensureShown(volume, "A", ["A", "W"]),
   explore: { strategy: "pct", depth: 3, schedules: 8000 },

@@ -1,7 +1,6 @@
 /** Windows that are opened and closed: what is known of them, and by whom they are found. */
 import { HUGE_PAGES, PAGE_SIZE } from "../../../base/quantities.ts";
 import { resolveFault } from "../../../dax/fault.ts";
-import { truncateFile } from "../../../dax/layout-change.ts";
 import { MappingWord, takeWritten } from "../../../mapping/mapping.ts";
 import { store } from "../../../sync/atomics.ts";
 import { lockExclusive } from "../../../sync/lock.ts";
@@ -13,7 +12,7 @@ import type { Window } from "../../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../../scenario.ts";
 import { TableEntry, tableWord, WINDOW_DISTANCE } from "../../world/port.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, volumeStory } from "./play.ts";
+import { ensureShown, refused, truncate, volumeStory } from "./play.ts";
 
 /** Where the area of windows has its table, and how many fit (window/window.ts). */
 const TABLE = 16;
@@ -189,10 +188,8 @@ export const windowRefused = volumeStory({
       const one = yield* openWindow(volume, self, "A", 0, 1, true);
       const table = self.thread.region.root(Root.window) + TABLE;
       for (let index = 1; index < WINDOWS_MAX; index++) store(words, table + index, one);
-      const refused = yield* mayFail(self, ["ENFILE"], function* () {
-        yield* openWindow(volume, self, "A", 0, 2, true);
-      });
-      ensure(refused, "one window too many is open");
+      const open = () => openWindow(volume, self, "A", 0, 2, true);
+      yield* refused(self, "ENFILE", open, "one window too many");
       for (let index = 1; index < WINDOWS_MAX; index++) store(words, table + index, 0);
       // Windows lie as far from one another as the second one from the first.
       const next = windows.address(one) + WINDOW_DISTANCE;
@@ -214,10 +211,8 @@ export const windowNoMemory = volumeStory({
   exhausted: true,
   actors: {
     *user(volume, self) {
-      const refused = yield* mayFail(self, ["ENOMEM"], function* () {
-        yield* openWindow(volume, self, "A", 0, 2, true);
-      });
-      ensure(refused, "a window is open that has no record");
+      const open = () => openWindow(volume, self, "A", 0, 2, true);
+      yield* refused(self, "ENOMEM", open, "a window without a record");
       ensureAll(volume, WINDOW_DISTANCE, 2, TableEntry.released);
       ensureFound(volume, self, []);
     },
@@ -315,10 +310,10 @@ export const windowOwnerDies = volumeStory({
     *truncate(volume, self) {
       const { mapping } = volume.file("A");
       const { windows } = volume.dax(self);
-      yield* truncateFile(self.task, volume.dax(self), mapping, PAGE_SIZE);
+      yield* truncate(volume, self, "A", PAGE_SIZE);
       if (!volume.isKilled("owner")) return;
       // Now, if not before.
-      yield* truncateFile(self.task, volume.dax(self), mapping, 0);
+      yield* truncate(volume, self);
       ensure(!windows.hasWindows(mapping), "the window of a dead thread is still open");
       // If it died before the window was anybody's, the addresses are all that is left of it.
       const state = volume.words[tableWord(volume.shared.port, 2 * WINDOW_DISTANCE)];
@@ -346,11 +341,10 @@ export const windowOfTheDead = volumeStory({
   actors: {
     *truncate(volume, self) {
       const { window, address } = volume.shared.windows[0]!;
-      const { mapping } = volume.file("A");
       const builder = slotOfHolder(self.thread.holder) + 1;
       const liveness = self.thread.region.slotBase(builder) + Slot.liveness;
       store(volume.words, liveness, OWNER_DIED);
-      yield* truncateFile(self.task, volume.dax(self), mapping, 0);
+      yield* truncate(volume, self);
       ensureListed(volume, self, "A", []);
       ensureFound(volume, self, []);
       ensureAll(volume, address, 2, TableEntry.released);

@@ -1,7 +1,5 @@
 /** What a window shows is noted by 2 MiB: what is revoked of it, and what write-back persists. */
 import { writeBack } from "../../../dax/write-back.ts";
-import { MappingWord } from "../../../mapping/mapping.ts";
-import { load, loadUnsigned } from "../../../sync/atomics.ts";
 import { ensure } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
 import { loads, punch, volumeStory } from "./play.ts";
@@ -19,20 +17,14 @@ function runs(volume: Volume): string {
   return found.join(" ");
 }
 
-function noted(volume: Volume): string {
-  const { words } = volume;
-  const { mapping } = volume.file("A");
-  if (load(words, mapping + MappingWord.writtenFirst) === -1) return "none";
-  const first = loadUnsigned(words, mapping + MappingWord.writtenFirst);
-  return `${first}-${loadUnsigned(words, mapping + MappingWord.writtenLast)}`;
-}
-
 /** Demands what has been revoked so far, what may still be shown, and what is noted as written. */
 function expect(volume: Volume, when: string, revoked: number, shown: string, written: string) {
   const { revocations } = volume.dax(volume.actors[0]!).windows.statistics();
   ensure(revocations === revoked, `${when}: ${revocations} revocations, not ${revoked}`);
   ensure(runs(volume) === shown, `${when}: "${runs(volume)}" may be shown, not "${shown}"`);
-  ensure(noted(volume) === written, `${when}: ${noted(volume)} is noted, not ${written}`);
+  const pages = volume.writtenOf(volume.file("A"));
+  const noted = pages === null ? "none" : `${pages.first}-${pages.last}`;
+  ensure(noted === written, `${when}: ${noted} is noted, not ${written}`);
 }
 
 export const windowSlices = volumeStory({

@@ -1,21 +1,11 @@
 /** Windows that programs make and close; windows that cannot fault. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { Dax } from "../../../dax/dax.ts";
-import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
 import { mapWindow } from "../../../dax/map-window.ts";
 import { pinRange } from "../../../dax/pins.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
 import { WINDOW_BYTES_MAX } from "../../../window/window.ts";
-import { ensure, type Self } from "../../scenario.ts";
-import { ensureShown, loads, mayFail, volumeStory, writePages } from "./play.ts";
-
-/** Demands that an operation is refused with this code. */
-function* refused(self: Self, code: string, operation: () => Sleeps<unknown>): Sleeps<void> {
-  const failed = yield* mayFail(self, [code], function* () {
-    yield* operation();
-  });
-  ensure(failed, `an operation is not refused with ${code}`);
-}
+import { ensure } from "../../scenario.ts";
+import { ensureShown, loads, punch, refused, truncate, volumeStory, writePages } from "./play.ts";
 
 export const mapAndClose = volumeStory({
   name: "dax-map-close",
@@ -40,10 +30,7 @@ export const mapAndClose = volumeStory({
       yield* loads(volume, self, window, 0, ["."]);
       yield* view.closeWith(self.task);
     },
-    *punch(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* punchHole(self.task, volume.dax(self), mapping, PAGE_SIZE, PAGE_SIZE);
-    },
+    punch: (volume, self) => punch(volume, self, 1, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["S."]),
   explore: { strategy: "bounded", preemptions: 1 },
@@ -114,7 +101,7 @@ export const mapBeyond = volumeStory({
         offset === PAGE_SIZE && length === 2 * PAGE_SIZE && pages === 2,
         "the lost are not told",
       );
-      yield* truncateFile(self.task, volume.dax(self), file.mapping, 3 * PAGE_SIZE);
+      yield* truncate(volume, self, "A", 3 * PAGE_SIZE);
       yield* volume.store(self, window, 2, "S");
     },
   },

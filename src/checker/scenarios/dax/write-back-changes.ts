@@ -13,7 +13,15 @@ import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import type { Scenario } from "../../scenario.ts";
 import type { VolumeShared } from "../../world/build.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, pinnedIo, sync, syncsAll, volumeStory, writePages } from "./play.ts";
+import {
+  ensureShown,
+  pinnedIo,
+  sync,
+  syncsAll,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 
 /** One page is written by a call, or all three by an I/O before; then the layout changes. */
 function changeStory(
@@ -101,8 +109,7 @@ export const syncHuge = volumeStory({
       yield* sync(volume, self);
       volume.mend(self);
       yield* pinnedIo(volume, self, 101, 1);
-      const { mapping } = volume.file("A");
-      yield* truncateFile(self.task, volume.dax(self), mapping, 102 * PAGE_SIZE);
+      yield* truncate(volume, self, "A", 102 * PAGE_SIZE);
       yield* syncsAll(volume, self);
     },
   },

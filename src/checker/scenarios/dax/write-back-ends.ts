@@ -1,7 +1,7 @@
 /** Write-back that fails or whose thread dies, and write-back after the death of others. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import type { Dax } from "../../../dax/dax.ts";
-import { collapseRange, insertRange, truncateFile } from "../../../dax/layout-change.ts";
+import { collapseRange, insertRange } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import type { Mapping } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
@@ -9,7 +9,16 @@ import { ensure, type Scenario } from "../../scenario.ts";
 import type { VolumeShared } from "../../world/build.ts";
 import { contentOf } from "../../world/device.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, pinnedIo, sync, syncsAll, volumeStory, writePages } from "./play.ts";
+import {
+  ensureShown,
+  mayFail,
+  pinnedIo,
+  sync,
+  syncsAll,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 
 export const syncKilled = volumeStory({
   name: "dax-sync-killed",
@@ -70,7 +79,7 @@ export const syncKilledPin = volumeStory({
   ],
   actors: {
     *io(volume, self) {
-      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      yield* truncate(volume, self, "B");
       const { mapping } = volume.file("A");
       const pin = yield* pinRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, false);
       pin.release();
@@ -98,7 +107,7 @@ export const syncKilledWrite = volumeStory({
   ],
   actors: {
     *write(volume, self) {
-      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      yield* truncate(volume, self, "B");
       yield* writePages(volume, self, "A", 0, 1, "W");
     },
     *next(volume, self) {

@@ -1,12 +1,21 @@
 /** Write-back: what was written reaches the device, whatever goes on beside it. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { truncateFile, punchHole } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { noteWritten } from "../../../mapping/mapping.ts";
 import type { Self } from "../../scenario.ts";
 import { contentOf } from "../../world/device.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, pinnedIo, sync, syncsAll, volumeStory, writePages } from "./play.ts";
+import {
+  ensureShown,
+  mayFail,
+  pinnedIo,
+  punch,
+  sync,
+  syncsAll,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 
 /** Every story ends with a last write-back, after which all that any file holds is persistent. */
 const NOTHING_LOST = "What was written is persistent after a write-back that began later.";
@@ -47,9 +56,8 @@ export const syncWriteTwice = volumeStory({
       yield* writePages(volume, self, "A", 1, 1, "W");
     },
     *change(volume, self) {
-      const { mapping } = volume.file("A");
       yield* volume.store(self, 0, 2, "S");
-      yield* truncateFile(self.task, volume.dax(self), mapping, 2 * PAGE_SIZE + PAGE_SIZE / 2);
+      yield* truncate(volume, self, "A", 2 * PAGE_SIZE + PAGE_SIZE / 2);
       yield* syncsAll(volume, self, 2, 1);
     },
     sync: (volume, self) => sync(volume, self),
@@ -137,10 +145,7 @@ export const syncWindow = volumeStory({
       yield* volume.store(self, 0, 0, "S");
       yield* syncsAll(volume, self, 0, 1);
     },
-    *punch(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* punchHole(self.task, volume.dax(self), mapping, PAGE_SIZE, PAGE_SIZE);
-    },
+    punch: (volume, self) => punch(volume, self, 1, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["S."]),
   explore: { strategy: "bounded", preemptions: 1 },
@@ -160,7 +165,7 @@ export const syncZeroes = volumeStory({
   ],
   actors: {
     *reader(volume, self) {
-      yield* truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0);
+      yield* truncate(volume, self, "B");
       const { mapping } = volume.file("A");
       const pin = yield* pinRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, false);
       pin.release();
@@ -206,8 +211,7 @@ export const syncTail = volumeStory({
   files: [{ name: "A", pages: "##" }],
   actors: {
     *write(volume, self) {
-      const { mapping } = volume.file("A");
-      yield* truncateFile(self.task, volume.dax(self), mapping, PAGE_SIZE + PAGE_SIZE / 2);
+      yield* truncate(volume, self, "A", PAGE_SIZE + PAGE_SIZE / 2);
       yield* pinnedIo(volume, self, 1, 1);
       yield* sync(volume, self);
       yield* writePages(volume, self, "A", 2, 1, "C");

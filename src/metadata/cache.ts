@@ -25,16 +25,17 @@ import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 
 const BUCKETS = 65536;
-const CHUNK_BUFFERS = 64;
-const BUFFER_WORDS = 8;
+export const CHUNK_BUFFERS = 64;
+export const BUFFER_WORDS = 8;
 /** As many as the largest region has room for, with blocks of 1 KiB. */
 const CHUNKS_MAX = 131072;
 
 const Area = { guard: 0, blockSize: 1, made: 2, spare: 3, buckets: 16 } as const;
-const CHUNK_TABLE = Area.buckets + BUCKETS;
+export const CHUNK_TABLE = Area.buckets + BUCKETS;
 const AREA_WORDS = CHUNK_TABLE + CHUNKS_MAX;
 
 const Header = { low: 0, high: 1, flags: 2, next: 3, data: 4 } as const;
+export { Area as CacheArea, Header as BufferHeader };
 
 export const VALID = 1;
 export const DIRTY = 2;

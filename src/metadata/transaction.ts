@@ -28,6 +28,7 @@ import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID 
 const Area = { mutex: 0, state: 1, used: 2, committed: 3, size: 4, log: 16 } as const;
 const State = { idle: 0, open: 1, committed: 2 } as const;
 const Kind = { word: 1, block: 2, sequence: 3 } as const;
+export { Area as TransactionArea, State as TransactionState, Kind as UndoKind };
 /** Fits about 8,000 before-images of 4 KiB, or an eighth of the region. Virtual memory until used. */
 const LOG_WORDS_MAX = 2 ** 23;
 const TRAILER_WORDS = 4;

@@ -40,6 +40,7 @@ export const Slot = {
 } as const;
 
 const FREE = 0;
+export { FREE as SLOT_FREE };
 const JOINING = 1;
 
 /** The kernel's mark in a robust futex whose owner has died (FUTEX_OWNER_DIED). */

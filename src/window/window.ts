@@ -57,7 +57,8 @@ const Area = {
   serial: 12,
   table: 16,
 } as const;
-const WINDOWS_MAX = 4096;
+export { Area as WindowArea };
+export const WINDOWS_MAX = 4096;
 
 /** A window by its record's offset. */
 export type Window = number;

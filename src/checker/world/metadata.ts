@@ -8,6 +8,11 @@
  */
 import { CorruptionError } from "../../base/errors.ts";
 import {
+  BUFFER_WORDS,
+  BufferHeader,
+  CacheArea,
+  CHUNK_BUFFERS,
+  CHUNK_TABLE,
   DIRTY,
   type MetadataBlock,
   MetadataCache,
@@ -20,7 +25,9 @@ import {
   createTransactionArea,
   recoverTransactions,
   type Transaction,
+  TransactionArea,
   transactionsCommitted,
+  TransactionState,
 } from "../../metadata/transaction.ts";
 import { load, store, type Words } from "../../sync/atomics.ts";
 import { recoverLocks } from "../../sync/lock.ts";
@@ -29,6 +36,7 @@ import type { Sleeps } from "../../sync/sleep.ts";
 import type { Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { threadWordName } from "./locks.ts";
+import { transactionWordName } from "./names.ts";
 import { isDead, regionWithThreads } from "./threads.ts";
 
 const BLOCK_BYTES = 1024;
@@ -45,14 +53,7 @@ export const PAIR = [1, 2] as const;
 export const FAR_BLOCK = 2 ** 32 + 1;
 /** In the device's place of a block: no content that has a seal. */
 const DAMAGED = 0;
-/** Fields of the cache's area and of the transaction's (metadata/cache.ts, transaction.ts). */
-const CacheArea = { guard: 0, made: 2, spare: 3, chunks: 16 + 65536 } as const;
-const BUFFER_WORDS = 8;
-const BUFFER_NEXT = 3;
-const TransactionArea = { mutex: 0, state: 1, used: 2 } as const;
-const TRANSACTION_OPEN = 1;
 /** Buffers are made so many at a time: a page of headers, then their data. */
-const CHUNK_BUFFERS = 64;
 const CHUNK_BYTES = 4096 + CHUNK_BUFFERS * BLOCK_BYTES;
 /** Chunks that a scenario may make. */
 const CHUNKS_MAX = 8;
@@ -283,7 +284,7 @@ export class Metadata {
 
   /** So that whoever finds its owner dead knows to undo it. */
   #assertOpen(): void {
-    ensure(this.transactionWord("state") === TRANSACTION_OPEN, "the transaction is not open");
+    ensure(this.transactionWord("state") === TransactionState.open, "the transaction is not open");
   }
 
   /** Makes the pair and the word one more, telling readers. */
@@ -409,8 +410,9 @@ export class Metadata {
     let spare = 0;
     for (let index = words[area + CacheArea.spare]!; index !== 0; spare++) {
       ensure(spare < made, "spare buffers go round in a circle");
-      const chunk = words[area + CacheArea.chunks + ((index - 1) >>> 6)]!;
-      index = words[chunk + ((index - 1) & 63) * BUFFER_WORDS + BUFFER_NEXT]!;
+      const at = index - 1;
+      const chunk = words[area + CHUNK_TABLE + Math.floor(at / CHUNK_BUFFERS)]!;
+      index = words[chunk + (at % CHUNK_BUFFERS) * BUFFER_WORDS + BufferHeader.next]!;
     }
     const lost = made - used - spare;
     ensureNoLeak(lost >= 0 && lost <= CHUNK_BUFFERS * this.deaths(), `${lost} buffers are lost`);
@@ -425,14 +427,8 @@ export class Metadata {
     const inCache = word - region.root(Root.metadata);
     const cacheFields = ["guard", "block size", "buffers made", "spare buffers"];
     if (inCache >= 0 && inCache < 16) return `the cache: ${cacheFields[inCache]}`;
-    const inTransaction = word - region.root(Root.transaction);
-    const fields = ["the transaction", "transaction's state", "transaction's log: words used"];
-    if (inTransaction >= 0 && inTransaction < 16) {
-      return fields[inTransaction] ?? "transactions committed";
-    }
-    if (inTransaction >= 16 && inTransaction < 4096) {
-      return `transaction's log: word ${inTransaction - 16}`;
-    }
-    return threadWordName(this.actors, word);
+    return (
+      transactionWordName(region.root(Root.transaction), word) ?? threadWordName(this.actors, word)
+    );
   }
 }

@@ -1,6 +1,7 @@
 /** What the words of a region are called, for stories. */
 import { HUGE_PAGES } from "../../base/quantities.ts";
 import { inoOf, MAPPING_WORDS, type Mapping, MappingWord } from "../../mapping/mapping.ts";
+import { TransactionArea } from "../../metadata/transaction.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { load } from "../../sync/atomics.ts";
 import { SLOT_WORDS } from "../../sync/region.ts";
@@ -21,6 +22,18 @@ export const LOCK_FIELDS = [
 function fieldName(fields: Readonly<Record<string, number>>, offset: number): string {
   const found = Object.entries(fields).find(([, value]) => value === offset);
   return found === undefined ? `word ${offset}` : found[0].replace(/([A-Z])/g, " $1").toLowerCase();
+}
+
+/** As much of the transaction's area as stories name. */
+const TRANSACTION_WORDS = 4096;
+
+/** The name of a word of the transaction's area (metadata/transaction.ts), or null. */
+export function transactionWordName(area: number, word: number): string | null {
+  const offset = word - area;
+  if (offset < 0 || offset >= TRANSACTION_WORDS) return null;
+  const fields = ["the transaction", "transaction's state", "transaction's log: words used"];
+  if (offset < TransactionArea.log) return fields[offset] ?? "transactions committed";
+  return `transaction's log: word ${offset - TransactionArea.log}`;
 }
 
 /** The name of a word, or null for one that belongs to nothing known. */

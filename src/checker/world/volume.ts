@@ -14,7 +14,7 @@ import { recoverRemovals } from "../../dax/layout-change.ts";
 import type { Pin } from "../../dax/pins.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
-import { Header, Inode, INODE_WORDS, Node } from "../../drivers/ram/layout.ts";
+import { Header, Inode, INODE_WORDS, Node, NODE_WORDS } from "../../drivers/ram/layout.ts";
 import { recoverBreaks } from "../../layout/break.ts";
 import { recoverEntries } from "../../mapping/entries.ts";
 import { MappingWord } from "../../mapping/mapping.ts";
@@ -26,13 +26,19 @@ import {
   kindOf,
   pageOf,
 } from "../../mapping/tree.ts";
-import { recoverTransactions } from "../../metadata/transaction.ts";
+import {
+  recoverTransactions,
+  TransactionArea,
+  TransactionState,
+  UndoKind,
+} from "../../metadata/transaction.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
 import type { Words } from "../../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../../sync/guard.ts";
 import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts";
 import { Root } from "../../sync/region.ts";
+import { objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
@@ -45,20 +51,10 @@ import {
   makeHand,
   type VolumeShared,
 } from "./build.ts";
-import { wordName } from "./names.ts";
+import { transactionWordName, wordName } from "./names.ts";
 import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
 import { WatchedDriver } from "./watched-driver.ts";
 
-/** A node of the driver's (drivers/ram/layout.ts). */
-const NODE_WORDS = 72;
-/** The transaction's area and the records of its log (metadata/transaction.ts). */
-const TransactionArea = { mutex: 0, state: 1, used: 2, log: 16 } as const;
-/** As much of it as stories name. */
-const TRANSACTION_WORDS = 4096;
-/** The word of a slab that counts its objects in use (sync/slab.ts). */
-const SLAB_USED = 2;
-const TRANSACTION_OPEN = 1;
-const WORD_CHANGED = 1;
 const FILE_LOCKS = [MappingWord.ioLock, MappingWord.mapLock, MappingWord.writeBackLock];
 const NOTHING: ReadonlyMap<number, number> = new Map();
 
@@ -164,10 +160,10 @@ export class Volume {
     const { words } = this;
     const area = this.#transaction;
     const log = area + TransactionArea.log;
-    if (words[area + TransactionArea.state] !== TRANSACTION_OPEN) return NOTHING;
+    if (words[area + TransactionArea.state] !== TransactionState.open) return NOTHING;
     const undone = new Map<number, number>();
     for (let end = log + words[area + TransactionArea.used]!; end > log; end -= words[end - 1]!) {
-      if (words[end - 2] === WORD_CHANGED) undone.set(words[end - 4]!, words[end - 3]!);
+      if (words[end - 2] === UndoKind.word) undone.set(words[end - 4]!, words[end - 3]!);
     }
     return undone;
   }
@@ -415,19 +411,19 @@ export class Volume {
     this.#assertPages(this.dax(anybody).pages);
     if (!this.shared.spec.exhausted) this.#assertWindows();
     if (alive.length < this.actors.length) return;
-    this.#assertWindowsListed();
+    this.#assertWindowsListed(anybody.thread);
     this.#assertWrittenBack(anybody);
   }
 
   /** Every window record in use is in its file's list, and closed windows show nothing of a file. */
-  #assertWindowsListed(): void {
+  #assertWindowsListed(thread: Thread): void {
     const { words, shared } = this;
     let listed = 0;
     for (const { mapping } of shared.files) {
       let window = words[mapping + MappingWord.windows]!;
       for (; window !== 0; window = words[window]!) listed++;
     }
-    const used = words[shared.region.root(Root.window) + SLAB_USED]!;
+    const used = objectsInUse(thread, shared.region.root(Root.window));
     ensureNoLeak(used === listed, `${used} window records are in use, ${listed} are listed`);
     for (const { address, pages, view } of this.#windows) {
       if (!view?.closed) continue;
@@ -620,7 +616,8 @@ export class Volume {
     return (
       portWordName(shared.port, word) ??
       this.#driverWordName(word) ??
-      this.#otherWordName(word) ??
+      transactionWordName(this.#transaction, word) ??
+      this.#windowWordName(word) ??
       wordName(thread, dax.pages, mappings, word)
     );
   }
@@ -644,14 +641,8 @@ export class Volume {
     return `extent ${Math.floor(inNodes / NODE_WORDS)}: ${within}`;
   }
 
-  #otherWordName(word: number): string | null {
-    const { shared } = this;
-    const transaction = word - this.#transaction;
-    if (transaction >= 0 && transaction < TRANSACTION_WORDS) {
-      const fields = ["the transaction", "transaction's state", "transaction's log: words used"];
-      return fields[transaction] ?? `transaction's log: word ${transaction - TransactionArea.log}`;
-    }
-    for (const [index, { window }] of shared.windows.entries()) {
+  #windowWordName(word: number): string | null {
+    for (const [index, { window }] of this.shared.windows.entries()) {
       const offset = word - window;
       if (offset >= 0 && offset < 80) return `window ${index}: ${windowField(offset)}`;
     }

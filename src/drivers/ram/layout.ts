@@ -21,7 +21,7 @@ export const ROOT_INO = 1;
 const INODES = 16384;
 const NODES = 65536;
 export const INODE_WORDS = 32;
-const NODE_WORDS = 72;
+export const NODE_WORDS = 72;
 const HEADER_WORDS = 16;
 export const NAME_MAX = 255;
 

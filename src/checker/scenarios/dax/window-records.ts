@@ -8,15 +8,11 @@ import { Root } from "../../../sync/region.ts";
 import { objectsInUse } from "../../../sync/slab.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { OWNER_DIED, Slot, slotOfHolder } from "../../../sync/thread.ts";
-import type { Window } from "../../../window/window.ts";
+import { type Window, WindowArea, WINDOWS_MAX } from "../../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../../scenario.ts";
 import { TableEntry, tableWord, WINDOW_DISTANCE } from "../../world/port.ts";
 import type { Volume } from "../../world/volume.ts";
 import { ensureShown, refused, truncate, volumeStory } from "./play.ts";
-
-/** Where the area of windows has its table, and how many fit (window/window.ts). */
-const TABLE = 16;
-const WINDOWS_MAX = 4096;
 
 function* openWindow(
   volume: Volume,
@@ -186,7 +182,7 @@ export const windowRefused = volumeStory({
       const { words } = volume;
       const { windows } = volume.dax(self);
       const one = yield* openWindow(volume, self, "A", 0, 1, true);
-      const table = self.thread.region.root(Root.window) + TABLE;
+      const table = self.thread.region.root(Root.window) + WindowArea.table;
       for (let index = 1; index < WINDOWS_MAX; index++) store(words, table + index, one);
       const open = () => openWindow(volume, self, "A", 0, 2, true);
       yield* refused(self, "ENFILE", open, "one window too many");

@@ -1,11 +1,10 @@
 /** Threads that join and leave a region: a slot each, in which everyone finds them. */
 import { load } from "../../../sync/atomics.ts";
-import { Slot, Thread } from "../../../sync/thread.ts";
+import { Slot, SLOT_FREE, Thread } from "../../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self, scenario } from "../../scenario.ts";
 import { type SyncShared, threadWordName } from "../../world/locks.ts";
 import { regionWithThreads } from "../../world/threads.ts";
 
-const FREE = 0;
 const PAGE_WORDS = 1024;
 
 /** The threads that come and go in one schedule. */
@@ -62,7 +61,7 @@ class Comers {
     }
     for (let slot = 0; slot < region.slotsUsed; slot++) {
       const base = region.slotBase(slot);
-      const isFree = load(words, base + Slot.state) === FREE;
+      const isFree = load(words, base + Slot.state) === SLOT_FREE;
       ensureNoLeak(isFree || slots.has(slot), `slot ${slot} is left taken`);
       ensure(!isFree || thread.holderIn(slot) === 0, `somebody is found in the free slot ${slot}`);
       const isHeld = load(words, base + Slot.liveness) !== 0;

@@ -7,11 +7,10 @@ import {
   leaveGuard,
   synchronize,
 } from "../../../sync/guard.ts";
-import { type Holder, OWNER_DIED, Slot, Thread } from "../../../sync/thread.ts";
+import { type Holder, OWNER_DIED, Slot, SLOT_FREE, Thread } from "../../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self, scenario } from "../../scenario.ts";
 import { buildSync, Place, type SyncShared, threadWordName } from "../../world/locks.ts";
 
-const FREE = 0;
 /** An epoch that somebody is in. */
 const INSIDE = 3;
 /** States of the object that an epoch protects. */
@@ -53,7 +52,7 @@ class Slots {
   start(self: Self): void {
     self.thread.reap();
     const { region } = this.shared;
-    if (load(region.words, this.base + Slot.state) !== FREE) return;
+    if (load(region.words, this.base + Slot.state) !== SLOT_FREE) return;
     this.newcomer = Thread.join(region);
     self.say("starts a thread, which joins");
   }
@@ -88,7 +87,7 @@ export const slotUsedAgain = scenario({
     starter(slots, self) {
       self.thread.reap();
       const { region } = slots.shared;
-      if (load(region.words, slots.base + Slot.state) !== FREE) return;
+      if (load(region.words, slots.base + Slot.state) !== SLOT_FREE) return;
       // Whoever joins makes the liveness mutex anew.
       store(region.words, slots.base + Slot.liveness, 0);
       slots.newcomer = Thread.join(region);
@@ -101,7 +100,7 @@ export const slotUsedAgain = scenario({
     ensure(isWell, "a living thread was taken for dead");
     ensure(recoveries === 1, `the dead thread was recovered ${recoveries} times`);
     ensure(newcomer?.holder !== dead, "the slot's next thread is taken for the one before");
-    const isFree = load(words, base + Slot.state) === FREE;
+    const isFree = load(words, base + Slot.state) === SLOT_FREE;
     ensureNoLeak(isFree || newcomer !== null, "the dead thread's slot cannot be used again");
     const epoch = load(words, base + Slot.epoch);
     ensure((epoch & 1) === 0, "the slot's next thread begins in the epoch of the one before");

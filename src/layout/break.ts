@@ -37,7 +37,7 @@ import {
 } from "../mapping/tree.ts";
 import type { PageId, Pages } from "../pages/pages.ts";
 import { pinHolders } from "../pin/pin.ts";
-import { add, cas, load, store, wakeAll } from "../sync/atomics.ts";
+import { add, load, store, wakeAll } from "../sync/atomics.ts";
 import { clockMs } from "../sync/clock.ts";
 import { synchronize } from "../sync/guard.ts";
 import { type Held, lockExclusive } from "../sync/lock.ts";
@@ -174,13 +174,13 @@ function announce(thread: Thread, mapping: Mapping, range: PageRange): Disposabl
   };
 }
 
-/** Withdraws what dead threads had announced. */
+/** Withdraws what dead threads had announced: each still has its map lock, which goes after this. */
 export function recoverBreaks(thread: Thread): void {
   const { words } = thread;
-  thread.onThreadDeath((dead, slotBase) => {
+  thread.onThreadDeath((_dead, slotBase) => {
     const mapping = load(words, slotBase + Slot.breaking);
     if (mapping === 0) return;
-    cas(words, mapping + MappingWord.breakHolder, dead, 0);
+    store(words, mapping + MappingWord.breakHolder, 0);
     store(words, slotBase + Slot.breaking, 0);
   });
 }

@@ -159,8 +159,8 @@ export const waitsForNoReference = variant({
     },
     {
       file: "layout/break.ts",
-      find: "import { add, cas, load,",
-      replace: "import { add, and, cas, load,",
+      find: "import { add, load,",
+      replace: "import { add, and, load,",
     },
   ],
   caughtBy: { "refault-during-wait": "lost wake-up" },

@@ -24,14 +24,6 @@ export const pinSurvivors: readonly Explanation[] = [
   {
     file: "pin/pin.ts",
     function: "countInEpoch",
-    what: ["never: if (!isPageKind(kind))"],
-    why:
-      "Pins mark pages alone, and a break clears these marks before it removes an entry, which it asserts: " +
-      "the next condition gives up as well.",
-  },
-  {
-    file: "pin/pin.ts",
-    function: "countInEpoch",
     what: ["never: if (now === count && counted === 0)"],
     why: "Costs time only: the release finds the page by its entry, as it does for a pin of several.",
   },
@@ -49,14 +41,6 @@ export const pinSurvivors: readonly Explanation[] = [
       "without !isMarked(words, slot, entry, index, Mark.dirty)",
     ],
     why: "Costs time only: a mark is set that is there.",
-  },
-  {
-    file: "pin/pin.ts",
-    function: "letBreakPass",
-    what: ["whatever is there: cas("],
-    why:
-      "A break that has begun to insist in this very moment does not, and does so again in its next turn: " +
-      "it waits longer.",
   },
   {
     file: "pin/pin.ts",

@@ -1,4 +1,5 @@
 /** What is refused, and changes nothing: ranges that cannot be, a volume that is read-only or full. */
+import { InvariantError } from "../../../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../../../base/quantities.ts";
 import type { Dax } from "../../../dax/dax.ts";
 import { tryWriteFile, writeFile } from "../../../dax/file-io.ts";
@@ -15,7 +16,7 @@ import type { Mapping } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import { ensure } from "../../scenario.ts";
 import { HALF, ModelledFile } from "./model.ts";
-import { refused, volumeStory } from "./play.ts";
+import { ensureShown, punch, refused, volumeStory } from "./play.ts";
 
 type Operation = (task: Task, dax: Dax, mapping: Mapping) => Sleeps<unknown>;
 type Refused = readonly [code: string, what: string, operation: Operation];
@@ -150,5 +151,48 @@ export const shortWrite = volumeStory({
       yield* file.writeNothing(7);
     },
   },
+  explore: { strategy: "reduced" },
+});
+
+/** A page that no break of the file can know of: no entry names it. */
+export const canary = volumeStory({
+  name: "dax-canary",
+  about:
+    "A page in use lies in a block of a file that has no entry for it, which only a fault of the core " +
+    "could bring about. A punch of the block is refused, wherever in the punched range the page lies; " +
+    "one beside it is not, nor one of a hole.",
+  from: "DESIGN.md 5.6, invariant 1; Linux's dax_busy_page and its warnings",
+  blocks: 6,
+  files: [{ name: "A", pages: "====.=" }],
+  actors: {
+    *user(volume, self) {
+      const file = volume.file("A");
+      const { pages } = volume.dax(self);
+      const block = volume.blockOf(file, 2);
+      const page = pages.associate(block, 1, 1, 0, false);
+      const attempts = [
+        { first: 2, count: 1, isOver: true },
+        { first: 1, count: 2, isOver: true },
+        { first: 2, count: 4, isOver: true },
+        { first: 3, count: 2, isOver: false },
+        { first: 0, count: 2, isOver: false },
+      ];
+      for (const { first, count, isOver } of attempts) {
+        let found = false;
+        try {
+          yield* punch(volume, self, first, count);
+        } catch (error) {
+          if (!(error instanceof InvariantError)) throw error;
+          found = true;
+        }
+        const what = `a punch of ${count} pages from page ${first} on`;
+        ensure(found === isOver, `${what} is ${found ? "" : "not "}refused`);
+      }
+      ensure(volume.blockOf(file, 2) === block, "the block of a page in use is freed");
+      pages.disassociate(page, 1, 1);
+      yield* punch(volume, self, 1, 2);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", [".....A"]),
   explore: { strategy: "reduced" },
 });

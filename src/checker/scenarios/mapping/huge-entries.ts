@@ -110,3 +110,21 @@ export const entryHugeFallBack = entryStory({
     small: (entries, self) => faultAt(entries, self, WITHIN, FOLIO + 200),
   },
 });
+
+export const entryHugePinned = entryStory({
+  name: "entry-huge-pinned",
+  about:
+    "A fault of a folio fails, and leaves nothing. A pin of a page within it that has found its entry, " +
+    "and reads it a moment later, finds no page: it goes by no mark and counts nothing.",
+  from: "mapping/tree.ts: whoever reads a slot again may find something else; invariant 5.6 (7)",
+  deviceFolios: 3,
+  folios: BEFORE,
+  actors: {
+    failing: (entries, self) => hugeGivenUp(entries, self, FIRST),
+    pinner(entries, self) {
+      // What would be the marks of this page, in a leaf node, is a slot of the folio before here.
+      const pin = entries.tryPin(self, FIRST + 3 * 64, 1);
+      ensure(pin === 0, "a page is pinned that is not there");
+    },
+  },
+});

@@ -32,6 +32,11 @@ class InsistFile extends BareFile {
     return load(thread.words, this.mapping + MappingWord.breakInsist);
   }
 
+  /** As a break does. */
+  insist({ thread }: Self, until: number): void {
+    store(thread.words, this.mapping + MappingWord.breakInsist, until);
+  }
+
   /** Sleeps until the clock shows `until`. As everyone else sleeps by then, it is what happens next. */
   *sleepUntil(_self: Self, until: number): Sleeps<void> {
     for (let rest = until; rest > 0; ) {
@@ -302,11 +307,38 @@ export const insistenceLeftBehind = insistStory({
   from: "layout/break.ts, rule 4; several-processes.md",
   actors: {
     *one(file, self) {
-      store(self.thread.words, file.mapping + MappingWord.breakInsist, 21);
+      file.insist(self, 21);
       ensure(!file.triedFast(self, 0), "a pin without a lock overtakes a break that insists");
       yield* file.pinOnce(self, 0);
       ensure(clockMs() === 21, `a pin is held back until ${clockMs()}`);
       ensure(file.triedFast(self, 0), "pins need a lock for ever");
+    },
+  },
+});
+
+/** A millisecond before the clock begins. */
+const PASSED = 2 ** 30 - 1;
+
+export const insistingAnew = insistStory({
+  name: "insisting-anew",
+  about:
+    "A break insists anew, just when a pin finds that the time of the last time is up. The pin takes " +
+    "that away, and not the new one: the break is let pass until its time is up.",
+  from: "layout/break.ts, rule 4: it insists twice as long; sync/atomics.ts, cas",
+  actors: {
+    *break(file, self) {
+      file.insist(self, PASSED);
+      file.tell(self, Told.insists);
+      file.insist(self, 21);
+      yield* file.waitFor(self, Told.gotThrough);
+      const lasts = file.insists(self) === 21 || clockMs() >= 21;
+      ensure(lasts, "a break no longer insists, before its time is up");
+      file.insist(self, 0);
+    },
+    *newcomer(file, self) {
+      yield* file.waitFor(self, Told.insists);
+      yield* file.pinOnce(self, 0);
+      file.tell(self, Told.gotThrough);
     },
   },
 });

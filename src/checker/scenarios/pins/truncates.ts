@@ -1,8 +1,10 @@
 /** Pins against breaks, on a file without a driver: every block has its page, and a truth to hold it to. */
 import { AbortError } from "../../../base/errors.ts";
-import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import { MappingWord, PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import { load, store } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import type { Plot, Scenario, Self } from "../../scenario.ts";
+import { OWNER_DIED, Slot } from "../../../sync/thread.ts";
+import { type Plot, type Scenario, type Self, scenario } from "../../scenario.ts";
 import { BareFile, type BareShared, buildBare, unlessPastTheEnd } from "../../world/bare.ts";
 import { playedIn } from "../../world/plots.ts";
 
@@ -248,4 +250,35 @@ export const dyingTwice = pinStory({
     survivor: () => {}, // it takes back the rest at the end
   },
   environment: { death: { kill: "truncate" }, "death-2": { kill: "reaper" } },
+});
+
+/** Has the thread that made the file be one that has died with a break of it announced. */
+function leaveAnnounced({ region, mapping }: BareShared): void {
+  const { words } = region;
+  const dead = region.slotBase(region.slotsUsed - 1);
+  store(words, mapping + MappingWord.breakHolder, load(words, dead + Slot.state));
+  store(words, dead + Slot.breaking, mapping);
+  store(words, dead + Slot.liveness, OWNER_DIED);
+}
+
+export const announcementLeftBehind = scenario({
+  ...pinStory({
+    name: "announcement-left-behind",
+    about:
+      "A thread has died with a break announced. One that takes the announcement back dies at any point. " +
+      "Another one takes back the rest, so that pins in the range need no lock again.",
+    from: "layout/break.ts, recoverBreaks; several-processes.md: a repair can be repeated",
+    pages: 1,
+    actors: {
+      reaper(_file, self) {
+        self.thread.reap();
+      },
+      survivor: () => {}, // it takes back the rest at the end
+    },
+    environment: { death: { kill: "reaper" } },
+  }),
+  begin(shared, actors): BareFile {
+    leaveAnnounced(shared);
+    return new BareFile(shared, actors);
+  },
 });

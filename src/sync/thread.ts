@@ -15,7 +15,7 @@
  * Rules. (1) A holder is a slot with its incarnation: a slot that is used again is another holder.
  *        (2) The kernel marks the liveness mutex however the thread ends; nobody else writes it.
  *        (3) What a thread holds can be found from its slot, and is given back by `reap`, run by
- *            whoever waits, from the highest layer down to the locks.
+ *            whoever waits, from the highest layer down to the locks, and its references last.
  *        (4) The epoch in a free slot is even: whoever joins is inside none.
  */
 import { threadId } from "node:worker_threads";
@@ -138,7 +138,7 @@ export class Thread {
     );
   }
 
-  /** Registers how a layer gives back what a dead thread held. Higher layers register later. */
+  /** Registers how a layer gives back what a dead thread held: what is registered last goes first. */
   onThreadDeath(recovery: Recovery): void {
     this.#recoveries.push(recovery);
   }

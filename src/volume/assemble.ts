@@ -106,13 +106,14 @@ function assemble(
   const dax = new Dax({ thread, device, cache, pages, windows, driver, readOnly, protect });
   const pager = port instanceof FaultPort ? new Pager(thread, port, () => handle) : null;
   const core = new VolumeCore(dax, driver, pager);
-  // What a dead thread held is given back from the last of these to the first.
+  // What a dead thread held is given back from the last of these to the first. Its references go when
+  // all else is: until then nobody takes the files for unused, or for nameless by what is undone.
+  core.inodes.recoverInodes();
   recoverLocks(thread);
   recoverTransactions(cache);
   recoverEntries(thread, pages);
   recoverPins(thread, pages);
   recoverBreaks(thread);
   recoverRemovals(dax);
-  core.inodes.recoverInodes();
   return core;
 }

@@ -52,6 +52,7 @@ import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
+import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
 import * as syncVariants from "./variants/sync.ts";
 import * as writeBackVariants from "./variants/write-back.ts";
@@ -113,6 +114,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   daxVariants,
   syncVariants,
   writeBackVariants,
+  metadataVariants,
 ];
 
 /** A scenario with where its checked build is. Nothing is instrumented to list them. */

@@ -493,6 +493,11 @@ describe("shrinking", () => {
     );
   });
 
+  it("an actor that a schedule could not name is refused", async () => {
+    const checked = await loadCanary("unspeakable");
+    await expect(checked.check()).rejects.toThrow("'one of them' cannot be an actor's name");
+  });
+
   it("as few interruptions as the bug needs", async () => {
     const checked = await loadCanary("threeTurns");
     const { story } = await checked.check({ exploration: { strategy: "random", schedules: 5000 } });

@@ -50,6 +50,17 @@ export function partsOf({ actors }: Scenario): string[] {
   return [...Object.keys(actors), ...operations];
 }
 
+/** A name that a schedule can tell: "io*12", "-io.2". */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
+
+/** Throws: an error for an actor whose schedules could not be played again. */
+function assertNames({ actors, environment }: Scenario): void {
+  for (const name of [...Object.keys(actors), ...Object.keys(environment ?? {})]) {
+    if (NAME.test(name)) continue;
+    throw new Error(`'${name}' cannot be an actor's name: letters, digits, '-' and '_' can`);
+  }
+}
+
 export class ScenarioStage implements Stage {
   readonly scenario: Scenario;
   readonly #door: Door;
@@ -67,6 +78,7 @@ export class ScenarioStage implements Stage {
 
   /** `without`: parts of the scenario, by name. Throws: an error when there is no such part. */
   constructor(door: Door, program: Program, scenario: Scenario, without: readonly string[] = []) {
+    assertNames(scenario);
     const parts = partsOf(scenario);
     for (const name of without) {
       if (parts.includes(name)) continue;

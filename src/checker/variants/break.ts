@@ -154,3 +154,36 @@ export const scanEndsEarly = variant({
   ],
   caughtBy: { "batch-truncate": "invariant" },
 });
+
+export const pinOvertakes = variant({
+  name: "pin-overtakes",
+  about: "A break that insists holds back pins that take the map lock, and no others.",
+  from: "our own core, before insisting-break found it; layout/break.ts, rule 4",
+  edits: [
+    {
+      file: "pin/pin.ts",
+      find: "    if (load(words, mapping + MappingWord.breakInsist) !== 0 && thread.pins.count === 0)\n        return 0;\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "insisting-break": "check" },
+});
+
+export const givenUpInsists = variant({
+  name: "given-up-insists",
+  about: "A break that is given up goes on insisting until its time is up.",
+  from: "our own core, before insisting-abort found it; invariant 5.6 (7)",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "    using patience = new Patience(",
+      replace: "    const patience = new Patience(",
+    },
+    {
+      file: "layout/break.ts",
+      find: "            if (found === null) {\n",
+      replace: "            if (found === null) {\n                patience[Symbol.dispose]();\n",
+    },
+  ],
+  caughtBy: { "insisting-abort": "check", "insisting-deadline": "check" },
+});

@@ -332,3 +332,103 @@ export const lostUnlisted = variant({
   ],
   caughtBy: { "dax-lost-for-memory": "check" },
 });
+
+export const windowNotLookedAtAgain = variant({
+  name: "window-not-looked-at-again",
+  about:
+    "A fault does not look, under its lock, whether the window is still the one that was touched, and over " +
+    "that address.",
+  from: "our own core, before dax-map-reused found it; handle_mm_fault without a look at the vma",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "    if (!windows.isOver(window, serial, address))\n        return;\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-map-reused": "check", "dax-window-closed": "error" },
+});
+
+export const refreshedFromTheEnd = variant({
+  name: "refreshed-from-the-end",
+  about:
+    "A write that fills a hole and extends the file refreshes windows from the old end on only.",
+  from: "our own core, before dax-contents-write-shown found it",
+  edits: [
+    {
+      file: "dax/file-io.ts",
+      find: "const from = Math.min(first, Math.floor(size / PAGE_SIZE));",
+      replace: "const from = Math.floor(size / PAGE_SIZE);",
+    },
+  ],
+  caughtBy: { "dax-contents-write-shown": "check" },
+});
+
+export const populatedZeroesKept = variant({
+  name: "populated-zeroes-kept",
+  about:
+    "Windows that cannot fault show holes as zeroes, and go on to do so when a write or a pin has filled " +
+    "them.",
+  from: "our own core, before dax-contents-write-populated found it",
+  edits: [
+    {
+      file: "dax/file-io.ts",
+      find: "const isHidden = filled && dax.windows.port?.faults === false;",
+      replace: "const isHidden = false;",
+    },
+    {
+      file: "dax/fault.ts",
+      find: "        if (dax.windows.port?.faults === false)\n            showFilled(dax, mapping, filled);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-contents-write-populated": "check", "dax-hole-pinned-populated": "check" },
+});
+
+export const failedWindowKept = variant({
+  name: "failed-window-kept",
+  about: "A window that cannot be shown whole, since the volume is full, is left behind.",
+  from: "our own core, before dax-populated-full found it; invariant 5.6 (7)",
+  edits: [
+    {
+      file: "dax/map-window.ts",
+      find: "        windows.remove(window);\n        windows.port.release(address, length);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-populated-full": "check" },
+});
+
+export const clearedBeforeBlocks = variant({
+  name: "cleared-before-blocks",
+  about: "A zero range clears bytes first and looks for blocks for its holes second.",
+  from: "our own core, before dax-full-zero found it; invariant 5.6 (7)",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find:
+        "        yield* backWithBlocks(task, dax, mapping, offset, end);\n" +
+        "        yield* clearRange(task, dax, mapping, offset, end, unwrite);\n",
+      replace:
+        "        yield* clearRange(task, dax, mapping, offset, end, unwrite);\n" +
+        "        yield* backWithBlocks(task, dax, mapping, offset, end);\n",
+    },
+  ],
+  caughtBy: { "dax-full-zero": "check" },
+});
+
+export const clearedWithoutTimes = variant({
+  name: "cleared-without-times",
+  about: "A punch or a zero range within one block does not set the file's times.",
+  from: "our own core, before dax-contents-clear found it; fallocate(2)",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find:
+        "    else {\n        yield* inTransactions(task, dax, mapping, (transaction) => {\n" +
+        "            touchTimes(dax, transaction, mapping);\n            return true;\n        });\n    }\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-contents-clear": "check" },
+});

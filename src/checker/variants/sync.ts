@@ -477,3 +477,25 @@ export const reapsTheNextHolder = variant({
   ],
   caughtBy: { "slot-used-again": "check" },
 });
+
+export const recordGivenBackPlainly = variant({
+  name: "record-given-back-plainly",
+  about:
+    "Whoever leaves a lock gives its record back with a plain write, while another thread counts the " +
+    "holders of another lock. It does no harm.",
+  from: "our own core, before lock-beside found it; DESIGN.md: plain writes are ordered by something",
+  edits: [
+    {
+      file: LOCK,
+      find:
+        "    store(words, record, 0);\n    const others = add(words, lock + Lock.shared, -1) - 1;\n" +
+        "    if (others === 0 && load(words, lock + Lock.waitingExclusive) > 0)\n        wake(thread, lock);\n" +
+        "    leave(thread, lock);\n    thread.heldLocks.giveEmpty(record);\n",
+      replace:
+        "    store(words, record, 0);\n    const others = add(words, lock + Lock.shared, -1) - 1;\n" +
+        "    if (others === 0 && load(words, lock + Lock.waitingExclusive) > 0)\n        wake(thread, lock);\n" +
+        "    leave(thread, lock);\n    thread.heldLocks.giveOwn(record);\n",
+    },
+  ],
+  caughtBy: { "lock-beside": "data race" },
+});

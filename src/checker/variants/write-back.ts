@@ -46,3 +46,100 @@ export const dirtyMarkBeforeCount = variant({
   ],
   caughtBy: { "pin-write-back": "check" },
 });
+
+export const writeBacksTogether = variant({
+  name: "write-backs-together",
+  about:
+    "Several write-backs of a file run at a time: one finds nothing to do, as another one has taken the " +
+    "written range, and returns before that is persisted.",
+  from: "our own write-back, before dax-sync-write found it; DESIGN.md 5.6, invariant 8",
+  edits: [
+    {
+      file: "dax/write-back.ts",
+      find: 'using _turn = yield* lockExclusive(task, mapping + MappingWord.writeBackLock, {\n        rankName: "writeBack",\n        order,\n    });\n',
+      replace: "",
+    },
+    {
+      file: "dax/write-back.ts",
+      find: "        noteWritten(thread, mapping, 0, PAGE_INDEX_MAX);\n",
+      replace: "        void 0;\n",
+    },
+  ],
+  caughtBy: { "dax-sync-write": "check" },
+});
+
+export const marksDropped = variant({
+  name: "marks-dropped",
+  about:
+    "A layout change takes the entries out of its range with their dirty marks, and notes nothing: pages " +
+    "that stay in the file are never persisted.",
+  from: "hazard H2: an invalidation that deletes entries without a flush; our own core, before dax-sync-huge",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "        noteWritten(dax.thread, mapping, range.first, range.last);\n",
+      replace: "        void 0;\n",
+    },
+  ],
+  caughtBy: { "dax-sync-huge": "check" },
+});
+
+export const moveNotNoted = variant({
+  name: "move-not-noted",
+  about: "A collapse or an insertion moves written pages out of the range that is noted.",
+  from: "our own core, before dax-sync-collapsed and dax-sync-inserted found it",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "    noteWritten(dax.thread, mapping, Math.floor(offset / PAGE_SIZE), PAGE_INDEX_MAX);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-sync-collapsed": "check", "dax-sync-inserted": "check" },
+});
+
+export const zeroesNotNoted = variant({
+  name: "zeroes-not-noted",
+  about:
+    "Zeroes that are put into new blocks, into a cleared range and behind the file's end do not count as " +
+    "written: the device keeps what was there.",
+  from: "our own core, before dax-sync-zeroes found it; DESIGN.md 5.6, invariant 8",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "        noteWritten(dax.thread, mapping, index, index + pages - 1);\n",
+      replace: "",
+    },
+    {
+      file: "dax/layout-change.ts",
+      find: "            noteWrittenBytes(dax, mapping, at, stop);\n",
+      replace: "",
+    },
+    {
+      file: "dax/file-io.ts",
+      find: "    noteWrittenBytes(dax, mapping, size, size + 1);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: {
+    "dax-sync-zeroes": "check",
+    "dax-sync-zeroed": "check",
+    "dax-sync-truncated": "check",
+    "dax-sync-tail": "check",
+  },
+});
+
+export const writeBackForgotten = variant({
+  name: "write-back-forgotten",
+  about:
+    "What a write-back had taken when its thread died, or the device failed, is nobody's to persist.",
+  from: "our own write-back, before dax-sync-killed found it; Linux's errseq_t, and fsync after EIO",
+  edits: [
+    {
+      file: "dax/write-back.ts",
+      find: "if (exchange(words, mapping + MappingWord.writingBack, 1) !== 0) {",
+      replace: "if (exchange(words, mapping + MappingWord.writingBack, 1) === -1) {",
+    },
+  ],
+  caughtBy: { "dax-sync-killed": "check", "dax-sync-fails": "check" },
+});

@@ -1,6 +1,7 @@
 import type { Scenario } from "../../../src/checker/scenario.ts";
 
 export const lostUpdate: Scenario;
+export const unspeakable: Scenario;
 export const tornPair: Scenario;
 export const oppositeLocks: Scenario;
 export const wakeTooEarly: Scenario;

@@ -48,6 +48,10 @@ export const lostUpdate = canary(
   { end: allCounted },
 );
 
+export const unspeakable = canary("unspeakable", "An actor's name has a blank in it.", {
+  "one of them": increment,
+});
+
 export const crowdedLostUpdate = canary(
   "crowded-lost-update",
   "As lost-update, among others who do not matter.",

@@ -202,6 +202,8 @@ export const nodeMadeInVain = transactionStory({
     "A thread makes a block new that the device has and nobody has cached, undoes that, and dies at " +
     "any point. A reader finds the block as the device has it, whether it is undone once or twice.",
   from: "metadata/transaction.ts, rule 2: undoing twice is undoing once",
+  // It was made and undone before, so that its buffer holds what the device has not.
+  prepare: (metadata) => metadata.leaveInvalid(UNCACHED),
   explore: { strategy: "pct", depth: 3, schedules: 8000 },
   actors: {
     dying: (metadata, self) =>

@@ -238,7 +238,7 @@ export const insistingDeadline = insistStory({
     newcomer: (file, self) => file.pinOnce(self, 1),
   },
   timeoutMs: { truncate: 14 },
-  environment: { time: { passMs: 6 }, "more time": { passMs: 9 } },
+  environment: { time: { passMs: 6 }, "time-2": { passMs: 9 } },
 });
 
 export const insistingDeath = insistStory({

@@ -112,7 +112,7 @@ function* mappedExtent(
     // The zeroes of pages that nobody will store to.
     noteWritten(dax.thread, mapping, index, index + pages - 1);
     transaction.commit();
-    if (dax.windows.port?.faults === false) showFilled(dax, mapping, filled);
+    if (!dax.windows.port.faults) showFilled(dax, mapping, filled);
   }
 }
 
@@ -267,7 +267,7 @@ function showDevicePages(
 ): void {
   const { windows } = dax;
   windows.noteShown(window, index, index + count - 1);
-  windows.port!.show(
+  windows.port.show(
     addressOfPage(dax, window, index),
     dax.device,
     devicePage * PAGE_SIZE,
@@ -280,7 +280,7 @@ function showLost(dax: Dax, window: Window, index: number): void {
   const { windows } = dax;
   windows.noteShown(window, index, index);
   windows.noteLost(window, index);
-  windows.port!.showLost(addressOfPage(dax, window, index), PAGE_SIZE);
+  windows.port.showLost(addressOfPage(dax, window, index), PAGE_SIZE);
 }
 
 function addressOfPage(dax: Dax, window: Window, index: number): Address {

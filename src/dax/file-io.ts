@@ -275,7 +275,7 @@ function* showWritten(
     return;
   }
   // Where touches cannot fault, windows show holes as zeroes without an entry.
-  const isHidden = filled && dax.windows.port?.faults === false;
+  const isHidden = filled && !dax.windows.port.faults;
   if (isHidden || mayShowZeroes(dax, mapping, first, last)) {
     yield* refreshWindows(task, dax, mapping, first, last);
   }

@@ -94,7 +94,7 @@ export class FileWindow {
     const address = windows.address(window);
     const length = windows.pages(window) * PAGE_SIZE;
     windows.remove(window);
-    closedRanges.register(this.bytes.buffer, { port: windows.port!, address, length });
+    closedRanges.register(this.bytes.buffer, { port: windows.port, address, length });
   }
 }
 
@@ -135,7 +135,7 @@ export function* mapWindow(
   {
     using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, name);
     window = windows.add(mapping, offset / PAGE_SIZE, pages, writable);
-    if (!windows.port!.faults) yield* showWhole(task, dax, window);
+    if (!windows.port.faults) yield* showWhole(task, dax, window);
   }
   const buffer = viewMemory(windows.address(window), pages * PAGE_SIZE);
   const bytes = new Uint8Array(buffer, 0, length);
@@ -151,7 +151,7 @@ function* showWhole(task: Task, dax: Dax, window: Window): Sleeps<void> {
     const address = windows.address(window);
     const length = windows.pages(window) * PAGE_SIZE;
     windows.remove(window);
-    windows.port!.release(address, length);
+    windows.port.release(address, length);
     throw error;
   }
 }

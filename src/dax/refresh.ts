@@ -33,7 +33,7 @@ export function* showAgain(
   _held: Held<"map">,
 ): Sleeps<void> {
   const { windows } = dax;
-  if (windows.port === null || windows.port.faults) return;
+  if (windows.port.faults) return;
   const all: number[] = [];
   windows.forEachWindow(mapping, (window) => all.push(window));
   for (const window of all) yield* showAll(task, dax, window);

@@ -99,8 +99,7 @@ function assemble(
   handle: VolumeHandle,
   create: boolean,
 ): VolumeCore {
-  const windows = new Windows(thread, device);
-  windows.usePort(port);
+  const windows = new Windows(thread, port);
   const driver = makeDriver(handle.driver, thread, device, cache, create);
   const { readOnly, protect } = handle;
   const dax = new Dax({ thread, device, cache, pages, windows, driver, readOnly, protect });

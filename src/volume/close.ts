@@ -119,7 +119,7 @@ function finish(core: VolumeCore, device: Device): void {
 function endUse(core: VolumeCore, device: Device): void {
   core.closing = true;
   core.closed = true;
-  core.dax.windows.port?.close();
+  core.dax.windows.port.close();
   device.close();
   core.thread.leave();
 }

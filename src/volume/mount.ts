@@ -117,7 +117,7 @@ function assembleOn(opened: Opened, options: Omit<MountOptions, "readOnly">): As
 function abandon({ core }: Assembled): void {
   core.closing = true;
   core.closed = true;
-  core.dax.windows.port?.close();
+  core.dax.windows.port.close();
   core.thread.leave();
 }
 

@@ -20,7 +20,6 @@
  */
 import { HoldfastError } from "../base/errors.ts";
 import { type Address, HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
-import type { Device } from "../device/index.ts";
 import { type Mapping, MappingWord, noteWritten } from "../mapping/mapping.ts";
 import { add, and, cas, load, loadUnsigned, or, store } from "../sync/atomics.ts";
 import { Root } from "../sync/region.ts";
@@ -80,33 +79,16 @@ export interface WindowStatistics {
 /** One thread's use of the windows of a volume. */
 export class Windows {
   readonly thread: Thread;
-  readonly device: Device;
-  #port: FaultPort | PopulatedPort | null = null;
+  readonly port: FaultPort | PopulatedPort;
   readonly #area: number;
   /** The pager's sorted copy of the table, and the generation that it was made from. */
   #sorted: { start: number; end: number; window: Window }[] = [];
   #sortedGeneration = -1;
 
-  constructor(thread: Thread, device: Device) {
+  constructor(thread: Thread, port: FaultPort | PopulatedPort) {
     this.thread = thread;
-    this.device = device;
+    this.port = port;
     this.#area = thread.region.root(Root.window);
-  }
-
-  /** The port, once the volume has one in this process; windows exist only then. */
-  get port(): FaultPort | PopulatedPort | null {
-    return this.#port;
-  }
-
-  usePort(port: FaultPort | PopulatedPort): void {
-    this.#port = port;
-  }
-
-  #requirePort(): FaultPort | PopulatedPort {
-    if (this.#port === null) {
-      throw new HoldfastError("EBUSY", "this thread attached before the volume could map files");
-    }
-    return this.#port;
   }
 
   /**
@@ -114,10 +96,9 @@ export class Windows {
    * Throws: ENOMEM, ENFILE when 4,096 windows are open; nothing is left behind.
    */
   add(mapping: Mapping, first: number, pages: number, writable: boolean): Window {
-    const { thread } = this;
+    const { thread, port } = this;
     const { words } = thread;
     this.pruneDead(mapping);
-    const port = this.#requirePort();
     const congruence = (first % HUGE_PAGES) * PAGE_SIZE;
     const address = port.reserveWindow(pages * PAGE_SIZE, HUGE_PAGES * PAGE_SIZE, congruence);
     let window = 0;
@@ -157,7 +138,7 @@ export class Windows {
   remove(window: Window): void {
     const { thread } = this;
     const { words } = thread;
-    this.#requirePort().retire(this.address(window), this.pages(window) * PAGE_SIZE);
+    this.port.retire(this.address(window), this.pages(window) * PAGE_SIZE);
     const mapping = this.mappingOf(window);
     if (this.isWritable(window)) {
       const first = this.firstPage(window);
@@ -184,7 +165,7 @@ export class Windows {
         const address = this.address(window);
         const length = this.pages(window) * PAGE_SIZE;
         this.remove(window);
-        this.#requirePort().release(address, length);
+        this.port.release(address, length);
       }
       window = next;
     }
@@ -258,7 +239,6 @@ export class Windows {
    * Locks: the map lock, exclusively. Sleeps: in the kernel, until the pager has read of it.
    */
   revoke(mapping: Mapping, first: number, last: number): void {
-    if (!this.hasWindows(mapping)) return;
     this.pruneDead(mapping);
     this.forEachWindow(mapping, (window) => {
       const base = this.firstPage(window);
@@ -286,7 +266,7 @@ export class Windows {
         const base = this.firstPage(window);
         noteWritten(this.thread, this.mappingOf(window), base + runFrom, base + runTo);
       }
-      this.#requirePort().revoke(address, (runTo - runFrom + 1) * PAGE_SIZE);
+      this.port.revoke(address, (runTo - runFrom + 1) * PAGE_SIZE);
       add(this.thread.words, this.#area + Area.revocations, 1);
       this.#clearShown(window, runFrom, runTo);
     }
@@ -351,7 +331,7 @@ export class Windows {
     if (none || index < loadUnsigned(words, window + Record.lostFirst)) {
       store(words, window + Record.lostFirst, index | 0);
     }
-    if (none || index > loadUnsigned(words, window + Record.lostLast)) {
+    if (index > loadUnsigned(words, window + Record.lostLast)) {
       store(words, window + Record.lostLast, index | 0);
     }
     add(words, window + Record.lost, 1);

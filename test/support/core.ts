@@ -27,6 +27,7 @@ import { allocateZeroed } from "../../src/sync/slab.ts";
 import { runBlocking } from "../../src/sync/runners.ts";
 import type { Sleeps, SleepOptions, Task } from "../../src/sync/sleep.ts";
 import { Thread } from "../../src/sync/thread.ts";
+import { PopulatedPort } from "../../src/window/fault-port.ts";
 import { createWindowArea, Windows } from "../../src/window/window.ts";
 
 export interface Core {
@@ -55,7 +56,7 @@ export function ramCore(bytes: number, regionBytes = 2 ** 28): Core {
   recoverBreaks(thread);
   recoverTransactions(cache);
   const driver = RamDriver.create(thread, device, bytes, timeNow());
-  const windows = new Windows(thread, device);
+  const windows = new Windows(thread, new PopulatedPort());
   const parts = { thread, device, cache, pages, windows, driver, readOnly: false, protect: true };
   const dax = new Dax(parts);
   const run = <T>(operation: (task: Task) => Sleeps<T>, options?: SleepOptions): T =>

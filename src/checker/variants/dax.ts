@@ -373,12 +373,12 @@ export const populatedZeroesKept = variant({
   edits: [
     {
       file: "dax/file-io.ts",
-      find: "const isHidden = filled && dax.windows.port?.faults === false;",
+      find: "const isHidden = filled && !dax.windows.port.faults;",
       replace: "const isHidden = false;",
     },
     {
       file: "dax/fault.ts",
-      find: "        if (dax.windows.port?.faults === false)\n            showFilled(dax, mapping, filled);\n",
+      find: "        if (!dax.windows.port.faults)\n            showFilled(dax, mapping, filled);\n",
       replace: "",
     },
   ],

@@ -4,7 +4,6 @@
  * words like all else, so that an access to it is a turn that may come before or after another's.
  */
 import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
-import type { Device } from "../../device/index.ts";
 import {
   type BreakContext,
   createBreakArea,
@@ -44,6 +43,7 @@ import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { Slot } from "../../sync/thread.ts";
+import type { PopulatedPort } from "../../window/fault-port.ts";
 import { createWindowArea, Windows } from "../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { wordName } from "./names.ts";
@@ -310,7 +310,7 @@ export function* unlessPastTheEnd(self: Self, operation: () => Sleeps<void>): Sl
 function handOf(self: Self): Hand {
   const { thread } = self;
   const pages = Pages.attach(thread);
-  const windows = new Windows(thread, null as unknown as Device);
+  const windows = new Windows(thread, null as unknown as PopulatedPort);
   recoverLocks(thread);
   recoverEntries(thread, pages);
   recoverPins(thread, pages);

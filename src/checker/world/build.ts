@@ -235,7 +235,7 @@ function* buildWindow(
   const window = windows.add(file.mapping, spec.first, spec.pages, spec.writable);
   const address = windows.address(window);
   const serial = windows.serial(window);
-  if (!dax.windows.port!.faults) yield* showAll(task, dax, window);
+  if (!windows.port.faults) yield* showAll(task, dax, window);
   for (const page of spec.shown ?? []) {
     const at = address + (page - spec.first) * PAGE_SIZE;
     yield* resolveFault(task, pager, window, serial, at, false);
@@ -249,21 +249,21 @@ export function makeHand(
   driver: DataDriver | ((device: SimulatedDevice) => DataDriver),
 ): Hand {
   const simulated = new SimulatedDevice(thread, device, spec.blocks);
-  const simulatedPort = new SimulatedPort(thread, port, spec.faults ?? true);
-  const windows = new Windows(thread, simulated as unknown as Device);
-  windows.usePort(simulatedPort.asPort);
+  const faults = spec.faults ?? true;
+  const simulatedPort = new SimulatedPort(thread, port, { faults, reads: false });
+  const pagersPort = new SimulatedPort(thread, port, { faults, reads: true });
   const parts = {
     thread,
     device: simulated as unknown as Device,
     cache: MetadataCache.attach(thread, simulated),
     pages: Pages.attach(thread),
-    windows,
+    windows: new Windows(thread, simulatedPort.asPort),
     driver: typeof driver === "function" ? driver(simulated) : driver,
     readOnly: spec.readOnly ?? false,
     protect: true,
   };
   const dax = new Dax(parts);
-  const pager = new Dax(parts);
+  const pager = new Dax({ ...parts, windows: new Windows(thread, pagersPort.asPort) });
   pager.isPager = true;
   return { thread, device: simulated, port: simulatedPort, dax, pager };
 }

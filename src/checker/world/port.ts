@@ -20,8 +20,8 @@ const Area = { reserved: 0, touching: 8, lengths: 32, tables: 64 } as const;
 const TOUCHERS_MAX = 16;
 const WINDOWS_MAX = 8;
 const TABLE_PAGES = 2 * HUGE_PAGES;
-/** Windows lie this far from one another, the first one as far from 0. */
-export const WINDOW_DISTANCE = 2 ** 30;
+/** Windows lie this far from one another, the first one as far from 0: above 4 GiB, as addresses do. */
+export const WINDOW_DISTANCE = 5 * 2 ** 30;
 
 export const TableEntry = {
   empty: 0,
@@ -75,15 +75,22 @@ export type Touched = Content | "fault";
 
 export class SimulatedPort {
   readonly faults: boolean;
+  readonly #reads: boolean;
   readonly #thread: Thread;
   readonly #area: number;
   readonly #touching: number;
 
-  constructor(thread: Thread, area: number, faults: boolean) {
+  /** `reads`: for the thread that reads fault messages, which must not revoke. */
+  constructor(
+    thread: Thread,
+    area: number,
+    { faults, reads }: { readonly faults: boolean; readonly reads: boolean },
+  ) {
     this.#thread = thread;
     this.#area = area;
     this.#touching = area + Area.touching + thread.slot;
     this.faults = faults;
+    this.#reads = reads;
   }
 
   /** As the core knows ports. */
@@ -129,6 +136,7 @@ export class SimulatedPort {
   }
 
   revoke(address: number, length: number): void {
+    if (this.#reads) throw new Error("who reads fault messages revokes: it would wait for itself");
     const number = Math.floor(address / WINDOW_DISTANCE) - 1;
     const end = load(this.#thread.words, this.#area + Area.lengths + number);
     if ((address % WINDOW_DISTANCE) + length > end) throw new Error("revoked beyond a window");

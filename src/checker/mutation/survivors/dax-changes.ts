@@ -123,15 +123,15 @@ export const daxChangeSurvivors: readonly Explanation[] = [
     what: [
       "always: if (end > size)",
       "always: if (isHidden || mayShowZeroes(dax, mapping, first, last))",
-      "without filled: filled && dax.windows.port?.faults === false",
-      "without dax.windows.port?.faults === false: filled &&",
+      "without filled: filled && !dax.windows.port.faults",
+      "without !dax.windows.port.faults: filled &&",
     ],
     why: "costs time only: windows are revoked that show what was written, and fault again",
   },
   {
     file: "dax/fault.ts",
     function: "mappedExtent",
-    what: ["always: if (dax.windows.port?.faults === false)"],
+    what: ["always: if (!dax.windows.port.faults)"],
     why:
       "costs time only: new blocks are shown before they are touched, noted as shown and under the " +
       "map lock, as for a fault",

@@ -51,10 +51,16 @@ export const windowSurvivors: readonly Explanation[] = [
     file: "window/window.ts",
     function: "#revokeIn",
     what: [
-      "swapped: this.#requirePort().revoke(",
+      "swapped: this.port.revoke(",
       "swapped: add(this.thread.words, this.#area + Area.revocations, 1);",
     ],
     why: "the counter is for statistics: nobody goes by it",
+  },
+  {
+    file: "window/window.ts",
+    function: "noteShown",
+    what: ["always: if ((load(this.thread.words, word) & bit) === 0)"],
+    why: "costs time only: a bit that is set is set again",
   },
   {
     file: "window/window.ts",

@@ -54,8 +54,8 @@ function ensureFound(volume: Volume, self: Self, open: readonly Window[]): void 
     ensure(windows.at(start - 1) === null, "a window is found before its first byte");
     ensure(windows.at(end) === null, "a window is found after its last byte");
   }
-  for (let gigabyte = 0; gigabyte < 16; gigabyte++) {
-    const found = windows.at(gigabyte * WINDOW_DISTANCE + PAGE_SIZE);
+  for (let gibibyte = 0; gibibyte < 64; gibibyte++) {
+    const found = windows.at(gibibyte * 2 ** 30 + PAGE_SIZE);
     ensure(found === null || open.includes(found), "a window is found that is not open");
   }
   const area = self.thread.region.root(Root.window);
@@ -249,7 +249,17 @@ function* openAndClose(volume: Volume, self: Self, name: string): Sleeps<void> {
   yield* closeWindow(volume, self, name, window);
 }
 
-/** A fault message is about a window that was there when it was sent. */
+/** A fault message is about a window that was there when it was sent: here, page 1 of window 0. */
+function* faultsLate(volume: Volume, self: Self): Sleeps<void> {
+  const { pager } = volume.hand(self);
+  const { windows } = pager;
+  const address = volume.shared.windows[0]!.address + PAGE_SIZE;
+  const window = windows.at(address);
+  if (window === null) return;
+  const serial = windows.serial(window);
+  yield* resolveFault(self.task, pager, window, serial, address, true);
+}
+
 export const windowClosed = volumeStory({
   name: "dax-window-closed",
   about:
@@ -260,15 +270,7 @@ export const windowClosed = volumeStory({
   files: twoFiles,
   windows: [{ file: "A", first: 0, pages: 2, writable: true }],
   actors: {
-    *pager(volume, self) {
-      const { pager } = volume.hand(self);
-      const { windows } = pager;
-      const address = volume.shared.windows[0]!.address + PAGE_SIZE;
-      const window = windows.at(address);
-      if (window === null) return;
-      const serial = windows.serial(window);
-      yield* resolveFault(self.task, pager, window, serial, address, true);
-    },
+    pager: faultsLate,
     *close(volume, self) {
       yield* closeWindow(volume, self, "A", volume.shared.windows[0]!.window);
       yield* openWindow(volume, self, "B", 0, 1, true);
@@ -280,6 +282,48 @@ export const windowClosed = volumeStory({
     ensureAll(volume, address + WINDOW_DISTANCE, 1, TableEntry.empty);
   },
   explore: { strategy: "bounded", preemptions: 2 },
+});
+
+/** As above, with nobody in the record of the window that was closed. */
+export const windowGone = volumeStory({
+  name: "dax-window-gone",
+  about:
+    "A touch of a window has faulted, and the window is closed before its fault is served, or looked " +
+    "up: it is gone, and nothing is shown at its addresses.",
+  from: "dax/pager.ts: windows are looked up without a lock",
+  blocks: 4,
+  files: twoFiles,
+  windows: [{ file: "A", first: 0, pages: 2, writable: true }],
+  actors: {
+    pager: faultsLate,
+    close: (volume, self) => closeWindow(volume, self, "A", volume.shared.windows[0]!.window),
+  },
+  finally: (volume) => ensureAll(volume, volume.shared.windows[0]!.address, 2, TableEntry.retired),
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const windowRecordReused = volumeStory({
+  name: "dax-window-record-reused",
+  about:
+    "A thread closes a window while another one opens one over another file, which may get its record. " +
+    "The new window is not taken for the one that is gone.",
+  from: "window/window.ts: a serial tells a window from a later one in the same record",
+  blocks: 4,
+  files: twoFiles,
+  windows: [{ file: "A", first: 0, pages: 2, writable: true }],
+  actors: {
+    close: (volume, self) => closeWindow(volume, self, "A", volume.shared.windows[0]!.window),
+    open: (volume, self) => openWindow(volume, self, "B", 0, 1, true),
+  },
+  finally(volume) {
+    const { windows } = volume.dax(volume.actors[0]!);
+    const window = windows.at(2 * WINDOW_DISTANCE);
+    ensure(
+      window !== null && windows.serial(window) > 1,
+      "the window that was opened is not there",
+    );
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 /** Its memory is gone with it, so nobody touches what it had open. */
@@ -324,6 +368,34 @@ export const windowOwnerDies = volumeStory({
   explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
+/** The thread that built the volume and opened its windows: its slot is the one after the only actor's. */
+function builderDies(volume: Volume, self: Self): void {
+  const builder = slotOfHolder(self.thread.holder) + 1;
+  store(volume.words, self.thread.region.slotBase(builder) + Slot.liveness, OWNER_DIED);
+}
+
+export const windowAfterDeath = volumeStory({
+  name: "dax-window-after-death",
+  about:
+    "A thread that had a window open has died. Who maps the same file takes that window away: " +
+    "threads that map a file and die do not use windows up.",
+  from: "window/window.ts, pruneDead",
+  blocks: 4,
+  files: twoFiles,
+  windows: [{ file: "A", first: 0, pages: 2, writable: true, shown: [0] }],
+  actors: {
+    *user(volume, self) {
+      const { address } = volume.shared.windows[0]!;
+      builderDies(volume, self);
+      const window = yield* openWindow(volume, self, "A", 0, 1, true);
+      ensureListed(volume, self, "A", [window]);
+      ensureFound(volume, self, [window]);
+      ensureAll(volume, address, 2, TableEntry.released);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
 /** As above, without chance: the thread that built the volume is the dead one. */
 export const windowOfTheDead = volumeStory({
   name: "dax-window-of-the-dead",
@@ -337,9 +409,7 @@ export const windowOfTheDead = volumeStory({
   actors: {
     *truncate(volume, self) {
       const { window, address } = volume.shared.windows[0]!;
-      const builder = slotOfHolder(self.thread.holder) + 1;
-      const liveness = self.thread.region.slotBase(builder) + Slot.liveness;
-      store(volume.words, liveness, OWNER_DIED);
+      builderDies(volume, self);
       yield* truncate(volume, self);
       ensureListed(volume, self, "A", []);
       ensureFound(volume, self, []);

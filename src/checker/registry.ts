@@ -11,6 +11,8 @@ import * as faults from "./scenarios/dax/faults.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
 import * as daxPins from "./scenarios/dax/pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
+import * as daxFolios from "./scenarios/dax/folios.ts";
+import * as lost from "./scenarios/dax/lost.ts";
 import * as daxMarks from "./scenarios/dax/marks.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as tries from "./scenarios/dax/tries.ts";
@@ -76,6 +78,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/ends": ends,
   "dax/deaths": daxDeaths,
   "dax/faults": faults,
+  "dax/lost": lost,
+  "dax/folios": daxFolios,
   "dax/pins": daxPins,
   "dax/refusals": refusals,
   "dax/marks": daxMarks,

@@ -42,10 +42,13 @@ export function assertMappable(dax: Dax): void {
   if (dax.driver.blockSize !== PAGE_SIZE) throw notMappable(dax.driver.blockSize);
 }
 
-function kindAt(dax: Dax, mapping: Mapping, index: number): EntryKind {
+/** How many pages from `index` on its entry makes present: 1, the rest of a folio, or none. */
+function pagesPresent(dax: Dax, mapping: Mapping, index: number): number {
   const { words } = dax.thread;
   const slot = findSlot(words, mapping, index);
-  return slot === 0 ? EntryKind.empty : kindOf(load(words, slot));
+  const kind = slot === 0 ? EntryKind.empty : kindOf(load(words, slot));
+  if (kind === EntryKind.huge) return HUGE_PAGES - (index % HUGE_PAGES);
+  return kind === EntryKind.page ? 1 : 0;
 }
 
 /**
@@ -62,9 +65,8 @@ export function* populate(
 ): Sleeps<void> {
   const end = first + count;
   for (let index = first; index < end; ) {
-    const kind = kindAt(dax, mapping, index);
-    if (kind === EntryKind.huge) index += HUGE_PAGES - (index % HUGE_PAGES);
-    else if (kind === EntryKind.page) index++;
+    const present = pagesPresent(dax, mapping, index);
+    if (present > 0) index += present;
     else yield* makePresent(task, dax, mapping, index, end);
   }
 }
@@ -78,13 +80,13 @@ function* makePresent(
   end: number,
 ): Sleeps<void> {
   const extent = yield* mappedExtent(task, dax, mapping, index, end);
-  const listed = !hasLostUnlisted(dax.thread, mapping);
-  if (listed && kindAt(dax, mapping, index) === EntryKind.empty && !hugeFits(extent, index)) {
+  const huge = hugeFits(extent, index);
+  if (!huge) {
     const count = Math.min(end, pageEnd(extent)) - index;
     const page = devicePageAt(extent, index);
     if (publishAround(dax.thread, dax.pages, mapping, index, count, page) > 0) return;
   }
-  const held = yield* lockEntry(task, mapping, index, hugeFits(extent, index));
+  const held = yield* lockEntry(task, mapping, index, huge);
   if (isPageKind(kindOf(held.entry))) {
     unlockEntry(dax.thread, held);
     return;
@@ -101,7 +103,7 @@ function* mappedExtent(
   end: number,
 ): Sleeps<Extent & { kind: "mapped" | "unwritten" }> {
   for (;;) {
-    const extent = yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
+    const extent = yield* extentAround(task, dax, mapping, index);
     if (extent.kind === "mapped") return extent;
     const pages = Math.min(end, pageEnd(extent)) - index;
     using transaction = yield* beginLayoutTransaction(task, dax, mapping);
@@ -114,6 +116,20 @@ function* mappedExtent(
     transaction.commit();
     if (!dax.windows.port.faults) showFilled(dax, mapping, filled);
   }
+}
+
+/**
+ * The extent at a page, from the beginning of the 2 MiB around it if it reaches as far back. (A driver
+ * tells an extent from where it is asked; what is known already is found whole.)
+ */
+function* extentAround(task: Task, dax: Dax, mapping: Mapping, index: number): Sleeps<Extent> {
+  try {
+    yield* findExtent(task, dax, mapping, (index - (index % HUGE_PAGES)) * PAGE_SIZE);
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    // Damage there is for whoever comes there: this page may be whole.
+  }
+  return yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
 }
 
 /** Shows what was a hole in the windows that cannot fault: they show zeroes there until now. */
@@ -165,13 +181,8 @@ function replaceByPage(
 
 /** Takes the zero or lost page out of every window that shows it. The entry is locked. */
 function replaceZero(dax: Dax, mapping: Mapping, index: number, devicePage: number): void {
-  const { windows } = dax;
-  if (!windows.hasWindows(mapping)) return;
-  if (!dax.isPager) {
-    windows.revokePage(mapping, index);
-    return;
-  }
-  showInWindows(dax, mapping, index, index + 1, devicePage);
+  if (dax.isPager) showInWindows(dax, mapping, index, index + 1, devicePage);
+  else dax.windows.revokePage(mapping, index);
 }
 
 /**
@@ -214,15 +225,14 @@ export function* resolveFault(
  */
 function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleeps<void> {
   const mapping = dax.windows.mappingOf(window);
-  let held: LockedEntry;
-  try {
-    held = yield* lockEntry(task, mapping, index, false);
-  } catch (error) {
-    if (!(error instanceof HoldfastError)) throw error;
-    // No room even for the entry: whoever makes a page real looks at the windows first from now on.
-    noteLostUnlisted(dax.thread, mapping);
+  let held = yield* lockIfRoom(task, mapping, index);
+  if (held === null) {
+    // From now on whoever makes a page real looks at the windows first. Who is doing so already, and has
+    // not seen the note, has its entry locked, or there, by now: so that is looked for again.
     showLost(dax, window, index);
-    return;
+    noteLostUnlisted(dax.thread, mapping);
+    held = yield* lockIfRoom(task, mapping, index);
+    if (held === null) return;
   }
   if (isPageKind(kindOf(held.entry))) {
     // Somebody made the page real meanwhile.
@@ -231,6 +241,16 @@ function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleep
   }
   showLost(dax, window, index);
   publishZero(dax.thread, held);
+}
+
+/** Locks the entry of a page; null when there is no memory for one. */
+function* lockIfRoom(task: Task, mapping: Mapping, index: number): Sleeps<LockedEntry | null> {
+  try {
+    return yield* lockEntry(task, mapping, index, false);
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    return null;
+  }
 }
 
 /** Shows the page of a locked entry, and unlocks it. */
@@ -307,9 +327,7 @@ function* showPage(
   const fileEnd = roundUp(size, PAGE_SIZE) / PAGE_SIZE;
   const wanted = Math.min(fileEnd, index + ALLOCATE_AROUND_PAGES);
   const extent = yield* mappedExtent(task, dax, mapping, index, wanted);
-  if (!isPageKind(kindAt(dax, mapping, index))) {
-    yield* makePresent(task, dax, mapping, index, index + 1);
-  }
+  yield* populate(task, dax, mapping, index, 1);
   const [first, end] = around(dax, window, extent, index, fileEnd);
   showDevicePages(dax, window, first, end - first, devicePageAt(extent, first));
 }
@@ -386,15 +404,10 @@ function presentFrom(
   index: number,
   end: number,
 ): number {
-  const slot = findSlot(dax.thread.words, mapping, index);
-  if (slot === 0) {
-    if (hasLostUnlisted(dax.thread, mapping)) return 0; // one by one, so that windows are looked at
-    const page = devicePageAt(extent, index);
-    return publishAround(dax.thread, dax.pages, mapping, index, end - index, page);
-  }
-  const kind = kindOf(load(dax.thread.words, slot));
-  if (kind === EntryKind.huge) return Math.min(end - index, HUGE_PAGES - (index % HUGE_PAGES));
-  return kind === EntryKind.page ? 1 : 0;
+  const present = pagesPresent(dax, mapping, index);
+  if (present > 0) return Math.min(end - index, present);
+  const page = devicePageAt(extent, index);
+  return publishAround(dax.thread, dax.pages, mapping, index, end - index, page);
 }
 
 /** Shows a whole window that cannot fault: after it was made and after each layout change. */

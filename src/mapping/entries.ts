@@ -20,7 +20,7 @@ import { cas, casThenStore, load, store, type Words, wakeAll } from "../sync/ato
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
-import type { Mapping } from "./mapping.ts";
+import { hasLostUnlisted, type Mapping } from "./mapping.ts";
 import {
   type Entry,
   EntryKind,
@@ -178,7 +178,9 @@ function settle(thread: Thread, held: LockedEntry, entry: Entry): void {
 /**
  * Makes entries of 4 KiB for the free pages right after `index`, as far as `count` pages, one leaf
  * node and the first page that already has an entry allow. The device pages follow one another.
- * Returns how many were made. For mapping around a fault: never sleeps. Locks: the map lock, shared.
+ * Returns how many were made: none where a window may show a page as lost without its entry, which is
+ * for whoever locks that entry to find out. For mapping around a fault: never sleeps. Locks: the map
+ * lock, shared.
  */
 export function publishAround(
   thread: Thread,
@@ -204,7 +206,8 @@ export function publishAround(
   }
   let page = -1;
   try {
-    if (claimed > 0) {
+    // Looked at after the claim: who notes such a page looks for the entry afterwards.
+    if (claimed > 0 && !hasLostUnlisted(thread, mapping)) {
       store(words, record + LockRecord.page, (devicePage + 1) | 0);
       page = pages.associate(devicePage, claimed, mapping, index, false);
     }
@@ -216,7 +219,7 @@ export function publishAround(
     }
     thread.entryLocks.give(record);
   }
-  return claimed;
+  return page < 0 ? 0 : claimed;
 }
 
 /** Gives back the entries that dead threads had locked. */

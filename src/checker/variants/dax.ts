@@ -199,7 +199,7 @@ export const pinWithoutLock = variant({
       replace: "",
     },
   ],
-  caughtBy: { "dax-pin-hole": "leak" },
+  caughtBy: { "dax-pin-hole": "check" },
 });
 
 export const faultWithoutLock = variant({
@@ -316,6 +316,36 @@ export const chunkLost = variant({
     },
   ],
   caughtBy: { "dax-kill-last-page": "error" },
+});
+
+export const extentsFromThePage = variant({
+  name: "extents-from-the-page",
+  about: "A fault knows an extent from its page on: drivers tell no more than they are asked.",
+  from: "our own core, before dax-folio-faulted found it",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "        yield* findExtent(task, dax, mapping, (index - (index % HUGE_PAGES)) * PAGE_SIZE);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-folio-faulted": "check" },
+});
+
+export const lostNotLookedForAgain = variant({
+  name: "lost-not-looked-for-again",
+  about:
+    "There is no memory for the entry of a lost page. It is noted that a window shows it, but nobody looks " +
+    "whether somebody made the page real before the note.",
+  from: "our own core, before dax-lost-meanwhile found it",
+  edits: [
+    {
+      file: "dax/fault.ts",
+      find: "        noteLostUnlisted(dax.thread, mapping);\n        held = yield* lockIfRoom(task, mapping, index);\n        if (held === null)\n            return;\n",
+      replace: "        noteLostUnlisted(dax.thread, mapping);\n        return;\n",
+    },
+  ],
+  caughtBy: { "dax-lost-meanwhile": "check" },
 });
 
 export const lostUnlisted = variant({

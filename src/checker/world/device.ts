@@ -4,7 +4,6 @@
  * scheduling point, a story shows it, and each schedule begins with the blocks as they were built.
  * A second word for each block tells what it held when it was last persisted.
  */
-import { HoldfastError } from "../../base/errors.ts";
 import { PAGE_SIZE } from "../../base/quantities.ts";
 import { add, load, store } from "../../sync/atomics.ts";
 import type { Region } from "../../sync/region.ts";
@@ -35,8 +34,18 @@ export function createDeviceArea(region: Region, blocks: number): number {
   return region.allocatePages(2 * blocks);
 }
 
-/** What can be made to fail: the device's calls, and the driver's after it has placed new blocks. */
-export type FailingCall = "zero" | "copyIn" | "copyOut" | "persist" | "allocate" | "extentAt";
+/**
+ * What can be made to fail: the device's calls, and the driver's: after it has placed new blocks, when
+ * it looks for an extent, or only when it does for the file's first.
+ */
+export type FailingCall =
+  | "zero"
+  | "copyIn"
+  | "copyOut"
+  | "persist"
+  | "allocate"
+  | "extentAt"
+  | "extentAt 0";
 
 /** Bytes that stand for any range of the device. */
 const ANY_BYTES = new Uint8Array(2 ** 21);
@@ -44,8 +53,8 @@ const ANY_BYTES = new Uint8Array(2 ** 21);
 /** The device in one thread: what the core uses of `Device`. */
 export class SimulatedDevice {
   readonly size: number;
-  /** Calls that answer EIO. */
-  readonly failing = new Set<FailingCall>();
+  /** Calls that fail, and with what. */
+  readonly failing = new Map<FailingCall, Error>();
   readonly #thread: Thread;
   readonly #area: number;
   readonly #addresses = new WeakMap<Uint8Array, number>();
@@ -112,10 +121,10 @@ export class SimulatedDevice {
     return this.#addresses.get(bytes)!;
   }
 
-  /** Throws: EIO when the call is among the failing ones. */
+  /** Throws: what the call fails with, if it is among the failing ones. */
   failIfAsked(call: FailingCall): void {
-    if (!this.failing.has(call)) return;
-    throw new HoldfastError("EIO", `the simulated device fails at ${call}`);
+    const error = this.failing.get(call);
+    if (error !== undefined) throw error;
   }
 
   #write(at: number, length: number, tag: number): void {

@@ -367,9 +367,10 @@ export class Volume {
     }
   }
 
-  /** Has the actor's device fail from now on. */
-  fail(self: Self, call: FailingCall): void {
-    this.hand(self).device.failing.add(call);
+  /** Has the actor's device fail from now on: with EIO, or another error. */
+  fail(self: Self, call: FailingCall, error?: Error): void {
+    const failure = error ?? new HoldfastError("EIO", `the simulated device fails at ${call}`);
+    this.hand(self).device.failing.set(call, failure);
   }
 
   /** Has it fail no more. */
@@ -567,10 +568,8 @@ export class Volume {
         const block = blockShown(
           this.words[tableWord(this.shared.port, address + page * PAGE_SIZE)]!,
         );
-        const record = block < 0 ? null : pages.find(block);
-        const owner = record === null ? 0 : pages.owner(record);
         ensure(
-          block < 0 || owner === file.mapping,
+          block < 0 || ownerOf(pages, block) === file.mapping,
           `a window shows block ${block}, which is nobody's`,
         );
       }
@@ -648,6 +647,14 @@ export class Volume {
     }
     return null;
   }
+}
+
+/** The mapping that a block's page belongs to, or 0: of a folio its first page tells. */
+function ownerOf(pages: Pages, block: number): number {
+  const first = pages.find(block - (block % HUGE_PAGES));
+  if (first === null) return 0;
+  const isFolio = pages.isHuge(first) && pages.owner(first) !== 0;
+  return pages.owner(isFolio ? first : first + (block % HUGE_PAGES));
 }
 
 function windowField(offset: number): string {

@@ -32,6 +32,7 @@ export class WatchedDriver implements DataDriver {
 
   extentAt(ino: Ino, byte: number, limit: number): Extent {
     this.#device.failIfAsked("extentAt");
+    if (byte === 0) this.#device.failIfAsked("extentAt 0");
     return this.#ram.extentAt(ino, byte, limit);
   }
 

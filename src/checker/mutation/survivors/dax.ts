@@ -19,6 +19,36 @@ export const daxSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/fault.ts",
+    function: "pagesPresent",
+    what: ["never: choice (slot === 0)"],
+    why:
+      "Word 0 of the region is its magic number, which read as an entry is of no kind that there is: no " +
+      "page is present, either way.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "makePresent",
+    what: ["never: if (!huge)", "never: if (publishAround("],
+    why:
+      "Costs time only: entries are made one at a time; or the one that was made just now is locked, found " +
+      "to be a page's, and unlocked.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "showFailed",
+    what: ["swapped: showLost(dax, window, index); noteLostUnlisted("],
+    why:
+      "Both come before the second look for the entry: whoever has locked it without having seen the note " +
+      "is found by that, and whoever sees the note looks at the window afterwards or is found as well.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "showLost",
+    what: ["swapped: windows.noteShown("],
+    why: "The bit and the lost pages have nothing to do with one another; both come before it is shown.",
+  },
+  {
+    file: "dax/fault.ts",
     function: "mappedExtent",
     what: ["swapped: touchTimes(dax, transaction, mapping); noteWritten("],
     why: "The times and the note have nothing to do with one another; both come before the commit.",

@@ -9,19 +9,27 @@ import { ensureShown, loads, pinnedIo, truncate, volumeStory, writePages } from 
 export const strayStore = volumeStory({
   name: "dax-stray-store",
   about:
-    "A window that only reads shows a page, a hole and an unwritten page. Stores to it go nowhere; " +
-    "nothing is allocated for them.",
+    "Windows that only read show a page, a hole and an unwritten page. Stores to them go nowhere, to " +
+    "what was loaded before and to what was not; nothing is allocated for them.",
   from: "DESIGN.md 5.2: read-only windows use private mappings",
   blocks: 4,
   files: [{ name: "A", pages: "=.u" }],
-  windows: [{ file: "A", first: 0, pages: 3, writable: false }],
+  windows: [0, 1].map(() => ({ file: "A", first: 0, pages: 3, writable: false })),
   actors: {
     *user(volume, self) {
       for (const page of [0, 1, 2]) {
         yield* volume.load(self, 0, page);
         yield* volume.store(self, 0, page, "X");
+        yield* volume.store(self, 1, page, "X");
       }
-      ensure(volume.windowShown(0) === "#..", `the window shows ${volume.windowShown(0)}`);
+      for (const window of [0, 1]) {
+        const shown = volume.windowShown(window);
+        ensure(shown === "#..", `window ${window} shows ${shown}`);
+      }
+      ensure(
+        volume.backingOf(volume.file("A")) === "#.u",
+        "a store of a window that reads allocates",
+      );
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["A.."]),

@@ -172,7 +172,10 @@ export class ModelledFile {
   }
 
   *store(window: number, page: number, letter: string): Sleeps<void> {
-    yield* this.#volume.store(this.#self, window, page, letter);
+    const touches = this.model.backing[page] !== "#";
+    yield* this.#do(`store to page ${page}`, { touches }, () =>
+      this.#volume.store(this.#self, window, page, letter),
+    );
     this.model.store(page, letter);
     yield* this.check();
   }

@@ -35,8 +35,8 @@ import {
   nextMarked,
   pageOf,
 } from "../mapping/tree.ts";
-import type { PageId, Pages } from "../pages/pages.ts";
-import { pinHolders } from "../pin/pin.ts";
+import type { Pages } from "../pages/pages.ts";
+import { type OwnedPage, pinHolders, stillOwned } from "../pin/pin.ts";
 import { add, load, store, wakeAll } from "../sync/atomics.ts";
 import { clockMs } from "../sync/clock.ts";
 import { synchronize } from "../sync/guard.ts";
@@ -132,9 +132,7 @@ export function* withBrokenLayout<T>(
   }
 }
 
-interface BusyPage {
-  readonly page: PageId;
-  readonly index: number;
+interface BusyPage extends OwnedPage {
   readonly range: PageRange;
 }
 
@@ -189,11 +187,7 @@ export function recoverBreaks(thread: Thread): void {
  * A busy page in the range, or null. Visits marked entries only; marks of idle ones are cleared, so
  * that they are looked at once. Locks: the range is announced.
  */
-function findBusy(
-  context: BreakContext,
-  mapping: Mapping,
-  range: PageRange,
-): { page: PageId; index: number } | null {
+function findBusy(context: BreakContext, mapping: Mapping, range: PageRange): OwnedPage | null {
   const { thread, pages } = context;
   let from = range.first;
   for (;;) {
@@ -222,9 +216,9 @@ function* waitForPage(
     patience.press();
     const value = pages.prepareWait(busy.page);
     // The record may belong to another page by now: whoever holds that one is not waited for.
-    if (value === null || pages.owner(busy.page) !== mapping) return;
+    if (value === null || !stillOwned(pages, mapping, [busy])) return;
     yield {
-      word: pages.pinWord(busy.page),
+      word: pages.wakeWord(busy.page),
       expected: value,
       what: () =>
         `the pins of pages ${first} to ${last} of inode ${inoOf(thread, mapping)} ` +

@@ -11,8 +11,8 @@
  *     4 arena | 5 chunk headers | 6 directory: chunk + 1 of each 2 MiB of the device, 0 for none
  *
  * Chunk header: 0 device chunk (free: next free chunk + 1) | 1 pages with an owner (free: 0)
- * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 flags,
- * of a page with an owner
+ * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 bit 0: huge,
+ * of a page with an owner; above it, how often those who waited for the page's pins were woken
  *
  * A folio of 2 MiB is kept in its first page's record, flagged; the others stay free.
  *
@@ -24,8 +24,9 @@
  *             (2) Owner and index change only under the owner's entry lock or, exclusively, map lock,
  *                 and within the guard, so that what a dead thread left can be counted.
  *             (3) A page is disassociated only when no pin is counted: the busy canary.
- *             (4) Whoever waits for a page sets WAITED in the very word that it waits on and that
- *                 the release of the last pin takes to zero: tested and waited for are the same.
+ *             (4) Whoever waits for a page sets WAITED in the very word that the release of the last
+ *                 pin takes to zero: tested and waited for are the same. It sleeps until the count of
+ *                 wake-ups is another than before that, so never for pins of the page's next owner.
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
@@ -49,10 +50,12 @@ const HEADER_WORDS = 2;
 const RECORD_SHIFT = 2;
 const CHUNK_SHIFT = 9;
 
-const Record = { pins: 0, owner: 1, index: 2, flags: 3 } as const;
+const Record = { pins: 0, owner: 1, index: 2, wake: 3 } as const;
 /** In the pin count: somebody waits for it to fall to zero. */
 const WAITED = 0x40000000;
+/** In the last word of a record: what it holds beside the wake-ups, and what each of these adds. */
 const HUGE = 1;
+const WOKEN = 2;
 
 /** Record ids fit an entry: 2^27. */
 const CHUNKS_LIMIT = 2 ** 18;
@@ -102,9 +105,14 @@ export class Pages {
     return new Pages(thread);
   }
 
-  /** Word offset of a page's pin count: what a breaker waits on. */
+  /** Word offset of a page's pin count. */
   pinWord(page: PageId): number {
     return this.arena + (page << RECORD_SHIFT);
+  }
+
+  /** Word offset of what changes when those who wait for a page's pins are woken. */
+  wakeWord(page: PageId): number {
+    return this.pinWord(page) + Record.wake;
   }
 
   /** Pins counted on the page, or on the folio whose first page it is. */
@@ -121,7 +129,7 @@ export class Pages {
   }
 
   isHuge(page: PageId): boolean {
-    return (load(this.thread.words, this.pinWord(page) + Record.flags) & HUGE) !== 0;
+    return (load(this.thread.words, this.wakeWord(page)) & HUGE) !== 0;
   }
 
   /** The device page behind a record. */
@@ -164,7 +172,8 @@ export class Pages {
         const pins = load(words, record) & ~WAITED; // somebody may wait for pins of its last owner
         if (load(words, record + Record.owner) !== 0 || pins !== 0) taken = offset;
         store(words, record + Record.index, (index + offset) | 0);
-        store(words, record + Record.flags, huge ? HUGE : 0);
+        // Turns the bit over; what is carried then is a wake-up too many.
+        if (this.isHuge(first + offset) !== huge) add(words, record + Record.wake, HUGE);
         store(words, record + Record.owner, owner);
       }
       add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
@@ -244,21 +253,28 @@ export class Pages {
     if (before === (WAITED | 1)) this.wakeWaiters(page);
   }
 
-  /** After the last pin is gone: takes the mark away and wakes all who wait. */
+  /**
+   * After the last pin is gone: takes the mark away and wakes all who wait. In this order: whoever has
+   * read the new count sets a mark that stays.
+   */
   wakeWaiters(page: PageId): void {
     const { words } = this.thread;
     and(words, this.pinWord(page), ~WAITED);
-    wakeAll(words, this.pinWord(page));
+    add(words, this.wakeWord(page), WOKEN);
+    wakeAll(words, this.wakeWord(page));
   }
 
   /**
    * Announces a waiter on a busy page. Returns the value to wait on, or null when it is idle: then
-   * the mark stays for the next last release, which wakes nobody and takes it away.
-   * Wait while `pinWord(page)` holds that value, then look again.
+   * the mark stays for the next last release, which wakes nobody and takes it away. Whose pins they
+   * are has to be looked at after this.
+   * Wait while `wakeWord(page)` holds that value, then look again.
    */
   prepareWait(page: PageId): number | null {
-    const value = or(this.thread.words, this.pinWord(page), WAITED) | WAITED;
-    return value === WAITED ? null : value;
+    const { words } = this.thread;
+    const value = load(words, this.wakeWord(page));
+    const pins = or(words, this.pinWord(page), WAITED) & ~WAITED;
+    return pins === 0 ? null : value;
   }
 
   /** Whether a device range may go back to the free pool: no owner and no pin in it. */
@@ -354,7 +370,7 @@ export class Pages {
     for (let page = 0; page < HUGE_PAGES; page++) {
       const record = this.pinWord((chunk << CHUNK_SHIFT) + page);
       if (load(words, record + Record.owner) === 0) continue;
-      used += load(words, record + Record.flags) & HUGE ? HUGE_PAGES : 1;
+      used += this.isHuge((chunk << CHUNK_SHIFT) + page) ? HUGE_PAGES : 1;
     }
     store(words, this.#headers + chunk * HEADER_WORDS + 1, used);
     if (used === 0) this.#freeChunk(chunk);

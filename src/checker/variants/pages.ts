@@ -33,8 +33,8 @@ const IDLE_AT_ONE = [
   },
   {
     file: "pages/pages.ts",
-    find: "        return value === WAITED ? null : value;",
-    replace: "        return value <= (WAITED | 1) ? null : value;",
+    find: "        return pins === 0 ? null : value;",
+    replace: "        return pins <= 1 ? null : value;",
   },
 ] as const;
 
@@ -67,7 +67,7 @@ export const idleAtOneHookForgotten = variant({
         "            pages.wakeWaiters(only - 1);\n",
     },
   ],
-  caughtBy: { "pin-truncate": "lost wake-up" },
+  caughtBy: { "pin-truncate": "deadlock" },
 });
 
 export const waitedUnset = variant({
@@ -78,13 +78,11 @@ export const waitedUnset = variant({
   edits: [
     {
       file: "pages/pages.ts",
-      find: "        const value = or(this.thread.words, this.pinWord(page), WAITED) | WAITED;\n",
-      replace:
-        "        const value = load(this.thread.words, this.pinWord(page));\n" +
-        "        if (value > 0)\n            return value;\n",
+      find: "        const pins = or(words, this.pinWord(page), WAITED) & ~WAITED;\n",
+      replace: "        const pins = load(words, this.pinWord(page)) & ~WAITED;\n",
     },
   ],
-  caughtBy: { "pin-truncate": "lost wake-up" },
+  caughtBy: { "pin-truncate": "deadlock" },
 });
 
 export const wakesBeforeRelease = variant({
@@ -96,7 +94,7 @@ export const wakesBeforeRelease = variant({
       file: "pages/pages.ts",
       find: "        const before = addThenNote(words, this.pinWord(page), -1, note, value);\n",
       replace:
-        "        if (load(words, this.pinWord(page)) === (WAITED | 1))\n            wakeAll(words, this.pinWord(page));\n" +
+        "        if (load(words, this.pinWord(page)) === (WAITED | 1))\n            this.wakeWaiters(page);\n" +
         "        const before = addThenNote(words, this.pinWord(page), -1, note, value);\n",
     },
     {
@@ -106,7 +104,7 @@ export const wakesBeforeRelease = variant({
         "        if (before === (WAITED | 1))\n            and(words, this.pinWord(page), ~WAITED);",
     },
   ],
-  caughtBy: { "pin-truncate": "lost wake-up" },
+  caughtBy: { "pin-truncate": "deadlock" },
 });
 
 export const sleepsWithoutLookingAgain = variant({
@@ -116,11 +114,52 @@ export const sleepsWithoutLookingAgain = variant({
   edits: [
     {
       file: "pages/pages.ts",
-      find: "        return value === WAITED ? null : value;",
+      find: "        return pins === 0 ? null : value;",
       replace: "        return value;",
     },
   ],
   caughtBy: { "pin-truncate": "deadlock" },
+});
+
+export const waitsByTheCount = variant({
+  name: "waits-by-the-count",
+  about:
+    "The breaker sleeps while the count is what it was. It is so again when the block is another file's and " +
+    "pinned there.",
+  from: "invariant 5.6 (5); our own prepareWait",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "        return pins === 0 ? null : value;",
+      replace: "        return pins === 0 ? null : pins | WAITED;",
+    },
+    {
+      file: "pages/pages.ts",
+      find: "        wakeAll(words, this.wakeWord(page));",
+      replace: "        wakeAll(words, this.pinWord(page));",
+    },
+    {
+      file: "layout/break.ts",
+      find: "            word: pages.wakeWord(busy.page),",
+      replace: "            word: pages.pinWord(busy.page),",
+    },
+  ],
+  caughtBy: { "foreign-pin": "deadlock" },
+});
+
+export const waitsForAMovedPage = variant({
+  name: "waits-for-a-moved-page",
+  about:
+    "The breaker looks whether the page it waits for is the file's still, and not at which place.",
+  from: "invariant 5.6 (5); DESIGN.md 5.4: a break covers the range that changes",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "!stillOwned(pages, mapping, [busy])",
+      replace: "pages.owner(busy.page) !== mapping",
+    },
+  ],
+  caughtBy: { "moved-pin": "deadlock" },
 });
 
 export const countedTwice = variant({
@@ -163,7 +202,7 @@ export const waitsForNoReference = variant({
       replace: "import { add, and, load,",
     },
   ],
-  caughtBy: { "refault-during-wait": "lost wake-up" },
+  caughtBy: { "refault-during-wait": "deadlock" },
 });
 
 export const waiterCountsAsPin = variant({

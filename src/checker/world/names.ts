@@ -97,7 +97,8 @@ function nodeWordName(
 function pageWordName(thread: Thread, pages: Pages, word: number): string | null {
   const record = Math.floor((word - pages.arena) / 4);
   if (word < pages.arena || record >= HUGE_PAGES) return null;
-  const field = ["pins", "owner", "index", "flags"][(word - pages.arena) % 4]!;
   const index = load(thread.words, pages.pinWord(record) + 2) >>> 0;
+  if (word === pages.wakeWord(record)) return `pins of page ${index}: wake`;
+  const field = ["pins", "owner", "index"][(word - pages.arena) % 4]!;
   return `${field} of page ${index}`;
 }

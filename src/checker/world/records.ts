@@ -4,8 +4,9 @@
  */
 import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
 import { Pages } from "../../pages/pages.ts";
-import { load, store } from "../../sync/atomics.ts";
+import { add, load, store } from "../../sync/atomics.ts";
 import type { Region } from "../../sync/region.ts";
+import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
@@ -92,6 +93,25 @@ export class Records {
 
   pages(self: Self): Pages {
     return this.#hands.find((hand) => hand.self === self)!.pages;
+  }
+
+  /** Pins a page of the device that has an owner, and releases it. */
+  pinOnce(self: Self, device: number): void {
+    const pages = this.pages(self);
+    const page = pages.find(device)!;
+    add(self.thread.words, pages.pinWord(page), 1);
+    pages.releaseNoting(page, this.#noteOf(self.thread), 0);
+  }
+
+  /** Waits as a break does, until the page is not pinned. */
+  *waitForPins(self: Self, device: number): Sleeps<void> {
+    const pages = this.pages(self);
+    const page = pages.find(device)!;
+    for (;;) {
+      const expected = pages.prepareWait(page);
+      if (expected === null) return;
+      yield { word: pages.wakeWord(page), expected, what: () => `the pins of page ${device}` };
+    }
   }
 
   /** Gives pages their owner. Should the actor die meanwhile, or later, they lose it. */

@@ -9,14 +9,6 @@ export const pagesSurvivors: readonly Explanation[] = [
   },
   {
     file: "pages/pages.ts",
-    function: "associate",
-    what: ["swapped: "],
-    why:
-      "A record changes under the guard, and nobody uses it for its new owner before the entry names it; " +
-      "who finds the guard abandoned counts by owners, and the page is taken back after that.",
-  },
-  {
-    file: "pages/pages.ts",
     function: "releaseNoting",
     what: ["always: if (before === (WAITED | 1))"],
     why: "A wake-up too many: whoever is woken tests the count again, and announces itself again.",

@@ -197,6 +197,22 @@ export const pageCanaries = scenario({
   end: () => {},
 });
 
+export const pageAwaited = recordStory({
+  name: "page-awaited",
+  about:
+    "A page is pinned by one thread and by another, each for a moment, and a third one waits for its " +
+    "pins. It sleeps for those that it has seen, and not when they are gone.",
+  from: "pages/pages.ts, invariant 4; sync/sleep.ts, rule 1",
+  chunks: 1,
+  kept: [page(0, 0)],
+  explore: { strategy: "reduced" },
+  actors: {
+    one: (records, self) => records.pinOnce(self, 0),
+    other: (records, self) => records.pinOnce(self, 0),
+    waiter: (records, self) => records.waitForPins(self, 0),
+  },
+});
+
 export const pageChunkShared = recordStory({
   name: "page-chunk-shared",
   about:

@@ -9,7 +9,7 @@ import { BareFile, type BareShared, buildBare, FIRST_BLOCK, FREED, INO } from ".
 import { playedIn } from "../../world/plots.ts";
 
 interface ReuseShared extends BareShared {
-  /** 0: whether the truncate has ended | 1: the other file's pin. */
+  /** 0: whether the layout change has ended | 1: the other file's pin. */
   readonly told: number;
 }
 
@@ -22,11 +22,19 @@ class ReusedFile extends BareFile {
     this.#done = shared.told;
   }
 
-  *truncate(self: Self): Sleeps<void> {
-    yield* this.remove(self, 0, PAGE_INDEX_MAX);
+  /** A layout change of pages [0, last], whose end is told. */
+  *change(self: Self, last: number): Sleeps<void> {
+    yield* this.remove(self, 0, last);
     const { words } = self.thread;
     store(words, this.#done, 1);
     wakeAll(words, this.#done);
+  }
+
+  /** Looks whether page 0 has to be waited for. If it is idle by then, the mark of a waiter stays. */
+  comeLate(self: Self): void {
+    const { pages } = this.hand(self);
+    const page = pages.find(FIRST_BLOCK);
+    if (page !== null) pages.prepareWait(page);
   }
 
   /** Makes the freed block a page of the file. */
@@ -44,7 +52,7 @@ class ReusedFile extends BareFile {
     ensure(mine, `block ${FIRST_BLOCK} is used again while it is not free`);
   }
 
-  /** Makes the freed block another file's, and pins it there until the truncate has ended. */
+  /** Makes the freed block another file's, and pins it there until the layout change has ended. */
   *pinForeign(self: Self): Sleeps<void> {
     const { thread, pages } = this.hand(self);
     const { words } = thread;
@@ -53,11 +61,23 @@ class ReusedFile extends BareFile {
     const page = pages.associate(FIRST_BLOCK, 1, other, 0, false);
     add(words, pages.pinWord(page), 1);
     self.say(`block ${FIRST_BLOCK} is another file's, and pinned there`);
-    while (load(words, this.#done) === 0) {
-      yield { word: this.#done, expected: 0, what: () => "the end of the truncate" };
-    }
+    yield* this.#waitForEnd(self);
     pages.releaseNoting(page, this.#done + 1, 0);
     pages.disassociate(page, 1, other);
+  }
+
+  /** Makes it another page of the file, and pins it there for as long. */
+  *pinElsewhere(self: Self, index: number): Sleeps<void> {
+    yield* this.reuse(self, index);
+    const pin = yield* this.pin(self, index, 1);
+    yield* this.#waitForEnd(self);
+    this.release(self, pin);
+  }
+
+  *#waitForEnd({ thread }: Self): Sleeps<void> {
+    while (load(thread.words, this.#done) === 0) {
+      yield { word: this.#done, expected: 0, what: () => "the end of the layout change" };
+    }
   }
 }
 
@@ -86,7 +106,7 @@ function io(file: ReusedFile, self: Self): void {
   file.endIo(self, pin);
 }
 
-const truncate = (file: ReusedFile, self: Self): Sleeps<void> => file.truncate(self);
+const truncate = (file: ReusedFile, self: Self): Sleeps<void> => file.change(self, PAGE_INDEX_MAX);
 
 export const pageUsedAgain = reuseStory({
   name: "page-used-again",
@@ -110,15 +130,34 @@ export const foreignPin = reuseStory({
   name: "foreign-pin",
   about:
     "As page-used-again, but the block becomes another file's, and is pinned there for as long as the " +
-    "truncate takes. The truncate does not wait for a pin of another file.",
+    "truncate takes, with the mark of a late waiter on it. The truncate does not wait for a pin of another " +
+    "file.",
   from: "layout/break.ts: whoever holds another page by now is not waited for; invariant 5.6 (5)",
-  explore: { strategy: "bounded", preemptions: 1 },
+  explore: { strategy: "bounded", preemptions: 2 },
   actors: {
-    io,
     truncate,
     *other(file, self) {
+      io(file, self);
+      file.comeLate(self);
       yield* file.remove(self, 0, 0);
-      yield* file.pinForeign(self);
+      if (file.isFreed(0)) yield* file.pinForeign(self);
+    },
+  },
+});
+
+export const movedPin = reuseStory({
+  name: "moved-pin",
+  about:
+    "As foreign-pin, but it is page 0 that is punched, and the block becomes page 5 of the file, where it " +
+    "is pinned for as long as that takes. The punch does not wait for a pin of a page that it leaves alone.",
+  from: "DESIGN.md 5.4: a break covers the range that changes; invariant 5.6 (5)",
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    punch: (file, self) => file.change(self, 0),
+    *other(file, self) {
+      io(file, self);
+      yield* file.remove(self, 0, 0);
+      if (file.isFreed(0)) yield* file.pinElsewhere(self, 5);
     },
   },
 });

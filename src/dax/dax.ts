@@ -99,22 +99,23 @@ export class Dax implements BreakContext {
       cached.sequence = sequence;
       cached.extents.length = 0;
     }
+    // What it overlaps goes: a lookup further back gives an extent that continues into it.
     const { extents } = cached;
     let at = extents.length;
-    while (at > 0 && extents[at - 1]!.start > extent.start) at--;
-    const before = extents[at - 1];
-    if (before !== undefined && before.start + before.length > extent.start) return;
-    // A lookup further back gives an extent that begins earlier, over the ones it continues into.
-    const end = extent.start + extent.length;
-    let covered = at;
-    while (covered < extents.length && extents[covered]!.start < end) covered++;
-    extents.splice(at, covered - at, extent);
+    while (at > 0 && endOf(extents[at - 1]!) > extent.start) at--;
+    let after = at;
+    while (after < extents.length && extents[after]!.start < endOf(extent)) after++;
+    extents.splice(at, after - at, extent);
   }
 
   /** Forgets what is cached of a mapping whose record is given back. */
   forget(mapping: Mapping): void {
     this.#extents.delete(mapping);
   }
+}
+
+function endOf(extent: Extent): number {
+  return extent.start + extent.length;
 }
 
 function search(extents: readonly Extent[], byte: number): Extent | null {
@@ -124,7 +125,7 @@ function search(extents: readonly Extent[], byte: number): Extent | null {
     const middle = (low + high) >>> 1;
     const extent = extents[middle]!;
     if (byte < extent.start) high = middle - 1;
-    else if (byte >= extent.start + extent.length) low = middle + 1;
+    else if (byte >= endOf(extent)) low = middle + 1;
     else return extent;
   }
   return null;
@@ -149,7 +150,7 @@ export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number
     return driver.extentAt(ino, start, start + LOOKUP_BYTES);
   });
   invariant(
-    extent.start <= byte && extent.start + extent.length > byte,
+    extent.start <= byte && endOf(extent) > byte,
     () => `the driver's extent [${extent.start}, +${extent.length}) does not cover byte ${byte}`,
   );
   dax.keepExtent(mapping, sequence, extent);

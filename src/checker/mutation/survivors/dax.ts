@@ -4,10 +4,35 @@ export const daxSurvivors: readonly Explanation[] = [
   {
     file: "dax/dax.ts",
     function: "keepExtent",
-    what: ["without extents[at - 1].start > extent.start", "without extents[covered].start < end"],
+    what: [
+      "without endOf(extents[at - 1]) > extent.start",
+      "without extents[after].start < endOf(extent)",
+    ],
     why:
       "Then a kept extent drives out all that are known before it, or after it. The rest stays sorted, " +
       "so what is found covers the byte; a forgotten extent is read again, which costs time only.",
+  },
+  {
+    file: "dax/dax.ts",
+    function: "keepExtent",
+    what: ["never: while (after < extents.length"],
+    why:
+      "Costs time only: of extents that overlap a search may come to the one that does not cover the byte, " +
+      "which is read again then. All are true as long as the sequence is the same.",
+  },
+  {
+    file: "dax/dax.ts",
+    function: "keepExtent",
+    what: ["without cached.extents.length >= CACHED_EXTENTS_MAX"],
+    why: "Costs memory only: as many extents are kept as the file has.",
+  },
+  {
+    file: "dax/dax.ts",
+    function: "changeSize",
+    what: ["swapped: "],
+    why:
+      "All of it is one transaction. Others read the size under the io lock, which is held exclusively, or " +
+      "see the sequence and read it again.",
   },
   {
     file: "dax/dax.ts",

@@ -19,6 +19,7 @@ import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
 import * as windowSlices from "./scenarios/dax/window-slices.ts";
 import * as windows from "./scenarios/dax/windows.ts";
+import * as writes from "./scenarios/dax/writes.ts";
 import * as writeBackEnds from "./scenarios/dax/write-back-ends.ts";
 import * as writeBackChanges from "./scenarios/dax/write-back-changes.ts";
 import * as writeBack from "./scenarios/dax/write-back.ts";
@@ -85,6 +86,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/marks": daxMarks,
   "dax/reuse": reuse,
   "dax/tries": tries,
+  "dax/writes": writes,
   "dax/hole-pins": holePins,
   "dax/window-records": windowRecords,
   "dax/extents": daxExtents,

@@ -40,7 +40,9 @@ import { regionWithThreads, taskOf } from "./threads.ts";
 
 /** The ram filesystem's tables take 21 MB. */
 const REGION_BYTES = 2 ** 25;
-const TIME: Time = { seconds: 0, nanoseconds: 0 };
+/** Seconds that no clock shows: they are in the times of a file until a change sets them. */
+export const LONG_AGO = 7;
+const TIME: Time = { seconds: LONG_AGO, nanoseconds: 0 };
 
 /**
  * A file's pages, a character each: "#" has a block and an entry and was pinned before, "=" has a

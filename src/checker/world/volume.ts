@@ -407,7 +407,10 @@ export class Volume {
     this.#assertTrue("at the end");
     for (const self of alive) assertIdle(self);
     this.#assertNothingHeld();
-    for (const file of this.shared.files) this.#assertMappingIdle(file);
+    for (const file of this.shared.files) {
+      this.#assertMappingIdle(file);
+      this.#assertSize(file);
+    }
     this.#assertBlocks();
     this.#assertPages(this.dax(anybody).pages);
     if (!this.shared.spec.exhausted) this.#assertWindows();
@@ -487,6 +490,15 @@ export class Volume {
     ensureNoLeak(words[transaction + mutex] === 0, "the volume's transaction is still held");
     ensureNoLeak(words[transaction + state] === 0, "a transaction is still open");
     ensureNoLeak(words[transaction + used] === 0, "the transaction's log is not empty");
+  }
+
+  /** What the driver keeps as the size is found when the file is opened anew, and by a look at its inode. */
+  #assertSize(file: BuiltFile): void {
+    const { words } = this;
+    const inode = this.inodeWord(file);
+    const kept = words[inode + Inode.sizeHigh]! * 2 ** 32 + (words[inode + Inode.sizeLow]! >>> 0);
+    const size = this.sizeOf(file);
+    ensure(kept === size, `file ${file.name} has ${size} bytes, and the driver keeps ${kept}`);
   }
 
   #assertMappingIdle({ name, mapping }: BuiltFile): void {

@@ -108,6 +108,34 @@ export const daxChangeSurvivors: readonly Explanation[] = [
   {
     file: "dax/file-io.ts",
     function: "writeExtents",
+    what: ["never: choice (whole)"],
+    why: "equivalent: a subarray of the whole source is the source",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "writeFile",
+    what: ["always: if (start > size)"],
+    why:
+      "costs time only: bytes behind the file's end are zeroed, which are nobody's, before what is " +
+      "written is copied over them",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "writeFile",
+    what: ["always: if (dax.windows.hasWindows(mapping))"],
+    why: "costs time only: without windows there is nothing to show, and refreshWindows says so",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "zeroTail",
+    what: ["never: if (rest === 0)"],
+    why:
+      "costs time only: where the file ends with a block, what follows is a hole or unwritten, which is " +
+      "left alone",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "writeExtents",
     what: ["without error instanceof HoldfastError: error instanceof"],
     why: "equivalent: no other error has the code ENOSPC; the class is named for its type",
   },

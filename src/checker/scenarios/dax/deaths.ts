@@ -1,7 +1,13 @@
 /** Threads that die while they truncate a file: what they have begun is ended, or never was. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { pinRange } from "../../../dax/pins.ts";
-import { ensure } from "../../scenario.ts";
+import { MappingWord, PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
+import { forEachEntry } from "../../../mapping/tree.ts";
+import { load, store } from "../../../sync/atomics.ts";
+import { OWNER_DIED, Slot } from "../../../sync/thread.ts";
+import { ensure, type Scenario } from "../../scenario.ts";
+import type { VolumeShared } from "../../world/build.ts";
+import type { Volume } from "../../world/volume.ts";
 import { ensureShown, mayFail, truncate, volumeStory, writePages } from "./play.ts";
 
 /** Of all who wait, one ends what the dead one has begun. */
@@ -54,6 +60,51 @@ export const killRemoval = volumeStory({
   explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
+/** Has the thread that made the volume be one that has died in a removal of file A's pages from 1 on. */
+function leaveRemoval(shared: VolumeShared): VolumeShared {
+  const { words } = shared.region;
+  const { mapping } = shared.files[0]!;
+  const dead = shared.region.slotBase(shared.region.slotsUsed - 1);
+  store(words, mapping + MappingWord.breakFirst, 1);
+  store(words, mapping + MappingWord.breakLast, PAGE_INDEX_MAX | 0);
+  store(words, mapping + MappingWord.breakHolder, load(words, dead + Slot.state));
+  store(words, mapping + MappingWord.removing, 1);
+  store(words, dead + Slot.breaking, mapping);
+  store(words, dead + Slot.liveness, OWNER_DIED);
+  return shared;
+}
+
+const leftBehind = volumeStory({
+  name: "dax-removal-left-behind",
+  about:
+    "A thread has died when it was about to remove the entries of a page and of a hole. One that removes " +
+    "them for it dies at any point, and another one does the rest. The page before them is as it was.",
+  from: "dax/layout-change.ts, recoverRemovals; several-processes.md: a repair can be repeated",
+  blocks: 2,
+  files: [{ name: "A", pages: "##." }],
+  windows: [{ file: "A", first: 2, pages: 1, writable: true, shown: [2] }],
+  actors: {
+    reaper(_volume, self) {
+      self.thread.reap();
+    },
+    survivor: () => {}, // it does the rest at the end
+  },
+  environment: { kill: { kill: "reaper" } },
+  finally(volume) {
+    ensureShown(volume, "A", ["AA."]);
+    const left: number[] = [];
+    const { mapping } = volume.file("A");
+    forEachEntry(volume.words, mapping, 0, 2, (_entry, index) => left.push(index));
+    ensure(left.join() === "0", `pages ${left.join()} have an entry, where only page 0 should`);
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const removalLeftBehind: Scenario<VolumeShared, Volume> = {
+  ...leftBehind,
+  build: () => leaveRemoval(leftBehind.build()),
+};
+
 /** A large file's blocks are freed in several transactions. */
 export const killLongTruncate = volumeStory({
   name: "dax-kill-long-truncate",
@@ -81,5 +132,5 @@ export const killLongTruncate = volumeStory({
     ensure(allowed.includes(shown), `file A of ${size} bytes holds "${shown}"`);
     ensure(size === PAGE_SIZE / 2 || size === 3 * PAGE_SIZE, `file A has ${size} bytes`);
   },
-  explore: { strategy: "pct", depth: 3, schedules: 3000 },
+  explore: { strategy: "bounded", preemptions: 1 },
 });

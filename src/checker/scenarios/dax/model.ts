@@ -19,7 +19,7 @@ import { MappingWord } from "../../../mapping/mapping.ts";
 import { load, store } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
-import type { BuiltFile } from "../../world/build.ts";
+import { type BuiltFile, LONG_AGO } from "../../world/build.ts";
 import type { Volume } from "../../world/volume.ts";
 import { FileModel } from "./file-model.ts";
 import { refused } from "./play.ts";
@@ -27,8 +27,6 @@ import { refused } from "./play.ts";
 /** What the simulated device writes at least. Files are told in halves of pages here, a letter each. */
 export const HALF = PAGE_SIZE / 2;
 
-/** A time that no clock shows: it is in the inode until a change sets it. */
-const LONG_AGO = 7;
 /** A tick of the modification time that has long passed: time stands still at 0. */
 const TICK_LONG_AGO = 2 ** 30 - 1001;
 

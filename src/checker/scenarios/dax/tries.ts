@@ -11,7 +11,7 @@ export const tryWrite = volumeStory({
   name: "dax-try-write",
   about:
     "Writes that do not wait: done where one known extent has the range and neither size nor time " +
-    "changes; else nothing has happened.",
+    "changes, as after a write that has set it; else nothing has happened.",
   from: "dax/file-io.ts, tryWriteFile",
   blocks: 8,
   files: [{ name: "A", pages: "##.u#" }],
@@ -32,6 +32,7 @@ export const tryWrite = volumeStory({
       file.letTimePass();
       yield* file.tryWrite(1, "G", false);
       yield* file.write(1, "G");
+      yield* file.tryWrite(1, "H", true);
     },
   },
   explore: { strategy: "reduced" },

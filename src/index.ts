@@ -11,14 +11,25 @@ export {
   type Damage,
   type ErrorCode,
   HoldfastError,
+  type PinHolder,
 } from "./base/errors.ts";
 export type { LostRange } from "./dax/map-window.ts";
 export type { FileType, Time } from "./iomap/contract.ts";
+export type { WaitKind } from "./sync/sleep.ts";
+export type { WaitSummary } from "./sync/wait-histograms.ts";
+export type { TraceClassName } from "./sync/trace.ts";
 export type { WaitOptions } from "./volume/arguments.ts";
 export type { MkdirOptions, OpenMode, PathLike } from "./volume/calls.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
 export type { FileHandle } from "./volume/file.ts";
 export type { VolumeHandle } from "./volume/handle.ts";
+export type {
+  BreakHolder,
+  FileHolders,
+  HandleHolder,
+  LockHolder,
+  WindowHolder,
+} from "./volume/holders.ts";
 export {
   attach,
   type MountOptions,
@@ -30,5 +41,7 @@ export {
 } from "./volume/mount.ts";
 export type { FilePin, PinOptions } from "./volume/pin.ts";
 export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
+export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts";
+export type { TraceRecord } from "./volume/trace-events.ts";
 export type { ReaddirOptions, TimeLike, Volume, VolumeStatistics } from "./volume/volume.ts";
 export type { FileWindow, MapOptions } from "./volume/window.ts";

@@ -45,6 +45,22 @@ export const ERRNO = {
 
 export type ErrorCode = keyof typeof ERRNO;
 
+/** A pin that somebody holds. */
+export interface PinHolder {
+  /** The worker's id (`threadId` of node:worker_threads; 0 is the main thread). */
+  readonly threadId: number;
+  /** The pinned pages, in bytes of the file. */
+  readonly offset: number;
+  readonly length: number;
+  /** Whether its holder may store into them. */
+  readonly write: boolean;
+  /**
+   * Milliseconds that it is held, at least: since the end of the turn of the event loop in which it was
+   * taken. Null while its thread is still in that turn.
+   */
+  readonly heldMs: number | null;
+}
+
 export interface ErrorContext {
   readonly syscall?: string | undefined;
   readonly path?: string | undefined;
@@ -60,6 +76,8 @@ export class HoldfastError extends Error {
   syscall: string | undefined;
   path: string | undefined;
   dest: string | undefined;
+  /** Of a wait for pins that a deadline ended: who held them. Else null. */
+  holders: readonly PinHolder[] | null = null;
 
   constructor(code: ErrorCode, message: string, context: ErrorContext = {}) {
     super(
@@ -108,6 +126,8 @@ export class CorruptionError extends HoldfastError {
 export class AbortError extends Error {
   override readonly name = "AbortError";
   readonly code = "ABORT_ERR";
+  /** Of a wait for pins: who held them. Else null. */
+  holders: readonly PinHolder[] | null = null;
   constructor(message = "The operation was aborted", reason?: unknown) {
     super(message, reason === undefined ? undefined : { cause: reason });
   }

@@ -29,6 +29,7 @@ import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
 import * as metadataCalls from "./scenarios/metadata/calls.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
 import * as folios from "./scenarios/pins/folios.ts";
+import * as holders from "./scenarios/pins/holders.ts";
 import * as insisting from "./scenarios/pins/insisting.ts";
 import * as pages from "./scenarios/pins/pages.ts";
 import * as entryDeaths from "./scenarios/mapping/entry-deaths.ts";
@@ -48,6 +49,7 @@ import * as memory from "./scenarios/sync/memory.ts";
 import * as mutex from "./scenarios/sync/mutex.ts";
 import * as tables from "./scenarios/sync/tables.ts";
 import * as threads from "./scenarios/sync/threads.ts";
+import * as trace from "./scenarios/sync/trace.ts";
 import * as waits from "./scenarios/sync/waits.ts";
 import * as pinWriteBack from "./scenarios/pins/write-back.ts";
 import * as tree from "./scenarios/mapping/tree.ts";
@@ -58,6 +60,7 @@ import * as entryVariants from "./variants/entries.ts";
 import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
 import * as syncVariants from "./variants/sync.ts";
+import * as tellingVariants from "./variants/telling.ts";
 import * as writeBackVariants from "./variants/write-back.ts";
 
 /** By their modules' names below scenarios/, in the order in which they are listed. */
@@ -65,6 +68,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pins/truncates": pins,
   "pins/pages": pages,
   "pins/folios": folios,
+  "pins/holders": holders,
   "pins/insisting": insisting,
   "pins/reuse": pageReuse,
   "pins/write-back": pinWriteBack,
@@ -108,6 +112,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "sync/epochs": epochs,
   "sync/memory": memory,
   "sync/waits": waits,
+  "sync/trace": trace,
   "sync/tables": tables,
   "sync/threads": threads,
   "sync/joining": joining,
@@ -119,6 +124,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   entryVariants,
   daxVariants,
   syncVariants,
+  tellingVariants,
   writeBackVariants,
   metadataVariants,
 ];

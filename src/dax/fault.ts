@@ -26,11 +26,14 @@ import {
   noteLostUnlisted,
   noteWritten,
 } from "../mapping/mapping.ts";
+import { traceFile } from "../mapping/trace.ts";
 import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { Event } from "../sync/trace.ts";
 import type { FaultPort } from "../window/fault-port.ts";
+import { tracePages } from "../window/trace.ts";
 import type { Window } from "../window/window.ts";
 import { beginLayoutTransaction, type Dax, findExtent, stableSize, touchTimes } from "./dax.ts";
 
@@ -206,6 +209,7 @@ export function* resolveFault(
   const page = Math.floor((address - windows.address(window)) / PAGE_SIZE);
   const index = windows.firstPage(window) + page;
   windows.countFault();
+  traceFile(dax.thread, Event.pteFault, mapping, index, write ? 1 : 0);
   try {
     const size = yield* stableSize(task, dax, mapping);
     if (index * PAGE_SIZE >= size) {
@@ -216,6 +220,8 @@ export function* resolveFault(
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     yield* showFailed(task, dax, window, index);
+  } finally {
+    traceFile(dax.thread, Event.pteFaultDone, mapping, index, write ? 1 : 0);
   }
 }
 
@@ -287,6 +293,7 @@ function showDevicePages(
 ): void {
   const { windows } = dax;
   windows.noteShown(window, index, index + count - 1);
+  tracePages(dax.thread, Event.insertMapping, window, index, count, devicePage);
   windows.port.show(
     addressOfPage(dax, window, index),
     dax.device,
@@ -349,6 +356,7 @@ function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<
     return false;
   }
   windows.noteShown(window, index, index);
+  traceFile(dax.thread, Event.loadHole, mapping, index);
   const port = windows.port as FaultPort; // another one has no faults
   const address = addressOfPage(dax, window, index);
   if (windows.isWritable(window)) port.showZeroProtected(address, PAGE_SIZE);

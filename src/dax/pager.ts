@@ -10,6 +10,7 @@ import { InvariantError } from "../base/invariant.ts";
 import { type Address, PAGE_SIZE } from "../base/quantities.ts";
 import { load } from "../sync/atomics.ts";
 import { type Sleeps, Task, type Wait } from "../sync/sleep.ts";
+import { WaitMeter } from "../sync/waits.ts";
 import type { FaultPort } from "../window/fault-port.ts";
 import type { Dax } from "./dax.ts";
 import { resolveFault } from "./fault.ts";
@@ -26,6 +27,7 @@ interface PutAside {
   readonly page: number;
   wait: Wait;
   since: number;
+  meter: WaitMeter | null;
 }
 
 /**
@@ -77,7 +79,8 @@ class Pager {
     const task = new Task(thread, undefined);
     const generator = resolveFault(task, this.#dax, window, serial, address, write);
     this.#serving.add(page);
-    this.#step({ generator, page, wait: { word: 0, expected: 0, what: () => "" }, since: 0 });
+    const wait = { word: 0, expected: 0, what: () => "" };
+    this.#step({ generator, page, wait, since: 0, meter: null });
   }
 
   #goOn(fault: PutAside): void {
@@ -85,6 +88,7 @@ class Pager {
     const due = load(thread.words, fault.wait.word) !== fault.wait.expected;
     if (!due && performance.now() - fault.since < SLICE_MS) return;
     if (!due) thread.reap();
+    fault.meter?.end();
     this.#step(fault);
   }
 
@@ -94,6 +98,8 @@ class Pager {
       if (!step.done) {
         fault.wait = step.value;
         fault.since = performance.now();
+        fault.meter ??= new WaitMeter(this.#dax.thread);
+        fault.meter.begin(step.value);
         this.#aside.add(fault);
         return;
       }
@@ -102,6 +108,7 @@ class Pager {
       this.#port.showLost(fault.page as Address, PAGE_SIZE);
       if (error instanceof InvariantError) throw error;
     }
+    fault.meter?.close();
     this.#aside.delete(fault);
     this.#serving.delete(fault.page);
     // A second thread, or a second kind of touch, may have been told apart meanwhile.

@@ -12,7 +12,9 @@ import {
   stillOwned,
   tryPin,
 } from "../pin/pin.ts";
+import { tracePin } from "../pin/trace.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { Event } from "../sync/trace.ts";
 import { type Dax, stableSize } from "./dax.ts";
 import { assertMappable, populate } from "./fault.ts";
 
@@ -72,6 +74,7 @@ export class Pin implements Disposable {
     const record = this.#record;
     this.#record = 0;
     if (this.#unprotected !== null) return;
+    tracePin(this.#dax.thread, Event.unpin, record);
     releasePin(this.#dax.thread, this.#dax.pages, record);
   }
 

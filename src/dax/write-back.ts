@@ -27,9 +27,11 @@ import {
   pageOf,
   setMark,
 } from "../mapping/tree.ts";
+import { traceFile } from "../mapping/trace.ts";
 import { exchange, load, store } from "../sync/atomics.ts";
 import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { Event } from "../sync/trace.ts";
 import { type Dax, findExtent, stableSize } from "./dax.ts";
 
 /**
@@ -47,6 +49,7 @@ export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void>
     order,
   });
   using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  traceFile(thread, Event.writebackRange, mapping);
   if (exchange(words, mapping + MappingWord.writingBack, 1) !== 0) {
     noteWritten(thread, mapping, 0, PAGE_INDEX_MAX);
   }
@@ -57,6 +60,7 @@ export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void>
   for (const run of runs) yield* persistRange(task, dax, mapping, run.first, run.last);
   persistMarked(dax, mapping);
   store(words, mapping + MappingWord.writingBack, 0);
+  traceFile(thread, Event.writebackRangeDone, mapping);
 }
 
 /** Persists the mapped extents of pages [first, last] of the file. */
@@ -73,6 +77,7 @@ function* persistRange(
     const extent = yield* findExtent(task, dax, mapping, at);
     const stop = Math.min(end, extent.start + extent.length);
     if (extent.kind === "mapped") {
+      traceFile(dax.thread, Event.writebackOne, mapping, at / PAGE_SIZE, (stop - at) / PAGE_SIZE);
       dax.device.persist(extent.address + (at - extent.start), stop - at);
     }
     at = stop;
@@ -96,6 +101,7 @@ function persistMarked(dax: Dax, mapping: Mapping): void {
     const page = pageOf(entry);
     clearMark(thread, mapping, index, Mark.dirty);
     if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
+    traceFile(thread, Event.writebackOne, mapping, index, count);
     dax.device.persist(pages.devicePage(page) * PAGE_SIZE, count * PAGE_SIZE);
     index += count;
   }

@@ -36,21 +36,22 @@ import {
   pageOf,
 } from "../mapping/tree.ts";
 import type { Pages } from "../pages/pages.ts";
-import { type OwnedPage, pinHolders, stillOwned } from "../pin/pin.ts";
+import { traceFile } from "../mapping/trace.ts";
+import { type OwnedPage, stillOwned } from "../pin/pin.ts";
+import { describePins, heldPins, pinHolders } from "../pin/record.ts";
 import { add, load, store, wakeAll } from "../sync/atomics.ts";
 import { clockMs } from "../sync/clock.ts";
 import { synchronize } from "../sync/guard.ts";
 import { type Held, lockExclusive } from "../sync/lock.ts";
-import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { Event } from "../sync/trace.ts";
+import { Counter, count, counted } from "../sync/statistics.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
 import type { Windows } from "../window/window.ts";
 
 const INSIST_AFTER_MS = 5;
 const INSIST_FIRST_MS = 10;
 const INSIST_MAX_MS = 2000;
-
-const Statistic = { breaks: 0, waits: 1 } as const;
 
 /** Pages [first, last] of a file. `last` may be PAGE_INDEX_MAX, for all to the end. */
 export interface PageRange {
@@ -75,16 +76,11 @@ export interface BrokenLayout {
   readonly range: PageRange | null;
 }
 
-export function createBreakArea(thread: Thread): void {
-  thread.region.setRoot(Root.statistics, thread.region.allocatePages(16));
-}
-
 /** Breaks that succeeded, and how many waits for pins they took. */
 export function breakStatistics(thread: Thread): { breaks: number; waits: number } {
-  const area = thread.region.root(Root.statistics);
   return {
-    breaks: load(thread.words, area + Statistic.breaks),
-    waits: load(thread.words, area + Statistic.waits),
+    breaks: counted(thread, Counter.breaks),
+    waits: counted(thread, Counter.breakWaits),
   };
 }
 
@@ -122,22 +118,28 @@ export function* withBrokenLayout<T>(
       const found = context.protect ? findBusy(context, mapping, range) : null;
       if (found === null) {
         context.windows.revoke(mapping, range.first, range.last);
-        count(context.thread, Statistic.breaks);
+        count(context.thread, Counter.breaks);
+        traceFile(context.thread, Event.breakDone, mapping, range.first, range.last);
         return yield* change({ io, map, range });
       }
       busy = { ...found, range };
+      traceFile(context.thread, Event.breakBusy, mapping, range.first, range.last, found.index);
     }
-    count(context.thread, Statistic.waits);
+    count(context.thread, Counter.breakWaits);
     yield* waitForPage(context, mapping, busy, patience);
+    traceFile(
+      context.thread,
+      Event.breakWake,
+      mapping,
+      busy.range.first,
+      busy.range.last,
+      busy.index,
+    );
   }
 }
 
 interface BusyPage extends OwnedPage {
   readonly range: PageRange;
-}
-
-function count(thread: Thread, statistic: number): void {
-  add(thread.words, thread.region.root(Root.statistics) + statistic, 1);
 }
 
 /** Widens a range so that no entry of 2 MiB sticks out of it. The map lock is held exclusively. */
@@ -164,6 +166,7 @@ function announce(thread: Thread, mapping: Mapping, range: PageRange): Disposabl
   store(words, thread.base + Slot.breaking, mapping);
   store(words, mapping + MappingWord.breakHolder, thread.holder);
   synchronize(thread);
+  traceFile(thread, Event.breakAnnounce, mapping, range.first, range.last);
   return {
     [Symbol.dispose]: () => {
       store(words, mapping + MappingWord.breakHolder, 0);
@@ -220,9 +223,12 @@ function* waitForPage(
     yield {
       word: pages.wakeWord(busy.page),
       expected: value,
+      kind: "pins",
+      subject: { mapping, first, last },
+      holders: () => pinHolders(thread, heldPins(thread, mapping, first, last)),
       what: () =>
         `the pins of pages ${first} to ${last} of inode ${inoOf(thread, mapping)} ` +
-        `(${pinHolders(thread, mapping, first, last)})`,
+        `(${describePins(thread, heldPins(thread, mapping, first, last))})`,
     };
   }
 }

@@ -79,7 +79,12 @@ export function* lockEntry(
       const entry = load(words, slot);
       if (!isEntry(entry)) continue;
       if (isLocked(entry)) {
-        yield { word: slot, expected: entry, what: () => `the entry of page ${index}` };
+        yield {
+          word: slot,
+          expected: entry,
+          kind: "entry",
+          what: () => `the entry of page ${index}`,
+        };
         continue;
       }
       if (!casThenStore(words, slot, entry, locked(entry), record, slot)) continue;

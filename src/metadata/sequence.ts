@@ -15,7 +15,12 @@ export function* readStable<T>(task: Task, sequence: number, read: () => T): Sle
   for (;;) {
     const before = load(words, sequence);
     if (before & 1) {
-      yield { word: sequence, expected: before, what: () => "a layout change to end" };
+      yield {
+        word: sequence,
+        expected: before,
+        kind: "layout",
+        what: () => "a layout change to end",
+      };
       continue;
     }
     try {

@@ -23,6 +23,7 @@ import { breakMutex, type Held, lockMutex } from "../sync/lock.ts";
 import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
+import { Event, trace } from "../sync/trace.ts";
 import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID } from "./cache.ts";
 
 const Area = { mutex: 0, state: 1, used: 2, committed: 3, size: 4, log: 16 } as const;
@@ -67,6 +68,7 @@ export function* beginTransaction(task: Task, cache: MetadataCache): Sleeps<Tran
   const area = thread.region.root(Root.transaction);
   const held = yield* lockMutex(task, area + Area.mutex, "transaction");
   store(thread.words, area + Area.state, State.open);
+  trace(thread, Event.transactionBegin);
   return new Transaction(cache, area, held);
 }
 
@@ -157,6 +159,7 @@ export class Transaction implements Disposable {
     const { thread } = this.cache;
     store(thread.words, this.#area + Area.state, State.committed);
     add(thread.words, this.#area + Area.committed, 1);
+    trace(thread, Event.transactionCommit, this.#seals.size);
     this.#end();
   }
 
@@ -164,6 +167,7 @@ export class Transaction implements Disposable {
   abort(): void {
     if (!this.#open) return;
     rollBack(this.cache, this.#area);
+    trace(this.cache.thread, Event.transactionAbort, this.#seals.size);
     this.#end();
   }
 

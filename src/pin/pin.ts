@@ -3,7 +3,8 @@
  * the release, and nothing can take it away meanwhile.
  *
  * Record, in the holder's table: 0 mapping | 1 first page | 2 pages counted so far | 3 page record's
- * id + 1 when one entry holds all of the pin, else 0.
+ * id + 1 when one entry holds all of the pin, else 0 | 4 serial, and in its lowest bit whether the pin
+ * writes | 5 since when it is held, ms + 1; 0 when that is not known yet (held-clock.ts).
  *
  * Invariants. (1) A page's pins are the records that cover it: a record's `counted` moves together
  *                 with the page's count, one entry at a time (sync/atomics.ts, addThenNote).
@@ -51,9 +52,11 @@ import { enterEpoch, leaveEpoch } from "../sync/guard.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
-import { type Holder, Slot, type Thread } from "../sync/thread.ts";
+import { PIN_RECORD_WORDS, Slot, type Thread } from "../sync/thread.ts";
+import { Event } from "../sync/trace.ts";
+import { PinWord } from "./record.ts";
+import { traceHeld, tracePin } from "./trace.ts";
 
-const Record = { mapping: 0, first: 1, counted: 2, only: 3 } as const;
 /** Entries counted in one epoch: a breaker waits for no more than this. */
 const EPOCH_ENTRIES = 64;
 
@@ -78,7 +81,7 @@ export function tryPin(
 ): PinRecord {
   const { words } = thread;
   if (load(words, mapping + MappingWord.breakInsist) !== 0 && thread.pins.count === 0) return 0;
-  const record = takeRecord(thread, mapping, first);
+  const record = takeRecord(thread, mapping, first, write);
   let counted = 0;
   while (counted < count) {
     enterEpoch(thread);
@@ -90,14 +93,18 @@ export function tryPin(
     }
     counted = next;
   }
+  traceHeld(thread);
+  tracePin(thread, Event.pin, record);
   return record;
 }
 
 /** A record that counts nothing yet; the first count shows it to others. */
-function takeRecord(thread: Thread, mapping: Mapping, first: number): PinRecord {
+function takeRecord(thread: Thread, mapping: Mapping, first: number, write: boolean): PinRecord {
   const record = thread.pins.take();
-  storeOwn(thread.words, record + Record.first, first | 0);
-  storeOwn(thread.words, record + Record.only, 0);
+  storeOwn(thread.words, record + PinWord.serial, (++thread.pinSerial << 1) | (write ? 1 : 0));
+  storeOwn(thread.words, record + PinWord.since, 0);
+  storeOwn(thread.words, record + PinWord.first, first | 0);
+  storeOwn(thread.words, record + PinWord.only, 0);
   storeOwn(thread.words, record, mapping);
   return record;
 }
@@ -130,8 +137,8 @@ function countInEpoch(
     if (!isMarkedRelaxed(words, slot, entry, index, Mark.pinned)) return before;
     const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
     const now = Math.min(count, counted + covered);
-    if (now === count && counted === 0) storeOwn(words, record + Record.only, pageOf(entry) + 1);
-    addThenNote(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
+    if (now === count && counted === 0) storeOwn(words, record + PinWord.only, pageOf(entry) + 1);
+    addThenNote(words, pages.pinWord(pageOf(entry)), 1, record + PinWord.counted, now);
     counted = now;
     if (write && !isMarked(words, slot, entry, index, Mark.dirty)) return before;
   }
@@ -160,10 +167,12 @@ export function* pinSlow(
     order: ino,
   });
   yield* populate(first, count, write);
-  const record = takeRecord(thread, mapping, first);
+  const record = takeRecord(thread, mapping, first, write);
   for (let counted = 0; counted < count; ) {
     counted = countUnderLock(thread, pages, mapping, record, first, counted, count, write);
   }
+  traceHeld(thread);
+  tracePin(thread, Event.pinSlow, record);
   return record;
 }
 
@@ -189,7 +198,7 @@ function countUnderLock(
     setMark(thread, mapping, index, Mark.pinned);
   const covered = kind === EntryKind.huge ? HUGE_PAGES - (index % HUGE_PAGES) : 1;
   const now = Math.min(count, counted + covered);
-  addThenNote(words, pages.pinWord(pageOf(entry)), 1, record + Record.counted, now);
+  addThenNote(words, pages.pinWord(pageOf(entry)), 1, record + PinWord.counted, now);
   if (write && !isMarked(words, slot, entry, index, Mark.dirty)) {
     setMark(thread, mapping, index, Mark.dirty);
   }
@@ -216,6 +225,7 @@ function* letBreakPass(task: Task, mapping: Mapping): Sleeps<void> {
     yield {
       word: mapping + MappingWord.breakWake,
       expected: wake,
+      kind: "insisting",
       what: () => "a layout change that has waited long for pins",
       sliceMs: rest,
     };
@@ -227,8 +237,8 @@ function* letBreakPass(task: Task, mapping: Mapping): Sleeps<void> {
  * Locks: none. Sleeps: never.
  */
 export function releasePin(thread: Thread, pages: Pages, record: PinRecord): void {
-  const only = loadOwn(thread.words, record + Record.only);
-  if (only !== 0) pages.releaseNoting(only - 1, record + Record.counted, 0);
+  const only = loadOwn(thread.words, record + PinWord.only);
+  if (only !== 0) pages.releaseNoting(only - 1, record + PinWord.counted, 0);
   else uncount(thread, pages, record);
   thread.pins.giveOwn(record);
 }
@@ -237,8 +247,8 @@ export function releasePin(thread: Thread, pages: Pages, record: PinRecord): voi
 function uncount(thread: Thread, pages: Pages, record: PinRecord): void {
   const { words } = thread;
   const mapping = load(words, record);
-  const first = loadUnsigned(words, record + Record.first);
-  let counted = load(words, record + Record.counted);
+  const first = loadUnsigned(words, record + PinWord.first);
+  let counted = load(words, record + PinWord.counted);
   while (counted > 0) {
     const index = first + counted - 1;
     const slot = findSlot(words, mapping, index);
@@ -248,7 +258,7 @@ function uncount(thread: Thread, pages: Pages, record: PinRecord): void {
       ? Math.max(first, index - (index % HUGE_PAGES))
       : index;
     counted = before - first;
-    pages.releaseNoting(pageOf(entry), record + Record.counted, counted);
+    pages.releaseNoting(pageOf(entry), record + PinWord.counted, counted);
   }
 }
 
@@ -260,7 +270,7 @@ export function pinnedPage(
   offset: number,
 ): { devicePage: number; run: number } {
   const { words } = thread;
-  const index = loadUnsigned(words, record + Record.first) + offset;
+  const index = loadUnsigned(words, record + PinWord.first) + offset;
   const slot = findSlot(words, load(words, record), index);
   invariant(slot !== 0, () => `the entry of pinned page ${index} is gone`);
   const entry = load(words, slot);
@@ -280,8 +290,8 @@ export interface OwnedPage {
 export function pagesOfPin(thread: Thread, pages: Pages, record: PinRecord): OwnedPage[] {
   const { words } = thread;
   const mapping = load(words, record);
-  const first = loadUnsigned(words, record + Record.first);
-  const end = first + load(words, record + Record.counted);
+  const first = loadUnsigned(words, record + PinWord.first);
+  const end = first + load(words, record + PinWord.counted);
   const owned: OwnedPage[] = [];
   for (let index = first; index < end; ) {
     const slot = findSlot(words, mapping, index);
@@ -301,36 +311,10 @@ export function stillOwned(pages: Pages, mapping: Mapping, owned: readonly Owned
   );
 }
 
-/** Who holds pins in a range, in words, for whoever waits: at most `limit` of them. */
-export function pinHolders(
-  thread: Thread,
-  mapping: Mapping,
-  first: number,
-  last: number,
-  limit = 4,
-): string {
-  const { region, words } = thread;
-  const found: string[] = [];
-  for (let slot = 0; slot < region.slotsUsed; slot++) {
-    const holder: Holder = thread.holderIn(slot);
-    if (holder === 0) continue;
-    forEachRecord(words, region.slotBase(slot) + Slot.pins, 4, (record) => {
-      if (load(words, record) !== mapping) return;
-      const start = loadUnsigned(words, record + Record.first);
-      const count = loadRelaxed(words, record + Record.counted); // as far as it is known
-      if (count === 0 || start > last || start + count - 1 < first) return;
-      found.push(`pages ${start} to ${start + count - 1} by ${thread.describe(holder)}`);
-    });
-  }
-  if (found.length === 0) return "no pin";
-  const more = found.length > limit ? ` and ${found.length - limit} more` : "";
-  return `pinned: ${found.slice(0, limit).join(", ")}${more}`;
-}
-
 /** Gives back the pins of dead threads. (Node ends a thread only when its requests have ended.) */
 export function recoverPins(thread: Thread, pages: Pages): void {
   thread.onThreadDeath((_dead, slotBase) => {
-    forEachRecord(thread.words, slotBase + Slot.pins, 4, (record) => {
+    forEachRecord(thread.words, slotBase + Slot.pins, PIN_RECORD_WORDS, (record) => {
       uncount(thread, pages, record);
       store(thread.words, record, 0);
     });

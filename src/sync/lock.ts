@@ -38,7 +38,7 @@ const Lock = {
 } as const;
 
 /** In a table record: the lock's offset (a multiple of 8) plus one of these. */
-const Mode = {
+export const Mode = {
   shared: 1,
   exclusive: 2,
   waitExclusive: 3,

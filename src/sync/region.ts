@@ -5,7 +5,8 @@
  * Header, in words:
  *
  *     0 magic | 1 layout version | 2 region size, pages | 3 next page never handed out
- *     4 state | 5 highest thread slot ever used + 1 | 8..71 roots: where each layer's area begins
+ *     4 state | 5 highest thread slot ever used + 1 | 6 event classes that are traced, a bit each
+ *     7 records of a new trace ring | 8..71 roots: where each layer's area begins
  *
  * then the thread slots (thread.ts), then pages handed out by `allocatePages` and never taken
  * back: what is allocated and freed goes through slabs (slab.ts).
@@ -16,7 +17,7 @@ import { cas, load, makeSharedBuffer, store, type Words } from "./atomics.ts";
 
 const MAGIC = 0x48464453;
 /** Changes with every change of any layout in the region: threads of two builds never mix. */
-const LAYOUT_VERSION = 3;
+const LAYOUT_VERSION = 4;
 
 const Header = {
   magic: 0,
@@ -25,8 +26,13 @@ const Header = {
   nextPage: 3,
   state: 4,
   slots: 5,
+  tracing: 6,
+  traceRecords: 7,
   roots: 8,
 } as const;
+/** The words of the header that belong to tracing (trace.ts). */
+export const TRACING_WORD = Header.tracing;
+export const TRACE_RECORDS_WORD = Header.traceRecords;
 const HEADER_WORDS = 1024;
 
 export const SLOT_WORDS = 128;
@@ -125,6 +131,11 @@ export class Region {
     const offset = load(this.words, Header.roots + index);
     invariant(offset !== 0, () => `region root ${index} is not set`);
     return offset;
+  }
+
+  /** As `root`, or 0 where the region has no such area. */
+  findRoot(index: number): number {
+    return load(this.words, Header.roots + index);
   }
 
   setRoot(index: number, offset: number): void {

@@ -2,6 +2,7 @@
 import { load, sleepWhile, sleepWhileAsync } from "./atomics.ts";
 import { type SleepOptions, type Sleeps, Task, type Wait } from "./sleep.ts";
 import type { Thread } from "./thread.ts";
+import { WaitMeter } from "./waits.ts";
 
 /** Goes on with this thread's suspended operations whose waits are over. */
 function resumeSuspended(thread: Thread): boolean {
@@ -11,14 +12,17 @@ function resumeSuspended(thread: Thread): boolean {
 }
 
 /** Blocks the thread until `wait` may be over. Returns the error that ends the operation, or null. */
-function blockOn(task: Task, wait: Wait): Error | null {
+function blockOn(task: Task, wait: Wait, meter: WaitMeter): Error | null {
   const { thread } = task;
   // In a wait that must block, this thread's other operations stay where they are: none of them
   // holds what is waited for (rule 4), and going on they might fault.
   const mayResume = thread.suspended.size > 0 && !task.mustBlock(wait);
   if (mayResume && resumeSuspended(thread)) return null;
   if (load(thread.words, wait.word) !== wait.expected) return null;
+  thread.heldClock?.note();
+  meter.begin(wait);
   sleepWhile(thread.words, wait.word, wait.expected, task.sliceMs(wait));
+  meter.end();
   if (load(thread.words, wait.word) === wait.expected) thread.reap();
   return task.interruption(wait);
 }
@@ -32,11 +36,17 @@ export function runBlocking<T>(
   const task = new Task(thread, options);
   const generator = operation(task);
   let step = generator.next();
-  while (!step.done) {
-    const error = blockOn(task, step.value);
-    step = error === null ? generator.next() : generator.throw(error);
+  if (step.done) return step.value;
+  const meter = new WaitMeter(thread);
+  try {
+    while (!step.done) {
+      const error = blockOn(task, step.value, meter);
+      step = error === null ? generator.next() : generator.throw(error);
+    }
+    return step.value;
+  } finally {
+    meter.close();
   }
-  return step.value;
 }
 
 /** Runs a sleeping function on the event loop. Its first part runs before this returns. */
@@ -71,6 +81,7 @@ class Suspended<T> {
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: unknown) => void;
   #wait: Wait | null = null;
+  readonly #meter: WaitMeter;
   /** Tells the wake-ups of earlier waits from the present one's. */
   #turn = 0;
   readonly #onAbort = (): void => {
@@ -84,6 +95,7 @@ class Suspended<T> {
     reject: (error: unknown) => void,
   ) {
     this.#task = task;
+    this.#meter = new WaitMeter(task.thread);
     this.#generator = operation(task);
     this.#resolve = resolve;
     this.#reject = reject;
@@ -111,19 +123,21 @@ class Suspended<T> {
       for (;;) {
         const step = error === null ? this.#generator.next() : this.#generator.throw(error);
         if (step.done) {
+          this.#meter.close();
           this.#resolve(step.value);
           return;
         }
         error = this.#task.interruption(step.value);
         if (error !== null) continue;
         if (this.#task.mustBlock(step.value)) {
-          error = blockOn(this.#task, step.value);
+          error = blockOn(this.#task, step.value, this.#meter);
           continue;
         }
         if (this.#suspend(step.value)) return;
         if (load(thread.words, step.value.word) === step.value.expected) thread.reap();
       }
     } catch (error) {
+      this.#meter.close();
       this.#reject(error);
     }
   }
@@ -139,6 +153,7 @@ class Suspended<T> {
     );
     if (sleep === null) return false;
     this.#wait = wait;
+    this.#meter.begin(wait);
     const turn = ++this.#turn;
     thread.suspended.add(this);
     retain(thread, 1);
@@ -153,6 +168,7 @@ class Suspended<T> {
 
   #leaveWait(): void {
     this.#wait = null;
+    this.#meter.end();
     this.#task.thread.suspended.delete(this);
     retain(this.#task.thread, -1);
     this.#task.signal?.removeEventListener("abort", this.#onAbort);

@@ -16,10 +16,30 @@
  *        (5) A thread that blocks goes on with its own suspended operations meanwhile, since what it
  *            waits for may be held by one of them.
  */
-import { AbortError, HoldfastError } from "../base/errors.ts";
+import { AbortError, HoldfastError, type PinHolder } from "../base/errors.ts";
 import type { HeldLock } from "./lock.ts";
 import { Rank } from "./rank.ts";
 import type { Thread } from "./thread.ts";
+
+/** What waits are told apart by in the statistics: of a lock, its rank's name. */
+export const WAIT_KINDS = [
+  ...(Object.keys(Rank) as (keyof typeof Rank)[]),
+  /** A break, for the last pin of a page. */
+  "pins",
+  /** A new pin, for a break that insists. */
+  "insisting",
+  /** A reader of a layout, for its change to end. */
+  "layout",
+  "other",
+] as const;
+export type WaitKind = (typeof WAIT_KINDS)[number];
+
+/** Pages of a file that a wait is about. */
+export interface WaitSubject {
+  readonly mapping: number;
+  readonly first: number;
+  readonly last: number;
+}
 
 /** What a sleeping function waits for: `word` to hold something other than `expected`. */
 export interface Wait {
@@ -29,6 +49,11 @@ export interface Wait {
   readonly what: () => string;
   /** Of a lock: its rank. */
   readonly rank?: number;
+  /** Default: of a lock its rank's name, else "other". */
+  readonly kind?: WaitKind;
+  readonly subject?: WaitSubject;
+  /** Who holds what is waited for, where the wait is for pins. */
+  readonly holders?: () => readonly PinHolder[];
   /** Also returns after this many milliseconds, for waits that watch something else as well. */
   readonly sliceMs?: number;
 }
@@ -71,10 +96,15 @@ export class Task {
   /** The error that ends the operation now, or null. */
   interruption(wait: Wait): Error | null {
     if (this.signal?.aborted) {
-      return new AbortError(`the wait for ${wait.what()} was aborted`, this.signal.reason);
+      const error = new AbortError(`the wait for ${wait.what()} was aborted`, this.signal.reason);
+      error.holders = wait.holders?.() ?? null;
+      return error;
     }
     if (performance.now() >= this.deadline) {
-      return new HoldfastError("ETIMEDOUT", `the deadline passed while waiting for ${wait.what()}`);
+      const message = `the deadline passed while waiting for ${wait.what()}`;
+      const error = new HoldfastError("ETIMEDOUT", message);
+      error.holders = wait.holders?.() ?? null;
+      return error;
     }
     return null;
   }

@@ -5,7 +5,8 @@
  *
  *     0 state | 1 incarnation | 2 epoch | 3 worker's threadId
  *     4 held locks | 5 entry locks | 6 pins | 7 open files: heads of the thread's tables (table.ts)
- *     8 mapping whose break this thread has announced (layout)
+ *     8 mapping whose break this thread has announced (layout) | 11 trace ring (trace-ring.ts)
+ *     12 waits that are under way: head of a table (waits.ts)
  *     16..25 liveness: a robust pthread mutex that the thread holds for life
  *
  * State: free -> joining -> live -> recovering -> free. A live slot's state is its holder, so that what
@@ -25,6 +26,7 @@ import { addressOf, bindFunction } from "../base/libc.ts";
 import { cas, load, store, type Words } from "./atomics.ts";
 import { type Region, SLOTS_MAX } from "./region.ts";
 import { ThreadTable } from "./table.ts";
+import { traceRecovery } from "./trace.ts";
 
 export const Slot = {
   state: 0,
@@ -36,6 +38,8 @@ export const Slot = {
   pins: 6,
   openFiles: 7,
   breaking: 8,
+  trace: 11,
+  waits: 12,
   liveness: 16,
 } as const;
 
@@ -78,6 +82,19 @@ export function slotOfHolder(holder: Holder): number {
  */
 const joined = new Set<Thread>();
 
+/** Words of a record in a thread's table of pins (pin/record.ts). */
+export const PIN_RECORD_WORDS = 6;
+
+/** Notes since when a thread holds its pins (pin/held-clock.ts). */
+export interface HeldClock {
+  /** Whether the pins without a time will get theirs. */
+  readonly armed: boolean;
+  /** Has them get it at the end of this turn of the event loop. */
+  arm(): void;
+  /** Gives it to them now. */
+  note(): void;
+}
+
 /** Gives back what a dead thread held. Must be repeatable: the recoverer may die, too. */
 export type Recovery = (dead: Holder, slotBase: number) => void;
 
@@ -89,12 +106,17 @@ export class Thread {
   readonly base: number;
   readonly holder: Holder;
   readonly epochWord: number;
+  readonly traceWord: number;
   readonly heldLocks: ThreadTable;
   readonly entryLocks: ThreadTable;
   readonly pins: ThreadTable;
   readonly openFiles: ThreadTable;
   /** Counts this thread's epochs; odd inside one. The shared word is its copy. */
   epochCount = 0;
+  /** Tells this thread's pins apart. */
+  pinSerial = 0;
+  /** Null where nobody asks since when pins are held. */
+  heldClock: HeldClock | null = null;
   /** Operations of this thread that are suspended in a wait (sleep.ts). */
   readonly suspended = new Set<{ resumeIfDue(): boolean }>();
   readonly #recoveries: Recovery[] = [];
@@ -107,9 +129,10 @@ export class Thread {
     this.base = region.slotBase(slot);
     this.holder = makeHolder(slot, incarnation);
     this.epochWord = this.base + Slot.epoch;
+    this.traceWord = this.base + Slot.trace;
     this.heldLocks = new ThreadTable(region, this.base + Slot.heldLocks, 1);
     this.entryLocks = new ThreadTable(region, this.base + Slot.entryLocks, 4);
-    this.pins = new ThreadTable(region, this.base + Slot.pins, 4);
+    this.pins = new ThreadTable(region, this.base + Slot.pins, PIN_RECORD_WORDS);
     this.openFiles = new ThreadTable(region, this.base + Slot.openFiles, 1);
   }
 
@@ -172,12 +195,15 @@ export class Thread {
     return makeHolder(slot, load(this.words, base + Slot.incarnation));
   }
 
-  /** For messages: "thread 3 (slot 1)". */
+  /** The worker's id of a holder. */
+  idOf(holder: Holder): number {
+    return load(this.words, this.region.slotBase(slotOfHolder(holder)) + Slot.threadId);
+  }
+
+  /** For messages: "thread 3", with "(this one)" where it is. */
   describe(holder: Holder): string {
     if (holder === 0) return "nobody";
-    const slot = slotOfHolder(holder);
-    const id = load(this.words, this.region.slotBase(slot) + Slot.threadId);
-    return `thread ${id}${holder === this.holder ? " (this one)" : ""}`;
+    return `thread ${this.idOf(holder)}${holder === this.holder ? " (this one)" : ""}`;
   }
 
   /**
@@ -201,6 +227,7 @@ export class Thread {
         this.#recoveries[index]!(dead, base);
       }
       store(words, base + Slot.epoch, 0);
+      traceRecovery(this, base + Slot.threadId);
       store(words, base + Slot.state, FREE);
       reaped++;
     }

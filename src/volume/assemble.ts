@@ -2,16 +2,19 @@
 import { Dax } from "../dax/dax.ts";
 import { recoverRemovals } from "../dax/layout-change.ts";
 import { attachDevice, type Device } from "../device/index.ts";
-import { createBreakArea, recoverBreaks } from "../layout/break.ts";
+import { recoverBreaks } from "../layout/break.ts";
 import { recoverEntries } from "../mapping/entries.ts";
 import { createMappingArea } from "../mapping/mapping.ts";
 import { MetadataCache } from "../metadata/cache.ts";
 import { createTransactionArea, recoverTransactions } from "../metadata/transaction.ts";
 import { Pages } from "../pages/pages.ts";
+import { keepHeldClock } from "../pin/held-clock.ts";
 import { recoverPins } from "../pin/pin.ts";
 import { recoverLocks } from "../sync/lock.ts";
 import { Region } from "../sync/region.ts";
+import { createStatistics } from "../sync/statistics.ts";
 import { Thread } from "../sync/thread.ts";
+import { recoverWaits } from "../sync/waits.ts";
 import { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { createWindowArea, Windows } from "../window/window.ts";
 import { VolumeCore } from "./core.ts";
@@ -45,7 +48,7 @@ export function assembleMounted(
     createMappingArea(thread);
     createTransactionArea(thread);
     createWindowArea(thread);
-    createBreakArea(thread);
+    createStatistics(thread);
     device.useSegments(SharedSegmentTable.create(thread, device.segmentCount));
     const pages = Pages.create(thread, device.size);
     const cache = MetadataCache.create(thread, device, about.driver.blockSize);
@@ -105,9 +108,11 @@ function assemble(
   const dax = new Dax({ thread, device, cache, pages, windows, driver, readOnly, protect });
   const pager = port instanceof FaultPort ? new Pager(thread, port, () => handle) : null;
   const core = new VolumeCore(dax, driver, pager);
+  keepHeldClock(thread);
   // What a dead thread held is given back from the last of these to the first. Its references go when
   // all else is: until then nobody takes the files for unused, or for nameless by what is undone.
   core.inodes.recoverInodes();
+  recoverWaits(thread);
   recoverLocks(thread);
   recoverTransactions(cache);
   recoverEntries(thread, pages);

@@ -24,6 +24,7 @@ import {
   readAttributes,
   readSpace,
 } from "./attributes.ts";
+import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import {
   assertUnrestricted,
@@ -208,6 +209,14 @@ function* statAt(scope: Scope, path: Uint8Array, follow: boolean): Sleeps<Stats>
   const inode = yield* scope.find(parsePath(path), follow);
   const info = yield* readAttributes(scope.task, scope.core, inode);
   return new Stats(info, scope.core.driver.blockSize);
+}
+
+export function holders(path: PathLike): Call<FileHolders> {
+  const bytes = checkPath("path", path);
+  return call("holders", path, function* (scope) {
+    const { mapping, ino } = yield* scope.find(parsePath(bytes), true);
+    return holdersOf(scope.core, mapping, ino, 1);
+  });
 }
 
 export function chmod(path: PathLike, mode: unknown): Call<void> {

@@ -15,7 +15,7 @@ import { load, store } from "../sync/atomics.ts";
 import { runAsync, runBlocking } from "../sync/runners.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
-import { Slot } from "../sync/thread.ts";
+import { PIN_RECORD_WORDS, Slot } from "../sync/thread.ts";
 import type { VolumeCore } from "./core.ts";
 import { VolumeState, VolumeWord, volumeWord } from "./state.ts";
 import { flushMetadata } from "./sync.ts";
@@ -50,7 +50,7 @@ function othersUse(core: VolumeCore): string | null {
     const base = region.slotBase(slot);
     const before = uses + pins;
     forEachRecord(words, base + Slot.openFiles, 1, () => uses++);
-    forEachRecord(words, base + Slot.pins, 4, () => pins++);
+    forEachRecord(words, base + Slot.pins, PIN_RECORD_WORDS, () => pins++);
     if (uses + pins > before) threads.push(thread.describe(holder));
   }
   if (threads.length === 0) return null;

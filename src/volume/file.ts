@@ -31,6 +31,7 @@ import {
 import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
 import { FALLOCATE, type FallocateMode } from "./fallocate.ts";
+import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
 import { FilePin, type PinOptions } from "./pin.ts";
@@ -446,6 +447,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     if (pin !== null) return pin;
     const operation = this.#pinSlow(offset, length, write);
     return this.#runSync("pin", operation, checkWaitOptions(options));
+  }
+
+  /** Who holds the file now, and where. Never waits. Throws: EBADF. */
+  holders(): FileHolders {
+    if (this.#closed) throw this.#error("EBADF", "the file is closed", "holders");
+    return holdersOf(this.#core, this.#inode.mapping, this.ino, 0);
   }
 
   #persist(): Operation<void> {

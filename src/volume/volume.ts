@@ -3,7 +3,8 @@ import type { ErrorContext } from "../base/errors.ts";
 import type { Device } from "../device/index.ts";
 import { breakStatistics } from "../layout/break.ts";
 import { transactionsCommitted } from "../metadata/transaction.ts";
-import type { Sleeps, Task } from "../sync/sleep.ts";
+import { type Sleeps, type Task, WAIT_KINDS, type WaitKind } from "../sync/sleep.ts";
+import { summariseWaits, type WaitSummary } from "../sync/wait-histograms.ts";
 import { checkWaitOptions, pathText, type WaitOptions, wrongValue } from "./arguments.ts";
 import type { Assembled } from "./assemble.ts";
 import * as calls from "./calls.ts";
@@ -12,9 +13,11 @@ import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./cl
 import type { Operation, VolumeCore } from "./core.ts";
 import { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
+import type { FileHolders } from "./holders.ts";
 import { Scope } from "./paths.ts";
 import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
+import { VolumeTrace } from "./trace.ts";
 
 /** Seconds since 1970 (fractions allowed), or a Date. */
 export type TimeLike = number | string | Date;
@@ -33,6 +36,12 @@ export interface VolumeStatistics {
   readonly breaks: number;
   readonly breakWaits: number;
   readonly transactions: number;
+  /**
+   * How long operations slept, by what they waited for: locks ("directory", "io", "writeBack", "map",
+   * "transaction", "entry"), a layout change the last "pins" of its range, a new pin an "insisting"
+   * layout change, a reader the end of a change of the "layout", "other".
+   */
+  readonly waits: Readonly<Record<WaitKind, WaitSummary>>;
   /** Inode records in memory, and those of them that nobody uses. */
   readonly inodes: number;
   readonly inodesIdle: number;
@@ -70,6 +79,8 @@ export class Volume implements Disposable, AsyncDisposable {
   readonly readOnlyReason: string | null;
   readonly label: string;
   readonly uuid: string;
+  /** What the volume's threads do, event by event. Off until it is started. */
+  readonly trace: VolumeTrace;
   readonly #core: VolumeCore;
   readonly #device: Device;
   readonly #handle: VolumeHandle;
@@ -90,6 +101,7 @@ export class Volume implements Disposable, AsyncDisposable {
     this.readOnlyReason = handle.readOnlyReason;
     this.label = core.driver.label;
     this.uuid = core.driver.uuid;
+    this.trace = new VolumeTrace(core.thread.region);
     if (isMounter) rememberAtExit(core);
   }
 
@@ -344,6 +356,19 @@ export class Volume implements Disposable, AsyncDisposable {
     this.#sync(calls.truncate(path, size, options));
   }
 
+  /**
+   * Who holds a file now, and where: pins, windows and handles of all threads, layout changes under
+   * way, and locks. What changes meanwhile is told as it was or as it is.
+   * Sleeps: for directories on the path. Throws: ENOENT, ENOTDIR, ELOOP.
+   */
+  async holders(path: PathLike): Promise<FileHolders> {
+    return this.#async(calls.holders(path));
+  }
+
+  holdersSync(path: PathLike): FileHolders {
+    return this.#sync(calls.holders(path));
+  }
+
   statistics(): VolumeStatistics {
     const { dax, inodes, thread } = this.#core;
     const windows = dax.windows.statistics();
@@ -358,6 +383,9 @@ export class Volume implements Disposable, AsyncDisposable {
       breaks,
       breakWaits: waits,
       transactions: transactionsCommitted(thread),
+      waits: Object.fromEntries(
+        WAIT_KINDS.map((kind) => [kind, summariseWaits(thread, kind)]),
+      ) as Record<WaitKind, WaitSummary>,
       inodes: records,
       inodesIdle: idle,
       regionBytes: thread.region.buffer.byteLength,

@@ -24,8 +24,10 @@ import { type Mapping, MappingWord, noteWritten } from "../mapping/mapping.ts";
 import { add, and, cas, load, loadUnsigned, or, store } from "../sync/atomics.ts";
 import { Root } from "../sync/region.ts";
 import { allocateZeroed, freeObject, initSlab, SLAB_WORDS } from "../sync/slab.ts";
-import type { Thread } from "../sync/thread.ts";
+import type { Holder, Thread } from "../sync/thread.ts";
+import { Event } from "../sync/trace.ts";
 import type { FaultPort, PopulatedPort } from "./fault-port.ts";
+import { tracePages, traceSlice, traceWindow } from "./trace.ts";
 
 const Record = {
   next: 0,
@@ -76,6 +78,14 @@ export interface WindowStatistics {
   readonly windows: number;
 }
 
+/** A window, for whoever asks who holds a file. */
+export interface WindowUse {
+  readonly holder: Holder;
+  readonly first: number;
+  readonly pages: number;
+  readonly writable: boolean;
+}
+
 /** One thread's use of the windows of a volume. */
 export class Windows {
   readonly thread: Thread;
@@ -121,6 +131,7 @@ export class Windows {
     }
     store(words, mapping + MappingWord.windows, window);
     add(words, this.#area + Area.generation, 1);
+    traceWindow(thread, Event.map, window, writable);
     return window;
   }
 
@@ -138,6 +149,7 @@ export class Windows {
   remove(window: Window): void {
     const { thread } = this;
     const { words } = thread;
+    traceWindow(thread, Event.unmap, window);
     this.port.retire(this.address(window), this.pages(window) * PAGE_SIZE);
     const mapping = this.mappingOf(window);
     if (this.isWritable(window)) {
@@ -222,6 +234,29 @@ export class Windows {
     }
   }
 
+  /**
+   * The windows over a file, told from the table: without a lock, so one that comes or goes meanwhile
+   * is among them or not.
+   */
+  windowsOf(mapping: Mapping): WindowUse[] {
+    const { words } = this.thread;
+    const found: WindowUse[] = [];
+    for (let index = 0; index < WINDOWS_MAX; index++) {
+      const window = load(words, this.#area + Area.table + index);
+      if (window === 0 || this.mappingOf(window) !== mapping) continue;
+      const serial = this.serial(window);
+      const use = {
+        holder: load(words, window + Record.owner),
+        first: this.firstPage(window),
+        pages: this.pages(window),
+        writable: this.isWritable(window),
+      };
+      const same = this.mappingOf(window) === mapping && this.serial(window) === serial;
+      if (serial !== 0 && same) found.push(use);
+    }
+    return found;
+  }
+
   /** Before pages [first, last] of the file are shown in the window. Locks: the map lock, shared. */
   noteShown(window: Window, first: number, last: number): void {
     const base = this.firstPage(window);
@@ -268,6 +303,7 @@ export class Windows {
       }
       this.port.revoke(address, (runTo - runFrom + 1) * PAGE_SIZE);
       add(this.thread.words, this.#area + Area.revocations, 1);
+      traceSlice(this.thread, Event.revoke, window, runFrom, runTo - runFrom + 1);
       this.#clearShown(window, runFrom, runTo);
     }
   }
@@ -326,6 +362,7 @@ export class Windows {
    */
   noteLost(window: Window, index: number): void {
     const { words } = this.thread;
+    tracePages(this.thread, Event.lost, window, index, 1);
     add(words, this.#area + Area.lost, 1);
     const none = load(words, window + Record.lost) === 0;
     if (none || index < loadUnsigned(words, window + Record.lostFirst)) {

@@ -9,6 +9,7 @@ import * as mapping from "../../src/mapping/mapping.ts";
 import * as tree from "../../src/mapping/tree.ts";
 import { Pages } from "../../src/pages/pages.ts";
 import * as pin from "../../src/pin/pin.ts";
+import * as pinRecord from "../../src/pin/record.ts";
 import * as atomics from "../../src/sync/atomics.ts";
 import * as lock from "../../src/sync/lock.ts";
 import { Region, REGION_BYTES_MIN } from "../../src/sync/region.ts";
@@ -22,6 +23,7 @@ const production: Core = {
   ...mapping,
   ...tree,
   ...pin,
+  ...pinRecord,
   ...atomics,
   ...lock,
   ...slab,
@@ -256,7 +258,7 @@ class Side {
       owned,
       go(core.stillOwned(pages, this.mapping, owned)),
       go(pages.totalPins()),
-      go(core.pinHolders(thread, this.mapping, first, first + count)),
+      go(core.heldPins(thread, this.mapping, first, first + count)),
     ];
   }
 

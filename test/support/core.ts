@@ -5,7 +5,7 @@ import type { Ino } from "../../src/base/quantities.ts";
 import { Dax, timeNow } from "../../src/dax/dax.ts";
 import { memoryDevice } from "../../src/device/index.ts";
 import { RamDriver } from "../../src/drivers/ram/index.ts";
-import { createBreakArea, recoverBreaks } from "../../src/layout/break.ts";
+import { recoverBreaks } from "../../src/layout/break.ts";
 import { recoverEntries } from "../../src/mapping/entries.ts";
 import {
   createMappingArea,
@@ -26,6 +26,7 @@ import { Region } from "../../src/sync/region.ts";
 import { allocateZeroed } from "../../src/sync/slab.ts";
 import { runBlocking } from "../../src/sync/runners.ts";
 import type { Sleeps, SleepOptions, Task } from "../../src/sync/sleep.ts";
+import { createStatistics } from "../../src/sync/statistics.ts";
 import { Thread } from "../../src/sync/thread.ts";
 import { PopulatedPort } from "../../src/window/fault-port.ts";
 import { createWindowArea, Windows } from "../../src/window/window.ts";
@@ -47,7 +48,7 @@ export function ramCore(bytes: number, regionBytes = 2 ** 28): Core {
   createTransactionArea(thread);
   createMappingArea(thread);
   createWindowArea(thread);
-  createBreakArea(thread);
+  createStatistics(thread);
   const cache = MetadataCache.create(thread, device, 4096);
   const pages = Pages.create(thread, bytes);
   recoverLocks(thread);

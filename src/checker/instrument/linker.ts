@@ -43,8 +43,11 @@ export interface Program {
 
 /** Every program has it: the stage makes the actors' threads with it. */
 const THREADS = "checker/world/threads.js";
-/** Runs sleeping functions in production; here the checker does. */
-const RUNNERS = "sync/runners.js";
+/**
+ * Not instrumented below these layers: what runs sleeping functions in production, where the checker
+ * does so here, and trace points, which only tell.
+ */
+const AS_BUILT = /^sync\/runners\.js$|\/trace\.js$/;
 /** Layers whose modules are instrumented, below the checked sources. */
 const INSTRUMENTED =
   /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\//;
@@ -189,7 +192,7 @@ export class Linker {
     const path = checkedPath(target);
     if (path === "sync/atomics.js") this.#outside.set(target, simulatedAtomics(this.#door));
     else if (path === "base/libc.js") this.#outside.set(target, simulatedSystem(this.#door));
-    else if (path === null || (INSTRUMENTED.test(path) && path !== RUNNERS))
+    else if (path === null || (INSTRUMENTED.test(path) && !AS_BUILT.test(path)))
       await this.#load(new URL(target), unused);
     else this.#outside.set(target, await import(builtModule(path).href));
   }

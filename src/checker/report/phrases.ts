@@ -164,8 +164,12 @@ const PAGES: Readonly<Record<string, Readonly<Record<string, Phrase>>>> = {
     pinnedPage: does("looks up its pinned page"),
     pagesOfPin: does("looks up its pinned pages"),
     stillOwned: does("looks whether its pages are still the file's"),
-    pinHolders: does("looks who holds the pins"),
     recoverPins: around("gives back the pins of a dead thread"),
+  },
+  "pin/record.ts": {
+    heldPins: does("looks who holds the pins"),
+    readPin: inside("reads a pin's record"),
+    describePins: inside("words who holds the pins"),
   },
   "layout/break.ts": {
     withBrokenLayout: around("breaks the layout"),

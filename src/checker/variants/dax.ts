@@ -42,8 +42,9 @@ export const waitedOnce = variant({
     },
     {
       file: "layout/break.ts",
-      find: "        count(context.thread, Statistic.waits);",
-      replace: "        patience.waited = true;\n        count(context.thread, Statistic.waits);",
+      find: "        count(context.thread, Counter.breakWaits);",
+      replace:
+        "        patience.waited = true;\n        count(context.thread, Counter.breakWaits);",
     },
   ],
   caughtBy: { "dax-two-and-two": "invariant" },

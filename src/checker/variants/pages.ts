@@ -61,9 +61,9 @@ export const idleAtOneHookForgotten = variant({
     ...IDLE_AT_ONE,
     {
       file: "pin/pin.ts",
-      find: "        pages.releaseNoting(only - 1, record + Record.counted, 0);\n",
+      find: "        pages.releaseNoting(only - 1, record + PinWord.counted, 0);\n",
       replace:
-        "        if (addThenNote(thread.words, pages.pinWord(only - 1), -1, record + Record.counted, 0) === 1)\n" +
+        "        if (addThenNote(thread.words, pages.pinWord(only - 1), -1, record + PinWord.counted, 0) === 1)\n" +
         "            pages.wakeWaiters(only - 1);\n",
     },
   ],

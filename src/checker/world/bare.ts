@@ -4,12 +4,7 @@
  * words like all else, so that an access to it is a turn that may come before or after another's.
  */
 import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
-import {
-  type BreakContext,
-  createBreakArea,
-  recoverBreaks,
-  withBrokenLayout,
-} from "../../layout/break.ts";
+import { type BreakContext, recoverBreaks, withBrokenLayout } from "../../layout/break.ts";
 import { publishAround, recoverEntries } from "../../mapping/entries.ts";
 import {
   createMappingArea,
@@ -42,7 +37,8 @@ import type { Region } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
-import { Slot } from "../../sync/thread.ts";
+import { createStatistics } from "../../sync/statistics.ts";
+import { PIN_RECORD_WORDS, Slot } from "../../sync/thread.ts";
 import type { PopulatedPort } from "../../window/fault-port.ts";
 import { createWindowArea, Windows } from "../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
@@ -78,7 +74,7 @@ export function buildBare(
   const { region, thread } = regionWithThreads(actors);
   createMappingArea(thread);
   createWindowArea(thread);
-  createBreakArea(thread);
+  createStatistics(thread);
   const pages = Pages.create(thread, deviceFolios * HUGE_PAGES * PAGE_SIZE);
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, INO, pageCount * PAGE_SIZE, 1);
@@ -272,7 +268,9 @@ export class BareFile {
       ensureNoLeak(load(words, thread.base + Slot.breaking) === 0, `${self.name} still breaks`);
       if (!thread.isAlive(thread.holder)) {
         const pins = thread.base + Slot.pins;
-        forEachRecord(words, pins, 4, () => ensureNoLeak(false, `${self.name} still holds a pin`));
+        forEachRecord(words, pins, PIN_RECORD_WORDS, () =>
+          ensureNoLeak(false, `${self.name} still holds a pin`),
+        );
       }
       if (!thread.isAlive(thread.holder)) continue;
       ensureNoLeak(thread.heldLocks.count === 0, `${self.name} still holds a lock`);

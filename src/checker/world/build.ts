@@ -10,7 +10,6 @@ import { pinRange } from "../../dax/pins.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import type { Device } from "../../device/index.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
-import { createBreakArea } from "../../layout/break.ts";
 import {
   createMappingArea,
   initMapping,
@@ -31,6 +30,7 @@ import { store } from "../../sync/atomics.ts";
 import { type Region, Root } from "../../sync/region.ts";
 import { allocateZeroed } from "../../sync/slab.ts";
 import type { Sleeps, Task } from "../../sync/sleep.ts";
+import { createStatistics } from "../../sync/statistics.ts";
 import type { Thread } from "../../sync/thread.ts";
 import { createWindowArea, type Window, Windows } from "../../window/window.ts";
 import { ensure } from "../scenario.ts";
@@ -129,7 +129,7 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   createTransactionArea(thread);
   createMappingArea(thread);
   createWindowArea(thread);
-  createBreakArea(thread);
+  createStatistics(thread);
   const simulated = new SimulatedDevice(thread, device, spec.blocks);
   MetadataCache.create(thread, simulated, PAGE_SIZE);
   Pages.create(thread, spec.blocks * PAGE_SIZE);

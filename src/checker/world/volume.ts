@@ -41,7 +41,7 @@ import { Root } from "../../sync/region.ts";
 import { objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
-import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
+import { OWNER_DIED, PIN_RECORD_WORDS, Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { type Content, contentOf, contentShown, type FailingCall } from "./device.ts";
 import {
@@ -680,7 +680,7 @@ function assertGivenBack(words: Words, name: string, base: number): void {
   const tables = [
     ["a lock", Slot.heldLocks, 1],
     ["an entry", Slot.entryLocks, 4],
-    ["a pin", Slot.pins, 4],
+    ["a pin", Slot.pins, PIN_RECORD_WORDS],
   ] as const;
   for (const [what, head, size] of tables) {
     forEachRecord(words, base + head, size, () =>

@@ -17,7 +17,8 @@ export {
   storeHuge,
 } from "../../../src/mapping/tree.ts";
 export { Pages } from "../../../src/pages/pages.ts";
-export { pagesOfPin, pinHolders, releasePin, stillOwned, tryPin } from "../../../src/pin/pin.ts";
+export { pagesOfPin, releasePin, stillOwned, tryPin } from "../../../src/pin/pin.ts";
+export { heldPins } from "../../../src/pin/record.ts";
 export { load, store } from "../../../src/sync/atomics.ts";
 export {
   tryExclusive,

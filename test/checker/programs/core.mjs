@@ -18,13 +18,8 @@ export {
   storeHuge,
 } from "../../../dist/checked/mapping/tree.js";
 export { Pages } from "../../../dist/checked/pages/pages.js";
-export {
-  pagesOfPin,
-  pinHolders,
-  releasePin,
-  stillOwned,
-  tryPin,
-} from "../../../dist/checked/pin/pin.js";
+export { pagesOfPin, releasePin, stillOwned, tryPin } from "../../../dist/checked/pin/pin.js";
+export { heldPins } from "../../../dist/checked/pin/record.js";
 export { load, store } from "../../../dist/checked/sync/atomics.js";
 export {
   tryExclusive,

@@ -4,7 +4,10 @@ export const layoutSurvivors: readonly Explanation[] = [
   {
     file: "layout/break.ts",
     function: "withBrokenLayout",
-    what: ["swapped: context.windows.revoke(", "swapped: count(context.thread, Statistic.waits)"],
+    what: [
+      "swapped: context.windows.revoke(",
+      "swapped: count(context.thread, Counter.breakWaits)",
+    ],
     why: "A figure is counted a little earlier or later.",
   },
   {

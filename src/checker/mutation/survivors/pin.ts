@@ -43,15 +43,9 @@ export const pinSurvivors: readonly Explanation[] = [
     why: "Costs time only: a mark is set that is there.",
   },
   {
-    file: "pin/pin.ts",
-    function: "pinHolders",
+    file: "pin/record.ts",
+    function: "heldPins",
     what: ["never: if (holder === 0)"],
     why: "A slot without a thread has no records of pins.",
-  },
-  {
-    file: "pin/pin.ts",
-    function: "pinHolders",
-    what: ["without count === 0"],
-    why: "The wording of a message: a pin that has not counted a page yet is told of, too.",
   },
 ];

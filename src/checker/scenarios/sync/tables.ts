@@ -2,7 +2,7 @@
 import { addThenStore, load, store, wakeAll } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { forEachRecord, ThreadTable } from "../../../sync/table.ts";
-import { Slot, type Thread } from "../../../sync/thread.ts";
+import { PIN_RECORD_WORDS, Slot, type Thread } from "../../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self, scenario } from "../../scenario.ts";
 import { Locks, onSharedPage, type SyncShared } from "../../world/locks.ts";
 import { isDead } from "../../world/threads.ts";
@@ -119,8 +119,8 @@ export const recordsInTwoBlocks = scenario({
   },
 });
 
-const RECORD_WORDS = 4;
-const RECORDS = 255;
+const RECORD_WORDS = PIN_RECORD_WORDS;
+const RECORDS = Math.floor(BLOCK_RECORDS / RECORD_WORDS);
 
 /** Takes so many records, marks them, and is told by a visit of each and of those taken before. */
 function takeRecords(

@@ -24,6 +24,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "explore the interleavings of the core's scenarios, and of its variants",
     load: async () => (await import("./check/command.ts")).check,
   },
+  trace: {
+    summary: "run a program and tell what its volumes do: faults, pins, layout changes, write-back",
+    load: async () => (await import("./trace/command.ts")).trace,
+  },
 };
 
 export function overview(): string {

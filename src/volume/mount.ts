@@ -10,6 +10,7 @@ import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts
 import type { VolumeCore } from "./core.ts";
 import { type DriverFacts, recognise } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
+import { startRecorder } from "./trace-recorder.ts";
 import { Volume } from "./volume.ts";
 
 export interface MountOptions {
@@ -43,8 +44,13 @@ const inUseHere = new Set<string>();
 
 function openVolume(assembled: Assembled, isMounter: boolean): Volume {
   const { id } = assembled.handle;
+  const { device, core } = assembled;
+  const endRecorder = isMounter ? startRecorder(core.thread.region, device.path) : null;
   inUseHere.add(id);
-  return new Volume(assembled, isMounter, () => inUseHere.delete(id));
+  return new Volume(assembled, isMounter, () => {
+    inUseHere.delete(id);
+    endRecorder?.();
+  });
 }
 
 function checkOptions(path: string | Uint8Array, options: MountOptions): string {

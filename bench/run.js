@@ -3,6 +3,7 @@
 
 import { availableParallelism, cpus, loadavg, release } from "node:os";
 import { parseArgs } from "node:util";
+import { measureBreak } from "./groups/break.js";
 import { measureCheck } from "./groups/check.js";
 import { measureFault } from "./groups/fault.js";
 import { measureMount } from "./groups/mount.js";
@@ -10,6 +11,7 @@ import { measureNames } from "./groups/names.js";
 import { measurePin } from "./groups/pin.js";
 import { measureRandom } from "./groups/random.js";
 import { measureSequential } from "./groups/sequential.js";
+import { measureTrace } from "./groups/trace.js";
 import { measureTruncate } from "./groups/truncate.js";
 import { hasMkfs, Place, Unmeasurable } from "./place.js";
 import { renderGroup } from "./report.js";
@@ -22,6 +24,8 @@ const GROUPS = {
   sequential: measureSequential,
   names: measureNames,
   pin: measurePin,
+  trace: measureTrace,
+  break: measureBreak,
   fault: measureFault,
   truncate: measureTruncate,
   mount: measureMount,

@@ -4,39 +4,34 @@ import { Mark, setMark } from "../../../mapping/tree.ts";
 import { heldPins } from "../../../pin/record.ts";
 import { add, load } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Scenario, type Self, scenario } from "../../scenario.ts";
+import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { BareFile, type BareShared, buildBare } from "../../world/bare.ts";
+import { playedIn } from "../../world/plots.ts";
 
-type Play = Pick<Scenario<BareShared, BareFile>, "actors" | "environment" | "explore">;
-
-interface Story extends Play {
-  readonly name: string;
-  readonly about: string;
-  readonly from: string;
+interface Story extends Plot<BareShared, BareFile> {
   readonly pages: number;
   /** Pages that were pinned before, from the first. Default: all. */
   readonly marked?: number;
 }
 
-function holderStory({ pages, marked, ...story }: Story): Scenario<BareShared, BareFile> {
-  return scenario({
-    ...story,
-    build: () => buildBare(Object.keys(story.actors).length, pages, marked === undefined),
-    region: (shared: BareShared) => shared.region,
-    begin: (shared, actors) => {
-      const file = new BareFile(shared, actors);
-      for (let index = 0; index < (marked ?? 0); index++) {
-        setMark(file.hands[0]!.thread, file.mapping, index, Mark.pinned);
-      }
-      return file;
+function holderStory({ pages, marked, ...plot }: Story): Scenario<BareShared, BareFile> {
+  return playedIn(
+    {
+      build: (actors) => buildBare(actors, pages, marked === undefined),
+      begin: (shared, actors) => {
+        const file = new BareFile(shared, actors);
+        for (let index = 0; index < (marked ?? 0); index++) {
+          setMark(file.hands[0]!.thread, file.mapping, index, Mark.pinned);
+        }
+        return file;
+      },
+      watch: {
+        pins: (file) => file.pinsShown(),
+        freed: (file) => file.freedShown(),
+      },
     },
-    end: (file) => file.end(),
-    nameOf: (file, word) => file.nameOf(word),
-    watch: {
-      pins: (file) => file.pinsShown(),
-      freed: (file) => file.freedShown(),
-    },
-  });
+    plot,
+  );
 }
 
 /** Words of the truth that count pins begun and ended: of blocks that the file has not. */

@@ -7,8 +7,9 @@
  * machine's monotonic clock) | 3 event, with the thread's id from bit 12 on | 4 inode, low | 5 high
  * | 6..9 arguments.
  *
- * Rules. (1) A record's number goes before the rest of it changes, and comes back last; a reader looks
- *            at it before and after it has copied the record. So what is torn is dropped.
+ * Rules. (1) A record's number goes before the rest of it changes, comes back last, and only then does
+ *            the record count as written; a reader looks at the number after it has copied the record.
+ *            So what is torn is dropped.
  *        (2) Nobody waits for a reader: what it has not read after a whole turn of the ring is lost.
  */
 import { load, store, type Words } from "./atomics.ts";
@@ -66,11 +67,9 @@ export function readRing(words: Words, ring: number, position: number): RingRead
   const records: number[][] = [];
   for (let number = end - there; number !== end; number++) {
     const record = ring + Ring.first + (number & (count - 1)) * RECORD_WORDS;
-    const whole = (number + 1) | 0;
-    if (load(words, record) !== whole) continue;
     const fields: number[] = [];
     for (let field = 1; field < RECORD_WORDS; field++) fields.push(load(words, record + field));
-    if (load(words, record) === whole) records.push(fields);
+    if (load(words, record) === ((number + 1) | 0)) records.push(fields);
   }
   return { position: end, lost: behind - records.length, records };
 }

@@ -243,7 +243,7 @@ export class Windows {
     const found: WindowUse[] = [];
     for (let index = 0; index < WINDOWS_MAX; index++) {
       const window = load(words, this.#area + Area.table + index);
-      if (window === 0 || this.mappingOf(window) !== mapping) continue;
+      if (window === 0) continue;
       const serial = this.serial(window);
       const use = {
         holder: load(words, window + Record.owner),
@@ -251,8 +251,8 @@ export class Windows {
         pages: this.pages(window),
         writable: this.isWritable(window),
       };
-      const same = this.mappingOf(window) === mapping && this.serial(window) === serial;
-      if (serial !== 0 && same) found.push(use);
+      const isOver = serial !== 0 && this.mappingOf(window) === mapping;
+      if (isOver && this.serial(window) === serial) found.push(use);
     }
     return found;
   }

@@ -66,17 +66,31 @@ export const numberKept = variant({
   caughtBy: { "trace-ring": "check" },
 });
 
-export const recordReadOnce = variant({
-  name: "trace-read-once",
-  about:
-    "A reader of the trace looks at a record's number before it copies the record, and not after.",
+export const traceUnchecked = variant({
+  name: "trace-unchecked",
+  about: "A reader of the trace does not look whether a record was overwritten while it copied it.",
   from: "sync/trace-ring.ts, rule 1",
   edits: [
     {
       file: "sync/trace-ring.ts",
-      find: "if (load(words, record) === whole)\n            records.push(fields);",
+      find: "if (load(words, record) === ((number + 1) | 0))\n            records.push(fields);",
       replace: "records.push(fields);",
     },
   ],
   caughtBy: { "trace-ring": "check" },
+});
+
+export const windowsUnchecked = variant({
+  name: "windows-unchecked",
+  about:
+    "Who asks for a file's windows takes what stands in a record for a window's, though it is one that is being made.",
+  from: "window/window.ts, windowsOf",
+  edits: [
+    {
+      file: "window/window.ts",
+      find: "const isOver = serial !== 0 && this.mappingOf(window) === mapping;",
+      replace: "const isOver = this.mappingOf(window) === mapping;",
+    },
+  ],
+  caughtBy: { "dax-windows-asked": "check" },
 });

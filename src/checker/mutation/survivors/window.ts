@@ -70,4 +70,10 @@ export const windowSurvivors: readonly Explanation[] = [
       "a later window in the same record has a higher address here, so that what is within is negative; " +
       "the system may also give a lower one. The same line guards both, and dax-map-reused the one.",
   },
+  {
+    file: "window/window.ts",
+    function: "windowsOf",
+    what: ["never: if (window === 0)"],
+    why: "At the region's beginning, where a window would have its mapping, stands the version: no mapping's name.",
+  },
 ];

@@ -105,6 +105,10 @@ export const windowTable = volumeStory({
       const b = yield* openWindow(volume, self, "B", 1, 1, true);
       ensureFound(volume, self, [a, a2, b]);
       ensureListed(volume, self, "A", [a2, a]);
+      const told = windows.windowsOf(volume.file("A").mapping);
+      const shown = told.map(({ first, pages, writable }) => `${first}+${pages} ${writable}`);
+      ensure(shown.join() === "0+3 true,5+2 false", `told of the windows ${shown.join()}`);
+      ensure(told[0]!.holder === self.thread.holder, "another thread is named");
       const address = windows.address(a);
       const serial = windows.serial(a);
       yield* closeWindow(volume, self, "A", a);
@@ -418,4 +422,34 @@ export const windowOfTheDead = volumeStory({
     },
   },
   explore: { strategy: "reduced" },
+});
+
+/** What the asker may be told of the windows that the opener has, one after the other. */
+const OPENED = ["0+1 writable", "1+2"];
+
+export const windowsAsked = volumeStory({
+  name: "dax-windows-asked",
+  about:
+    "A thread opens and closes one window after the other, in the same record, while another one asks " +
+    "which windows there are over the file. It is told of windows that were there, as they were, or of none.",
+  from: "window/window.ts, windowsOf",
+  blocks: 4,
+  files: twoFiles,
+  explore: { strategy: "bounded", preemptions: 3 },
+  actors: {
+    *opener(volume, self) {
+      const first = yield* openWindow(volume, self, "A", 0, 1, true);
+      yield* closeWindow(volume, self, "A", first);
+      const second = yield* openWindow(volume, self, "A", 1, 2, false);
+      yield* closeWindow(volume, self, "A", second);
+    },
+    asker(volume, self) {
+      const told = volume.dax(self).windows.windowsOf(volume.file("A").mapping);
+      for (const { holder, first, pages, writable } of told) {
+        const window = `${first}+${pages}${writable ? " writable" : ""}`;
+        ensure(OPENED.includes(window), `told of a window that nobody opened: ${window}`);
+        ensure(holder === volume.actors[0]!.thread.holder, "another thread is named");
+      }
+    },
+  },
 });

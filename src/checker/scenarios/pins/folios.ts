@@ -10,7 +10,9 @@ import {
   releasePin,
   stillOwned,
 } from "../../../pin/pin.ts";
-import { describePins, heldPins } from "../../../pin/record.ts";
+import { describePins, heldPins, PinWord } from "../../../pin/record.ts";
+import { storeOwn } from "../../../sync/atomics.ts";
+import { clockMs } from "../../../sync/clock.ts";
 import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { BareFile, type BareShared, FIRST_BLOCK } from "../../world/bare.ts";
 import { AFTER_FOLIO, buildFolio, FOLIO, folioBlock } from "../../world/folio.ts";
@@ -228,6 +230,8 @@ export const pinHoldersNamed = folioStory({
       ensure(!told(0, PAGE_INDEX_MAX, 3).includes("more"), "more are told of than there are");
       const other = heldPins(thread, file.mapping + 64, 0, PAGE_INDEX_MAX);
       ensure(other.length === 0, "told of another file");
+      storeOwn(thread.words, pins[0]! + PinWord.since, clockMs() + 1);
+      ensure(told(0, 0) === `pinned: ${first} for 0 ms`, `told of a time: ${told(0, 0)}`);
       for (const pin of pins) releasePin(thread, pages, pin);
       ensure(told(0, PAGE_INDEX_MAX) === "no pin", "a pin that was given back is told of");
     },

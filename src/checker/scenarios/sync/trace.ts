@@ -82,6 +82,9 @@ export const traceRing = ringStory({
           seen = number;
           count++;
         }
+        // The record after those that count as written may be under way.
+        const begun = ringPosition(region.words, ring) + 1;
+        ensure(read.lost === 0 || begun > position + RECORDS, "what is lost was not overwritten");
         position = read.position;
         lost += read.lost;
       }

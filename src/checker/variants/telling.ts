@@ -16,9 +16,9 @@ export const unwoundWakesNobody = variant({
     },
   ],
   caughtBy: {
-    "release-unwound": "lost wake-up",
-    "release-batch": "lost wake-up",
-    "release-batch-dead": "lost wake-up",
+    "release-unwound": "deadlock",
+    "release-batch": "deadlock",
+    "release-batch-dead": "deadlock",
   },
 });
 

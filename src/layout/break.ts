@@ -122,7 +122,7 @@ export function* withBrokenLayout<T>(
         traceFile(context.thread, Event.breakDone, mapping, range.first, range.last);
         return yield* change({ io, map, range });
       }
-      busy = { ...found, range };
+      busy = found;
       traceFile(context.thread, Event.breakBusy, mapping, range.first, range.last, found.index);
     }
     count(context.thread, Counter.breakWaits);
@@ -190,7 +190,7 @@ export function recoverBreaks(thread: Thread): void {
  * A busy page in the range, or null. Visits marked entries only; marks of idle ones are cleared, so
  * that they are looked at once. Locks: the range is announced.
  */
-function findBusy(context: BreakContext, mapping: Mapping, range: PageRange): OwnedPage | null {
+function findBusy(context: BreakContext, mapping: Mapping, range: PageRange): BusyPage | null {
   const { thread, pages } = context;
   let from = range.first;
   for (;;) {
@@ -200,7 +200,7 @@ function findBusy(context: BreakContext, mapping: Mapping, range: PageRange): Ow
     // Pins mark pages alone, and a break clears the mark here before an entry is removed.
     invariant(isPageKind(kindOf(entry)), () => `page ${index} is marked pinned and has no page`);
     const page = pageOf(entry);
-    if (pages.pinCount(page) > 0) return { page, index };
+    if (pages.pinCount(page) > 0) return { page, index, range };
     clearMark(thread, mapping, index, Mark.pinned);
     from = index + 1;
   }

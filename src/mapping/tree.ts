@@ -33,6 +33,7 @@ const HUGE_SLOTS = 8;
 /** A mark, as the offset of its bits in a node. */
 export const Mark = { dirty: 4, pinned: 6 } as const;
 export type Mark = (typeof Mark)[keyof typeof Mark];
+const MARKS = Object.values(Mark);
 
 /** An entry word. */
 export type Entry = number;
@@ -226,7 +227,7 @@ function hugeSlotsAreFree(words: Words, first: number): boolean {
 /** Puts the old root under a new one that is not linked yet, in its first slot, with its marks. */
 function linkBelow(words: Words, node: number, child: number): void {
   store(words, node + Node.slots, child);
-  for (const mark of Object.values(Mark)) {
+  for (const mark of MARKS) {
     const marked = load(words, child + mark) !== 0 || load(words, child + mark + 1) !== 0;
     store(words, node + mark, marked ? 1 : 0);
   }
@@ -455,7 +456,7 @@ function removeBelow(
         () => `a break cuts the folio at page ${first}`,
       );
       visit(value, first, huge ? 512 : 1);
-      for (const mark of Object.values(Mark)) clearBit(words, node + mark, within);
+      for (const mark of MARKS) clearBit(words, node + mark, within);
       if (huge) {
         storeHuge(words, slot, 0);
         within += HUGE_SLOTS - 1;
@@ -478,7 +479,7 @@ function dropChild(
   whole: boolean,
 ): void {
   const { words } = thread;
-  for (const mark of Object.values(Mark)) {
+  for (const mark of MARKS) {
     if (load(words, child + mark) === 0 && load(words, child + mark + 1) === 0) {
       clearBit(words, node + mark, within);
     }

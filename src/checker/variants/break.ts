@@ -93,9 +93,9 @@ export const waitsWithLocks = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "            busy = { ...found, range };\n",
+      find: "            busy = found;\n",
       replace:
-        "            busy = { ...found, range };\n" +
+        "            busy = found;\n" +
         "            _announced[Symbol.dispose]();\n" +
         "            yield* waitForPage(context, mapping, busy, patience);\n",
     },

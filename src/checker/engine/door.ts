@@ -113,8 +113,10 @@ export class Door {
   refused = false;
   /** Turns of the schedule so far. */
   turns = 0;
-  /** Turns that the actor has in a row, after the present one, as far as is known or likely. */
-  room = 0;
+  /** The turn up to which the actor goes on, as it did in an earlier schedule: they begin alike. */
+  certain = 0;
+  /** The turn up to which it goes on as far as is known or likely. */
+  likely = 0;
   /** By call: the most turns that were come to in it when it had to pause. */
   #turnsOf = new Int32Array(0);
   /** The plain call that is under way, and the turns when it began. */
@@ -137,6 +139,10 @@ export class Door {
       if (++this.#lonely > LONELY_MAX) throw new Error("what runs alone goes round and round");
       return false;
     }
+    if (this.turns < this.certain) {
+      if (this.isTurn(word)) this.turns++;
+      return false;
+    }
     if (this.refused) throw REFUSED;
     const touched = this.#touch[word];
     if (touched === undefined) throw new RangeError(`word ${word} is outside the region`);
@@ -155,14 +161,20 @@ export class Door {
   readonly pass = (site: number, word: number, access: number): void => {
     if (!this.point(site, word, access)) return;
     const turns = Math.max(1, this.turns - this.#callBegan);
-    this.#turnsOf[this.#call] = Math.max(this.#turnsOf[this.#call]!, turns);
-    this.refused = true;
-    throw REFUSED;
+    this.#refuse(Math.max(this.#turnsOf[this.#call]!, turns));
   };
+
+  /** The present call is to be plain only with so many turns in a row. */
+  #refuse(turns: number): never {
+    this.#turnsOf[this.#call] = turns;
+    this.refused = true;
+    this.certain = 0;
+    throw REFUSED;
+  }
 
   /** Whether a call may be plain: if the actor has as many turns in a row as the call is known to need. */
   readonly calm = (call: number): boolean => {
-    if (!this.mayCallPlainly || this.#turnsOf[call]! > this.room) return false;
+    if (!this.mayCallPlainly || this.#turnsOf[call]! > this.likely - this.turns) return false;
     this.#call = call;
     this.#callBegan = this.turns;
     return true;
@@ -175,9 +187,7 @@ export class Door {
 
   /** A plain call has come to a wait: it is never plain from now on. */
   refuse(): never {
-    this.#turnsOf[this.#call] = NEVER;
-    this.refused = true;
-    throw REFUSED;
+    this.#refuse(NEVER);
   }
 
   /** Whether an access of the actor that runs to this word is a turn of its own. */
@@ -200,6 +210,7 @@ export class Door {
 
   /** Between schedules: words found contended in the last one count as such from now on. */
   settle(): void {
+    if (this.#found.length === 0) return;
     for (const word of this.#found) {
       if (this.contended[word] === 0) this.contended[word] = ++this.contendedCount;
     }

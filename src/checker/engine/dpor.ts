@@ -62,7 +62,7 @@ export class Reduced implements Strategy {
   begin(run: Run): void {
     this.#beginnings?.begin(this.#replay);
     this.#run = run;
-    this.#depth = 0;
+    this.#depth = Math.max(0, this.#replay - 1);
     if (this.#replay > 0) {
       this.#goBack(this.#undoMark[this.#replay - 1]!);
       return;
@@ -76,16 +76,13 @@ export class Reduced implements Strategy {
   readonly stays = true;
 
   plan(turns: Uint8Array): number {
-    turns.set(this.#chosen.subarray(0, this.#replay));
+    // All but the last are as they were.
+    if (this.#replay > 0) turns[this.#replay - 1] = this.#chosen[this.#replay - 1]!;
     return this.#replay;
   }
 
   choose(enabled: number, current: number): number {
     const depth = this.#depth++;
-    if (depth < this.#replay - 1) {
-      this.#run.woken = 0;
-      return this.#chosen[depth]!;
-    }
     if (depth === this.#size) this.#grow();
     this.#undoMark[depth] = this.#undoCount;
     if (this.#run.woken !== 0) this.#joinWoken(depth - 1);

@@ -60,7 +60,10 @@ export interface Stage {
 export interface Strategy {
   /** A new schedule begins. */
   begin(run: Run): void;
-  /** Writes the turns that are decided already; returns how many. The array has room for all. */
+  /**
+   * Writes the turns that are decided already; returns how many. `turns` holds those of the schedule
+   * before. The strategy is asked for the last one of them, and for all that follow.
+   */
   plan?(turns: Uint8Array): number;
   /** Whether it stays with the actor that runs as long as that can go on, mostly. */
   readonly stays?: boolean;
@@ -126,7 +129,6 @@ export class Run {
   #pollOver = 0;
   /** Somebody has died since they looked: they reap once before they sleep. */
   #mustReap = 0;
-  steps = 0;
   /** The schedule so far: an actor per turn. */
   trace = new Uint8Array(1024);
   #next: number = UNDECIDED;
@@ -135,6 +137,8 @@ export class Run {
   #decided = 0;
   /** Turns that the strategy decided before the schedule began. */
   #planned = 0;
+  /** The first turn that the strategy is asked for. */
+  #firstAsked = 0;
   /** Whether the strategy knows of the schedule. */
   #begun = false;
   #givenUp = false;
@@ -146,6 +150,11 @@ export class Run {
   #fairTurns = 0;
   /** Told of each turn, while a story is recorded. */
   observer: { turn(actor: number): void; turnEnded(): void } | null = null;
+
+  /** Turns of the schedule so far. */
+  get steps(): number {
+    return this.door.turns;
+  }
 
   constructor(door: Door, stage: Stage, strategy: Strategy, limits: RunLimits) {
     this.door = door;
@@ -185,7 +194,7 @@ export class Run {
     door.indivisible = 0;
     this.actors = this.#stage.begin();
     this.count = this.actors.length;
-    this.steps = 0;
+    this.#firstAsked = Math.min(Math.max(this.#decided, this.#planned - 1), this.#stepsMax);
     this.#fairTurns = 0;
     this.#watchForRaces();
     this.live = (1 << this.count) - 1;
@@ -200,7 +209,8 @@ export class Run {
     this.environment = 0;
     door.mortal = 0;
     door.turns = 0;
-    door.room = 0;
+    door.certain = 0;
+    door.likely = 0;
     this.#rowEnd = 0;
     let failure: Failure | null = null;
     let redundant = false;
@@ -286,37 +296,41 @@ export class Run {
     let enabled = this.enabled();
     if (enabled === 0 && this.#passToNext()) enabled = this.enabled();
     if (enabled === 0) return NOBODY;
-    const next = this.steps < this.#stepsMax ? this.#turnOf(enabled) : this.#fairTurn(enabled);
+    const at = this.steps;
+    const next = at < this.#stepsMax ? this.#turnOf(at, enabled) : this.#fairTurn(enabled);
     if (next < 0) {
       this.#givenUp = true;
       return GIVEN_UP;
     }
-    const at = this.steps++;
     if (at === this.trace.length) this.trace = doubled(this.trace);
     this.trace[at] = next;
-    this.door.turns = this.steps;
-    this.door.room = this.#roomAfter(at, next);
+    this.door.turns = at + 1;
+    this.#lookAhead(at, next);
     if (this.observer !== null) this.observer.turn(next);
     if (this.races !== null) this.#tellRaces(this.races, next);
     return next;
   }
 
-  #turnOf(enabled: number): number {
-    if (this.steps >= this.#decided) return this.#strategy.choose(enabled, this.door.actor);
+  #turnOf(at: number, enabled: number): number {
+    if (at >= this.#firstAsked) return this.#strategy.choose(enabled, this.door.actor);
     this.woken = 0;
-    return this.trace[this.steps]!;
+    return this.trace[at]!;
   }
 
-  /** How many turns the actor of turn `at` has in a row after it. */
-  #roomAfter(at: number, actor: number): number {
+  /** Tells the door how far the actor of turn `at` goes on. */
+  #lookAhead(at: number, actor: number): void {
+    const { door } = this;
     const known = Math.max(this.#planned, this.#decided);
     if (at >= this.#rowEnd) {
       let end = at + 1;
       while (end < known && this.trace[end] === actor) end++;
       this.#rowEnd = end;
     }
-    if (this.#rowEnd >= known && this.#strategy.stays) return TURNS_MAX;
-    return this.#rowEnd - at - 1;
+    door.likely = this.#rowEnd >= known && this.#strategy.stays ? TURNS_MAX : this.#rowEnd;
+    // The last turn before the strategy is asked is looked at, to know whom it wakes.
+    if (door.mayCallPlainly && this.races === null) {
+      door.certain = Math.min(this.#rowEnd, this.#firstAsked - 1);
+    }
   }
 
   /** A schedule may be endless since it never lets somebody go on: then it is nobody's fault. */

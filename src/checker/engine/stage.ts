@@ -68,6 +68,8 @@ export class ScenarioStage implements Stage {
   readonly #threads: typeof Threads;
   readonly #shared: unknown;
   readonly #names: readonly string[];
+  /** The environment's actors. */
+  readonly #environment: readonly Actor[];
   #players: readonly Player[] = [];
   local: unknown;
   /** Told of what actors say. */
@@ -90,6 +92,7 @@ export class ScenarioStage implements Stage {
     this.#sites = program.sites;
     this.#threads = program.moduleOf("checker/world/threads.js") as typeof Threads;
     this.#names = Object.keys(scenario.actors).filter((name) => !without.includes(name));
+    this.#environment = this.#environmentOf(scenario);
     door.alone = true;
     this.#shared = drain(scenario.build());
     door.mark();
@@ -97,13 +100,23 @@ export class ScenarioStage implements Stage {
 
   /** Names of all actors, the environment's last. */
   get actorNames(): readonly string[] {
-    return [...this.#names, ...this.#environmentNames()];
+    return [...this.#names, ...this.#environment.map(({ name }) => name)];
   }
 
-  #environmentNames(): string[] {
-    return Object.entries(this.scenario.environment ?? {})
-      .filter(([, act]) => "passMs" in act || this.#names.includes(targetOf(act)))
-      .map(([name]) => name);
+  /** What the environment does to actors that are not left out. */
+  #environmentOf({ environment = {} }: Scenario): Actor[] {
+    const actors: Actor[] = [];
+    for (const [name, act] of Object.entries(environment)) {
+      if ("passMs" in act) {
+        const target = this.#names.length + actors.length;
+        actors.push({ name, body: { act: "pass", target, milliseconds: act.passMs } });
+        continue;
+      }
+      const target = this.#names.indexOf(targetOf(act));
+      if (target >= 0)
+        actors.push({ name, body: { act: "kill" in act ? "kill" : "abort", target } });
+    }
+    return actors;
   }
 
   begin(): readonly Actor[] {
@@ -123,17 +136,7 @@ export class ScenarioStage implements Stage {
     const actors: Actor[] = this.#players.map((player) => {
       return { name: player.name, body: this.#bodyOf(player) };
     });
-    for (const name of this.#environmentNames()) {
-      const act = scenario.environment![name]!;
-      if ("passMs" in act) {
-        const target = actors.length;
-        actors.push({ name, body: { act: "pass", target, milliseconds: act.passMs } });
-        continue;
-      }
-      const target = this.#names.indexOf(targetOf(act));
-      actors.push({ name, body: { act: "kill" in act ? "kill" : "abort", target } });
-    }
-    return actors;
+    return actors.concat(this.#environment);
   }
 
   #bodyOf(player: Player): Generator<unknown, void> {

@@ -115,7 +115,8 @@ export class Bounded implements Strategy {
   readonly #options: number[][] = [];
   readonly #at: number[] = [];
   #depth = 0;
-  #spent = 0;
+  /** Preemptions before each turn. */
+  readonly #spent = [0];
 
   /** `beginnings`: of an exploration that is shared. */
   constructor(preemptions: number, beginnings: Beginnings | null = null) {
@@ -125,16 +126,16 @@ export class Bounded implements Strategy {
 
   begin(): void {
     this.#beginnings?.begin(this.#options.length);
-    this.#depth = 0;
-    this.#spent = 0;
+    this.#depth = Math.max(0, this.#options.length - 1);
   }
 
   readonly stays = true;
 
   plan(turns: Uint8Array): number {
-    for (const [depth, options] of this.#options.entries())
-      turns[depth] = options[this.#at[depth]!]!;
-    return this.#options.length;
+    // All but the last are as they were.
+    const last = this.#options.length - 1;
+    if (last >= 0) turns[last] = this.#options[last]![this.#at[last]!]!;
+    return last + 1;
   }
 
   choose(enabled: number, current: number): number {
@@ -143,7 +144,7 @@ export class Bounded implements Strategy {
     if (depth === this.#options.length) {
       if (depth === BEGINNING_TURNS && this.#beginnings?.isMine() === false) return -1;
       const options: number[] = canGoOn ? [current] : [];
-      if (!canGoOn || this.#spent < this.#preemptions) {
+      if (!canGoOn || this.#spent[depth]! < this.#preemptions) {
         for (let rest = enabled; rest !== 0; rest &= rest - 1) {
           const actor = lowest(rest);
           if (actor !== current) options.push(actor);
@@ -153,7 +154,7 @@ export class Bounded implements Strategy {
       this.#at.push(0);
     }
     const actor = this.#options[depth]![this.#at[depth]!]!;
-    if (canGoOn && actor !== current) this.#spent++;
+    this.#spent[depth + 1] = this.#spent[depth]! + (canGoOn && actor !== current ? 1 : 0);
     return actor;
   }
 

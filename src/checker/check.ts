@@ -64,6 +64,8 @@ export function describeExploration(exploration: Exploration): string {
   switch (exploration.strategy) {
     case "reduced":
       return "all";
+    case "cached":
+      return "all, by states";
     case "every":
       return "all, unreduced";
     case "bounded":

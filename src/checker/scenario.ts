@@ -64,7 +64,7 @@ export type Plot<Shared, Local> = Pick<
 
 /** A way to explore, with its bounds. */
 export type Exploration =
-  | { readonly strategy: "reduced" }
+  | { readonly strategy: "reduced" | "cached" }
   | { readonly strategy: "every" }
   | { readonly strategy: "bounded"; readonly preemptions: number }
   | { readonly strategy: "pct"; readonly depth: number; readonly schedules: number }

@@ -18,6 +18,8 @@ import { MachineStage, type Program, playAll, playOn, playShared } from "./progr
 
 const every = () => new Bounded(Infinity);
 const reduced = () => new Reduced();
+/** What follows from a state, once. */
+const cached = () => new Reduced(null, true);
 const NO_LIMITS = { schedules: Infinity, seconds: Infinity, seed: 1, races: true };
 
 /** (sum of lengths)! / product of (each length)!: how many ways there are to mix sequences. */
@@ -162,6 +164,13 @@ const SMALL: Shapes = [
   [3, 2],
   [3, 3],
 ];
+/** With more ways to come to the same state. */
+const LARGER: Shapes = [
+  [2, 6],
+  [3, 3],
+  [3, 4],
+  [4, 2],
+];
 /** With room for what the environment does. */
 const SMALLER: Shapes = [
   [2, 4],
@@ -217,6 +226,9 @@ describe("what is reached", () => {
     const expected = [...reachableStates(program)].sort();
     const few = await playAll(program, reduced, { warmUp });
     expect([...few.states].sort(), "reduced").toEqual(expected);
+    const fewest = await playAll(program, cached, { warmUp });
+    expect([...fewest.states].sort(), "cached").toEqual(expected);
+    expect(fewest.complete).toBeLessThanOrEqual(few.complete);
     const full = await playAll(program, every, { warmUp });
     expect([...full.states].sort(), "every").toEqual(expected);
     expect(few.complete).toBeLessThanOrEqual(full.complete);
@@ -236,6 +248,55 @@ describe("what is reached", () => {
       await fc.assert(property, { seed: 1, numRuns: 800 });
     });
   }
+
+  for (const [what, operation] of [
+    ["accesses and branches", branches],
+    ["sleeping and waking", fc.oneof(sleeps, meetings)],
+    ["everything", everything],
+  ] as const) {
+    it(`the final states of larger programs, each state explored once: ${what}`, async () => {
+      const property = fc.asyncProperty(programOf(operation, LARGER), async (program) => {
+        const { states } = await playAll(program, cached);
+        expect([...states].sort()).toEqual([...reachableStates(program)].sort());
+      });
+      await fc.assert(property, { seed: 12, numRuns: 600 });
+    });
+  }
+
+  // A sleeper for whom the word was right a moment ago was taken for one that had not slept yet. What
+  // follows from going on at that moment had been explored from there only.
+  it("what a sleeper waits for comes and goes", () =>
+    reachesAll({
+      actors: [
+        [
+          { kind: "poll", word: 0, expected: 0 },
+          { kind: "wait", word: 0, expected: 0 },
+        ],
+        [
+          { kind: "store", word: 0, value: 1 },
+          { kind: "store", word: 0, value: 0 },
+          { kind: "wait", word: 0, expected: 0 },
+        ],
+      ],
+    }));
+
+  // The actor whose access comes after a state was the only one to be tried before what the access
+  // conflicts with. But it slept for ever unless another one came first.
+  it("an access that comes after a state, if somebody else lets its actor go on", () =>
+    reachesAll({
+      actors: [
+        [
+          { kind: "storeSeen", word: 2 },
+          { kind: "load", word: 0 },
+        ],
+        [
+          { kind: "storeOwn", word: 2, value: 1 },
+          { kind: "wait", word: 0, expected: 0 },
+          { kind: "addThenStore", word: 0, note: 2 },
+        ],
+        [{ kind: "addThenStore", word: 0, note: 0 }],
+      ],
+    }));
 
   for (const act of ["kill", "abort"] as const) {
     it(`the final states of generated programs, with one actor to ${act}`, async () => {

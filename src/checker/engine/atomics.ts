@@ -11,32 +11,33 @@ type Values = Readonly<Record<string, unknown>>;
 
 /** Expecting NaN: whatever is there (mutation/mutants.ts). */
 function exchanges(door: Door, word: number, expected: number, value: number): boolean {
-  if (door.words[word] !== expected && !Number.isNaN(expected)) return false;
-  door.write(word, value);
-  return true;
+  const hits = door.words[word] === expected || Number.isNaN(expected);
+  door.seen(hits ? 1 : 0);
+  if (hits) door.write(word, value);
+  return hits;
 }
 
 function adds(door: Door, word: number, delta: number): number {
-  const before = door.words[word]!;
+  const before = door.seen(door.words[word]!);
   door.write(word, before + delta);
   return before;
 }
 
 /** The door's functions, for the modules of a program. */
 export function simulatedAtomics(door: Door): Values {
-  const read = (words: Words, word: number): number => words[word]!;
+  const read = (words: Words, word: number): number => door.seen(words[word]!);
   const write = (_words: Words, word: number, value: number): void => door.write(word, value);
   const update =
     (combine: (value: number, operand: number) => number) =>
     (words: Words, word: number, operand: number): number => {
-      const before = words[word]!;
+      const before = door.seen(words[word]!);
       door.write(word, combine(before, operand));
       return before;
     };
   return {
     SPINS_MAX: 0,
     load: read,
-    loadUnsigned: (words: Words, word: number): number => words[word]! >>> 0,
+    loadUnsigned: (words: Words, word: number): number => read(words, word) >>> 0,
     loadRelaxed: read,
     loadOwn: read,
     store: write,
@@ -62,7 +63,10 @@ export function simulatedAtomics(door: Door): Values {
       if (!door.alone) door.refuse();
     },
     sleepWhileAsync: () => null,
-    wakeAll: (_words: Words, word: number): void => door.onWake(word),
+    wakeAll(_words: Words, word: number): void {
+      door.seen(0);
+      door.onWake(word);
+    },
     makeSharedBuffer: (byteLength: number) => door.makeBuffer(byteLength),
   };
 }

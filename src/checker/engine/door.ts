@@ -73,6 +73,17 @@ function differ(a: number, b: number): boolean {
   return (all & (all - 1)) !== 0;
 }
 
+/** Two hashes, as different as can be. */
+export function mixed(hash: number, value: number): number {
+  const product = Math.imul((hash ^ value) + 1, 0x9e3779b1);
+  return product ^ (product >>> 15);
+}
+
+export function mixedOtherwise(hash: number, value: number): number {
+  const product = Math.imul(hash + value + 1, 0x85ebca6b);
+  return product ^ (product >>> 13);
+}
+
 /** Words of a wait by `sleepWhile`: over when the word differs, whoever wakes. */
 export interface Poll {
   readonly poll: true;
@@ -122,6 +133,10 @@ export class Door {
   /** The plain call that is under way, and the turns when it began. */
   #call = 0;
   #callBegan = 0;
+  /** Whether `history` is kept. */
+  keepsHistory = false;
+  /** All that each actor has seen in this schedule, hashed twice. */
+  readonly history = new Int32Array(ACTORS_MAX * 2);
   /** What the program's clock shows, in milliseconds: time passes when the environment lets it. */
   nowMs = 0;
   #quiet = 0;
@@ -267,11 +282,24 @@ export class Door {
     this.#lonely = 0;
     this.#quiet = 0;
     this.nowMs = 0;
+    this.history.fill(0);
+  }
+
+  /** The actor that runs sees something of what all share, or goes on by an access of it. Returns the value. */
+  seen(value: number): number {
+    if (this.keepsHistory && !this.alone) {
+      const { history } = this;
+      const at = this.actor * 2;
+      history[at] = mixed(history[at]!, value);
+      history[at + 1] = mixedOtherwise(history[at + 1]!, value);
+    }
+    return value;
   }
 
   /** Writes a word, noting what it was. */
   write(word: number, value: number): void {
     const { words } = this;
+    this.seen(1);
     if (this.#recording) {
       const at = this.#undoCount++;
       if (at === this.#undoWord.length) {

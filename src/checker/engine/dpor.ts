@@ -14,6 +14,7 @@ import { bitCount, doubled, lowest } from "./bits.ts";
 import { Access, ACTORS_MAX, CONFLICTING, conflicts, GROUP_OF, GROUPS } from "./door.ts";
 import type { Outcome, Run, Strategy } from "./run.ts";
 import { BEGINNING_TURNS, type Beginnings } from "./shares.ts";
+import { States } from "./states.ts";
 
 const N = ACTORS_MAX;
 
@@ -25,6 +26,8 @@ const DEPTH_FIRST = 4096;
 
 export class Reduced implements Strategy {
   readonly #beginnings: Beginnings | null;
+  readonly keepsStates: boolean;
+  #states: States | null = null;
   #run!: Run;
   /** Turns decided before the schedule began. */
   #replay = 0;
@@ -54,9 +57,10 @@ export class Reduced implements Strategy {
   #undoCount = 0;
   #undoMark = new Int32Array(DEPTH_FIRST);
 
-  /** `beginnings`: of an exploration that is shared. */
-  constructor(beginnings: Beginnings | null = null) {
+  /** `beginnings`: of an exploration that is shared; `keepsStates`: explores what follows from one once. */
+  constructor(beginnings: Beginnings | null = null, keepsStates = false) {
     this.#beginnings = beginnings;
+    this.keepsStates = keepsStates;
   }
 
   begin(run: Run): void {
@@ -71,6 +75,9 @@ export class Reduced implements Strategy {
     this.#lastTurn.fill(-1);
     this.#last = new Int32Array((run.door.contendedCount + 64) * GROUPS * N).fill(-1);
     this.#undoCount = 0;
+    // What the environment does conflicts with all, and is not among the accesses that a state keeps.
+    const keepsStates = this.keepsStates && run.environment === 0;
+    this.#states = keepsStates ? new States(run.door, run.count) : null;
   }
 
   readonly stays = true;
@@ -95,7 +102,7 @@ export class Reduced implements Strategy {
     const awake = enabled & ~sleep;
     const isElsewhere =
       depth === BEGINNING_TURNS && this.#beginnings !== null && !this.#beginnings.isMine();
-    if (awake === 0 || isElsewhere) {
+    if (awake === 0 || isElsewhere || this.#isExplored(depth, enabled, sleep)) {
       this.#depth--;
       return -1;
     }
@@ -118,10 +125,16 @@ export class Reduced implements Strategy {
 
   end(_outcome: Outcome): boolean {
     for (let depth = this.#depth - 1; depth >= 0; depth--) {
-      const done = this.#done[depth]! | (1 << this.#chosen[depth]!);
+      const actor = this.#chosen[depth]!;
+      const done = this.#done[depth]! | (1 << actor);
       this.#done[depth] = done;
+      const at = depth * N + actor;
+      this.#states?.tried(depth, actor, this.#access[at]!, this.#word[at]!);
       const rest = this.#backtrack[depth]! & ~done & ~this.#sleep[depth]!;
-      if (rest === 0) continue;
+      if (rest === 0) {
+        this.#states?.explored(depth, this.#sleep[depth]!);
+        continue;
+      }
       this.#chosen[depth] = lowest(rest);
       this.#replay = depth + 1;
       return true;
@@ -331,6 +344,44 @@ export class Reduced implements Strategy {
     first &= this.#enabled[earlier]!;
     if (first & this.#backtrack[earlier]!) return;
     this.#backtrack[earlier]! |= first & -first;
+  }
+
+  /** Whether all that follows from the state before turn `depth` is explored; then its races are noted. */
+  #isExplored(depth: number, enabled: number, sleep: number): boolean {
+    const states = this.#states;
+    if (states === null) return false;
+    // Of a beginning, other threads explore some. And a sleeper for whom the word is right, for a
+    // moment, is not always let go on: that is explored from where it had not slept yet.
+    const isBeginning = this.#beginnings !== null && depth < BEGINNING_TURNS;
+    if (isBeginning || this.#run.hasSleepers) {
+      states.comeTo(depth);
+      return false;
+    }
+    const found = states.find(depth, enabled, sleep);
+    if (found === 0) return false;
+    states.foundAgain(depth, found);
+    for (let word = 1; word <= states.wordCount; word++) {
+      const after = states.after(found, word);
+      for (let rest = after; rest !== 0; rest &= rest - 1) {
+        const bit = lowest(rest);
+        this.#raceLater(word, bit >>> 3, bit & 7);
+      }
+    }
+    return true;
+  }
+
+  /** As `follow`, for an access that the actor has at some later turn. */
+  #raceLater(word: number, group: number, actor: number): void {
+    for (const against of CONFLICTING[group]!) {
+      for (let other = 0; other < this.#run.count; other++) {
+        if (other === actor) continue;
+        const earlier = this.#last[(word * GROUPS + against) * N + other]!;
+        // Which turns lead to the access is not known: any of those that are possible may be the first.
+        if (earlier > this.#now[actor * N + other]!) {
+          this.#backtrack[earlier]! |= this.#enabled[earlier]!;
+        }
+      }
+    }
   }
 
   #grow(): void {

@@ -64,6 +64,8 @@ function strategyFor(
   switch (exploration.strategy) {
     case "reduced":
       return new Reduced(beginnings);
+    case "cached":
+      return new Reduced(beginnings, true);
     case "every":
       return new Bounded(Infinity, beginnings);
     case "bounded":
@@ -203,7 +205,7 @@ export class Explorer {
 
   #isExhaustive(): boolean {
     const { strategy } = this.#exploration;
-    return strategy === "reduced" || strategy === "every" || strategy === "bounded";
+    return strategy !== "pct" && strategy !== "random";
   }
 
   #schedulesMax(): number {

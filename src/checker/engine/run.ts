@@ -65,6 +65,8 @@ export interface Strategy {
    * before. The strategy is asked for the last one of them, and for all that follow.
    */
   plan?(turns: Uint8Array): number;
+  /** Whether it looks at what actors have seen so far (door.ts, `history`). */
+  readonly keepsStates?: boolean;
   /** Whether it stays with the actor that runs as long as that can go on, mostly. */
   readonly stays?: boolean;
   /**
@@ -162,6 +164,7 @@ export class Run {
     this.#strategy = strategy;
     this.#stepsMax = limits.stepsMax;
     this.#settles = limits.settles ?? true;
+    door.keepsHistory = strategy.keepsStates === true;
     door.arrive = (site, word, access) => this.#arrive(site, word, access);
     door.onWake = (word) => this.#wake(word);
     door.onEndless = () => {
@@ -437,24 +440,30 @@ export class Run {
     if ("poll" in wait) {
       if (words[wait.word] !== wait.expected || this.#lookAgain & bit) {
         this.#lookAgain &= ~bit;
-        this.#resume(actor);
+        this.#goOn(actor);
       } else this.#sleep(bit, true);
       return;
     }
     const wasAsleep = (this.#asleep & bit) !== 0;
     this.#asleep &= ~bit;
     const interruption = this.#stage.interruption(actor, wait);
-    if (interruption !== null) this.#resume(actor, interruption);
+    if (interruption !== null) this.#goOn(actor, interruption);
     else if (wasAsleep || words[wait.word] !== wait.expected) {
       if (words[wait.word] === wait.expected && this.#mustReap & bit) this.#reapFirst(actor);
-      this.#resume(actor);
+      this.#goOn(actor);
     } else if (this.#mustReap & bit) {
       this.#reapFirst(actor);
-      this.#resume(actor);
+      this.#goOn(actor);
     } else {
       this.#asleep |= bit;
       this.#sleep(bit, false);
     }
+  }
+
+  /** An actor's wait is over. */
+  #goOn(actor: number, error: Error | null = null): void {
+    this.door.seen(error === null ? 0 : 1);
+    this.#resume(actor, error);
   }
 
   #sleep(bit: number, polls: boolean): void {
@@ -469,6 +478,11 @@ export class Run {
   #reapFirst(actor: number): void {
     this.#mustReap &= ~(1 << actor);
     this.#stacks[actor]!.push(this.#stage.reap(actor));
+  }
+
+  /** Whether anybody was put to sleep and has not gone on since. */
+  get hasSleepers(): boolean {
+    return (this.#asleep | this.#polling) !== 0;
   }
 
   /** Whether an actor sleeps, or would if it had its turn. */

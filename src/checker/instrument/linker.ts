@@ -238,7 +238,7 @@ export class Linker {
       $import: find,
       $mutant: this.#schemas.isTried,
     };
-    const clock = { now: () => this.#door.nowMs, timeOrigin: 0 };
+    const clock = { now: () => this.#door.seen(this.#door.nowMs), timeOrigin: 0 };
     const exports = run(...PROVIDED.map((name) => provided[name]), clock, PROCESS);
     this.#evaluated.set(module.path, exports as Exports);
   }

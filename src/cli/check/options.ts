@@ -34,14 +34,15 @@ export interface CheckCommandOptions {
 
 const SECONDS_DEFAULT = 60;
 const SCHEDULES_MAX = 1e12;
-const STRATEGIES = ["reduced", "every", "bounded", "pct", "random"] as const;
+const STRATEGIES = ["reduced", "cached", "every", "bounded", "pct", "random"] as const;
 
 const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
   ["--list", "list the scenarios and the variants, and run nothing"],
   ["--variant NAME", "the core with one decision replaced; may be repeated;"],
   ["", "all: each variant in the scenarios that must catch it"],
   ["--strategy NAME", "reduced: every interleaving, up to swaps that change nothing;"],
-  ["", "every: without that reduction; bounded: at most --preemptions;"],
+  ["", "cached: what follows from a state once; every: without that"],
+  ["", "reduction; bounded: at most --preemptions;"],
   ["", "pct: by random priorities, bugs up to --depth; random", "the scenario's own"],
   ["--preemptions N", "of bounded: interruptions of an actor that could go on", "2"],
   ["--depth N", "of pct: ordering constraints that a bug may need", "3"],

@@ -30,6 +30,7 @@ export type {
   LockHolder,
   WindowHolder,
 } from "./volume/holders.ts";
+export type { FileLease, LeaseOptions, RecallReason } from "./volume/lease.ts";
 export {
   attach,
   type MountOptions,

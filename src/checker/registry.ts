@@ -28,6 +28,9 @@ import * as extents from "./scenarios/ram/extents.ts";
 import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
 import * as metadataCalls from "./scenarios/metadata/calls.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
+import * as daxLeases from "./scenarios/dax/leases.ts";
+import * as leases from "./scenarios/layout/leases.ts";
+import * as longTermPins from "./scenarios/layout/long-term-pins.ts";
 import * as folios from "./scenarios/pins/folios.ts";
 import * as holders from "./scenarios/pins/holders.ts";
 import * as insisting from "./scenarios/pins/insisting.ts";
@@ -57,6 +60,7 @@ import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
+import * as leaseVariants from "./variants/leases.ts";
 import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
 import * as syncVariants from "./variants/sync.ts";
@@ -72,6 +76,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pins/insisting": insisting,
   "pins/reuse": pageReuse,
   "pins/write-back": pinWriteBack,
+  "layout/leases": leases,
+  "layout/long-term-pins": longTermPins,
   "mapping/entries": entries,
   "mapping/huge-entries": hugeEntries,
   "mapping/entry-deaths": entryDeaths,
@@ -88,6 +94,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/pins": daxPins,
   "dax/refusals": refusals,
   "dax/marks": daxMarks,
+  "dax/leases": daxLeases,
   "dax/reuse": reuse,
   "dax/tries": tries,
   "dax/writes": writes,
@@ -120,6 +127,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   breakVariants,
+  leaseVariants,
   pageVariants,
   entryVariants,
   daxVariants,

@@ -11,7 +11,6 @@ import { forEachEntry, isPageKind, kindOf } from "../mapping/tree.ts";
 import { load, store } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
 import {
-  lockExclusive,
   lockShared,
   tryExclusive,
   tryShared,
@@ -28,6 +27,7 @@ import {
   touchTimes,
 } from "./dax.ts";
 import { refreshWindows } from "./refresh.ts";
+import { lockForWrite } from "./write-lock.ts";
 
 /** Blocks allocated in one transaction. */
 const ALLOCATE_BYTES_MAX = 2 ** 26;
@@ -107,8 +107,8 @@ function* readExtents(
 }
 
 /**
- * As `writeFile`, if that takes no waiting, changes neither size nor time, and one known extent holds
- * the range; else -1.
+ * As `writeFile`, if that takes no waiting, changes neither size nor time, one known extent holds the
+ * range, and no lease is to be looked at; else -1.
  * Locks: the io lock, exclusively, if it is free. Sleeps: never. Throws: EIO.
  */
 export function tryWriteFile(
@@ -124,6 +124,7 @@ export function tryWriteFile(
   const record = tryExclusive(thread, lock);
   if (record === 0) return -1;
   try {
+    if (load(thread.words, mapping + MappingWord.leases) !== 0) return -1;
     const end = position + length;
     if (end > sizeOf(thread, mapping) || isTimeStale(dax, mapping)) return -1;
     const extent = dax.cachedExtent(mapping, position);
@@ -140,8 +141,8 @@ export function tryWriteFile(
 /**
  * Writes `source` at `position`, or at the file's end, growing the file and filling holes. Returns
  * the bytes written: fewer than asked when the volume filled up on the way.
- * Locks: takes the io lock, exclusively. Sleeps: for it, for transactions, and for the map lock where
- * windows must be shown new blocks. Throws: ENOSPC, EFBIG, EROFS, CorruptionError, EIO.
+ * Locks: takes the io lock, exclusively. Sleeps: for it and for leases (write-lock.ts), for transactions,
+ * and for the map lock where windows must be shown new blocks. Throws: ENOSPC, EFBIG, EROFS, CorruptionError, EIO.
  */
 export function* writeFile(
   task: Task,
@@ -151,7 +152,11 @@ export function* writeFile(
   position: number | "append",
 ): Sleeps<number> {
   dax.assertWritable();
-  const io = yield* lockExclusive(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
+  const { length } = source;
+  const io = yield* lockForWrite(task, dax, mapping, "write", (size) => {
+    const start = position === "append" ? size : position;
+    return start + length > DEVICE_BYTES_MAX ? null : { start, end: start + length };
+  });
   try {
     const size = sizeOf(dax.thread, mapping);
     const start = position === "append" ? size : position;

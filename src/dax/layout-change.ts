@@ -20,7 +20,6 @@ import {
 import { isPageKind, kindOf, Mark, nextMarked, pageOf, removeEntries } from "../mapping/tree.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 import { load, loadUnsigned, store } from "../sync/atomics.ts";
-import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Slot } from "../sync/thread.ts";
 import {
@@ -33,6 +32,7 @@ import {
 } from "./dax.ts";
 import { zeroTail } from "./file-io.ts";
 import { refreshWindows, showAgain } from "./refresh.ts";
+import { lockForWrite } from "./write-lock.ts";
 
 /** Blocks preallocated in one transaction. */
 const PREALLOCATE_BYTES_MAX = 2 ** 27;
@@ -371,7 +371,8 @@ function assertBlocks(dax: Dax, offset: number, length: number): void {
 }
 
 /**
- * As fallocate without a mode: backs the range with unwritten blocks. Nothing moves, so no break.
+ * As fallocate without a mode: backs the range with unwritten blocks. Nothing moves, so only leases over
+ * its holes are recalled.
  * On ENOSPC what was allocated so far stays, as in Linux.
  */
 export function* preallocate(
@@ -383,10 +384,10 @@ export function* preallocate(
   keepSize: boolean,
 ): Sleeps<void> {
   assertRange(offset, length);
-  const order = inoOf(dax.thread, mapping);
-  using _io = yield* lockExclusive(task, mapping + MappingWord.ioLock, { rankName: "io", order });
-  const size = sizeOf(dax.thread, mapping);
   const end = offset + length;
+  const range = () => ({ start: offset, end });
+  using _io = yield* lockForWrite(task, dax, mapping, "preallocate", range);
+  const size = sizeOf(dax.thread, mapping);
   yield* backWithBlocks(task, dax, mapping, offset, end);
   if (end <= size || keepSize) return;
   yield* growTo(task, dax, mapping, size, end);

@@ -1,6 +1,7 @@
 /** Pins as a program holds them: the storage of a range of a file as buffers, until the release. */
 import { HoldfastError } from "../base/errors.ts";
 import { type DeviceByte, PAGE_SIZE, roundUp } from "../base/quantities.ts";
+import { assertGranted, assertNotExpired, type Lease, tiePin, untiePin } from "../layout/lease.ts";
 import { inoOf, type Mapping } from "../mapping/mapping.ts";
 import {
   type OwnedPage,
@@ -33,6 +34,8 @@ export class Pin implements Disposable {
   #buffers: Uint8Array[] | null = null;
   /** Set where the volume is mounted without protection: then nothing is counted. */
   #unprotected: OwnedPage[] | null = null;
+  /** Of a long-term pin: its lease, and the note that ties it to that. */
+  #tie: { readonly lease: Lease; readonly note: number } | null = null;
 
   constructor(dax: Dax, mapping: Mapping, record: PinRecord, offset: number, length: number) {
     this.#dax = dax;
@@ -51,13 +54,25 @@ export class Pin implements Disposable {
     releasePin(thread, pages, this.#record);
   }
 
-  /** The range's bytes in order, one buffer for each run of the device. Throws: EBADF when released. */
+  /**
+   * The range's bytes in order, one buffer for each run of the device.
+   * Throws: EBADF when released; ESTALE when it is a long-term pin whose lease has expired.
+   */
   get buffers(): readonly Uint8Array[] {
+    if (this.#tie !== null) assertNotExpired(this.#dax.thread, this.#tie.lease);
     if (this.#buffers === null) {
       this.#assertHeld();
       this.#buffers = this.#makeBuffers();
     }
     return this.#buffers;
+  }
+
+  /**
+   * Makes this a long-term pin under a lease of this thread. Throws: EBUSY or ESTALE when that is
+   * recalled; release the pin then.
+   */
+  tieTo(lease: Lease): void {
+    this.#tie = { lease, note: tiePin(this.#dax.thread, lease, this.#record) };
   }
 
   /** Whether every page still belongs to the same file at the same offset. True while pinned. */
@@ -73,6 +88,8 @@ export class Pin implements Disposable {
     if (this.#record === 0) return;
     const record = this.#record;
     this.#record = 0;
+    if (this.#tie !== null) untiePin(this.#dax.thread, this.#tie.note);
+    this.#tie = null;
     if (this.#unprotected !== null) return;
     tracePin(this.#dax.thread, Event.unpin, record);
     releasePin(this.#dax.thread, this.#dax.pages, record);
@@ -150,6 +167,31 @@ export function* pinRange(
     yield* populate(task, dax, mapping, first, count);
   });
   return new Pin(dax, mapping, record, offset, length);
+}
+
+/**
+ * As `pinRange`, for as long as a lease of this thread over the range lasts: until it is recalled, and
+ * its holder releases the pin and returns it. (Rule 6 of layout/lease.ts.)
+ * Throws: EBUSY, ESTALE for a lease that is recalled.
+ */
+export function* pinLongTerm(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  lease: Lease,
+  offset: number,
+  length: number,
+  write: boolean,
+): Sleeps<Pin> {
+  assertGranted(dax.thread, lease); // before holes get blocks in vain
+  const pin = yield* pinRange(task, dax, mapping, offset, length, write);
+  try {
+    pin.tieTo(lease);
+  } catch (error) {
+    pin.release();
+    throw error;
+  }
+  return pin;
 }
 
 /**

@@ -1,13 +1,13 @@
 /**
  * Break: making a part of a file's layout safe to change. When it has succeeded, and until its locks
- * drop, nobody can reach the range: no pin, no window.
+ * drop, nobody can reach the range: no pin, no window; and nobody relies on it: no lease.
  *
- *              +--------------------- locks dropped, wait for the last pin <-----+
- *              v                                                                 |
- *     take io and map locks -> announce -> one epoch -> a busy page? -- yes -> withdraw
- *                                                            | no
- *                                                            v
- *                                      revoke windows -> change the layout -> withdraw, drop locks
+ *         +------------------ locks dropped, wait for a lease's return, or the last pin <------+
+ *         v                                                                                    |
+ *     take io and map locks -> recall leases -> announce -> one epoch -> a busy page? -- yes -> withdraw
+ *                                    |                                        | no
+ *                          yes: one to wait for                               v
+ *                                                revoke windows -> change the layout -> withdraw, drop locks
  *
  * Rules. (1) What is waited for is what is tested: a page's pin count at zero (pages.ts, 4).
  *        (2) A lock dropped means that everything is looked at again: `plan` runs after every take.
@@ -19,8 +19,10 @@
  *            another, and insists twice as long. So it is not starved, and blocks nobody for ever.
  *            However it ends, it no longer insists; if its thread dies, until the time is up.
  *
- * Reasons. `unmap`: windows and pins, as above. `write` (leases only) has its place here: leases
- * are recalled before the first announcement.
+ *        (5) Leases first, pages second: who returns a lease gives back its long-term pins, and what
+ *            is announced holds up pins that it may still need.
+ *
+ * This is the break for `unmap`. That for `write` concerns leases only (dax/write-lock.ts).
  */
 import { invariant } from "../base/invariant.ts";
 import { HUGE_PAGES } from "../base/quantities.ts";
@@ -38,7 +40,7 @@ import {
 import type { Pages } from "../pages/pages.ts";
 import { traceFile } from "../mapping/trace.ts";
 import { type OwnedPage, stillOwned } from "../pin/pin.ts";
-import { describePins, heldPins, pinHolders } from "../pin/record.ts";
+import { describePins, type HeldPin, heldPins, pinHolders } from "../pin/record.ts";
 import { add, load, store, wakeAll } from "../sync/atomics.ts";
 import { clockMs } from "../sync/clock.ts";
 import { synchronize } from "../sync/guard.ts";
@@ -47,6 +49,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import { Counter, count, counted } from "../sync/statistics.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
+import { LeaseBreak, longTermText, Reason } from "./lease.ts";
 import type { Windows } from "../window/window.ts";
 
 const INSIST_AFTER_MS = 5;
@@ -88,8 +91,8 @@ export function breakStatistics(thread: Thread): { breaks: number; waits: number
  * Takes a file's io and map locks exclusively, breaks the range that `plan` names, and runs `change`
  * with all of it held. `plan` runs with the locks held and may throw; it runs again whenever they
  * had to be dropped.
- * Locks: takes io, then map. Sleeps: for the locks and, holding neither, for pins.
- * Errors: the task's signal or deadline, naming who holds the pins; the file is then as it was.
+ * Locks: takes io, then map. Sleeps: for the locks and, holding neither, for leases and pins.
+ * Errors: the task's signal or deadline, naming who holds the lease or the pins; the file is then as it was.
  */
 export function* withBrokenLayout<T>(
   task: Task,
@@ -100,6 +103,7 @@ export function* withBrokenLayout<T>(
 ): Sleeps<T> {
   const order = inoOf(context.thread, mapping);
   using patience = new Patience(context.thread, mapping);
+  using leases = new LeaseBreak(context.thread, mapping);
   for (;;) {
     let busy: BusyPage;
     {
@@ -114,6 +118,12 @@ export function* withBrokenLayout<T>(
       const planned = plan();
       if (planned === null) return yield* change({ io, map, range: null });
       const range = wholeFolios(context.thread, mapping, planned);
+      if (leases.recall(range.first, range.last, Reason.unmap)) {
+        map.release();
+        io.release();
+        yield* leases.wait();
+        continue;
+      }
       using _announced = announce(context.thread, mapping, range);
       const found = context.protect ? findBusy(context, mapping, range) : null;
       if (found === null) {
@@ -215,6 +225,7 @@ function* waitForPage(
 ): Sleeps<void> {
   const { thread, pages } = context;
   const { first, last } = busy.range;
+  const about = (pin: HeldPin): string => longTermText(thread, pin);
   for (;;) {
     patience.press();
     const value = pages.prepareWait(busy.page);
@@ -228,7 +239,7 @@ function* waitForPage(
       holders: () => pinHolders(thread, heldPins(thread, mapping, first, last)),
       what: () =>
         `the pins of pages ${first} to ${last} of inode ${inoOf(thread, mapping)} ` +
-        `(${describePins(thread, heldPins(thread, mapping, first, last))})`,
+        `(${describePins(thread, heldPins(thread, mapping, first, last), about)})`,
     };
   }
 }

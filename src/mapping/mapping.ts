@@ -13,7 +13,8 @@
  *     32 written, not yet persistent: first page (-1: none) | 33 last page | 34 flags
  *     35 inode generation | 36 when the modification time was last set, ms
  *     37 the break's entries are being removed | 38 a write-back has not ended | 39 written ranges taken
- *     40..47 write-back lock | 56..59 the inode table's own (volume/inodes.ts)
+ *     40..47 write-back lock | 48 leases' head | 49 lease wake (layout/lease.ts)
+ *     56..59 the inode table's own (volume/inodes.ts)
  *
  * The io lock of a directory ranks as `directory`.
  */
@@ -54,6 +55,8 @@ export const MappingWord = {
   writingBack: 38,
   writtenTakes: 39,
   writeBackLock: 40,
+  leases: 48,
+  leaseWake: 49,
 } as const;
 
 /** A mapping's name: the word offset of its record. */

@@ -17,6 +17,8 @@ export const PinWord = { mapping: 0, first: 1, counted: 2, only: 3, serial: 4, s
 
 /** A pin that somebody held. */
 export interface HeldPin {
+  /** Its record, which may be another pin's by now. */
+  readonly record: number;
   readonly holder: Holder;
   readonly first: number;
   readonly pages: number;
@@ -55,7 +57,7 @@ function readPin(
   const same = loadRelaxed(words, record) === mapping;
   if (loadRelaxed(words, record + PinWord.serial) !== serial || !same || pages === 0) return null;
   const heldMs = since === 0 ? null : Math.max(0, remainingMs(clockMs(), since - 1));
-  return { holder, first, pages, write: (serial & 1) !== 0, heldMs };
+  return { record, holder, first, pages, write: (serial & 1) !== 0, heldMs };
 }
 
 /** Pins as programs are told of them. */
@@ -69,12 +71,22 @@ export function pinHolders(thread: Thread, pins: readonly HeldPin[]): PinHolder[
   }));
 }
 
-/** Pins in words, for whoever waits for them: at most `limit` of them. */
-export function describePins(thread: Thread, pins: readonly HeldPin[], limit = 4): string {
+/**
+ * Pins in words, for whoever waits for them: at most `limit` of them. `about`: what else is to be said
+ * of one.
+ */
+export function describePins(
+  thread: Thread,
+  pins: readonly HeldPin[],
+  about: (pin: HeldPin) => string = () => "",
+  limit = 4,
+): string {
   if (pins.length === 0) return "no pin";
-  const shown = pins.slice(0, limit).map(({ holder, first, pages, heldMs }) => {
+  const shown = pins.slice(0, limit).map((pin) => {
+    const { holder, first, pages, heldMs } = pin;
     const since = heldMs === null ? "" : ` for ${heldMs} ms`;
-    return `pages ${first} to ${first + pages - 1} by ${thread.describe(holder)}${since}`;
+    const which = `pages ${first} to ${first + pages - 1}`;
+    return `${which} by ${thread.describe(holder)}${since}${about(pin)}`;
   });
   const more = pins.length > limit ? ` and ${pins.length - limit} more` : "";
   return `pinned: ${shown.join(", ")}${more}`;

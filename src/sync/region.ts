@@ -56,6 +56,7 @@ export const Root = {
   ram: 7,
   volume: 8,
   statistics: 9,
+  leases: 11,
 } as const;
 
 export class Region {

@@ -61,6 +61,18 @@ export function runAsync<T>(
   });
 }
 
+/**
+ * Ends once the word no longer holds `expected`, if whoever changes it wakes. Keeps no event loop
+ * alive, and costs nothing meanwhile.
+ */
+export async function untilChanged(thread: Thread, word: number, expected: number): Promise<void> {
+  for (;;) {
+    const sleep = sleepWhileAsync(thread.words, word, expected, Infinity);
+    if (sleep === null) return;
+    await sleep;
+  }
+}
+
 /** Keeps the event loop alive while operations are suspended: waits by themselves do not. */
 const keepAlive = new WeakMap<Thread, { count: number; timer: NodeJS.Timeout | undefined }>();
 

@@ -5,8 +5,8 @@
  *
  *     0 state | 1 incarnation | 2 epoch | 3 worker's threadId
  *     4 held locks | 5 entry locks | 6 pins | 7 open files: heads of the thread's tables (table.ts)
- *     8 mapping whose break this thread has announced (layout) | 11 trace ring (trace-ring.ts)
- *     12 waits that are under way: head of a table (waits.ts)
+ *     8 mapping whose break this thread has announced | 10 leases: head of a table (layout)
+ *     11 trace ring (trace-ring.ts) | 12 waits that are under way: head of a table (waits.ts)
  *     16..25 liveness: a robust pthread mutex that the thread holds for life
  *
  * State: free -> joining -> live -> recovering -> free. A live slot's state is its holder, so that what
@@ -38,6 +38,7 @@ export const Slot = {
   pins: 6,
   openFiles: 7,
   breaking: 8,
+  leases: 10,
   trace: 11,
   waits: 12,
   liveness: 16,
@@ -111,6 +112,7 @@ export class Thread {
   readonly entryLocks: ThreadTable;
   readonly pins: ThreadTable;
   readonly openFiles: ThreadTable;
+  readonly leases: ThreadTable;
   /** Counts this thread's epochs; odd inside one. The shared word is its copy. */
   epochCount = 0;
   /** Tells this thread's pins apart. */
@@ -134,6 +136,7 @@ export class Thread {
     this.entryLocks = new ThreadTable(region, this.base + Slot.entryLocks, 4);
     this.pins = new ThreadTable(region, this.base + Slot.pins, PIN_RECORD_WORDS);
     this.openFiles = new ThreadTable(region, this.base + Slot.openFiles, 1);
+    this.leases = new ThreadTable(region, this.base + Slot.leases, 2);
   }
 
   /**

@@ -3,6 +3,7 @@ import { Dax } from "../dax/dax.ts";
 import { recoverRemovals } from "../dax/layout-change.ts";
 import { attachDevice, type Device } from "../device/index.ts";
 import { recoverBreaks } from "../layout/break.ts";
+import { createLeaseArea, recoverLeases } from "../layout/lease.ts";
 import { recoverEntries } from "../mapping/entries.ts";
 import { createMappingArea } from "../mapping/mapping.ts";
 import { MetadataCache } from "../metadata/cache.ts";
@@ -49,6 +50,7 @@ export function assembleMounted(
     createTransactionArea(thread);
     createWindowArea(thread);
     createStatistics(thread);
+    createLeaseArea(thread);
     device.useSegments(SharedSegmentTable.create(thread, device.segmentCount));
     const pages = Pages.create(thread, device.size);
     const cache = MetadataCache.create(thread, device, about.driver.blockSize);
@@ -119,5 +121,6 @@ function assemble(
   recoverPins(thread, pages);
   recoverBreaks(thread);
   recoverRemovals(dax);
+  recoverLeases(thread);
   return core;
 }

@@ -11,8 +11,9 @@ import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts
 import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
-import { type Pin, pinRange, tryPinRange } from "../dax/pins.ts";
+import { type Pin, pinLongTerm, pinRange, tryPinRange } from "../dax/pins.ts";
 import { writeBack } from "../dax/write-back.ts";
+import { LeaseKind, requestLease } from "../layout/lease.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { notMappable } from "../mapping/entries.ts";
 import { MappingWord, sizeOf } from "../mapping/mapping.ts";
@@ -26,6 +27,7 @@ import {
   checkTime,
   checkWaitOptions,
   type WaitOptions,
+  wrongType,
   wrongValue,
 } from "./arguments.ts";
 import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
@@ -34,6 +36,7 @@ import { FALLOCATE, type FallocateMode } from "./fallocate.ts";
 import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
+import { checkLeaseOptions, FileLease, type LeaseOptions } from "./lease.ts";
 import { FilePin, type PinOptions } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
@@ -62,6 +65,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #running = 0;
   #closed = false;
   #whenIdle: (() => void) | null = null;
+  /** One more use, begun by an operation that runs: also when the handle was closed meanwhile. */
+  readonly #keep = (): void => {
+    this.#uses++;
+  };
   /** Made once: what a use gives back. */
   readonly #endUse = (): void => {
     this.#uses--;
@@ -88,7 +95,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     this.#uses++;
   }
 
-  #error(code: "EBADF" | "EINVAL", message: string, syscall: string): HoldfastError {
+  #error(code: "EBADF" | "EINVAL" | "EOPNOTSUPP", message: string, syscall: string): HoldfastError {
     return new HoldfastError(code, message, { syscall, path: this.path });
   }
 
@@ -418,22 +425,53 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const core = this.#core;
     const { mapping } = this.#inode;
     const endUse = this.#endUse;
-    const use = (): void => this.#use("pin");
+    const keep = this.#keep;
     return function* (task) {
       const pin: Pin = yield* pinRange(task, core.dax, mapping, offset, length, write);
-      use();
+      keep();
       return new FilePin(core, pin, endUse);
+    };
+  }
+
+  #pinLongTerm(offset: number, length: number, options: PinOptions): Operation<FilePin> {
+    const core = this.#core;
+    const { mapping } = this.#inode;
+    const { lease, write = false } = options;
+    this.#assertPin(offset, length, write);
+    if (lease === undefined) {
+      const message =
+        "a long-term pin would keep layout changes waiting without end; pass a lease of the range, " +
+        "which can be recalled";
+      throw this.#error("EOPNOTSUPP", message, "pin");
+    }
+    if (!(lease instanceof FileLease)) throw wrongType("options.lease", "a FileLease", lease);
+    const file = this;
+    return function* (task) {
+      const under = lease.forPin(mapping, offset, length);
+      const pin = yield* pinLongTerm(task, core.dax, mapping, under, offset, length, write);
+      const endHold = lease.holdPin();
+      file.#keep();
+      return new FilePin(core, pin, () => {
+        endHold();
+        file.#endUse();
+      });
     };
   }
 
   /**
    * Pins [offset, offset + length), inside the file: its storage as buffers, safe for I/O until
    * `release()` (or `using`). Until then no layout change takes the blocks away: who wants to, waits.
+   * So a pin is for as long as an I/O takes; one for longer is `longTerm` and needs a lease.
    * Holes get blocks. Sleeps: when pages have to be found first, and while a layout change that has
-   * waited long goes first. Throws: EOPNOTSUPP where blocks are smaller than 4096 bytes; EBADF,
-   * EINVAL outside the file, EROFS, ENOSPC.
+   * waited long goes first. Throws: EOPNOTSUPP where blocks are smaller than 4096 bytes, and for a
+   * long-term pin without a lease; EBADF, EINVAL outside the file or the lease, EROFS, ENOSPC; EBUSY
+   * for a lease that is recalled, ESTALE for one that has expired.
    */
   async pin(offset: number, length: number, options?: PinOptions): Promise<FilePin> {
+    if (options?.longTerm === true) {
+      const operation = this.#pinLongTerm(offset, length, options);
+      return this.#runAsync("pin", operation, checkWaitOptions(options));
+    }
     const write = options?.write ?? false;
     const pin = this.#tryPin(offset, length, write);
     if (pin !== null) return pin;
@@ -442,6 +480,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   pinSync(offset: number, length: number, options?: PinOptions): FilePin {
+    if (options?.longTerm === true) {
+      const operation = this.#pinLongTerm(offset, length, options);
+      return this.#runSync("pin", operation, checkWaitOptions(options));
+    }
     const write = options?.write ?? false;
     const pin = this.#tryPin(offset, length, write);
     if (pin !== null) return pin;
@@ -453,6 +495,35 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   holders(): FileHolders {
     if (this.#closed) throw this.#error("EBADF", "the file is closed", "holders");
     return holdersOf(this.#core, this.#inode.mapping, this.ino, 0);
+  }
+
+  #request(options: LeaseOptions, returnsOwn: boolean): Operation<FileLease> {
+    const range = checkLeaseOptions(options);
+    const core = this.#core;
+    const { mapping } = this.#inode;
+    const file = this;
+    return function* (task) {
+      file.#assertMode(range.kind === LeaseKind.exclusive ? "write" : "read", "lease");
+      const lease = yield* requestLease(task, mapping, { ...range, returnsOwn });
+      file.#keep();
+      return new FileLease(core, mapping, lease, range, options.onRecall, file.#endUse);
+    };
+  }
+
+  /**
+   * A lease of a range of the file: the right to rely on its layout until it is recalled. Recalls the
+   * leases that conflict with it, of this thread too, and waits for their return; and for requests
+   * that came before. The file stays in use until the lease is released, also after `close()`.
+   * Sleeps: for that; each recall lasts at most its holder's grace. Throws: EBADF, for "exclusive" also
+   * when not opened for writing; EISDIR, ENOMEM.
+   */
+  async lease(options: LeaseOptions = {}): Promise<FileLease> {
+    return this.#runAsync("lease", this.#request(options, true), checkWaitOptions(options));
+  }
+
+  /** As `lease`, blocking. Throws: EDEADLK when a lease of this thread is in the way. */
+  leaseSync(options: LeaseOptions = {}): FileLease {
+    return this.#runSync("lease", this.#request(options, false), checkWaitOptions(options));
   }
 
   #persist(): Operation<void> {

@@ -2,10 +2,18 @@
 import type { Pin } from "../dax/pins.ts";
 import type { WaitOptions } from "./arguments.ts";
 import type { VolumeCore } from "./core.ts";
+import type { FileLease } from "./lease.ts";
 
 export interface PinOptions extends WaitOptions {
   /** Whether the program, or a device, will store into the buffers. Default false. */
   readonly write?: boolean;
+  /**
+   * Whether the pin may be held for longer than an I/O takes: memory registered with a device, or with
+   * another program. Needs a `lease`, whose recall asks for it back.
+   */
+  readonly longTerm?: boolean;
+  /** Of this file and over the range. Held by this thread and not recalled. */
+  readonly lease?: FileLease;
 }
 
 /**
@@ -36,7 +44,8 @@ export class FilePin implements Disposable {
 
   /**
    * The range's bytes in order, one buffer for each run of the device.
-   * Throws: EBADF after the release.
+   * Throws: EBADF after the release; ESTALE for a long-term pin whose lease has expired. Buffers that
+   * were taken before stay usable: the layout change waits until the pin is released.
    */
   get buffers(): readonly Uint8Array[] {
     return this.#pin.buffers;

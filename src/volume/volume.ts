@@ -2,6 +2,7 @@
 import type { ErrorContext } from "../base/errors.ts";
 import type { Device } from "../device/index.ts";
 import { breakStatistics } from "../layout/break.ts";
+import { leaseStatistics } from "../layout/lease.ts";
 import { transactionsCommitted } from "../metadata/transaction.ts";
 import { type Sleeps, type Task, WAIT_KINDS, type WaitKind } from "../sync/sleep.ts";
 import { summariseWaits, type WaitSummary } from "../sync/wait-histograms.ts";
@@ -35,6 +36,10 @@ export interface VolumeStatistics {
   /** Layout changes that broke a range, and how often one had to wait for a pin. */
   readonly breaks: number;
   readonly breakWaits: number;
+  /** Leases held now, how often one was recalled, and how often one was not returned in time. */
+  readonly leasesHeld: number;
+  readonly leaseRecalls: number;
+  readonly leasesExpired: number;
   readonly transactions: number;
   /**
    * How long operations slept, by what they waited for: locks ("directory", "io", "writeBack", "map",
@@ -373,6 +378,7 @@ export class Volume implements Disposable, AsyncDisposable {
     const { dax, inodes, thread } = this.#core;
     const windows = dax.windows.statistics();
     const { breaks, waits } = breakStatistics(thread);
+    const leases = leaseStatistics(thread);
     const { records, idle } = inodes.count();
     return {
       faults: windows.faults,
@@ -382,6 +388,9 @@ export class Volume implements Disposable, AsyncDisposable {
       pinsHeld: dax.pages.totalPins(),
       breaks,
       breakWaits: waits,
+      leasesHeld: leases.held,
+      leaseRecalls: leases.recalls,
+      leasesExpired: leases.expired,
       transactions: transactionsCommitted(thread),
       waits: Object.fromEntries(
         WAIT_KINDS.map((kind) => [kind, summariseWaits(thread, kind)]),

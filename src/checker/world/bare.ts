@@ -5,6 +5,7 @@
  */
 import { HUGE_PAGES, type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { type BreakContext, recoverBreaks, withBrokenLayout } from "../../layout/break.ts";
+import { createLeaseArea, recoverLeases } from "../../layout/lease.ts";
 import { publishAround, recoverEntries } from "../../mapping/entries.ts";
 import {
   createMappingArea,
@@ -75,6 +76,7 @@ export function buildBare(
   createMappingArea(thread);
   createWindowArea(thread);
   createStatistics(thread);
+  createLeaseArea(thread);
   const pages = Pages.create(thread, deviceFolios * HUGE_PAGES * PAGE_SIZE);
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, INO, pageCount * PAGE_SIZE, 1);
@@ -264,6 +266,7 @@ export class BareFile {
     }
     const { words } = survivor.thread;
     ensureNoLeak(load(words, this.mapping + MappingWord.breakHolder) === 0, "a break is announced");
+    ensureNoLeak(load(words, this.mapping + MappingWord.leases) === 0, "a lease is left");
     for (const { thread, self } of this.hands) {
       ensureNoLeak(load(words, thread.base + Slot.breaking) === 0, `${self.name} still breaks`);
       if (!thread.isAlive(thread.holder)) {
@@ -276,6 +279,7 @@ export class BareFile {
       ensureNoLeak(thread.heldLocks.count === 0, `${self.name} still holds a lock`);
       ensureNoLeak(thread.pins.count === 0, `${self.name} still holds a pin`);
       ensureNoLeak(thread.entryLocks.count === 0, `${self.name} still holds an entry`);
+      ensureNoLeak(thread.leases.count === 0, `${self.name} still holds a lease`);
     }
   }
 
@@ -313,5 +317,6 @@ function handOf(self: Self): Hand {
   recoverEntries(thread, pages);
   recoverPins(thread, pages);
   recoverBreaks(thread);
+  recoverLeases(thread);
   return { self, thread, pages, windows, protect: true };
 }

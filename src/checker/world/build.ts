@@ -10,6 +10,7 @@ import { pinRange } from "../../dax/pins.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import type { Device } from "../../device/index.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
+import { createLeaseArea } from "../../layout/lease.ts";
 import {
   createMappingArea,
   initMapping,
@@ -36,7 +37,7 @@ import { createWindowArea, type Window, Windows } from "../../window/window.ts";
 import { ensure } from "../scenario.ts";
 import { contentOf, createDeviceArea, SimulatedDevice } from "./device.ts";
 import { createPortArea, SimulatedPort } from "./port.ts";
-import { regionWithThreads, taskOf } from "./threads.ts";
+import { makeFirstLeases, regionWithThreads, taskOf } from "./threads.ts";
 
 /** The ram filesystem's tables take 21 MB. */
 const REGION_BYTES = 2 ** 25;
@@ -130,6 +131,8 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   createMappingArea(thread);
   createWindowArea(thread);
   createStatistics(thread);
+  createLeaseArea(thread);
+  makeFirstLeases(thread);
   const simulated = new SimulatedDevice(thread, device, spec.blocks);
   MetadataCache.create(thread, simulated, PAGE_SIZE);
   Pages.create(thread, spec.blocks * PAGE_SIZE);

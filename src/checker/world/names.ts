@@ -19,7 +19,8 @@ export const LOCK_FIELDS = [
   "wake",
 ];
 
-function fieldName(fields: Readonly<Record<string, number>>, offset: number): string {
+/** The name of a word of a record, by the record's fields. */
+export function fieldName(fields: Readonly<Record<string, number>>, offset: number): string {
   const found = Object.entries(fields).find(([, value]) => value === offset);
   return found === undefined ? `word ${offset}` : found[0].replace(/([A-Z])/g, " $1").toLowerCase();
 }

@@ -1,6 +1,7 @@
 /** The threads of a scenario's actors, in the checked build. */
 import { load } from "../../sync/atomics.ts";
-import { Region, REGION_BYTES_MIN } from "../../sync/region.ts";
+import { Region, REGION_BYTES_MIN, Root } from "../../sync/region.ts";
+import { allocateObject, freeObject } from "../../sync/slab.ts";
 import { Task } from "../../sync/sleep.ts";
 import { OWNER_DIED, Slot, Thread } from "../../sync/thread.ts";
 
@@ -16,9 +17,23 @@ export function regionWithThreads(
 
 /** Makes the first block of each table, so that no schedule allocates them. */
 function warmUp(thread: Thread): void {
-  for (const table of [thread.heldLocks, thread.entryLocks, thread.pins, thread.openFiles]) {
+  for (const table of [
+    thread.heldLocks,
+    thread.entryLocks,
+    thread.pins,
+    thread.openFiles,
+    thread.leases,
+  ]) {
     table.give(table.take());
   }
+}
+
+/** Makes the first records of leases, so that no schedule does. Returns where they are. */
+export function makeFirstLeases(thread: Thread): number {
+  const slab = thread.region.root(Root.leases);
+  const record = allocateObject(thread, slab);
+  freeObject(thread, slab, record);
+  return record;
 }
 
 /** The private constructor: the slot was joined when the region was built. */

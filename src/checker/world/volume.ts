@@ -16,6 +16,7 @@ import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { Header, Inode, INODE_WORDS, Node, NODE_WORDS } from "../../drivers/ram/layout.ts";
 import { recoverBreaks } from "../../layout/break.ts";
+import { recoverLeases } from "../../layout/lease.ts";
 import { recoverEntries } from "../../mapping/entries.ts";
 import { MappingWord } from "../../mapping/mapping.ts";
 import {
@@ -40,8 +41,7 @@ import { recoverLocks, tryExclusive, unlockExclusive } from "../../sync/lock.ts"
 import { Root } from "../../sync/region.ts";
 import { objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
-import { forEachRecord } from "../../sync/table.ts";
-import { OWNER_DIED, PIN_RECORD_WORDS, Slot, type Thread } from "../../sync/thread.ts";
+import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { type Content, contentOf, contentShown, type FailingCall } from "./device.ts";
 import {
@@ -51,6 +51,7 @@ import {
   makeHand,
   type VolumeShared,
 } from "./build.ts";
+import { assertGivenBack, assertIdle } from "./leftovers.ts";
 import { transactionWordName, wordName } from "./names.ts";
 import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
 import { WatchedDriver } from "./watched-driver.ts";
@@ -112,6 +113,7 @@ export class Volume {
     recoverPins(thread, pages);
     recoverBreaks(thread);
     recoverRemovals(hand.dax);
+    recoverLeases(thread);
     return hand;
   }
 
@@ -511,6 +513,7 @@ export class Volume {
     }
     ensureNoLeak(word(MappingWord.breakHolder) === 0, `a break of file ${name} is still announced`);
     ensureNoLeak(word(MappingWord.breakInsist) === 0, `a break of file ${name} still insists`);
+    ensureNoLeak(word(MappingWord.leases) === 0, `a lease of file ${name} is left`);
     ensureNoLeak(word(MappingWord.removing) === 0, `a removal of file ${name} is not finished`);
     ensureNoLeak(word(MappingWord.treeGuard) === 0, `the tree of file ${name} is still guarded`);
     ensureNoLeak((word(MappingWord.sequence) & 1) === 0, `the sequence of file ${name} is odd`);
@@ -673,26 +676,4 @@ function windowField(offset: number): string {
   if (offset >= 16) return "2 MiB shown";
   if (offset === 8) return "serial";
   return offset >= 9 && offset <= 11 ? "pages lost" : `word ${offset}`;
-}
-
-/** The tables of a dead thread are empty. */
-function assertGivenBack(words: Words, name: string, base: number): void {
-  const tables = [
-    ["a lock", Slot.heldLocks, 1],
-    ["an entry", Slot.entryLocks, 4],
-    ["a pin", Slot.pins, PIN_RECORD_WORDS],
-  ] as const;
-  for (const [what, head, size] of tables) {
-    forEachRecord(words, base + head, size, () =>
-      ensureNoLeak(false, `${name} is dead and still holds ${what}`),
-    );
-  }
-}
-
-/** What a living actor's objects say. */
-function assertIdle({ name, thread, task }: Self): void {
-  ensureNoLeak(thread.heldLocks.count === 0, `${name} still holds a lock`);
-  ensureNoLeak(thread.pins.count === 0, `${name} still holds a pin`);
-  ensureNoLeak(thread.entryLocks.count === 0, `${name} still holds an entry`);
-  ensureNoLeak(task.held.length === 0, `${name}'s operation still holds a lock`);
 }

@@ -31,4 +31,95 @@ export const layoutSurvivors: readonly Explanation[] = [
     what: ["never: if (load(words, this.#mapping + MappingWord.breakInsist) === 0)"],
     why: "Costs time only: nobody is held back, and nobody is woken.",
   },
+  {
+    file: "layout/lease.ts",
+    function: "createLeaseArea",
+    what: ["swapped: initSlab("],
+    why: "It runs alone, before anybody joins.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "enqueue",
+    what: [
+      "swapped: store(words, lease + ",
+      "left out: store(words, lease + LeaseRecord.serial",
+      "left out: store(words, lease + LeaseRecord.reason",
+      "left out: store(words, lease + LeaseRecord.state",
+    ],
+    why:
+      "Nobody reads the record before it is in the list. The serial is for messages; the reason is set " +
+      "before a state that tells to read it; a request without a state is waited for like another one.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "unlink",
+    what: [
+      "left out: store(words, lease + LeaseRecord.state",
+      "left out: wakeAll(words, lease + LeaseRecord.state",
+    ],
+    why: "For the holder's event loop (volume/lease.ts), which ends its watch then, and is not explored.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "unlink",
+    what: ["swapped: "],
+    why: "Changed and told: in which order is decided by the guard, and a wake for no reason is allowed.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "recoverLeases",
+    what: ["always: if (!isPin)"],
+    why: "The lease of a dead thread's pin is taken out in any case: once more changes nothing.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "settle",
+    what: ["swapped: store("],
+    why: "A figure is counted a little earlier or later.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "recall",
+    what: [
+      "swapped: store(words, lease + LeaseRecord.deadline",
+      "swapped: store(words, lease + LeaseRecord.state",
+    ],
+    why: "Both are there before the state that tells to read them; a figure is counted a little later.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "recallFrom",
+    what: ["always: if (isGranted)"],
+    why: "A request is not changed by a recall, and nobody sleeps on its state.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "obstacleText",
+    what: ["always: ", "never: "],
+    why: "The wording of a message.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "tryGrant",
+    what: ["swapped: store(", "always: if (obstacle === null) (2)"],
+    why: "Both happen under the guard; a wake too many.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "recall",
+    what: ["never: if (load(thread.words, mapping + MappingWord.leases) === 0)"],
+    why: "Costs time only: there is nothing to look at.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "wait",
+    what: ["always: if (obstacle !== null)"],
+    why: "It is called after something was found in the way.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "stateOfLease",
+    what: ["never: if ("],
+    why: "Costs time only: the guard is taken for nothing.",
+  },
 ];

@@ -207,7 +207,7 @@ export const pinHoldersNamed = folioStory({
     one(file, self) {
       const { thread, pages } = file.hand(self);
       const told = (first: number, last: number, limit?: number): string =>
-        describePins(thread, heldPins(thread, file.mapping, first, last), limit);
+        describePins(thread, heldPins(thread, file.mapping, first, last), undefined, limit);
       ensure(told(0, PAGE_INDEX_MAX) === "no pin", "holders are told of, with no pin");
       const pins = [
         pinFast(file, self, 0, 1),

@@ -4,29 +4,18 @@ import { MappingWord, PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
 import { breakStatistics } from "../../../layout/break.ts";
 import { clearMark, Mark } from "../../../mapping/tree.ts";
 import { releasePin } from "../../../pin/pin.ts";
-import { load, store, wakeAll } from "../../../sync/atomics.ts";
+import { load, store } from "../../../sync/atomics.ts";
 import { clockMs, remainingMs } from "../../../sync/clock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, ensureNoLeak, type Plot, type Scenario, type Self } from "../../scenario.ts";
-import { BareFile, type BareShared, buildBare, unlessPastTheEnd } from "../../world/bare.ts";
+import { unlessPastTheEnd } from "../../world/bare.ts";
 import { playedIn } from "../../world/plots.ts";
-
-interface InsistShared extends BareShared {
-  /** 0: never changes | then: what actors tell one another. */
-  readonly told: number;
-}
+import { buildTold, ToldFile, type ToldShared } from "../../world/told.ts";
 
 /** What has come to pass. */
 const Told = { insists: 1, gotThrough: 2, insistsAgain: 3, truncateEnded: 4, pinned: 5 } as const;
 
-class InsistFile extends BareFile {
-  readonly #told: number;
-
-  constructor(shared: InsistShared, actors: readonly Self[]) {
-    super(shared, actors);
-    this.#told = shared.told;
-  }
-
+class InsistFile extends ToldFile {
   /** Until when new pins wait, or 0. */
   insists({ thread }: Self): number {
     return load(thread.words, this.mapping + MappingWord.breakInsist);
@@ -35,30 +24,6 @@ class InsistFile extends BareFile {
   /** As a break does. */
   insist({ thread }: Self, until: number): void {
     store(thread.words, this.mapping + MappingWord.breakInsist, until);
-  }
-
-  /** Sleeps until the clock shows `until`. As everyone else sleeps by then, it is what happens next. */
-  *sleepUntil(_self: Self, until: number): Sleeps<void> {
-    for (let rest = until; rest > 0; ) {
-      rest = remainingMs(until, clockMs());
-      if (rest <= 0) return;
-      yield { word: this.#told, expected: 0, what: () => "time to pass", sliceMs: rest };
-    }
-  }
-
-  tell({ thread }: Self, what: number): void {
-    store(thread.words, this.#told + what, 1);
-    wakeAll(thread.words, this.#told + what);
-  }
-
-  isTold({ thread }: Self, what: number): boolean {
-    return load(thread.words, this.#told + what) !== 0;
-  }
-
-  *waitFor(self: Self, what: number): Sleeps<void> {
-    while (!this.isTold(self, what)) {
-      yield { word: this.#told + what, expected: 0, what: () => "another actor" };
-    }
   }
 
   /** Pins a page without a lock and gives it back; whether that could be done. */
@@ -85,13 +50,10 @@ class InsistFile extends BareFile {
   }
 }
 
-function insistStory(plot: Plot<InsistShared, InsistFile>): Scenario<InsistShared, InsistFile> {
+function insistStory(plot: Plot<ToldShared, InsistFile>): Scenario<ToldShared, InsistFile> {
   return playedIn(
     {
-      build(actors) {
-        const bare = buildBare(actors, 2);
-        return { ...bare, told: bare.region.allocatePages(8) };
-      },
+      build: (actors) => buildTold(actors, 2),
       begin: (shared, actors) => new InsistFile(shared, actors),
       watch: {
         pins: (file) => file.pinsShown(),

@@ -1,0 +1,138 @@
+/** Leases and what writes: calls that write in place, calls that need blocks, preallocation, pins. */
+import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { tryWriteFile, writeFile } from "../../../dax/file-io.ts";
+import { preallocate } from "../../../dax/layout-change.ts";
+import { pinRange } from "../../../dax/pins.ts";
+import {
+  type Lease,
+  LeaseKind,
+  reasonOfRecall,
+  requestLease,
+  returnLease,
+} from "../../../layout/lease.ts";
+import { load } from "../../../sync/atomics.ts";
+import { clockMs } from "../../../sync/clock.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Self } from "../../scenario.ts";
+import type { Volume } from "../../world/volume.ts";
+import { ensureShown, volumeStory, writePages } from "./play.ts";
+
+function* hold(
+  volume: Volume,
+  self: Self,
+  first: number,
+  last: number,
+  kind: "shared" | "exclusive",
+): Sleeps<Lease> {
+  const { mapping } = volume.file("A");
+  const request = { first, last, kind: LeaseKind[kind], graceMs: 10, returnsOwn: false };
+  const lease = yield* requestLease(self.task, mapping, request);
+  self.say(`has ${kind} lease of pages ${first} to ${last}`);
+  return lease;
+}
+
+function giveBack(self: Self, lease: Lease): void {
+  self.say("returns its lease");
+  returnLease(self.thread, lease);
+}
+
+/** What page 0 of the file holds, looked at as a part of the schedule. */
+function contentNow(volume: Volume, self: Self): number {
+  const block = volume.blockHeld(volume.file("A"), 0);
+  return load(self.thread.words, volume.shared.device + block);
+}
+
+const LETTERS = new Uint8Array(PAGE_SIZE).fill("W".charCodeAt(0));
+
+export const leaseWrite = volumeStory({
+  name: "dax-lease-write",
+  about:
+    "An exclusive lease is held while another thread writes its page, by a call that may not wait and " +
+    "then by one that may: what the page holds does not change before the lease is returned.",
+  from: "issue 4, row 11: local writes recall; xfs_break_layouts(BREAK_WRITE)",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    *holder(volume, self) {
+      const lease = yield* hold(volume, self, 0, 0, "exclusive");
+      const before = contentNow(volume, self);
+      ensure(contentNow(volume, self) === before, "what is leased exclusively is written");
+      giveBack(self, lease);
+    },
+    *write(volume, self) {
+      yield* writePages(volume, self, "A", 0, 1, "V");
+      yield* volume.read(self, volume.file("A"), 0, 1);
+      const dax = volume.dax(self);
+      const { mapping } = volume.file("A");
+      const written = tryWriteFile(dax, mapping, LETTERS, 0);
+      if (written < 0) yield* writeFile(self.task, dax, mapping, LETTERS, 0);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["W"]),
+});
+
+export const leaseHole = volumeStory({
+  name: "dax-lease-hole",
+  about:
+    "Shared leases of a hole and of a page are held while another thread writes both: the hole stays one " +
+    "until its lease is returned, the other lease is not recalled.",
+  from: "dax/write-lock.ts; RFC 5663: a NONE_DATA extent of a layout is recalled before it is filled",
+  blocks: 4,
+  files: [{ name: "A", pages: ".#" }],
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    *holder(volume, self) {
+      const other = yield* hold(volume, self, 1, 1, "shared");
+      const lease = yield* hold(volume, self, 0, 0, "shared");
+      const wasHole = volume.blockHeld(volume.file("A"), 0) < 0;
+      const { mapping } = volume.file("A");
+      const sequence = load(self.thread.words, mapping + SEQUENCE);
+      ensure(
+        !wasHole || volume.blockHeld(volume.file("A"), 0) < 0,
+        `a hole that is leased is filled (sequence ${sequence})`,
+      );
+      giveBack(self, lease);
+      const recalled = reasonOfRecall(self.thread, other);
+      ensure(recalled === null, "a shared lease is recalled though its page stays where it is");
+      giveBack(self, other);
+    },
+    write: (volume, self) => writePages(volume, self, "A", 0, 2, "W"),
+  },
+  finally: (volume) => ensureShown(volume, "A", ["WW"]),
+});
+
+/** The word of a mapping that changes with its layout (mapping/mapping.ts). */
+const SEQUENCE = 6;
+
+export const leaseInPlace = volumeStory({
+  name: "dax-lease-in-place",
+  about:
+    "Shared leases of all pages are held for long. A write in place, a preallocation of what has blocks, " +
+    "and a pin that fills the hole wait for nobody and recall nobody; and a thread's own write does not " +
+    "concern its own exclusive lease.",
+  from: "dax/write-lock.ts",
+  blocks: 4,
+  files: [{ name: "A", pages: "#u." }],
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(volume, self) {
+      const lease = yield* hold(volume, self, 0, 2, "shared");
+      const other = volume.actors[1]!; // does nothing itself
+      const dax = volume.dax(other);
+      const { mapping } = volume.file("A");
+      yield* writePages(volume, other, "A", 0, 1, "W");
+      yield* preallocate(other.task, dax, mapping, 0, 2 * PAGE_SIZE, true);
+      const pin = yield* pinRange(other.task, dax, mapping, 2 * PAGE_SIZE, PAGE_SIZE, true);
+      pin.release();
+      ensure(reasonOfRecall(self.thread, lease) === null, "a shared lease is recalled for nothing");
+      giveBack(self, lease);
+      const own = yield* hold(volume, self, 0, 0, "exclusive");
+      yield* writePages(volume, self, "A", 0, 1, "X");
+      ensure(reasonOfRecall(self.thread, own) === null, "a write recalls the writer's own lease");
+      giveBack(self, own);
+      ensure(clockMs() === 0, "somebody waits for a lease that is not in his way");
+    },
+    other() {},
+  },
+});

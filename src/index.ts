@@ -20,6 +20,8 @@ export type { WaitSummary } from "./sync/wait-histograms.ts";
 export type { TraceClassName } from "./sync/trace.ts";
 export type { WaitOptions } from "./volume/arguments.ts";
 export type { MkdirOptions, OpenMode, PathLike } from "./volume/calls.ts";
+export type { ByteRange } from "./dax/pins.ts";
+export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
 export type { FileHandle } from "./volume/file.ts";
 export type { VolumeHandle } from "./volume/handle.ts";

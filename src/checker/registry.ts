@@ -8,6 +8,7 @@ import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
 import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
+import * as poison from "./scenarios/dax/poison.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
 import * as daxPins from "./scenarios/dax/pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
@@ -63,6 +64,7 @@ import * as entryVariants from "./variants/entries.ts";
 import * as leaseVariants from "./variants/leases.ts";
 import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
+import * as poisonVariants from "./variants/poison.ts";
 import * as syncVariants from "./variants/sync.ts";
 import * as tellingVariants from "./variants/telling.ts";
 import * as writeBackVariants from "./variants/write-back.ts";
@@ -99,6 +101,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/tries": tries,
   "dax/writes": writes,
   "dax/hole-pins": holePins,
+  "dax/poison": poison,
   "dax/window-records": windowRecords,
   "dax/extents": daxExtents,
   "dax/window-slices": windowSlices,
@@ -131,6 +134,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   pageVariants,
   entryVariants,
   daxVariants,
+  poisonVariants,
   syncVariants,
   tellingVariants,
   writeBackVariants,

@@ -34,7 +34,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import type { FaultPort } from "../window/fault-port.ts";
 import { tracePages } from "../window/trace.ts";
-import type { Window } from "../window/window.ts";
+import type { LostCause, Window } from "../window/window.ts";
 import { beginLayoutTransaction, type Dax, findExtent, stableSize, touchTimes } from "./dax.ts";
 
 /** Blocks allocated at once for a store into a hole: neighbours are usually stored to next. */
@@ -87,7 +87,11 @@ function* makePresent(
   if (!huge) {
     const count = Math.min(end, pageEnd(extent)) - index;
     const page = devicePageAt(extent, index);
-    if (publishAround(dax.thread, dax.pages, mapping, index, count, page) > 0) return;
+    const made = publishAround(dax.thread, dax.pages, mapping, index, count, page);
+    if (made > 0) {
+      hidePoisoned(dax, mapping, index, made, page);
+      return;
+    }
   }
   const held = yield* lockEntry(task, mapping, index, huge);
   if (isPageKind(kindOf(held.entry))) {
@@ -95,6 +99,7 @@ function* makePresent(
     return;
   }
   replaceByPage(dax, held, extent);
+  hidePoisoned(dax, mapping, held.index, held.pages, devicePageAt(extent, held.index));
 }
 
 /** The extent at a page, allocated first if it is a hole. */
@@ -180,6 +185,25 @@ function replaceByPage(
     unlockEntry(dax.thread, held);
     throw error;
   }
+}
+
+/**
+ * Shows pages as lost that went bad after they had been shown in place of zeroes, before they had an
+ * owner by whom to find them. Elsewhere they were only revoked, and the next touch looks.
+ */
+function hidePoisoned(
+  dax: Dax,
+  mapping: Mapping,
+  index: number,
+  count: number,
+  devicePage: number,
+): void {
+  const { pages, windows } = dax;
+  if (!pages.bad.any || !windows.hasWindows(mapping)) return;
+  if (!dax.isPager && windows.port.faults) return;
+  const bad = pages.bad.find(devicePage, devicePage + count - 1);
+  if (bad === null) return;
+  showInWindows(dax, mapping, index + (bad.first - devicePage), index + count, bad.first);
 }
 
 /** Takes the zero or lost page out of every window that shows it. The entry is locked. */
@@ -283,7 +307,10 @@ function showInWindows(
   });
 }
 
-/** Shows pages [index, index + count) of the file in a window, and notes first that it shows them. */
+/**
+ * Shows pages [index, index + count) of the file in a window, bad ones as lost, and notes first that it
+ * shows them. They have an owner, by whom a report finds them that this does not see.
+ */
 function showDevicePages(
   dax: Dax,
   window: Window,
@@ -291,23 +318,44 @@ function showDevicePages(
   count: number,
   devicePage: number,
 ): void {
-  const { windows } = dax;
+  const { pages, windows } = dax;
+  const mode = windows.isWritable(window) ? "shared" : "private";
   windows.noteShown(window, index, index + count - 1);
-  tracePages(dax.thread, Event.insertMapping, window, index, count, devicePage);
-  windows.port.show(
-    addressOfPage(dax, window, index),
-    dax.device,
-    devicePage * PAGE_SIZE,
-    count * PAGE_SIZE,
-    windows.isWritable(window) ? "shared" : "private",
-  );
+  for (let at = 0; at < count; ) {
+    const bad = pages.bad.find(devicePage + at, devicePage + count - 1);
+    const end = bad === null ? count : bad.first - devicePage;
+    if (end > at) {
+      const address = addressOfPage(dax, window, index + at);
+      const length = (end - at) * PAGE_SIZE;
+      tracePages(dax.thread, Event.insertMapping, window, index + at, end - at, devicePage + at);
+      windows.port.show(address, dax.device, (devicePage + at) * PAGE_SIZE, length, mode);
+    }
+    if (bad === null) return;
+    at = bad.last + 1 - devicePage;
+    for (let lost = end; lost < at; lost++) showLost(dax, window, index + lost, "poisoned");
+  }
 }
 
-function showLost(dax: Dax, window: Window, index: number): void {
+function showLost(dax: Dax, window: Window, index: number, cause: LostCause | null = null): void {
   const { windows } = dax;
   windows.noteShown(window, index, index);
-  windows.noteLost(window, index);
+  windows.noteLost(window, index, cause);
   windows.port.showLost(addressOfPage(dax, window, index), PAGE_SIZE);
+}
+
+/**
+ * Takes pages [first, last] of the file out of every window: the next touch finds them lost. Where
+ * nothing can fault they are shown as lost at once. Locks: the map lock, exclusively.
+ */
+export function loseInWindows(dax: Dax, mapping: Mapping, first: number, last: number): void {
+  const { windows } = dax;
+  windows.revoke(mapping, first, last);
+  if (windows.port.faults) return;
+  windows.forEachWindow(mapping, (window) => {
+    const from = Math.max(first, windows.firstPage(window));
+    const end = Math.min(last + 1, windows.firstPage(window) + windows.pages(window));
+    for (let index = from; index < end; index++) showLost(dax, window, index, "poisoned");
+  });
 }
 
 function addressOfPage(dax: Dax, window: Window, index: number): Address {
@@ -335,7 +383,8 @@ function* showPage(
   const wanted = Math.min(fileEnd, index + ALLOCATE_AROUND_PAGES);
   const extent = yield* mappedExtent(task, dax, mapping, index, wanted);
   yield* populate(task, dax, mapping, index, 1);
-  const [first, end] = around(dax, window, extent, index, fileEnd);
+  const shown = around(dax, window, extent, index, fileEnd);
+  const [first, end] = healthyAround(dax, shown, index, extent);
   showDevicePages(dax, window, first, end - first, devicePageAt(extent, first));
 }
 
@@ -402,6 +451,26 @@ function around(
     first = from;
   }
   return [first, Math.max(end, index + 1)];
+}
+
+/** Cuts a range around `index` before the bad pages in it: of these only the touched one is shown, as lost. */
+function healthyAround(
+  dax: Dax,
+  [first, end]: [first: number, end: number],
+  index: number,
+  extent: Extent & { kind: "mapped" | "unwritten" },
+): [first: number, end: number] {
+  const { bad } = dax.pages;
+  const start = devicePageAt(extent, 0);
+  let from = first;
+  while (from < end) {
+    const run = bad.find(start + from, start + end - 1);
+    if (run === null) return [from, end];
+    if (run.first - start > index) return [from, run.first - start];
+    if (run.last - start >= index) return [index, index + 1];
+    from = run.last - start + 1;
+  }
+  return [index, index + 1];
 }
 
 /** How many pages from `index` on are present, or were made so now; 0 where something is in the way. */

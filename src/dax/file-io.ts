@@ -26,6 +26,13 @@ import {
   noteWrittenBytes,
   touchTimes,
 } from "./dax.ts";
+import {
+  copyOutHealthy,
+  healthyBytes,
+  overwriteBad,
+  poisonedError,
+  zeroHealthy,
+} from "./poison.ts";
 import { refreshWindows } from "./refresh.ts";
 import { lockForWrite } from "./write-lock.ts";
 
@@ -58,16 +65,18 @@ export function tryReadFile(
     if (extent === null || extent.kind !== "mapped") return -1;
     if (position + length > extent.start + extent.length) return -1;
     const into = length === target.length ? target : target.subarray(0, length);
-    dax.device.copyOut(extent.address + (position - extent.start), into);
-    return length;
+    const copied = copyOutHealthy(dax, extent.address + (position - extent.start), into);
+    return copied === length ? length : -1;
   } finally {
     unlockShared(thread, lock, record);
   }
 }
 
 /**
- * Reads from `position` into `target`, as far as the file goes. Returns the bytes read.
- * Locks: takes the io lock, shared. Sleeps: for it. Throws: CorruptionError, EIO.
+ * Reads from `position` into `target`, as far as the file goes, or to a page whose bytes are lost.
+ * Returns the bytes read.
+ * Locks: takes the io lock, shared. Sleeps: for it. Throws: CorruptionError; EIO where the first byte is
+ * lost.
  */
 export function* readFile(
   task: Task,
@@ -99,8 +108,15 @@ function* readExtents(
     const part = Math.min(length - done, extent.start + extent.length - at);
     const whole = done === 0 && part === target.length;
     const into = whole ? target : target.subarray(done, done + part);
-    if (extent.kind === "mapped") dax.device.copyOut(extent.address + (at - extent.start), into);
-    else into.fill(0);
+    if (extent.kind === "mapped") {
+      const address = extent.address + (at - extent.start);
+      const copied = copyOutHealthy(dax, address, into);
+      done += copied;
+      if (copied === part) continue;
+      if (done === 0) throw poisonedError(dax, mapping, at, address);
+      return done;
+    }
+    into.fill(0);
     done += part;
   }
   return Math.max(0, length);
@@ -130,7 +146,9 @@ export function tryWriteFile(
     const extent = dax.cachedExtent(mapping, position);
     if (extent === null || extent.kind !== "mapped") return -1;
     if (end > extent.start + extent.length) return -1;
-    dax.device.copyIn(extent.address + (position - extent.start), source);
+    const address = extent.address + (position - extent.start);
+    if (healthyBytes(dax.pages, address, length) < length) return -1;
+    dax.device.copyIn(address, source);
     noteWrittenBytes(dax, mapping, position, end);
     return length;
   } finally {
@@ -139,10 +157,12 @@ export function tryWriteFile(
 }
 
 /**
- * Writes `source` at `position`, or at the file's end, growing the file and filling holes. Returns
- * the bytes written: fewer than asked when the volume filled up on the way.
+ * Writes `source` at `position`, or at the file's end, growing the file and filling holes. Pages whose
+ * bytes were lost are whole again when all of them is written. Returns the bytes written: fewer than
+ * asked when the volume filled up on the way, or a lost page is written in part.
  * Locks: takes the io lock, exclusively. Sleeps: for it and for leases (write-lock.ts), for transactions,
- * and for the map lock where windows must be shown new blocks. Throws: ENOSPC, EFBIG, EROFS, CorruptionError, EIO.
+ * and for the map lock where windows must be shown new blocks. Throws: ENOSPC, EFBIG, EROFS,
+ * CorruptionError, EIO at a lost page.
  */
 export function* writeFile(
   task: Task,
@@ -165,11 +185,11 @@ export function* writeFile(
     }
     if (source.length === 0) return 0;
     if (start > size) yield* zeroTail(task, dax, mapping, size);
-    const { written, filled } = yield* writeExtents(task, dax, mapping, source, start);
+    const { written, change } = yield* writeExtents(task, dax, mapping, source, start);
     const end = start + written;
     if (end > size || isTimeStale(dax, mapping)) yield* finishWrite(task, dax, mapping, end, size);
     if (dax.windows.hasWindows(mapping)) {
-      yield* showWritten(task, dax, mapping, start, end, size, filled);
+      yield* showWritten(task, dax, mapping, start, end, size, change);
     }
     return written;
   } finally {
@@ -177,40 +197,72 @@ export function* writeFile(
   }
 }
 
-/**
- * Copies into the file's blocks, allocating. Returns the bytes written, and whether blocks were
- * allocated for them. The io lock is held exclusively.
- */
+/** What a write did beside copying: whether it allocated blocks, and healed lost pages. */
+interface Change {
+  filled: boolean;
+  healed: boolean;
+}
+
+/** Copies into the file's blocks, allocating. Returns the bytes written. The io lock is held exclusively. */
 function* writeExtents(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   source: Uint8Array,
   start: number,
-): Sleeps<{ written: number; filled: boolean }> {
+): Sleeps<{ written: number; change: Change }> {
   let done = 0;
-  let filled = false;
+  const change = { filled: false, healed: false };
   try {
     while (done < source.length) {
       const at = start + done;
       const extent = dax.cachedExtent(mapping, at) ?? (yield* findExtent(task, dax, mapping, at));
       if (extent.kind !== "mapped") {
         yield* allocateFor(task, dax, mapping, at, source.length - done, extent);
-        filled = true;
+        change.filled = true;
         continue;
       }
       const part = Math.min(source.length - done, extent.start + extent.length - at);
       const whole = part === source.length;
       const from = whole ? source : source.subarray(done, done + part);
-      dax.device.copyIn(extent.address + (at - extent.start), from);
-      noteWrittenBytes(dax, mapping, at, at + part);
-      done += part;
+      const address = extent.address + (at - extent.start);
+      const copied = writeMapped(dax, mapping, address, from, at, change);
+      if (copied === 0) {
+        if (done === 0) throw poisonedError(dax, mapping, at, address);
+        break;
+      }
+      noteWrittenBytes(dax, mapping, at, at + copied);
+      done += copied;
     }
   } catch (error) {
     const full = error instanceof HoldfastError && error.code === "ENOSPC";
     if (!full || done === 0) throw error;
   }
-  return { written: done, filled };
+  return { written: done, change };
+}
+
+/**
+ * Copies `source`, for byte `at` of the file, to the device: as far as the first lost page or, from one
+ * on, over it. Returns the bytes written; 0 where a lost page would not be written whole.
+ */
+function writeMapped(
+  dax: Dax,
+  mapping: Mapping,
+  address: number,
+  source: Uint8Array,
+  at: number,
+  change: Change,
+): number {
+  const healthy = healthyBytes(dax.pages, address, source.length);
+  if (healthy > 0) {
+    const whole = healthy === source.length;
+    dax.device.copyIn(address, whole ? source : source.subarray(0, healthy));
+    return healthy;
+  }
+  const isEnd = at + source.length >= sizeOf(dax.thread, mapping);
+  const written = overwriteBad(dax, address, source, isEnd);
+  if (written > 0) change.healed = true;
+  return written;
 }
 
 /**
@@ -262,7 +314,7 @@ function* finishWrite(
   store(dax.thread.words, mapping + MappingWord.timeTick, now | 1);
 }
 
-/** After the copy: the windows over what was a hole, or past the end. */
+/** After the copy: the windows over what was a hole or lost, or past the end. */
 function* showWritten(
   task: Task,
   dax: Dax,
@@ -270,7 +322,7 @@ function* showWritten(
   start: number,
   end: number,
   size: number,
-  filled: boolean,
+  change: Change,
 ): Sleeps<void> {
   const first = Math.floor(start / PAGE_SIZE);
   const last = Math.floor((end - 1) / PAGE_SIZE);
@@ -280,8 +332,8 @@ function* showWritten(
     return;
   }
   // Where touches cannot fault, windows show holes as zeroes without an entry.
-  const isHidden = filled && !dax.windows.port.faults;
-  if (isHidden || mayShowZeroes(dax, mapping, first, last)) {
+  const isHidden = change.filled && !dax.windows.port.faults;
+  if (change.healed || isHidden || mayShowZeroes(dax, mapping, first, last)) {
     yield* refreshWindows(task, dax, mapping, first, last);
   }
 }
@@ -307,6 +359,6 @@ export function* zeroTail(task: Task, dax: Dax, mapping: Mapping, size: number):
   if (rest === 0) return;
   const extent = yield* findExtent(task, dax, mapping, size);
   if (extent.kind !== "mapped") return;
-  dax.device.zero(extent.address + (size - extent.start), dax.driver.blockSize - rest);
+  zeroHealthy(dax, extent.address + (size - extent.start), dax.driver.blockSize - rest);
   noteWrittenBytes(dax, mapping, size, size + 1);
 }

@@ -31,6 +31,7 @@ import {
   touchTimes,
 } from "./dax.ts";
 import { zeroTail } from "./file-io.ts";
+import { zeroHealthy } from "./poison.ts";
 import { refreshWindows, showAgain } from "./refresh.ts";
 import { lockForWrite } from "./write-lock.ts";
 
@@ -149,7 +150,7 @@ function* zeroMapped(
     const extent = yield* findExtent(task, dax, mapping, at);
     const stop = Math.min(end, extent.start + extent.length);
     if (extent.kind === "mapped") {
-      dax.device.zero(extent.address + (at - extent.start), stop - at);
+      zeroHealthy(dax, extent.address + (at - extent.start), stop - at);
       noteWrittenBytes(dax, mapping, at, stop);
     }
     at = stop;

@@ -26,6 +26,8 @@ export interface LostRange {
   readonly offset: number;
   readonly length: number;
   readonly pages: number;
+  /** Set where bytes of the file on the device are lost, too: not only beyond its end, or for want of room. */
+  readonly poisoned?: true;
 }
 
 interface FileWindowParts {
@@ -77,6 +79,7 @@ export class FileWindow {
       offset: lost.first * PAGE_SIZE,
       length: (lost.last - lost.first + 1) * PAGE_SIZE,
       pages: lost.pages,
+      ...(lost.poisoned ? { poisoned: true } : {}),
     };
   }
 

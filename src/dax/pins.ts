@@ -9,6 +9,7 @@ import {
   type PinRecord,
   pinnedPage,
   pinSlow,
+  presentPage,
   releasePin,
   stillOwned,
   tryPin,
@@ -18,6 +19,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import { type Dax, stableSize } from "./dax.ts";
 import { assertMappable, populate } from "./fault.ts";
+import { poisonedError } from "./poison.ts";
 
 /**
  * A pinned range. `buffers` are views of the device itself: I/O into them is I/O to the file. They
@@ -83,6 +85,28 @@ export class Pin implements Disposable {
     return stillOwned(pages, this.#mapping, owned);
   }
 
+  /**
+   * Which bytes of the file, of those pinned, have been lost on the device since: what is in the buffers
+   * there means nothing, and what is written there is not kept. Throws: EBADF when released.
+   */
+  get poisoned(): readonly ByteRange[] {
+    this.#assertHeld();
+    const { bad } = this.#dax.pages;
+    const lost: ByteRange[] = [];
+    if (!bad.any) return lost;
+    const end = this.offset + this.length;
+    this.#forEachRun((offset, devicePage, pages) => {
+      const last = devicePage + pages - 1;
+      for (let run = bad.find(devicePage, last); run !== null; run = bad.find(run.last + 1, last)) {
+        const from = Math.max(this.offset, offset + (run.first - devicePage) * PAGE_SIZE);
+        const to = Math.min(end, offset + (run.last + 1 - devicePage) * PAGE_SIZE);
+        lost.push({ offset: from, length: to - from });
+        if (run.last === last) return;
+      }
+    });
+    return lost;
+  }
+
   /** Gives the range back. Releasing twice does nothing. Sleeps: never. */
   release(): void {
     if (this.#record === 0) return;
@@ -104,13 +128,32 @@ export class Pin implements Disposable {
   }
 
   #makeBuffers(): Uint8Array[] {
-    const { device, thread, pages } = this.#dax;
+    const { device } = this.#dax;
     const buffers: Uint8Array[] = [];
-    const first = Math.floor(this.offset / PAGE_SIZE);
-    const end = Math.ceil((this.offset + this.length) / PAGE_SIZE);
     let skip = this.offset % PAGE_SIZE;
     let rest = this.length;
+    this.#forEachRun((_offset, devicePage, pages) => {
+      let at = devicePage * PAGE_SIZE + skip;
+      let left = Math.min(rest, pages * PAGE_SIZE - skip);
+      rest -= left;
+      skip = 0;
+      while (left > 0) {
+        const bytes = device.bytesUpTo(at as DeviceByte, left);
+        buffers.push(bytes);
+        at += bytes.length;
+        left -= bytes.length;
+      }
+    });
+    return buffers;
+  }
+
+  /** Visits the pages of the range in runs of the device: the first one's byte in the file, and on the device. */
+  #forEachRun(visit: (offset: number, devicePage: number, pages: number) => void): void {
+    const { thread, pages } = this.#dax;
+    const first = Math.floor(this.offset / PAGE_SIZE);
+    const end = Math.ceil((this.offset + this.length) / PAGE_SIZE);
     for (let page = first; page < end; ) {
+      const offset = page * PAGE_SIZE;
       let { devicePage, run } = pinnedPage(thread, pages, this.#record, page - first);
       const start = devicePage;
       page += run;
@@ -120,25 +163,22 @@ export class Pin implements Disposable {
         run += next.run;
         page += next.run;
       }
-      let at = start * PAGE_SIZE + skip;
-      let left = Math.min(rest, run * PAGE_SIZE - skip);
-      rest -= left;
-      skip = 0;
-      while (left > 0) {
-        const bytes = device.bytesUpTo(at as DeviceByte, left);
-        buffers.push(bytes);
-        at += bytes.length;
-        left -= bytes.length;
-      }
+      visit(offset, start, run);
     }
-    return buffers;
   }
+}
+
+/** Bytes of a file. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
 }
 
 /**
  * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated.
  * Locks: none when all is present (the fast path), else the map lock, shared. Sleeps: then.
- * Throws: EINVAL for a range outside the file, EOPNOTSUPP for small blocks, ENOSPC, EROFS.
+ * Throws: EINVAL for a range outside the file, EOPNOTSUPP for small blocks, ENOSPC, EROFS, EIO for a page
+ * whose bytes are lost.
  */
 export function* pinRange(
   task: Task,
@@ -165,8 +205,20 @@ export function* pinRange(
       );
     }
     yield* populate(task, dax, mapping, first, count);
+    assertHealthy(dax, mapping, first, count);
   });
   return new Pin(dax, mapping, record, offset, length);
+}
+
+/** The pages are present, and the map lock is held. Throws: EIO. */
+function assertHealthy(dax: Dax, mapping: Mapping, first: number, count: number): void {
+  const { pages, thread } = dax;
+  if (!pages.bad.any) return;
+  for (let index = first; index < first + count; index++) {
+    const page = presentPage(thread, pages, mapping, index).devicePage;
+    if (pages.bad.find(page, page) === null) continue;
+    throw poisonedError(dax, mapping, index * PAGE_SIZE, page * PAGE_SIZE);
+  }
 }
 
 /**
@@ -209,5 +261,10 @@ export function tryPinRange(
   const first = Math.floor(offset / PAGE_SIZE);
   const count = Math.ceil((offset + length) / PAGE_SIZE) - first;
   const record = tryPin(dax.thread, dax.pages, mapping, first, count, write);
-  return record === 0 ? null : new Pin(dax, mapping, record, offset, length);
+  if (record === 0) return null;
+  const pin = new Pin(dax, mapping, record, offset, length);
+  // After it is counted, so that whoever has listed a bad page before finds no new pin of it.
+  if (!dax.pages.bad.any || pin.poisoned.length === 0) return pin;
+  pin.release();
+  return null;
 }

@@ -7,7 +7,10 @@
  *            meanwhile is noted anew. (2) One write-back of a file runs at a time: nobody finds
  *            nothing to do while another one has taken it, and not yet persisted it. (3) Whoever finds
  *            that the last one did not end (it failed, or its thread died) persists the whole file.
+ *        (4) Pages whose bytes are lost are left out. The first one that meets a report of them fails when
+ *            all else is persistent.
  */
+import type { HoldfastError } from "../base/errors.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
 import {
   inoOf,
@@ -33,12 +36,13 @@ import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import { type Dax, findExtent, stableSize } from "./dax.ts";
+import { healthyBytes, poisonedError } from "./poison.ts";
 
 /**
  * Persists the file's data (its metadata is the cache's to flush). What a pin writes after this has
  * begun may or may not be included.
  * Locks: takes the write-back lock, then the map lock, shared. Sleeps: for them, and in the device.
- * Throws: EIO; what was not persisted is persisted by the next one.
+ * Throws: EIO; what was not persisted is persisted by the next one. EIO once for pages whose bytes are lost.
  */
 export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void> {
   const { thread, windows } = dax;
@@ -54,34 +58,67 @@ export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void>
     noteWritten(thread, mapping, 0, PAGE_INDEX_MAX);
   }
   const written = takeWritten(thread, mapping);
-  if (written !== null) yield* persistRange(task, dax, mapping, written.first, written.last);
+  let lost: HoldfastError | null = null;
+  if (written !== null) lost = yield* persistRange(task, dax, mapping, written.first, written.last);
   const runs: { first: number; last: number }[] = [];
   windows.forEachWritableRun(mapping, (first, last) => runs.push({ first, last }));
-  for (const run of runs) yield* persistRange(task, dax, mapping, run.first, run.last);
-  persistMarked(dax, mapping);
+  for (const run of runs)
+    lost = (yield* persistRange(task, dax, mapping, run.first, run.last)) ?? lost;
+  lost = persistMarked(dax, mapping) ?? lost;
   store(words, mapping + MappingWord.writingBack, 0);
   traceFile(thread, Event.writebackRangeDone, mapping);
+  if (lost !== null) throw lost;
 }
 
-/** Persists the mapped extents of pages [first, last] of the file. */
+/**
+ * Persists a range of the device but for bad pages. Returns the error to tell of these, if no write-back
+ * has; `at`: the file's byte there.
+ */
+function persistHealthy(
+  dax: Dax,
+  mapping: Mapping,
+  at: number,
+  address: number,
+  length: number,
+): HoldfastError | null {
+  const { device, pages } = dax;
+  const end = address + length;
+  let lost: HoldfastError | null = null;
+  for (let from = address; from < end; ) {
+    const healthy = healthyBytes(pages, from, end - from);
+    if (healthy > 0) device.persist(from, healthy);
+    from += healthy;
+    if (from === end) break;
+    const page = from / PAGE_SIZE;
+    if (pages.bad.takeUntold(page, page))
+      lost = poisonedError(dax, mapping, at + (from - address), from);
+    from += PAGE_SIZE;
+  }
+  return lost;
+}
+
+/** Persists the mapped extents of pages [first, last] of the file. Returns the error to tell, as `persistHealthy`. */
 function* persistRange(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   first: number,
   last: number,
-): Sleeps<void> {
+): Sleeps<HoldfastError | null> {
+  let lost: HoldfastError | null = null;
   const size = yield* stableSize(task, dax, mapping);
   const end = Math.min((last + 1) * PAGE_SIZE, Math.ceil(size / PAGE_SIZE) * PAGE_SIZE);
   for (let at = first * PAGE_SIZE; at < end; ) {
     const extent = yield* findExtent(task, dax, mapping, at);
     const stop = Math.min(end, extent.start + extent.length);
     if (extent.kind === "mapped") {
+      const address = extent.address + (at - extent.start);
       traceFile(dax.thread, Event.writebackOne, mapping, at / PAGE_SIZE, (stop - at) / PAGE_SIZE);
-      dax.device.persist(extent.address + (at - extent.start), stop - at);
+      lost = persistHealthy(dax, mapping, at, address, stop - at) ?? lost;
     }
     at = stop;
   }
+  return lost;
 }
 
 /**
@@ -90,19 +127,21 @@ function* persistRange(
  * last. So a pin that writes has been seen, and the page keeps its mark; or it has been released and
  * what it wrote is persisted; or it marks the page anew.
  */
-function persistMarked(dax: Dax, mapping: Mapping): void {
+function persistMarked(dax: Dax, mapping: Mapping): HoldfastError | null {
   const { thread, pages } = dax;
   const { words } = thread;
+  let lost: HoldfastError | null = null;
   for (let index = 0; ; ) {
     index = nextMarked(words, mapping, index, PAGE_INDEX_MAX, Mark.dirty);
-    if (index < 0) return;
+    if (index < 0) return lost;
     const entry = load(words, findSlot(words, mapping, index));
     const count = isHugeKind(kindOf(entry)) ? HUGE_PAGES : 1;
     const page = pageOf(entry);
     clearMark(thread, mapping, index, Mark.dirty);
     if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
+    const address = pages.devicePage(page) * PAGE_SIZE;
     traceFile(thread, Event.writebackOne, mapping, index, count);
-    dax.device.persist(pages.devicePage(page) * PAGE_SIZE, count * PAGE_SIZE);
+    lost = persistHealthy(dax, mapping, index * PAGE_SIZE, address, count * PAGE_SIZE) ?? lost;
     index += count;
   }
 }

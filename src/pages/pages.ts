@@ -35,6 +35,7 @@ import { add, addThenNote, and, load, loadUnsigned, or, store, wakeAll } from ".
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
+import { BadPages } from "./bad-pages.ts";
 
 export const Area = {
   guard: 0,
@@ -70,6 +71,8 @@ export type PageId = number;
 
 export class Pages {
   readonly thread: Thread;
+  /** Pages whose bytes are lost. */
+  readonly bad: BadPages;
   readonly #area: number;
   /** Word offset of record 0. */
   readonly arena: number;
@@ -78,6 +81,7 @@ export class Pages {
 
   private constructor(thread: Thread) {
     this.thread = thread;
+    this.bad = new BadPages(thread);
     this.#area = thread.region.root(Root.pages);
     this.arena = load(thread.words, this.#area + Area.arena);
     this.#headers = load(thread.words, this.#area + Area.headers);
@@ -98,6 +102,7 @@ export class Pages {
     // One word more, for what the header of a free chunk may hold.
     store(words, area + Area.directory, region.allocatePages(deviceChunks + 1));
     region.setRoot(Root.pages, area);
+    BadPages.create(thread);
     return new Pages(thread);
   }
 
@@ -142,6 +147,16 @@ export class Pages {
   find(devicePage: number): PageId | null {
     const chunk = load(this.thread.words, this.#directory + Math.floor(devicePage / HUGE_PAGES));
     return chunk === 0 ? null : ((chunk - 1) << CHUNK_SHIFT) + (devicePage % HUGE_PAGES);
+  }
+
+  /** Who owns a device page, and as which page: of itself, or of the folio that it belongs to; or null. */
+  ownerOf(devicePage: number): { readonly owner: number; readonly index: number } | null {
+    const page = this.find(devicePage);
+    if (page === null) return null;
+    const head = page - (page & (HUGE_PAGES - 1));
+    const record = this.isHuge(head) && this.owner(head) !== 0 ? head : page;
+    const owner = this.owner(record);
+    return owner === 0 ? null : { owner, index: this.index(record) + (page - record) };
   }
 
   /**

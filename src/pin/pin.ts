@@ -271,9 +271,19 @@ export function pinnedPage(
 ): { devicePage: number; run: number } {
   const { words } = thread;
   const index = loadUnsigned(words, record + PinWord.first) + offset;
-  const slot = findSlot(words, load(words, record), index);
-  invariant(slot !== 0, () => `the entry of pinned page ${index} is gone`);
-  const entry = load(words, slot);
+  return presentPage(thread, pages, load(words, record), index);
+}
+
+/** Where a page of a file is, of which it is known that it has an entry, and how much of a folio follows. */
+export function presentPage(
+  thread: Thread,
+  pages: Pages,
+  mapping: Mapping,
+  index: number,
+): { devicePage: number; run: number } {
+  const slot = findSlot(thread.words, mapping, index);
+  invariant(slot !== 0, () => `the entry of page ${index} is gone`);
+  const entry = load(thread.words, slot);
   const huge = isHugeKind(kindOf(entry));
   const within = huge ? index % HUGE_PAGES : 0;
   const devicePage = pages.devicePage(pageOf(entry)) + within;

@@ -57,6 +57,7 @@ export const Root = {
   volume: 8,
   statistics: 9,
   leases: 11,
+  failure: 12,
 } as const;
 
 export class Region {

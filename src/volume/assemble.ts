@@ -1,6 +1,7 @@
 /** Putting a volume's layers together in one thread, from the bottom up. */
 import { Dax } from "../dax/dax.ts";
 import { recoverRemovals } from "../dax/layout-change.ts";
+import { HealingDevice } from "../dax/poison.ts";
 import { attachDevice, type Device } from "../device/index.ts";
 import { recoverBreaks } from "../layout/break.ts";
 import { createLeaseArea, recoverLeases } from "../layout/lease.ts";
@@ -20,6 +21,7 @@ import { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { createWindowArea, Windows } from "../window/window.ts";
 import { VolumeCore } from "./core.ts";
 import { makeDriver } from "./drivers.ts";
+import { createFailureEvents } from "./failure-events.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { createInodeArea } from "./inodes.ts";
 import { Pager } from "./pager.ts";
@@ -45,6 +47,7 @@ export function assembleMounted(
   const thread = Thread.join(region);
   try {
     createVolumeArea(thread);
+    createFailureEvents(thread);
     createInodeArea(thread);
     createMappingArea(thread);
     createTransactionArea(thread);
@@ -105,7 +108,8 @@ function assemble(
   create: boolean,
 ): VolumeCore {
   const windows = new Windows(thread, port);
-  const driver = makeDriver(handle.driver, thread, device, cache, create);
+  const healing = new HealingDevice(device, pages);
+  const driver = makeDriver(handle.driver, thread, device, healing, cache, create);
   const { readOnly, protect } = handle;
   const dax = new Dax({ thread, device, cache, pages, windows, driver, readOnly, protect });
   const pager = port instanceof FaultPort ? new Pager(thread, port, () => handle) : null;

@@ -118,6 +118,7 @@ function finish(core: VolumeCore, device: Device): void {
 
 function endUse(core: VolumeCore, device: Device): void {
   core.closing = true;
+  core.failures.end();
   core.closed = true;
   core.dax.windows.port.close();
   device.close();

@@ -10,6 +10,8 @@ import { runAsync, runBlocking } from "../sync/runners.ts";
 import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { finishReports } from "./failure.ts";
+import { FailureEvents } from "./failure-events.ts";
 import { InodeTable } from "./inodes.ts";
 import { closedError } from "./state.ts";
 
@@ -38,6 +40,7 @@ export class VolumeCore {
   readonly driver: FilesystemDriver;
   readonly cache: MetadataCache;
   readonly inodes: InodeTable;
+  readonly failures: FailureEvents;
   readonly readOnly: boolean;
   /** Permission bits that new files do not get: the process's when the volume was mounted. */
   readonly umask: number;
@@ -59,6 +62,7 @@ export class VolumeCore {
     this.pager = pager;
     this.cache = dax.cache;
     this.inodes = new InodeTable(dax, driver);
+    this.failures = new FailureEvents(dax.thread);
     this.readOnly = dax.readOnly;
     this.umask = processUmask();
     this.uid = process.getuid?.() ?? 0;
@@ -106,15 +110,24 @@ export class VolumeCore {
     }
   }
 
-  /** Frees what was dropped last. */
+  /** Frees what was dropped last, and finishes what dead threads have left. */
   async settle(): Promise<void> {
-    if (this.closed || !this.inodes.unsettled) return;
-    await runAsync(this.thread, (task) => this.inodes.settle(task));
+    if (this.closed || !this.#unsettled) return;
+    await runAsync(this.thread, (task) => this.#settle(task));
   }
 
   settleSync(): void {
-    if (this.closed || !this.inodes.unsettled) return;
-    runBlocking(this.thread, (task) => this.inodes.settle(task));
+    if (this.closed || !this.#unsettled) return;
+    runBlocking(this.thread, (task) => this.#settle(task));
+  }
+
+  get #unsettled(): boolean {
+    return this.inodes.unsettled || this.dax.pages.bad.hasAbandoned;
+  }
+
+  *#settle(task: Task): Sleeps<void> {
+    yield* finishReports(task, this);
+    yield* this.inodes.settle(task);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Which driver serves a device, and its objects in each thread. */
 import { HoldfastError } from "../base/errors.ts";
 import { timeNow } from "../dax/dax.ts";
+import type { HealingDevice } from "../dax/poison.ts";
 import type { Device } from "../device/index.ts";
 import {
   ExtDriver,
@@ -87,11 +88,12 @@ export function makeDriver(
   facts: DriverFacts,
   thread: Thread,
   device: Device,
+  healing: HealingDevice,
   cache: MetadataCache,
   create: boolean,
 ): FilesystemDriver {
-  if (facts.type === "ext4") return new ExtDriver(new ExtVolume(facts.facts, cache, device));
+  if (facts.type === "ext4") return new ExtDriver(new ExtVolume(facts.facts, cache, healing));
   return create
-    ? RamDriver.create(thread, device, device.size, timeNow())
-    : RamDriver.attach(thread, device);
+    ? RamDriver.create(thread, healing, device.size, timeNow())
+    : RamDriver.attach(thread, healing);
 }

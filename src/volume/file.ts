@@ -208,9 +208,11 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       for (;;) {
         const { mapping } = file.#inode;
         const rest = bytes.subarray(done);
-        done += yield* readFile(task, file.#core.dax, mapping, rest, done);
+        const count = yield* readFile(task, file.#core.dax, mapping, rest, done);
+        done += count;
         const size = yield* file.#size(task);
-        if (done >= size || done < bytes.length) return bytes.subarray(0, done);
+        if (done >= size || count === 0) return bytes.subarray(0, done);
+        if (done < bytes.length) continue; // up to a lost page: what is wrong there is told next
         const larger = newBuffer(size);
         larger.set(bytes);
         bytes = larger;

@@ -1,5 +1,5 @@
 /** Pins as programs hold them. */
-import type { Pin } from "../dax/pins.ts";
+import type { ByteRange, Pin } from "../dax/pins.ts";
 import type { WaitOptions } from "./arguments.ts";
 import type { VolumeCore } from "./core.ts";
 import type { FileLease } from "./lease.ts";
@@ -58,6 +58,15 @@ export class FilePin implements Disposable {
   /** Whether the buffers still are the same file at the same offset: true while pinned. */
   verify(): boolean {
     return this.#pin.verify();
+  }
+
+  /**
+   * Which bytes of the file, of those pinned, the storage has lost since they were pinned: what the
+   * buffers hold there means nothing, and what is written there is not kept. Throws: EBADF after the
+   * release.
+   */
+  get poisoned(): readonly ByteRange[] {
+    return this.#pin.poisoned;
   }
 
   /**

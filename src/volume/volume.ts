@@ -12,6 +12,7 @@ import * as calls from "./calls.ts";
 import type { Call, MkdirOptions, OpenMode, PathLike } from "./calls.ts";
 import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./close.ts";
 import type { Operation, VolumeCore } from "./core.ts";
+import { VolumeFailure } from "./failure.ts";
 import { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
 import type { FileHolders } from "./holders.ts";
@@ -86,6 +87,8 @@ export class Volume implements Disposable, AsyncDisposable {
   readonly uuid: string;
   /** What the volume's threads do, event by event. Off until it is started. */
   readonly trace: VolumeTrace;
+  /** Loss of what the storage holds: reports of it, and who is told. */
+  readonly failure: VolumeFailure;
   readonly #core: VolumeCore;
   readonly #device: Device;
   readonly #handle: VolumeHandle;
@@ -101,6 +104,7 @@ export class Volume implements Disposable, AsyncDisposable {
     this.#handle = handle;
     this.#isMounter = isMounter;
     this.#onClosed = onClosed;
+    this.failure = new VolumeFailure(core);
     this.type = core.driver.type;
     this.readOnly = handle.readOnly;
     this.readOnlyReason = handle.readOnlyReason;

@@ -50,6 +50,11 @@ const RECORD_WORDS = Record.shown + SHOWN_WORDS;
 export const WINDOW_BYTES_MAX = SHOWN_WORDS * 32 * HUGE_PAGES * PAGE_SIZE - PAGE_SIZE;
 const WRITABLE = 1;
 
+/** Why a page shows nothing of the file, other than that it has none there or could not be read. */
+export type LostCause = "poisoned";
+/** In the flags: a page was lost for this cause. */
+const LOST_BY: Record<LostCause, number> = { poisoned: 2 };
+
 const Area = {
   generation: SLAB_WORDS,
   faults: 9,
@@ -357,12 +362,13 @@ export class Windows {
   }
 
   /**
-   * Notes that a page of the window shows zeroes that belong to no file: beyond its end, or because
-   * the fault failed. Only the pager notes, so the three words need no lock.
+   * Notes that a page of the window shows zeroes that belong to no file. Only the pager notes (where
+   * nothing faults: who has the map lock, exclusively), so the words need no lock.
    */
-  noteLost(window: Window, index: number): void {
+  noteLost(window: Window, index: number, cause: LostCause | null): void {
     const { words } = this.thread;
     tracePages(this.thread, Event.lost, window, index, 1);
+    if (cause !== null) or(words, window + Record.flags, LOST_BY[cause]);
     add(words, this.#area + Area.lost, 1);
     const none = load(words, window + Record.lost) === 0;
     if (none || index < loadUnsigned(words, window + Record.lostFirst)) {
@@ -375,12 +381,13 @@ export class Windows {
   }
 
   /** What touches of the window found lost so far: how many pages, the first and the last. */
-  lost(window: Window): { pages: number; first: number; last: number } | null {
+  lost(window: Window): { pages: number; first: number; last: number; poisoned: boolean } | null {
     const { words } = this.thread;
     const pages = load(words, window + Record.lost);
     if (pages === 0) return null;
     return {
       pages,
+      poisoned: (load(words, window + Record.flags) & LOST_BY.poisoned) !== 0,
       first: loadUnsigned(words, window + Record.lostFirst),
       last: loadUnsigned(words, window + Record.lostLast),
     };

@@ -168,7 +168,7 @@ export const notRefreshed = variant({
   edits: [
     {
       file: "dax/file-io.ts",
-      find: "            yield* showWritten(task, dax, mapping, start, end, size, filled);\n",
+      find: "            yield* showWritten(task, dax, mapping, start, end, size, change);\n",
       replace: "",
     },
   ],
@@ -404,7 +404,7 @@ export const populatedZeroesKept = variant({
   edits: [
     {
       file: "dax/file-io.ts",
-      find: "const isHidden = filled && !dax.windows.port.faults;",
+      find: "const isHidden = change.filled && !dax.windows.port.faults;",
       replace: "const isHidden = false;",
     },
     {

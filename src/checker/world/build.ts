@@ -251,19 +251,20 @@ function* buildWindow(
 export function makeHand(
   thread: Thread,
   { device, port, spec }: Pick<VolumeShared, "device" | "port" | "spec">,
-  driver: DataDriver | ((device: SimulatedDevice) => DataDriver),
+  driver: DataDriver | ((device: SimulatedDevice, pages: Pages) => DataDriver),
 ): Hand {
   const simulated = new SimulatedDevice(thread, device, spec.blocks);
   const faults = spec.faults ?? true;
   const simulatedPort = new SimulatedPort(thread, port, { faults, reads: false });
   const pagersPort = new SimulatedPort(thread, port, { faults, reads: true });
+  const pages = Pages.attach(thread);
   const parts = {
     thread,
     device: simulated as unknown as Device,
     cache: MetadataCache.attach(thread, simulated),
-    pages: Pages.attach(thread),
+    pages,
     windows: new Windows(thread, simulatedPort.asPort),
-    driver: typeof driver === "function" ? driver(simulated) : driver,
+    driver: typeof driver === "function" ? driver(simulated, pages) : driver,
     readOnly: spec.readOnly ?? false,
     protect: true,
   };

@@ -22,6 +22,9 @@ export function contentOf(name: string | null): Content {
   return name === null ? 0 : name.charCodeAt(0) * 0x101;
 }
 
+/** What is in a block after the storage has lost it. */
+export const LOST_BYTES = contentOf("!");
+
 /** In letters: "A" for a block that is all A's, "A." for one whose second half is zeroes. */
 export function contentShown(content: Content): string {
   const letter = (tag: number): string => (tag === 0 ? "." : String.fromCharCode(tag));

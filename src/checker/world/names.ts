@@ -2,9 +2,10 @@
 import { HUGE_PAGES } from "../../base/quantities.ts";
 import { inoOf, MAPPING_WORDS, type Mapping, MappingWord } from "../../mapping/mapping.ts";
 import { TransactionArea } from "../../metadata/transaction.ts";
+import { Area as BadPagesArea, Range as BadRange, RANGE_WORDS } from "../../pages/bad-pages.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { load } from "../../sync/atomics.ts";
-import { SLOT_WORDS } from "../../sync/region.ts";
+import { Root, SLOT_WORDS } from "../../sync/region.ts";
 import { Slot, type Thread } from "../../sync/thread.ts";
 
 /** The words of a shared/exclusive lock (sync/lock.ts). */
@@ -53,7 +54,15 @@ export function wordName(
     const name = mappingWordName(thread, mapping, word);
     if (name !== null) return name;
   }
-  return pageWordName(thread, pages, word);
+  return badPageWordName(word - region.root(Root.failure)) ?? pageWordName(thread, pages, word);
+}
+
+function badPageWordName(offset: number): string | null {
+  if (offset < 0 || offset >= BadPagesArea.table + 64 * RANGE_WORDS) return null;
+  const within = offset - BadPagesArea.table;
+  if (within < 0) return `bad pages: ${fieldName(BadPagesArea, offset)}`;
+  const range = Math.floor(within / RANGE_WORDS);
+  return `bad range ${range}: ${fieldName(BadRange, within % RANGE_WORDS)}`;
 }
 
 function mappingWordName(thread: Thread, mapping: Mapping, word: number): string | null {

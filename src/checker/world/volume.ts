@@ -12,6 +12,7 @@ import { readFile } from "../../dax/file-io.ts";
 import { FileWindow, mapWindow } from "../../dax/map-window.ts";
 import { recoverRemovals } from "../../dax/layout-change.ts";
 import type { Pin } from "../../dax/pins.ts";
+import { HealingDevice } from "../../dax/poison.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { Header, Inode, INODE_WORDS, Node, NODE_WORDS } from "../../drivers/ram/layout.ts";
@@ -43,7 +44,7 @@ import { objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
-import { type Content, contentOf, contentShown, type FailingCall } from "./device.ts";
+import { type Content, contentOf, contentShown, type FailingCall, LOST_BYTES } from "./device.ts";
 import {
   type BuiltFile,
   type BuiltWindow,
@@ -53,6 +54,8 @@ import {
 } from "./build.ts";
 import { assertGivenBack, assertIdle } from "./leftovers.ts";
 import { transactionWordName, wordName } from "./names.ts";
+import { assertGivenBack, assertIdle } from "./idle.ts";
+import { finishReports } from "./poison.ts";
 import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
 import { WatchedDriver } from "./watched-driver.ts";
 
@@ -102,8 +105,8 @@ export class Volume {
   #makeHand({ thread }: Self): Hand {
     const changed = (what: string): void => this.#assertTrue(`when ${what}`);
     const { removedAtOnce = Infinity } = this.shared.spec;
-    const hand = makeHand(thread, this.shared, (device) => {
-      const ram = RamDriver.attach(thread, device);
+    const hand = makeHand(thread, this.shared, (device, pages) => {
+      const ram = RamDriver.attach(thread, new HealingDevice(device, pages));
       return new WatchedDriver(ram, device, changed, removedAtOnce);
     });
     const { cache, pages } = hand.dax;
@@ -168,6 +171,11 @@ export class Volume {
       if (words[end - 2] === UndoKind.word) undone.set(words[end - 4]!, words[end - 3]!);
     }
     return undone;
+  }
+
+  /** Whether a block is listed as bad. */
+  isBad(block: number): boolean {
+    return this.#hands[0]!.dax.pages.bad.find(block, block) !== null;
   }
 
   content(block: number): Content {
@@ -405,6 +413,7 @@ export class Volume {
     const anybody = alive[0];
     if (anybody === undefined) return;
     anybody.thread.reap();
+    finishReports(this, anybody);
     if (alive.length < this.actors.length) this.#takeGuards(anybody.thread);
     this.#assertTrue("at the end");
     for (const self of alive) assertIdle(self);
@@ -445,7 +454,11 @@ export class Volume {
     const { dax, device } = this.hand(self);
     device.failing.clear();
     for (const file of this.shared.files) {
-      writeBack(self.task, dax, file.mapping);
+      try {
+        writeBack(self.task, dax, file.mapping);
+      } catch (error) {
+        if (!(error instanceof HoldfastError && dax.pages.bad.any)) throw error;
+      }
       this.ensurePersistent(file, "after a last write-back");
     }
   }
@@ -455,7 +468,7 @@ export class Volume {
     const end = Math.min(first + count, Math.ceil(this.sizeOf(file) / PAGE_SIZE));
     for (let page = first; page < end; page++) {
       const block = this.blockOf(file, page, this.#undone());
-      if (block < 0) continue;
+      if (block < 0 || this.isBad(block)) continue;
       const held = contentShown(this.content(block));
       const kept = contentShown(this.persistent(block));
       ensure(
@@ -536,6 +549,11 @@ export class Volume {
           const block = words[node + Node.c]! + at;
           ensure(!owners.has(block), `block ${block} is file ${name}'s and ${owners.get(block)}'s`);
           owners.set(block, name);
+          const lost = this.content(block) === LOST_BYTES;
+          ensure(
+            !lost || this.isBad(block),
+            `block ${block} of file ${name} is lost and not listed`,
+          );
           count++;
         }
       }
@@ -584,8 +602,8 @@ export class Volume {
           this.words[tableWord(this.shared.port, address + page * PAGE_SIZE)]!,
         );
         ensure(
-          block < 0 || ownerOf(pages, block) === file.mapping,
-          `a window shows block ${block}, which is nobody's`,
+          block < 0 || (ownerOf(pages, block) === file.mapping && !this.isBad(block)),
+          `a window shows block ${block}, which is nobody's, or lost`,
         );
       }
     }
@@ -611,7 +629,10 @@ export class Volume {
           `a window keeps the zero page for page ${page} of ${file.name}, which has block ${block}`,
         );
         ensure(
-          entry !== TableEntry.lost || block < 0 || page * PAGE_SIZE >= this.sizeOf(file),
+          entry !== TableEntry.lost ||
+            block < 0 ||
+            page * PAGE_SIZE >= this.sizeOf(file) ||
+            this.isBad(block),
           `a window keeps page ${page} of ${file.name} as lost, which has block ${block}`,
         );
       }

@@ -150,9 +150,9 @@ export const daxChangeSurvivors: readonly Explanation[] = [
     function: "showWritten",
     what: [
       "always: if (end > size)",
-      "always: if (isHidden || mayShowZeroes(dax, mapping, first, last))",
-      "without filled: filled && !dax.windows.port.faults",
-      "without !dax.windows.port.faults: filled &&",
+      "always: if (change.healed || isHidden || mayShowZeroes(dax, mapping, first, last))",
+      "without change.filled: change.filled && !dax.windows.port.faults",
+      "without !dax.windows.port.faults: change.filled &&",
     ],
     why: "costs time only: windows are revoked that show what was written, and fault again",
   },

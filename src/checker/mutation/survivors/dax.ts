@@ -53,7 +53,7 @@ export const daxSurvivors: readonly Explanation[] = [
   {
     file: "dax/fault.ts",
     function: "makePresent",
-    what: ["never: if (!huge)", "never: if (publishAround("],
+    what: ["never: if (!huge)", "never: if (made > 0)"],
     why:
       "Costs time only: entries are made one at a time; or the one that was made just now is locked, found " +
       "to be a page's, and unlocked.",
@@ -149,7 +149,7 @@ export const daxSurvivors: readonly Explanation[] = [
   {
     file: "dax/layout-change.ts",
     function: "zeroMapped",
-    what: ["swapped: dax.device.zero("],
+    what: ["swapped: zeroHealthy("],
     why:
       "The map lock is held exclusively, so no write-back takes the note before the zeroes are there; and " +
       "who dies in between has noted too much.",

@@ -156,7 +156,7 @@ export const windowMarks = volumeStory({
       ensure(runsOf(volume, self, "A") === "3-514 515-614", "the runs of a window are told wrong");
 
       ensure(windows.lost(large) === null, "a window tells of lost pages that are none");
-      for (const page of [9, 7, 12, 10]) windows.noteLost(large, page);
+      for (const page of [9, 7, 12, 10]) windows.noteLost(large, page, null);
       const lost = windows.lost(large);
       const told = `${lost?.pages}: ${lost?.first}-${lost?.last}`;
       ensure(told === "4: 7-12", `four lost pages are told as ${told}`);

@@ -1,0 +1,193 @@
+/** Memory failure as programs see it: reports of it, what is lost, and who is told. */
+import { HoldfastError } from "../base/errors.ts";
+import { type Ino, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
+import { type Dax, findExtent } from "../dax/dax.ts";
+import { populate } from "../dax/fault.ts";
+import { type BadRange, badRanges, handlePoison } from "../dax/poison.ts";
+import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
+import type { PoisonReport } from "../pages/bad-pages.ts";
+import { lockShared } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { checkInteger, checkPath, pathText, wrongType } from "./arguments.ts";
+import { isDirectory } from "./names.ts";
+import type { PathLike } from "./calls.ts";
+import type { Operation, VolumeCore } from "./core.ts";
+import type { FailedPages } from "./failure-events.ts";
+import { parsePath, Scope } from "./paths.ts";
+
+/** Bytes of the device that are lost, rounded to pages of 4096, and where they are in a file. */
+export interface DeviceFailure {
+  readonly reason: "poisoned";
+  readonly deviceOffset: number;
+  readonly length: number;
+  /** Null: no file whose pages are in memory has them, or none at all. */
+  readonly ino: number | null;
+  /** Of the range, in the file; null without one. */
+  readonly offset: number | null;
+}
+
+/** What is reported: bytes of a file, or bytes of the device. Rounded to pages. */
+export type PoisonTarget =
+  | { readonly path: PathLike; readonly offset: number; readonly length: number }
+  | { readonly deviceOffset: number; readonly length: number };
+
+/** Reports what the storage has lost, and tells of it. Of `Volume.failure`. */
+export class VolumeFailure {
+  readonly #core: VolumeCore;
+
+  /** Use `Volume.failure`. */
+  constructor(core: VolumeCore) {
+    this.#core = core;
+  }
+
+  /**
+   * Reports that bytes of the storage are lost, as a scrubber finds them. From then on they are read and
+   * pinned with EIO, windows show them as lost, pins of them say so, and listeners are told. They are
+   * whole again when all of their page is written by a write call, or when the page is punched out or
+   * truncated and given to somebody anew. What the list has no room for widens it: see `badRanges`.
+   * Sleeps: for layout changes of the files that have the pages.
+   * Throws: EINVAL, ENOENT, EISDIR, EFAULT outside the device, EOPNOTSUPP where blocks are smaller than
+   * 4096 bytes.
+   */
+  async poison(target: PoisonTarget): Promise<void> {
+    await this.#core.runAsync(contextOf(target), this.#report(target));
+  }
+
+  poisonSync(target: PoisonTarget): void {
+    this.#core.runSync(contextOf(target), this.#report(target));
+  }
+
+  /** What is lost now. */
+  badRanges(): DeviceFailure[] {
+    return badRanges(this.#core.dax).map((range) => failureOf(failedPages(range)));
+  }
+
+  /** Has `listener` told of each failure that any thread reports. Returns how to end that. */
+  onFailure(listener: (failure: DeviceFailure) => void): Disposable {
+    if (typeof listener !== "function") throw wrongType("listener", "a function", listener);
+    const end = this.#core.failures.listen((failed) => listener(failureOf(failed)));
+    return { [Symbol.dispose]: end };
+  }
+
+  #report(target: PoisonTarget): Operation<void> {
+    const core = this.#core;
+    if (typeof target !== "object" || target === null)
+      throw wrongType("target", "an object", target);
+    const length = checkInteger("target.length", target.length, 1);
+    if ("path" in target) {
+      const path = checkPath("target.path", target.path);
+      const offset = checkInteger("target.offset", target.offset);
+      return (task) => reportInFile(task, core, path, offset, length);
+    }
+    const offset = checkInteger("target.deviceOffset", target.deviceOffset);
+    return (task) => reportOnDevice(task, core, offset, length);
+  }
+}
+
+function contextOf(target: PoisonTarget): { syscall: string; path?: string } {
+  return "path" in target
+    ? { syscall: "poison", path: pathText(target.path) }
+    : { syscall: "poison" };
+}
+
+function failedPages({ first, last, owner }: BadRange): FailedPages {
+  return { owner, devicePage: first, pages: last - first + 1 };
+}
+
+function failureOf({ owner, devicePage, pages }: FailedPages): DeviceFailure {
+  return {
+    reason: "poisoned",
+    deviceOffset: devicePage * PAGE_SIZE,
+    length: pages * PAGE_SIZE,
+    ino: owner?.ino ?? null,
+    offset: owner === null ? null : owner.index * PAGE_SIZE,
+  };
+}
+
+function assertKept(core: VolumeCore): void {
+  const { blockSize } = core.driver;
+  if (blockSize === PAGE_SIZE) return;
+  throw new HoldfastError(
+    "EOPNOTSUPP",
+    `lost pages of ${PAGE_SIZE} bytes are not kept where blocks have ${blockSize}`,
+  );
+}
+
+function* reportOnDevice(
+  task: Task,
+  core: VolumeCore,
+  deviceOffset: number,
+  length: number,
+): Sleeps<void> {
+  assertKept(core);
+  using scope = new Scope(core, task);
+  yield* scope.root();
+  const { size } = core.dax.device;
+  if (deviceOffset + length > size) {
+    const range = `[${deviceOffset}, ${deviceOffset + length})`;
+    throw new HoldfastError("EFAULT", `${range} is not inside the device of ${size} bytes`);
+  }
+  const first = Math.floor(deviceOffset / PAGE_SIZE);
+  const last = Math.ceil((deviceOffset + length) / PAGE_SIZE) - 1;
+  yield* handleReport(task, core, core.dax.pages.bad.add(first, last));
+}
+
+function* reportInFile(
+  task: Task,
+  core: VolumeCore,
+  path: Uint8Array,
+  offset: number,
+  length: number,
+): Sleeps<void> {
+  assertKept(core);
+  using scope = new Scope(core, task);
+  const inode = yield* scope.find(parsePath(path), true);
+  if (inode.isDirectory) throw isDirectory();
+  const reports = yield* listInFile(task, core.dax, inode.mapping, offset, offset + length);
+  for (const report of reports) yield* handleReport(task, core, report);
+}
+
+/**
+ * Lists the pages of [start, end) of a file that have blocks, and makes them present, so that it is
+ * known whose they are. The map lock keeps the blocks with the file meanwhile.
+ */
+function* listInFile(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  start: number,
+  end: number,
+): Sleeps<PoisonReport[]> {
+  const reports: PoisonReport[] = [];
+  const order = inoOf(dax.thread, mapping);
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  const stop = roundUp(Math.min(end, sizeOf(dax.thread, mapping)), PAGE_SIZE);
+  for (let at = roundDown(start, PAGE_SIZE); at < stop; ) {
+    const extent = yield* findExtent(task, dax, mapping, at);
+    const to = Math.min(stop, extent.start + extent.length);
+    if (extent.kind === "mapped") {
+      const count = (to - at) / PAGE_SIZE;
+      const first = (extent.address + (at - extent.start)) / PAGE_SIZE;
+      yield* populate(task, dax, mapping, at / PAGE_SIZE, count);
+      reports.push(dax.pages.bad.add(first, first + count - 1));
+    }
+    at = to;
+  }
+  return reports;
+}
+
+/** Handles a report that is listed, and tells of it. */
+function* handleReport(task: Task, core: VolumeCore, report: PoisonReport): Sleeps<void> {
+  const hold = (ino: number) => core.inodes.tryAcquire(ino as Ino);
+  for (const range of yield* handlePoison(task, core.dax, report, hold)) {
+    core.failures.tell(failedPages(range));
+  }
+}
+
+/** Handles the reports of threads that have died before they had done so. */
+export function* finishReports(task: Task, core: VolumeCore): Sleeps<void> {
+  const { bad } = core.dax.pages;
+  for (let report = bad.takeAbandoned(); report !== null; report = bad.takeAbandoned()) {
+    yield* handleReport(task, core, report);
+  }
+}

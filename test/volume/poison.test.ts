@@ -1,12 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { type DeviceFailure, mountRamSync } from "../../src/index.ts";
 import { startRunner } from "./threads.ts";
 import { volumeKinds } from "./volumes.ts";
 
 const PAGE = 4096;
 const kinds = volumeKinds.filter(({ mappable }) => mappable);
-const untilTold = () => new Promise((resolve) => setTimeout(resolve, 50));
+const untilTold = (told: readonly DeviceFailure[]) =>
+  vi.waitFor(() => expect(told).toHaveLength(1), 10_000);
 
 const letters = (text: string): Uint8Array =>
   Buffer.concat([...text].map((letter) => Buffer.alloc(PAGE, letter)));
@@ -185,14 +186,14 @@ describe.each(kinds)("memory failure on $name", ({ make }) => {
     const told: DeviceFailure[] = [];
     const listening = volume.failure.onFailure((failure) => told.push(failure));
     await volume.failure.poison({ path: "/a", offset: PAGE, length: 2 * PAGE });
-    await untilTold();
+    await untilTold(told);
     const { ino } = volume.statSync("/a");
     const [range] = volume.failure.badRanges();
     expect(told).toEqual([range]);
     expect(range).toMatchObject({ reason: "poisoned", ino, offset: PAGE, length: 2 * PAGE });
     listening[Symbol.dispose]();
     await volume.failure.poison({ deviceOffset: range!.deviceOffset, length: 1 });
-    await untilTold();
+    await new Promise((resolve) => setTimeout(resolve, 50));
     expect(told).toHaveLength(1);
   });
 
@@ -241,9 +242,10 @@ describe("memory failure in several threads", () => {
       });
       expect(found).toEqual([0, "a".charCodeAt(0)]);
       expect(shown(window.bytes)).toBe("a.cd");
-      await untilTold();
-      const toldThere = await runner.run((_attached, kept) => kept["told"]);
-      expect(toldThere).toEqual(told);
+      await untilTold(told);
+      await vi.waitFor(async () => {
+        expect(await runner.run((_attached, kept) => kept["told"])).toEqual(told);
+      }, 10_000);
       expect(told).toMatchObject([{ ino, offset: PAGE, length: PAGE }]);
       await runner.run((attached, kept) => {
         kept["window"].close();
@@ -261,7 +263,7 @@ describe("memory failure in several threads", () => {
       volume.failure.onFailure((failure) => console.log(failure.length));
       volume.writeFileSync("/a", "text");
       await volume.failure.poison({ path: "/a", offset: 0, length: 1 });
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, 500));
       console.log("end");`;
     const node = ["--input-type=module", "-e", program];
     const { status, stdout } = spawnSync(process.execPath, node, {

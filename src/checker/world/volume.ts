@@ -54,7 +54,6 @@ import {
 } from "./build.ts";
 import { assertGivenBack, assertIdle } from "./leftovers.ts";
 import { transactionWordName, wordName } from "./names.ts";
-import { assertGivenBack, assertIdle } from "./idle.ts";
 import { finishReports } from "./poison.ts";
 import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
 import { WatchedDriver } from "./watched-driver.ts";

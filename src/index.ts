@@ -29,6 +29,7 @@ export type {
   BreakHolder,
   FileHolders,
   HandleHolder,
+  LeaseHolder,
   LockHolder,
   WindowHolder,
 } from "./volume/holders.ts";

@@ -40,7 +40,7 @@ import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { lockShared } from "../sync/lock.ts";
 import { Root } from "../sync/region.ts";
 import { allocateObject, freeObject, initSlab, SLAB_WORDS } from "../sync/slab.ts";
-import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Sleeps, Task, WaitSubject } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { type Holder, Slot, slotOfHolder, type Thread } from "../sync/thread.ts";
 
@@ -101,6 +101,39 @@ function enter(thread: Thread): void {
 
 function leave(thread: Thread): void {
   leaveGuard(thread, areaOf(thread) + LeaseArea.guard);
+}
+
+/** A lease of a file, or a request that waits, as others see it. */
+export interface HeldLease {
+  readonly holder: Holder;
+  readonly serial: number;
+  readonly first: number;
+  readonly last: number;
+  readonly kind: LeaseKind;
+  readonly state: LeaseState;
+  /** Of a recalled one: milliseconds until it expires. */
+  readonly graceLeftMs: number | null;
+}
+
+/** A file's leases, and the requests that wait; the places of breaks, too. Locks: none. Sleeps: never. */
+export function leasesOf(thread: Thread, mapping: Mapping): HeldLease[] {
+  const { words } = thread;
+  const found: HeldLease[] = [];
+  enter(thread);
+  let lease = load(words, mapping + MappingWord.leases);
+  for (; lease !== 0; lease = load(words, lease + LeaseRecord.next)) {
+    const state = settle(thread, lease);
+    found.push({
+      holder: load(words, lease + LeaseRecord.holder),
+      serial: load(words, lease + LeaseRecord.serial),
+      ...pagesOf(thread, lease),
+      kind: load(words, lease + LeaseRecord.kind) as LeaseKind,
+      state,
+      graceLeftMs: state === LeaseState.recalled ? graceLeft(thread, lease) : null,
+    });
+  }
+  leave(thread);
+  return found;
 }
 
 /** Leases held now, of all threads; recalls and expiries ever. */
@@ -230,12 +263,16 @@ export function recoverLeases(thread: Thread): void {
   });
 }
 
+function pagesOf({ words }: Thread, lease: Lease): { first: number; last: number } {
+  return {
+    first: loadUnsigned(words, lease + LeaseRecord.first),
+    last: loadUnsigned(words, lease + LeaseRecord.last),
+  };
+}
+
 function overlaps(thread: Thread, lease: Lease, first: number, last: number): boolean {
-  const { words } = thread;
-  return (
-    loadUnsigned(words, lease + LeaseRecord.first) <= last &&
-    loadUnsigned(words, lease + LeaseRecord.last) >= first
-  );
+  const pages = pagesOf(thread, lease);
+  return pages.first <= last && pages.last >= first;
 }
 
 /** Makes a recalled lease expired if its time is up. The guard is held. */
@@ -314,8 +351,7 @@ function obstacleAt(thread: Thread, mapping: Mapping, lease: Lease): Obstacle {
   return {
     serial: load(words, lease + LeaseRecord.serial),
     holder: load(words, lease + LeaseRecord.holder),
-    first: loadUnsigned(words, lease + LeaseRecord.first),
-    last: loadUnsigned(words, lease + LeaseRecord.last),
+    ...pagesOf(thread, lease),
     kind: load(words, lease + LeaseRecord.kind) as LeaseKind,
     state,
     reason: load(words, lease + LeaseRecord.reason) as Reason,
@@ -324,8 +360,16 @@ function obstacleAt(thread: Thread, mapping: Mapping, lease: Lease): Obstacle {
   };
 }
 
-/** Sleeps until a lease of the mapping goes, or the obstacle's time is up. No lock is held. */
-function* waitForReturn(thread: Thread, mapping: Mapping, obstacle: Obstacle): Sleeps<void> {
+/**
+ * Sleeps until a lease of the mapping goes, or the obstacle's time is up. `subject`: of a break, what it
+ * breaks. No lock is held.
+ */
+function* waitForReturn(
+  thread: Thread,
+  mapping: Mapping,
+  obstacle: Obstacle,
+  subject: WaitSubject | null,
+): Sleeps<void> {
   const { words } = thread;
   const word = mapping + MappingWord.leaseWake;
   const { wake, deadline } = obstacle;
@@ -336,6 +380,8 @@ function* waitForReturn(thread: Thread, mapping: Mapping, obstacle: Obstacle): S
       word,
       expected: wake,
       what: () => obstacleText(thread, mapping, obstacle),
+      kind: "leases",
+      ...(subject === null ? {} : { subject }),
       sliceMs: rest,
     };
   }
@@ -375,7 +421,7 @@ export function* requestLease(task: Task, mapping: Mapping, request: LeaseReques
           `this thread would wait for itself: for ${text}; return it first, or ask without blocking`,
         );
       }
-      yield* waitForReturn(thread, mapping, obstacle);
+      yield* waitForReturn(thread, mapping, obstacle, null);
     }
   } catch (error) {
     returnLease(thread, lease);
@@ -467,7 +513,10 @@ export class LeaseBreak implements Disposable {
   *wait(): Sleeps<void> {
     const obstacle = this.#obstacle;
     this.#obstacle = null;
-    if (obstacle !== null) yield* waitForReturn(this.#thread, this.#mapping, obstacle);
+    if (obstacle === null) return;
+    const mapping = this.#mapping;
+    const subject = { mapping, ...pagesOf(this.#thread, this.#place) };
+    yield* waitForReturn(this.#thread, mapping, obstacle, subject);
   }
 
   [Symbol.dispose](): void {
@@ -561,12 +610,11 @@ export function untiePin(thread: Thread, record: number): void {
 }
 
 /** For whoever waits for a pin: under which lease it is held; "" for none. */
-export function longTermText(thread: Thread, pin: HeldPin): string {
+export function longTermText(thread: Thread, { holder, record: pin }: HeldPin): string {
   const { region, words } = thread;
-  const slot = slotOfHolder(pin.holder);
   let text = "";
-  forEachRecord(words, region.slotBase(slot) + Slot.leases, 2, (record) => {
-    if (load(words, record + 1) !== pin.record) return;
+  forEachRecord(words, region.slotBase(slotOfHolder(holder)) + Slot.leases, 2, (record) => {
+    if (load(words, record + 1) !== pin) return;
     const lease = loadRelaxed(words, record);
     const serial = load(words, lease + LeaseRecord.serial);
     const left = graceLeft(thread, lease);

@@ -26,6 +26,8 @@ export const WAIT_KINDS = [
   ...(Object.keys(Rank) as (keyof typeof Rank)[]),
   /** A break, for the last pin of a page. */
   "pins",
+  /** A break, or a request of a lease, for leases in its way. */
+  "leases",
   /** A new pin, for a break that insists. */
   "insisting",
   /** A reader of a layout, for its change to end. */

@@ -1,6 +1,7 @@
 /** Who holds a file, and where: what keeps a layout change waiting, and what it would revoke. */
 import type { PinHolder } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
+import { LeaseKind, LeaseState, leasesOf } from "../layout/lease.ts";
 import { MAPPING_WORDS, type Mapping, MappingWord, PAGE_INDEX_MAX } from "../mapping/mapping.ts";
 import { heldPins, pinHolders } from "../pin/record.ts";
 import { load, loadUnsigned } from "../sync/atomics.ts";
@@ -24,13 +25,27 @@ export interface HandleHolder {
   readonly count: number;
 }
 
-/** A layout change that has announced its range, or waits for pins in it. */
+/** A lease, or a request of one that waits. */
+export interface LeaseHolder {
+  readonly threadId: number;
+  /** The lease's `id`. */
+  readonly id: number;
+  /** Bytes of the file; `length` is Infinity for all to the end. */
+  readonly offset: number;
+  readonly length: number;
+  readonly kind: "shared" | "exclusive";
+  readonly state: "waiting" | "granted" | "recalled" | "expired";
+  /** Of a recalled one: milliseconds until it expires. */
+  readonly graceLeftMs: number | null;
+}
+
+/** A layout change that has announced its range, or waits for leases or pins in it; or a write that waits. */
 export interface BreakHolder {
   readonly threadId: number;
   /** Bytes of the file; `length` is Infinity for all to the end. */
   readonly offset: number;
   readonly length: number;
-  /** For how long it has waited for pins; null: it does not, and will be done soon. */
+  /** For how long it has waited; null: it does not, and will be done soon. */
   readonly waitingMs: number | null;
 }
 
@@ -48,6 +63,7 @@ export interface FileHolders {
   readonly pins: readonly PinHolder[];
   readonly windows: readonly WindowHolder[];
   readonly handles: readonly HandleHolder[];
+  readonly leases: readonly LeaseHolder[];
   readonly breaks: readonly BreakHolder[];
   readonly locks: readonly LockHolder[];
 }
@@ -88,9 +104,32 @@ export function holdersOf(
     pins: pinHolders(thread, heldPins(thread, mapping, 0, PAGE_INDEX_MAX)),
     windows,
     handles: handlesOf(core, mapping, ownUses),
+    leases: leaseHolders(core, mapping),
     breaks: [...announced(core, mapping), ...waitingBreaks(core, mapping)],
     locks,
   };
+}
+
+const LEASE_STATES: Readonly<Partial<Record<LeaseState, LeaseHolder["state"]>>> = {
+  [LeaseState.waiting]: "waiting",
+  [LeaseState.granted]: "granted",
+  [LeaseState.recalled]: "recalled",
+  [LeaseState.expired]: "expired",
+};
+
+function leaseHolders({ thread }: VolumeCore, mapping: Mapping): LeaseHolder[] {
+  return leasesOf(thread, mapping).flatMap((lease) => {
+    const state = LEASE_STATES[lease.state];
+    if (state === undefined) return []; // the place of a break
+    return {
+      threadId: thread.idOf(lease.holder),
+      id: lease.serial,
+      ...rangeOf(lease.first, lease.last),
+      kind: lease.kind === LeaseKind.exclusive ? "exclusive" : "shared",
+      state,
+      graceLeftMs: lease.graceLeftMs,
+    };
+  });
 }
 
 function handlesOf({ thread }: VolumeCore, mapping: Mapping, ownUses: number): HandleHolder[] {
@@ -125,7 +164,8 @@ function announced({ thread }: VolumeCore, mapping: Mapping): BreakHolder[] {
 
 function waitingBreaks({ thread }: VolumeCore, mapping: Mapping): BreakHolder[] {
   return openWaits(thread)
-    .filter((wait) => wait.kind === "pins" && wait.mapping === mapping)
+    .filter(({ kind }) => kind === "pins" || kind === "leases")
+    .filter((wait) => wait.mapping === mapping) // of the waits for leases, those of breaks
     .map(({ holder, first, last, waitingMs }) => ({
       threadId: thread.idOf(holder),
       ...rangeOf(first, last),

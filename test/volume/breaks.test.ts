@@ -47,8 +47,6 @@ const bytes = (pages: number): Uint8Array => new Uint8Array(pages * PAGE).fill(9
 row("FileHandle.read", "reading", (_volume, file) => file.readSync(bytes(16), 0));
 row("FileHandle.readFile", "reading all", (_volume, file) => file.readFileSync());
 row("FileHandle.stat", "fstat", (_volume, file) => file.statSync());
-row("FileHandle.holders", "asks who holds it", (_volume, file) => file.holders());
-row("Volume.holders", "asks who holds it", (volume, _file, path) => volume.holders(path));
 row("FileHandle.chmod", "fchmod", (_volume, file) => file.chmodSync(0o600));
 row("FileHandle.chown", "fchown", (_volume, file) => file.chownSync(1, 1));
 row("FileHandle.utimes", "futimes", (_volume, file) => file.utimesSync(1, 2));
@@ -65,6 +63,10 @@ row("FileHandle.map", "a store through a window, into a hole as well", (_volume,
 row("FileHandle.pin", "a pin of data and of a hole", (_volume, file) =>
   file.pinSync(7 * PAGE, 2 * PAGE, { write: true }).release(),
 );
+row("FileHandle.holders Volume.holders", "asking who holds it", (volume, file, path) => [
+  file.holders(),
+  volume.holdersSync(path),
+]);
 row("FileHandle.close Volume.open", "opening and closing", (volume, _file, path) =>
   volume.openSync(path, "r+").closeSync(),
 );
@@ -267,7 +269,7 @@ row(
 );
 
 /** Methods that are about no file's content. */
-const OTHERS = "Volume: share readdir mkdir rmdir statfs statistics trace close";
+const OTHERS = "Volume: share readdir mkdir rmdir statfs statistics close trace";
 
 function methodsOf(name: string, object: object): string[] {
   const prototype = Object.getPrototypeOf(object) as object;

@@ -122,7 +122,7 @@ export const graceBeginsAnew = variant({
       replace: "    if (load(words, lease + LeaseRecord.state) >= LeaseState.granted) {\n",
     },
   ],
-  caughtBy: { "lease-two-changes": "livelock" },
+  caughtBy: { "lease-two-changes": "check" },
 });
 
 export const returnWakesNobody = variant({

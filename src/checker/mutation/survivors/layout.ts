@@ -113,7 +113,7 @@ export const layoutSurvivors: readonly Explanation[] = [
   {
     file: "layout/lease.ts",
     function: "wait",
-    what: ["always: if (obstacle !== null)"],
+    what: ["never: if (obstacle === null)"],
     why: "It is called after something was found in the way.",
   },
   {

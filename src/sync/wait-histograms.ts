@@ -53,7 +53,8 @@ export function countWait(thread: Thread, kind: WaitKind, milliseconds: number):
 export function summariseWaits(thread: Thread, kind: WaitKind): WaitSummary {
   const { words } = thread;
   const at = histogram(thread.region.root(Root.statistics), kind);
-  const buckets = Array.from({ length: BUCKETS }, (_, bucket) => load(words, at + bucket));
+  const buckets: number[] = [];
+  for (let bucket = 0; bucket < BUCKETS; bucket++) buckets.push(load(words, at + bucket));
   const total =
     load(words, at + Field.totalHigh) * 2 ** 32 + loadUnsigned(words, at + Field.totalLow);
   const longest = loadUnsigned(words, at + Field.longest);

@@ -1,7 +1,8 @@
 /** Trace points of pins (sync/trace.ts). */
 import { traceFile } from "../mapping/trace.ts";
-import { loadOwn } from "../sync/atomics.ts";
-import { type Event, traces } from "../sync/trace.ts";
+import { loadOwn, loadRelaxed } from "../sync/atomics.ts";
+import { TRACING_WORD } from "../sync/region.ts";
+import { type Event, TraceClass } from "../sync/trace.ts";
 import type { Thread } from "../sync/thread.ts";
 import { PinWord } from "./record.ts";
 
@@ -10,9 +11,14 @@ export function traceHeld({ heldClock }: Thread): void {
   if (heldClock !== null && !heldClock.armed) heldClock.arm();
 }
 
-/** Tells an event of a pin of this thread, which counts its pages. */
+const PINS = TraceClass.pin;
+
+/** Tells an event of a pin of this thread, which counts its pages. Small, for the fast path. */
 export function tracePin(thread: Thread, event: Event, record: number): void {
-  if (!traces(thread, event)) return;
+  if ((loadRelaxed(thread.words, TRACING_WORD) & PINS) !== 0) tellPin(thread, event, record);
+}
+
+function tellPin(thread: Thread, event: Event, record: number): void {
   const { words } = thread;
   const write = loadOwn(words, record + PinWord.serial) & 1;
   const first = loadOwn(words, record + PinWord.first);

@@ -17,7 +17,7 @@ import { type Door, GROUP_OF, mixed, mixedOtherwise } from "./door.ts";
 /** Turns that may belong to a schedule at first; grows. */
 const DEPTH_FIRST = 256;
 /** States kept: room at first, which grows, and at most. Powers of 2. */
-const STATES_FIRST = 1 << 12;
+const STATES_FIRST = 1 << 14;
 const STATES_MAX = 1 << 22;
 /** Numbers kept of what came after them, at most. */
 const AFTER_MAX = 1 << 25;
@@ -28,7 +28,7 @@ const KEPT = 4;
 export class States {
   readonly #door: Door;
   readonly #count: number;
-  readonly #contended: readonly number[];
+  readonly #contended: Int32Array;
   /** Numbers that tell of accesses: one per contended word, from 1. */
   readonly #width: number;
   /** By state of the present schedule: its hash, if it is kept, and the accesses after it so far. */
@@ -45,9 +45,9 @@ export class States {
   constructor(door: Door, count: number) {
     this.#door = door;
     this.#count = count;
-    const contended: number[] = [];
-    for (const [word, number] of door.contended.entries()) if (number !== 0) contended.push(word);
-    this.#contended = contended;
+    this.#contended = Int32Array.from({ length: door.contendedCount }, (_, index) =>
+      door.contended.indexOf(index + 1),
+    );
     this.#width = door.contendedCount + 1;
     this.#after = new Int32Array(DEPTH_FIRST * this.#width);
   }
@@ -65,9 +65,10 @@ export class States {
       first = mixed(first, history[actor * 2]!);
       second = mixedOtherwise(second, history[actor * 2 + 1]!);
     }
-    for (const word of this.#contended) {
-      first = mixed(first, words[word]!);
-      second = mixedOtherwise(second, words[word]!);
+    for (let index = 0; index < this.#contended.length; index++) {
+      const value = words[this.#contended[index]!]!;
+      first = mixed(first, value);
+      second = mixedOtherwise(second, value);
     }
     this.#hash[depth * 2] = first;
     this.#hash[depth * 2 + 1] = second;
@@ -143,9 +144,12 @@ export class States {
     while (this.#used + this.#width > this.#keptAfter.length) {
       this.#keptAfter = doubled(this.#keptAfter);
     }
-    this.#keptAfter.set(this.#after.subarray(from, from + this.#width), this.#used);
+    const at = this.#used;
+    for (let word = 0; word < this.#width; word++) {
+      this.#keptAfter[at + word] = this.#after[from + word]!;
+    }
     this.#used += this.#width;
-    return this.#used - this.#width;
+    return at;
   }
 
   /** Where a state is kept, or would be. */
@@ -162,7 +166,8 @@ export class States {
     this.#kept = new Int32Array(old.length * 2);
     for (let at = 0; at < old.length; at += KEPT) {
       if (old[at + 3] === 0) continue;
-      this.#kept.set(old.subarray(at, at + KEPT), this.#placeOf(old[at]!, old[at + 1]!));
+      const place = this.#placeOf(old[at]!, old[at + 1]!);
+      for (let field = 0; field < KEPT; field++) this.#kept[place + field] = old[at + field]!;
     }
   }
 

@@ -89,7 +89,7 @@ export class Pin implements Disposable {
    * Which bytes of the file, of those pinned, have been lost on the device since: what is in the buffers
    * there means nothing, and what is written there is not kept. Throws: EBADF when released.
    */
-  get poisoned(): readonly ByteRange[] {
+  get poisonedRanges(): readonly ByteRange[] {
     this.#assertHeld();
     const { bad } = this.#dax.pages;
     const lost: ByteRange[] = [];
@@ -264,7 +264,7 @@ export function tryPinRange(
   if (record === 0) return null;
   const pin = new Pin(dax, mapping, record, offset, length);
   // After it is counted, so that whoever has listed a bad page before finds no new pin of it.
-  if (!dax.pages.bad.any || pin.poisoned.length === 0) return pin;
+  if (!dax.pages.bad.any || pin.poisonedRanges.length === 0) return pin;
   pin.release();
   return null;
 }

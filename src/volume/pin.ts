@@ -66,7 +66,7 @@ export class FilePin implements Disposable {
    * release.
    */
   get poisoned(): readonly ByteRange[] {
-    return this.#pin.poisoned;
+    return this.#pin.poisonedRanges;
   }
 
   /**

@@ -103,7 +103,7 @@ export const pinOverlooksLoss = variant({
   edits: [
     {
       file: "dax/pins.ts",
-      find: "if (!dax.pages.bad.any || pin.poisoned.length === 0)",
+      find: "if (!dax.pages.bad.any || pin.poisonedRanges.length === 0)",
       replace: "if (pin !== null)",
     },
   ],

@@ -203,7 +203,7 @@ function* pins(volume: Volume, self: Self): Sleeps<void> {
     using pin = yield* pinRange(self.task, dax, mapping, 0, PAGE_SIZE, true);
     ensure(!listed, "a page that is lost is pinned");
     const lost = dax.pages.bad.any;
-    ensure(!lost || pin.poisoned.length === 1, "a pin does not say that its page is lost");
+    ensure(!lost || pin.poisonedRanges.length === 1, "a pin does not say that its page is lost");
   });
   ensure(!failed || dax.pages.bad.any, "a healthy page is not pinned");
 }

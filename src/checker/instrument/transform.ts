@@ -204,7 +204,10 @@ class Emitter {
 
   #property(node: Tree): string {
     const { key, value } = node;
-    if (key!.start === (value as Tree).start) return this.#emit(value as Tree); // shorthand
+    if (key!.start === (value as Tree).start) {
+      this.#refuseAsGetter(node);
+      return this.#emit(value as Tree); // shorthand
+    }
     return this.#method(node);
   }
 
@@ -216,6 +219,7 @@ class Emitter {
       isFunction(value) && value.start >= key!.end && value.type === "FunctionExpression";
     const isMethod = shorthand && this.#text(key!.end, value.start).trim().replace("]", "") === "";
     if (!isMethod || !this.#colouring.isColoured(value) || value.generator) {
+      this.#refuseAsGetter(node);
       if (isMethod) this.#methods.add(value);
       return this.#generic(node) + this.#hiding(node);
     }
@@ -243,7 +247,15 @@ class Emitter {
     return hides ? ` get ${twinOf(name)}() { return undefined; }` : "";
   }
 
+  /** A member that is read as it is, under a name by which others are read with shared accesses. */
+  #refuseAsGetter(node: Tree): void {
+    const name = memberName(node);
+    if (name !== null && this.#colouring.isColouredGetter(name))
+      throw this.#unsupported(node, `two kinds of '${name}', one a getter with shared accesses`);
+  }
+
   #field(node: Tree): string {
+    this.#refuseAsGetter(node);
     const frame = this.#frame;
     this.#frame = { node: frame.node, mode: "alone", temporaries: 0 };
     const out = this.#generic(node);

@@ -54,7 +54,7 @@ export const killTruncate = volumeStory({
   },
   environment: { kill: { kill: "truncate" } },
   finally: (volume) => ensureShown(volume, "A", [""]),
-  explore: { strategy: "pct", depth: 3, schedules: 12000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });
 
 export const killPinner = volumeStory({
@@ -94,7 +94,7 @@ export const killFault = volumeStory({
   },
   environment: { kill: { kill: "user" } },
   finally: (volume) => ensureShown(volume, "A", [""]),
-  explore: { strategy: "pct", depth: 3, schedules: 12000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });
 
 export const killWriter = volumeStory({
@@ -118,7 +118,7 @@ export const killWriter = volumeStory({
   },
   environment: { kill: { kill: "write" } },
   finally: (volume) => ensureShown(volume, "A", ["A", "A.", "AW"]),
-  explore: { strategy: "pct", depth: 3, schedules: 15000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });
 
 export const readTruncate = volumeStory({
@@ -285,5 +285,5 @@ export const killLastPage = volumeStory({
   },
   environment: { kill: { kill: "truncate" } },
   finally: (volume) => ensureShown(volume, "B", ["W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 10000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });

@@ -71,7 +71,7 @@ export const poisonRead = volumeStory({
       yield* refused(self, "EIO", () => volume.read(self, file, 0, 1), "a read of a lost page");
     },
   },
-  explore: { strategy: "reduced" },
+  explore: { strategy: "bounded", preemptions: 2 },
 });
 
 export const poisonOverwritten = volumeStory({
@@ -152,7 +152,7 @@ export const poisonFault = volumeStory({
       yield* loads(volume, self, 0, 1, ["A"]);
     },
   },
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const poisonHole = volumeStory({
@@ -228,7 +228,7 @@ export const poisonPin = volumeStory({
       yield* refused(self, "EIO", slow, "a pin of a lost page");
     },
   },
-  explore: { strategy: "reduced" },
+  explore: { strategy: "bounded", preemptions: 2 },
 });
 
 export const poisonPinSlow = volumeStory({

@@ -33,7 +33,7 @@ export const truncateReuse = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "B", [".", "B"]),
-  explore: { strategy: "pct", depth: 3, schedules: 8000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });
 
 /** A punched block comes back to the same file, at another place. */
@@ -53,7 +53,7 @@ export const punchReuse = volumeStory({
     ],
   },
   finally: (volume) => ensureShown(volume, "A", [".C", "W.", ".."]),
-  explore: { strategy: "pct", depth: 3, schedules: 8000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });
 
 /** All holes: a pin has to allocate, in the middle of a truncate. */
@@ -174,7 +174,7 @@ export const evictReuse = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "B", [".", "B"]),
-  explore: { strategy: "pct", depth: 3, schedules: 8000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });
 
 /** 2 MiB in one entry. */
@@ -232,5 +232,5 @@ export const collapseTruncate = volumeStory({
     truncate: (volume, self) => truncate(volume, self, "A", PAGE_SIZE),
   },
   finally: (volume) => ensureShown(volume, "A", ["A", "W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 8000 },
+  explore: { strategy: "pct", depth: 3, schedules: 5000 },
 });

@@ -89,7 +89,7 @@ export const recordsRecoveredTwice = scenario({
   from: "sync/thread.ts: while recovering, a dead recoverer is replaced in turn",
   actors: { holder: holdTwo, waiter: waitForNone, "waiter-2": waitForNone },
   environment: { terminate: { kill: "holder" }, "terminate-2": { kill: "waiter" } },
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 /** Records of one word in a block of a table. */

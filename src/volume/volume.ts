@@ -378,8 +378,10 @@ export class Volume implements Disposable, AsyncDisposable {
     return this.#sync(calls.holders(path));
   }
 
+  /** Figures of the volume, by all threads. What threads that have died held is given back first. */
   statistics(): VolumeStatistics {
     const { dax, inodes, thread } = this.#core;
+    thread.reap();
     const windows = dax.windows.statistics();
     const { breaks, waits } = breakStatistics(thread);
     const leases = leaseStatistics(thread);

@@ -64,6 +64,26 @@ describe.each(["ram", "ext4"])("on an %s volume", (driver) => {
   });
 });
 
+describe.each(["ram", "ext4"])("the full mix on an %s volume", (driver) => {
+  test("leases, lost pages, aborted cuts and dying threads leave nothing torn, foreign or lost", () => {
+    const found = result(collide("--driver", driver, "--mix=full", "--seconds=6", "--json"));
+    expect(found).toMatchObject({ ok: true, findings: [], mix: "full", leakedPins: 0 });
+    expect(found.blocksFree.after).toBe(found.blocksFree.before);
+    const { leasesReturned, lossesReported, threadsKilled, writtenBack } = found.troubles;
+    for (const times of [leasesReturned, lossesReported, threadsKilled, writtenBack]) {
+      expect(times).toBeGreaterThan(0);
+    }
+    if (driver !== "ext4" || !hasTool("e2fsck")) return;
+    expect(found.e2fsck.every(({ isClean }: { isClean: boolean }) => isClean)).toBe(true);
+  });
+
+  test("without protection it finds the damage, too", () => {
+    const outcome = collide("--driver", driver, "--mix=full", "--seconds=20", "--protect=off");
+    expect(outcome.code).toBe(1);
+    expect(outcome.stdout).toMatch(/^(Torn I\/Os|Foreign blocks) +[1-9]/m);
+  });
+});
+
 test("one thread alone collides with itself", () => {
   const outcome = collide("--driver=ram", "--seconds=1", "--threads=1", "--json");
   expect(result(outcome)).toMatchObject({ ok: true, threads: 1, findings: [] });

@@ -1,11 +1,11 @@
-// The smaller parts of collide: histogram, tally, random numbers, leases, board, loopback, image.
+// The smaller parts of collide: histogram, tally, random numbers, claims, board, loopback, image.
 
 import { closeSync, ftruncateSync, openSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { ACTIVITIES, Board } from "../../src/cli/collide/board.ts";
 import { Histogram } from "../../src/cli/collide/histogram.ts";
 import { checkExt4Image, unpackImage } from "../../src/cli/collide/image.ts";
-import { Leases } from "../../src/cli/collide/leases.ts";
+import { Claims } from "../../src/cli/collide/claims.ts";
 import { Loopback } from "../../src/cli/collide/loopback.ts";
 import { Random } from "../../src/cli/collide/random.ts";
 import { Tally } from "../../src/cli/collide/tally.ts";
@@ -92,40 +92,40 @@ describe("random numbers", () => {
   });
 });
 
-describe("leases", () => {
+describe("claims", () => {
   test("one writer or many readers have a block, and nobody waits", () => {
-    const leases = Leases.create(64);
-    const elsewhere = Leases.attach(leases.buffer);
-    const writer = leases.take(1, 8, 8, "write");
+    const claims = Claims.create(64);
+    const elsewhere = Claims.attach(claims.buffer, 1, false);
+    const writer = claims.take(1, 8, 8, "write");
     expect(writer).not.toBeNull();
     expect(elsewhere.take(1, 15, 4, "write")).toBeNull();
     expect(elsewhere.take(1, 0, 9, "read")).toBeNull();
     const beside = elsewhere.take(1, 16, 4, "write");
     expect(beside).not.toBeNull();
     writer?.release();
-    const readers = [leases.take(1, 8, 8, "read"), elsewhere.take(1, 8, 4, "read")];
+    const readers = [claims.take(1, 8, 8, "read"), elsewhere.take(1, 8, 4, "read")];
     expect(readers).not.toContain(null);
-    expect(leases.take(1, 11, 1, "write")).toBeNull();
+    expect(claims.take(1, 11, 1, "write")).toBeNull();
     for (const reader of readers) reader?.release();
-    expect(leases.take(1, 8, 8, "write")).not.toBeNull();
+    expect(claims.take(1, 8, 8, "write")).not.toBeNull();
   });
 
-  test("a refused lease leaves nothing behind, and releasing twice gives back once", () => {
-    const leases = Leases.create(64);
-    const held = leases.take(1, 10, 1, "write")!;
-    expect(leases.take(1, 0, 20, "write")).toBeNull();
-    expect(leases.take(1, 0, 20, "read")).toBeNull();
+  test("a refused claim leaves nothing behind, and releasing twice gives back once", () => {
+    const claims = Claims.create(64);
+    const held = claims.take(1, 10, 1, "write")!;
+    expect(claims.take(1, 0, 20, "write")).toBeNull();
+    expect(claims.take(1, 0, 20, "read")).toBeNull();
     held.release();
     held.release();
-    expect(leases.take(1, 0, 64, "write")).not.toBeNull();
+    expect(claims.take(1, 0, 64, "write")).not.toBeNull();
   });
 
-  test("files have leases of their own, and none reaches beyond what leases cover", () => {
-    const leases = Leases.create(64);
-    expect(leases.take(1, 0, 64, "write")).not.toBeNull();
-    expect(leases.take(2, 0, 64, "write")).not.toBeNull();
-    expect(leases.take(3, 60, 5, "read")).toBeNull();
-    expect(leases.take(3, -1, 2, "read")).toBeNull();
+  test("files have claims of their own, and none reaches beyond what claims cover", () => {
+    const claims = Claims.create(64);
+    expect(claims.take(1, 0, 64, "write")).not.toBeNull();
+    expect(claims.take(2, 0, 64, "write")).not.toBeNull();
+    expect(claims.take(3, 60, 5, "read")).toBeNull();
+    expect(claims.take(3, -1, 2, "read")).toBeNull();
   });
 });
 

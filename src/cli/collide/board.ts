@@ -26,6 +26,9 @@ export const ACTIVITIES = [
   "opening a file",
   "extending a file",
   "waiting for a pin",
+  "waiting for a lease",
+  "holding pages under a lease",
+  "reporting lost pages",
   "reading from the source file into pinned pages",
   "receiving from a socket into pinned pages",
   "writing pinned pages to a file",
@@ -44,6 +47,7 @@ export const ACTIVITIES = [
   "creating",
   "renaming",
   "closing",
+  "writing back",
   "checking a file",
 ] as const;
 export type Activity = (typeof ACTIVITIES)[number];
@@ -119,6 +123,15 @@ export class Board {
     store(this.#words, word + Lane.since, Math.floor(sinceMs));
     store(this.#words, word + Lane.activity, ACTIVITIES.indexOf(activity));
     add(this.#words, word + Lane.turns, 1);
+  }
+
+  /** Says that the lanes of a thread that was killed do nothing. */
+  idle(thread: number, sinceMs: number): void {
+    const first = thread * this.lanesPerThread;
+    for (let lane = first; lane < first + this.lanesPerThread; lane++) {
+      this.enterRange(lane, 0, 0, 0);
+      this.enterActivity(lane, "idle", sinceMs);
+    }
   }
 
   /** Where the lane is at work, for others to aim at. */

@@ -1,10 +1,12 @@
 /** What the lanes of one worker thread share: volume, source, board, and the counting. */
+import { setMaxListeners } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { attach, type Volume, type VolumeHandle } from "../../index.ts";
 import { type Activity, Board } from "./board.ts";
-import { Leases } from "./leases.ts";
+import { Claims } from "./claims.ts";
+import type { Mix } from "./lanes.ts";
 import { Random } from "./random.ts";
 import { BLOCK_BYTES, type BlockFault, type FileMark } from "./stamp.ts";
 import type { Survey } from "./survey.ts";
@@ -14,13 +16,18 @@ import { type Finding, Tally, type TallyData } from "./tally.ts";
 export interface WorkerSetup {
   readonly volume: VolumeHandle;
   readonly board: SharedArrayBuffer;
-  readonly leases: SharedArrayBuffer;
+  readonly claims: SharedArrayBuffer;
   /** The part of the source that I/O uses, as it was when the run began. */
   readonly source: SharedArrayBuffer;
   readonly sourcePath: string;
   /** A directory outside the volume. */
   readonly scratch: string;
   readonly thread: number;
+  /** How many threads of this number there were before. */
+  readonly incarnation: number;
+  /** The thread may be killed at any time. */
+  readonly isMortal: boolean;
+  readonly mix: Mix;
   readonly seed: number;
   /** When the run began, ms since the epoch. */
   readonly beganAt: number;
@@ -47,7 +54,7 @@ export class Context {
   readonly setup: WorkerSetup;
   readonly volume: Volume;
   readonly board: Board;
-  readonly leases: Leases;
+  readonly claims: Claims;
   readonly source: Buffer;
   readonly sourceDescriptor: number;
   readonly tally = new Tally();
@@ -61,11 +68,12 @@ export class Context {
     this.setup = setup;
     this.volume = attach(setup.volume);
     this.board = Board.attach(setup.board);
-    this.leases = Leases.attach(setup.leases);
+    this.claims = Claims.attach(setup.claims, setup.thread, setup.isMortal);
     this.source = Buffer.from(setup.source);
     this.sourceDescriptor = openSync(setup.sourcePath, "r");
-    this.random = new Random(setup.seed).fork(setup.thread);
+    this.random = new Random(setup.seed).fork(setup.thread).fork(setup.incarnation);
     this.#post = post;
+    setMaxListeners(0, this.explain.signal); // one for each lane that waits
   }
 
   get names(): readonly string[] {
@@ -74,6 +82,11 @@ export class Context {
 
   scratchFile(name: string): string {
     return join(this.setup.scratch, `${name}-${this.setup.thread}`);
+  }
+
+  /** Whether an error is expected of whatever is called, in this run. */
+  expects(code: string): boolean {
+    return this.setup.mix === "full" && FULL_MIX_CODES.includes(code);
   }
 
   /** For every wait of the volume: ends it when the main thread asks why nothing moves. */
@@ -110,6 +123,9 @@ export class Context {
 
 /** An error with one of these codes is expected here, and counted instead of reported. */
 export type ExpectedCodes = readonly string[];
+
+/** What every call may meet in the full mix: lost pages, and a lease of the thread that would block. */
+const FULL_MIX_CODES: ExpectedCodes = ["EIO", "EDEADLK"];
 
 export function codeOf(error: unknown): string | null {
   if (!(error instanceof Error) || !("code" in error)) return null;
@@ -190,7 +206,7 @@ export class Lane {
       return await operation();
     } catch (error) {
       const code = codeOf(error);
-      if (code === null || !expected.includes(code)) {
+      if (code === null || !(expected.includes(code) || this.context.expects(code))) {
         this.noteFailure();
         throw error;
       }

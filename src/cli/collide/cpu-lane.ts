@@ -50,7 +50,7 @@ export function cpuLane(files: Files): (lane: Lane) => Promise<void> {
       const { size } = file.handle.statSync();
       const count = lane.random.between(1, BLOCKS_MAX);
       const sizeBlocks = Math.ceil(size / BLOCK_BYTES);
-      const limit = Math.min(sizeBlocks, lane.context.leases.blocksMax) - count;
+      const limit = Math.min(sizeBlocks, lane.context.claims.blocksMax) - count;
       const first = Math.min(target.first, Math.max(0, limit));
       lane.enterRange(file.name, first, count);
       if (step === "pinBurst") pinBurst(lane, file, first);
@@ -67,7 +67,7 @@ export function cpuLane(files: Files): (lane: Lane) => Promise<void> {
 
 /**
  * Pins a few pages over and over, each time for a moment: mostly by the fast path, which takes no
- * lock, while breaks of other threads come and go. No lease: only what is always true is judged.
+ * lock, while breaks of other threads come and go. No claim: only what is always true is judged.
  */
 function pinBurst(lane: Lane, file: OpenFile, first: number): void {
   lane.enter("waiting for a pin");
@@ -86,7 +86,7 @@ function pinBurst(lane: Lane, file: OpenFile, first: number): void {
     }
   } catch (error) {
     const code = codeOf(error);
-    if (code === null || !BURST_CODES.includes(code)) throw error;
+    if (code === null || !(BURST_CODES.includes(code) || lane.context.expects(code))) throw error;
     lane.context.tally.countRefusal(code);
   }
   lane.context.tally.countIo("momentaryPins", 0, pinned);
@@ -158,12 +158,12 @@ async function fillThroughWindow(lane: Lane, io: PinnedIo): Promise<void> {
   io.conclude("windowToPages");
 }
 
-/** Writes whole stamped blocks by one copying write, under a lease and without a pin. */
+/** Writes whole stamped blocks by one copying write, under a claim and without a pin. */
 async function copyIn(lane: Lane, file: OpenFile, first: number, count: number): Promise<void> {
   const { context, random } = lane;
-  using lease = context.leases.take(file.mark.identity, first, count, "write");
-  if (lease === null) {
-    context.tally.countRefusal("leased");
+  using claim = context.claims.take(file.mark.identity, first, count, "write");
+  if (claim === null) {
+    context.tally.countRefusal("claimed");
     return;
   }
   const { plan } = file.mark;
@@ -184,7 +184,7 @@ async function copyIn(lane: Lane, file: OpenFile, first: number, count: number):
   if (written !== null) context.tally.countIo("copiedIn", written);
 }
 
-/** Reads whole blocks by one copying read, under a lease and without a pin, and judges them. */
+/** Reads whole blocks by one copying read, under a claim and without a pin, and judges them. */
 async function copyOut(
   lane: Lane,
   file: OpenFile,
@@ -193,9 +193,9 @@ async function copyOut(
   scratch: Buffer,
 ): Promise<void> {
   const { context, random } = lane;
-  using lease = context.leases.take(file.mark.identity, first, count, "read");
-  if (lease === null) {
-    context.tally.countRefusal("leased");
+  using claim = context.claims.take(file.mark.identity, first, count, "read");
+  if (claim === null) {
+    context.tally.countRefusal("claimed");
     return;
   }
   const target = scratch.subarray(0, count * BLOCK_BYTES);

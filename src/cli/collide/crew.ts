@@ -2,6 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Board } from "./board.ts";
+import type { Claims } from "./claims.ts";
 import type { MainMessage, WorkerMessage, WorkerSetup } from "./context.ts";
 import type { Survey } from "./survey.ts";
 import { type Finding, Tally, type TallyData } from "./tally.ts";
@@ -13,6 +14,12 @@ const EXPLAIN_MS = 1_000;
 /** A thread that posts nothing for this long is blocked: it posts its tally four times a second. */
 const SILENT_MS = 3_000;
 
+/** A mortal thread lives for this long, and up to as long again. */
+const LIFE_MS = 400;
+
+/** What all threads of a crew are given alike. */
+export type CrewSetup = Omit<WorkerSetup, "thread" | "incarnation" | "isMortal" | "claims">;
+
 /** A lane as it was seen last. */
 interface Seen {
   turns: number;
@@ -21,10 +28,15 @@ interface Seen {
 
 export class Crew {
   readonly #board: Board;
-  readonly #setup: Omit<WorkerSetup, "thread">;
+  readonly #claims: Claims;
+  /** Threads that stay; those with greater numbers are killed again and again. */
+  readonly #threads: number;
+  readonly #setup: CrewSetup;
   readonly #findings: Finding[];
   readonly #workers: (Worker | null)[] = [];
   readonly #tallies: (TallyData | null)[] = [];
+  /** What threads had counted that were killed. */
+  readonly #past = new Tally();
   readonly #seen: Seen[] = [];
   /** When each thread was heard of last. */
   readonly #heardMs: number[] = [];
@@ -34,19 +46,25 @@ export class Crew {
 
   constructor(
     board: Board,
-    threads: number,
+    claims: Claims,
+    threads: { readonly lasting: number; readonly mortal: number },
     findings: Finding[],
-    setup: Omit<WorkerSetup, "thread">,
+    setup: CrewSetup,
   ) {
     this.#board = board;
+    this.#claims = claims;
+    this.#threads = threads.lasting;
     this.#setup = setup;
     this.#findings = findings;
-    for (let thread = 0; thread < threads; thread++) this.#start(thread);
+    const all = threads.lasting + threads.mortal;
+    for (let thread = 0; thread < all; thread++) this.#start(thread, 0);
   }
 
-  #start(thread: number): void {
+  #start(thread: number, incarnation: number): void {
+    const isMortal = thread >= this.#threads;
+    const claims = this.#claims.buffer;
     const worker = new Worker(new URL("worker.js", import.meta.url), {
-      workerData: { ...this.#setup, thread } satisfies WorkerSetup,
+      workerData: { ...this.#setup, claims, thread, incarnation, isMortal } satisfies WorkerSetup,
       name: `collide ${thread}`,
       execArgv: [],
     });
@@ -55,7 +73,15 @@ export class Crew {
     this.#heardMs[thread] = performance.now();
     this.#running++;
     let hasFinished = false;
+    let isKilled = false;
+    const kill = (): void => {
+      if (hasFinished || this.#board.isStopped) return;
+      isKilled = true;
+      void worker.terminate();
+    };
     worker.on("message", (message: WorkerMessage) => {
+      if (isMortal && this.#tallies[thread] === null)
+        setTimeout(kill, LIFE_MS * (1 + Math.random())).unref();
       this.#heardMs[thread] = performance.now();
       if (message.kind === "finding") this.#findings.push(message.finding);
       else if (message.kind === "survey") this.#survey = message.survey;
@@ -69,9 +95,24 @@ export class Crew {
       this.#workers[thread] = null;
       this.#running--;
       if (hasFinished) return;
+      if (isKilled) {
+        this.#bury(thread);
+        if (!this.#board.isStopped) this.#start(thread, incarnation + 1);
+        return;
+      }
       this.#find("failure", `thread ${thread} ended before its time, with code ${code}`);
       this.stop();
     });
+  }
+
+  /** What a thread that was killed leaves behind, of the run's own. */
+  #bury(thread: number): void {
+    const tally = this.#tallies[thread];
+    if (tally) this.#past.add(tally);
+    this.#tallies[thread] = null;
+    this.#past.countTrouble("threadsKilled");
+    this.#claims.giveBackOf(thread);
+    this.#board.idle(thread, Date.now() - this.#setup.beganAt);
   }
 
   get isRunning(): boolean {
@@ -96,6 +137,7 @@ export class Crew {
   /** What all threads have counted, as far as they have told. */
   tally(): Tally {
     const sum = new Tally();
+    sum.add(this.#past.data());
     for (const tally of this.#tallies) if (tally !== null) sum.add(tally);
     return sum;
   }

@@ -1,7 +1,7 @@
 /** The cutters: every way to change a file's layout, aimed at ranges that are under I/O. */
 import { HUGE_PAGES, HUGE_SIZE } from "../../base/quantities.ts";
 import type { Activity } from "./board.ts";
-import type { Lane } from "./context.ts";
+import { codeOf, type Lane } from "./context.ts";
 import type { Files, OpenFile } from "./files.ts";
 import { BLOCK_BYTES, type Side, STAMP_BYTES } from "./stamp.ts";
 
@@ -10,6 +10,9 @@ const BLOCKS_MAX = 48;
 const AIM_ONE_IN = 2;
 /** Once in so many cuts there is a deadline, so that giving up is tried as well. */
 const DEADLINE_ONE_IN = 12;
+
+/** Once in so many cuts of the full mix the cut is aborted. */
+const ABORT_ONE_IN = 10;
 
 /** Once in so many truncations much of the file goes. */
 const DEEP_ONE_IN = 4;
@@ -78,7 +81,7 @@ interface Target {
 /** A range that some lane of any thread works on, or any range. */
 export function chooseTarget(lane: Lane): Target {
   const { random, context } = lane;
-  const { board, names, leases } = context;
+  const { board, names, claims } = context;
   if (random.oneIn(AIM_ONE_IN)) {
     const seen = board.lane(random.below(board.threads * board.lanesPerThread));
     if (seen.count > 0 && seen.name < names.length) {
@@ -88,7 +91,7 @@ export function chooseTarget(lane: Lane): Target {
   }
   return {
     name: random.below(names.length),
-    first: random.below(leases.blocksMax),
+    first: random.below(claims.blocksMax),
     count: random.between(1, BLOCKS_MAX),
   };
 }
@@ -176,8 +179,11 @@ type FileCut = "truncate" | "punch" | "collapse" | "insert" | "zero" | "allocate
 async function cut(lane: Lane, file: OpenFile, kind: FileCut, target: Target): Promise<void> {
   const { random, context } = lane;
   const { size } = await file.handle.stat();
+  const abort =
+    context.setup.mix === "full" && random.oneIn(ABORT_ONE_IN) ? new AbortController() : null;
   const options = {
-    ...context.waits,
+    signal:
+      abort === null ? context.waits.signal : AbortSignal.any([context.waits.signal, abort.signal]),
     ...(random.oneIn(DEADLINE_ONE_IN) ? { timeoutMs: random.between(1, 20) } : {}),
   };
   const { handle } = file;
@@ -186,7 +192,8 @@ async function cut(lane: Lane, file: OpenFile, kind: FileCut, target: Target): P
   const { start, end } = bytes;
   const count = Math.max(1, Math.ceil((end - start) / BLOCK_BYTES));
   lane.enterRange(file.name, Math.floor(start / BLOCK_BYTES), count);
-  await change(lane, kind, () =>
+  const timer = abort && setTimeout(() => abort.abort(), random.below(8));
+  await change(lane, kind, abort?.signal ?? null, () =>
     kind === "truncate"
       ? handle.truncate(start, options)
       : handle.fallocate(
@@ -196,6 +203,7 @@ async function cut(lane: Lane, file: OpenFile, kind: FileCut, target: Target): P
           options,
         ),
   );
+  if (timer !== null) clearTimeout(timer);
 }
 
 /** The bytes of a cut, or null when the file has none such. */
@@ -209,7 +217,7 @@ function chooseRange(
   const { side } = file.mark;
   const { random, context } = lane;
   const sizeBlocks = Math.floor(size / BLOCK_BYTES);
-  const limit = kind === "allocate" ? context.leases.blocksMax : sizeBlocks;
+  const limit = kind === "allocate" ? context.claims.blocksMax : sizeBlocks;
   const first = Math.min(target.first, Math.max(0, limit - 1));
   const count = Math.min(target.count, Math.max(1, limit - first));
   const start = first * BLOCK_BYTES;
@@ -233,7 +241,7 @@ function chooseRange(
     case "collapse":
       return end < size ? { start, end } : null;
     case "insert": {
-      const fits = sizeBlocks + count <= context.leases.blocksMax;
+      const fits = sizeBlocks + count <= context.claims.blocksMax;
       return fits && start < size ? { start, end } : null;
     }
     case "allocate":
@@ -248,8 +256,13 @@ function hugeRange(block: number): CutRange {
 }
 
 /** Makes one change; a change that could not be made at once is counted among the waits. */
-async function change(lane: Lane, kind: FileCut, operation: () => Promise<void>): Promise<void> {
-  const { tally } = lane.context;
+async function change(
+  lane: Lane,
+  kind: FileCut,
+  abort: AbortSignal | null,
+  operation: () => Promise<void>,
+): Promise<void> {
+  const { tally, explain } = lane.context;
   const startMs = performance.now();
   let isDone = false;
   let waited = false;
@@ -260,7 +273,13 @@ async function change(lane: Lane, kind: FileCut, operation: () => Promise<void>)
     running.catch(() => {});
     await settled();
     waited = !isDone;
-    await running;
+    try {
+      await running;
+    } catch (error) {
+      if (codeOf(error) !== "ABORT_ERR" || !abort?.aborted || explain.signal.aborted) throw error;
+      tally.countTrouble("cutsAborted");
+      return null;
+    }
     return true;
   });
   if (waited) tally.waits.record(performance.now() - startMs);

@@ -40,6 +40,9 @@ export class OpenFile {
 /** What can go wrong for a name that others rename and unlink, on a full volume. */
 const NAME_CODES = ["ENOENT", "ENOSPC"];
 
+/** How files are called before they have the name that others open. */
+export const UNNAMED = "/new-";
+
 export class Files {
   readonly #context: Context;
   readonly #cached = new Map<number, OpenFile>();
@@ -87,7 +90,7 @@ export class Files {
     if (handle === null) return await this.#create(lane, name);
     const identity = this.#context.board.identityOf(handle.ino);
     if (identity === 0) throw new Error(`${path} is a file that nobody made (inode ${handle.ino})`);
-    return new OpenFile(handle, identity, name, this.#context.leases.blocksMax);
+    return new OpenFile(handle, identity, name, this.#context.claims.blocksMax);
   }
 
   /**
@@ -95,8 +98,8 @@ export class Files {
    * name that others open. A file that has the name loses it.
    */
   async #create(lane: Lane, name: number): Promise<OpenFile | null> {
-    const { volume, board, setup, tally, leases, waits } = this.#context;
-    const own = `/new-${setup.thread}-${this.#made++}`;
+    const { volume, board, setup, tally, claims, waits } = this.#context;
+    const own = `${UNNAMED}${setup.thread}-${setup.incarnation}-${this.#made++}`;
     const handle = await lane.attempt("creating", NAME_CODES, () =>
       volume.open(own, "wx+", undefined, waits),
     );
@@ -109,7 +112,7 @@ export class Files {
     });
     if (isNamed !== null) {
       tally.countCut("create");
-      return new OpenFile(handle, identity, name, leases.blocksMax);
+      return new OpenFile(handle, identity, name, claims.blocksMax);
     }
     await lane.attempt("closing", [], () => handle.close());
     await lane.attempt("unlinking", [], () => volume.unlink(own));

@@ -31,10 +31,14 @@ async function concludeFilled(lane: Lane, io: PinnedIo, sourceByte: number): Pro
     const offset = io.first * BLOCK_BYTES;
     const copy = Buffer.alloc(io.bytes);
     if (lane.random.oneIn(2)) {
-      const count = await io.file.handle.read(copy, offset, lane.context.waits);
+      const { waits } = lane.context;
+      const count = await lane.attempt("reading back what an I/O delivered", [], () =>
+        io.file.handle.read(copy, offset, waits),
+      );
       const blocks = blocksOf(copy, io.pages.length);
       if (count === io.bytes) io.judgeSent(blocks, sourceByte, "read back by copying");
-      else io.noteFault(`a read gave ${count} of ${io.bytes} bytes`, 0, "read back by copying");
+      else if (!io.isPoisoned)
+        io.noteFault(`a read gave ${count} of ${io.bytes} bytes`, 0, "read back by copying");
     } else {
       copy.set(io.file.window().subarray(offset, offset + io.bytes));
       io.judgeWindow(blocksOf(copy, io.pages.length), sourceByte, "read back through a window");
@@ -43,25 +47,29 @@ async function concludeFilled(lane: Lane, io: PinnedIo, sourceByte: number): Pro
   if (io.isWhole()) io.stampAll(sourceByte, "full");
 }
 
-/** Reads from the source file into pinned pages, around their stamps. */
+/** Reads from the source file into pinned pages, around their stamps, and looks whether all is there. */
+export async function fillFromSource(lane: Lane, io: PinnedIo): Promise<void> {
+  const sourceByte = chooseSourceByte(lane, io);
+  io.stampAll(sourceByte, "filling");
+  lane.enter("reading from the source file into pinned pages");
+  const bodies = io.bodies();
+  const step = lane.random.oneIn(2) ? bodies.length : Math.ceil(bodies.length / 3);
+  for (let at = 0; at < bodies.length; at += step) {
+    if (at > 0) await pause(1);
+    const part = bodies.slice(at, at + step);
+    const from = sourceByte + at * BODY_BYTES;
+    const { bytesRead } = await readVectors(lane.context.sourceDescriptor, part, from);
+    if (bytesRead !== part.length * BODY_BYTES) {
+      throw new Error(`the source file gave ${bytesRead} bytes at ${from}: did it change?`);
+    }
+  }
+  await concludeFilled(lane, io, sourceByte);
+}
+
 export function fileToPagesLane(files: Files): (lane: Lane) => Promise<void> {
   return (lane) =>
     withPinnedPages(lane, files, "write", async (io) => {
-      const sourceByte = chooseSourceByte(lane, io);
-      io.stampAll(sourceByte, "filling");
-      lane.enter("reading from the source file into pinned pages");
-      const bodies = io.bodies();
-      const step = lane.random.oneIn(2) ? bodies.length : Math.ceil(bodies.length / 3);
-      for (let at = 0; at < bodies.length; at += step) {
-        if (at > 0) await pause(1);
-        const part = bodies.slice(at, at + step);
-        const from = sourceByte + at * BODY_BYTES;
-        const { bytesRead } = await readVectors(lane.context.sourceDescriptor, part, from);
-        if (bytesRead !== part.length * BODY_BYTES) {
-          throw new Error(`the source file gave ${bytesRead} bytes at ${from}: did it change?`);
-        }
-      }
-      await concludeFilled(lane, io, sourceByte);
+      await fillFromSource(lane, io);
       io.conclude("fileToPages");
     });
 }

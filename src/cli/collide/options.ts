@@ -10,6 +10,7 @@ import {
   UsageError,
   wholeNumber,
 } from "../usage.ts";
+import type { Mix } from "./lanes.ts";
 
 export const SECONDS_DEFAULT = 15;
 const SECONDS_MAX = 7 * 86_400;
@@ -20,6 +21,7 @@ const SEED_MAX = 2 ** 32 - 1;
 
 export interface CollideOptions {
   readonly driver: "ext4" | "ram";
+  readonly mix: Mix;
   readonly seconds: number;
   readonly threads: number;
   /** Path of the file that I/O reads from. */
@@ -35,6 +37,8 @@ export interface CollideOptions {
 
 const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
   ["--driver ext4|ram", "the filesystem", "ext4"],
+  ["--mix basic|full", "full: also leases and long-term pins, lost pages, aborted cuts,", "basic"],
+  ["", "and a thread that is killed again and again"],
   ["--seconds N", "how long", String(SECONDS_DEFAULT)],
   ["--threads N", `worker threads, 1 to ${THREADS_MAX}`, "one per core"],
   ["--source FILE", "what I/O reads: a file of 1 MiB or more", "the Node.js executable"],
@@ -71,6 +75,7 @@ Exit codes: 0 nothing wrong, 1 something was found, 2 wrong usage.`;
 
 const TABLE = {
   driver: { type: "string", default: "ext4" },
+  mix: { type: "string", default: "basic" },
   seconds: { type: "string", default: String(SECONDS_DEFAULT) },
   threads: { type: "string" },
   source: { type: "string", default: process.execPath },
@@ -93,6 +98,7 @@ export function parseCollideOptions(args: readonly string[]): CollideOptions {
   }
   return {
     driver,
+    mix: oneOf("mix", text(values, "mix"), ["basic", "full"]),
     seconds: positiveNumber("seconds", text(values, "seconds"), SECONDS_MAX),
     threads:
       values["threads"] === undefined

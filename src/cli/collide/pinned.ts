@@ -1,4 +1,4 @@
-/** One I/O on pinned pages: choose a range, lease it, pin it, judge it, use it, let go. */
+/** One I/O on pinned pages: choose a range, claim it, pin it, judge it, use it, let go. */
 import type { FilePin } from "../../index.ts";
 import { type Lane, blocksOf, codeOf } from "./context.ts";
 import type { Files, OpenFile } from "./files.ts";
@@ -21,7 +21,7 @@ const ORPHAN_ONE_IN = 50;
 const DEADLINE_ONE_IN = 30;
 
 /** What a pin may meet: a full volume, a file cut shorter meanwhile, a deadline of ours. */
-const PIN_CODES = ["ENOSPC", "EINVAL", "ETIMEDOUT"];
+export const PIN_CODES = ["ENOSPC", "EINVAL", "ETIMEDOUT"];
 const EXTEND_CODES = ["ENOSPC"];
 
 /** An I/O that holds its pages. */
@@ -58,6 +58,11 @@ export class PinnedIo {
     return this.pages.map((page) => page.subarray(body, body + BODY_BYTES));
   }
 
+  /** Whether the storage has lost some of the pages since: then only the pin still has them. */
+  get isPoisoned(): boolean {
+    return this.pin.poisoned.length > 0;
+  }
+
   /** The stamp of one page of this I/O, when its first body comes from `sourceByte`. */
   stampBytes(page: number, sourceByte: number, state: StampState): Buffer {
     const stamp: Stamp = {
@@ -65,7 +70,8 @@ export class PinnedIo {
       sourceByte: sourceByte + page * BODY_BYTES,
       writer: this.lane.index,
     };
-    return encodeStamp(this.file.mark, stamp, state);
+    const { isMortal } = this.lane.context.setup;
+    return encodeStamp(this.file.mark, stamp, state === "filling" && isMortal ? "mortal" : state);
   }
 
   /** Writes the stamps of all pages, straight into the storage. */
@@ -96,7 +102,7 @@ export class PinnedIo {
     context.tally.blocksJudged += pages.length;
     const faults = pages.map((page, index) => this.#faultOf(page, index, sourceByte));
     const at = faults.findIndex((fault) => fault !== null);
-    if (at < 0) return;
+    if (at < 0 || this.isPoisoned) return;
     context.tally.staleWindows++;
     const count = faults.filter((fault) => fault !== null).length;
     const where = `block ${this.first + at} of file #${this.file.mark.identity}`;
@@ -148,13 +154,14 @@ export class PinnedIo {
 
 /**
  * Runs one I/O in pages of some file. What refuses it (no space, no such range any more, somebody's
- * lease) is counted, and that is all.
+ * claim) is counted, and that is all.
  */
 export async function withPinnedPages(
   lane: Lane,
   files: Files,
   mode: "read" | "write",
   use: (io: PinnedIo) => Promise<void>,
+  take: TakePin = takePin,
 ): Promise<void> {
   const { random, context } = lane;
   const name = random.below(context.names.length);
@@ -164,13 +171,13 @@ export async function withPinnedPages(
   let closed: Promise<unknown> | null = null;
   try {
     const range = await chooseRange(lane, file);
-    using lease = context.leases.take(file.mark.identity, range.first, range.count, mode);
-    if (lease === null) {
-      context.tally.countRefusal("leased");
+    using claim = context.claims.take(file.mark.identity, range.first, range.count, mode);
+    if (claim === null) {
+      context.tally.countRefusal("claimed");
       return;
     }
     lane.enterRange(name, range.first, range.count);
-    const pin = await takePin(lane, file, range, mode);
+    const pin = await take(lane, file, range, mode);
     if (pin === null) return;
     try {
       // The rest of a page beyond the file's end is nobody's, and zeroed when the file grows. While
@@ -200,7 +207,7 @@ export async function withPinnedPages(
   }
 }
 
-interface BlockRange {
+export interface BlockRange {
   readonly first: number;
   readonly count: number;
 }
@@ -212,7 +219,7 @@ async function chooseRange(lane: Lane, file: OpenFile): Promise<BlockRange> {
   const sizeBlocks = Math.ceil(size / BLOCK_BYTES);
   const count = random.between(1, BLOCKS_MAX);
   const reach = random.oneIn(3) ? sizeBlocks + count : sizeBlocks - count;
-  const first = Math.min(random.below(Math.max(1, reach)), context.leases.blocksMax - count);
+  const first = Math.min(random.below(Math.max(1, reach)), context.claims.blocksMax - count);
   const end = (first + count) * BLOCK_BYTES;
   if (end > size) {
     const done = await lane.attempt("extending a file", EXTEND_CODES, async () => {
@@ -225,6 +232,14 @@ async function chooseRange(lane: Lane, file: OpenFile): Promise<BlockRange> {
   }
   return { first, count };
 }
+
+/** Pins a range; null when that was refused. */
+export type TakePin = (
+  lane: Lane,
+  file: OpenFile,
+  range: BlockRange,
+  mode: "read" | "write",
+) => Promise<FilePin | null>;
 
 async function takePin(
   lane: Lane,

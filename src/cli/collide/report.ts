@@ -9,6 +9,8 @@ import {
   IO_KINDS,
   type IoKind,
   type Tally,
+  TROUBLE_KINDS,
+  type TroubleKind,
 } from "./tally.ts";
 
 const FINDINGS_PRINTED_MAX = 10;
@@ -46,6 +48,7 @@ export function printTable(outcome: Outcome, terminal: Terminal): void {
   section(terminal, ["I/O", "times", "bytes"], ioRows(tally));
   section(terminal, ["Other access", "times", "bytes"], kindRows(tally, ACCESS_KINDS));
   section(terminal, ["Layout changes", "times"], cutRows(tally));
+  if (outcome.options.mix === "full") section(terminal, ["Troubles", "times"], troubleRows(tally));
   const { waits, pinned } = tally;
   terminal.print();
   terminal.print(quantiles("Layout changes that waited", waits));
@@ -77,6 +80,7 @@ function title({ options, volumeMade, seconds, interrupted }: Outcome): string {
     `${seconds.toFixed(1)} s${interrupted ? ", interrupted" : ""}`,
     `seed ${options.seed}`,
   ];
+  if (options.mix === "full") parts.push("full mix");
   if (!options.protect) parts.push("PROTECTION OFF");
   return parts.join(", ");
 }
@@ -113,6 +117,12 @@ function cutRows(tally: Tally): Row[] {
   return [...rows, ["all", formatCount(tally.cutTotal)]];
 }
 
+function troubleRows(tally: Tally): Row[] {
+  return (Object.keys(TROUBLE_KINDS) as TroubleKind[]).map(
+    (kind): Row => [TROUBLE_KINDS[kind], formatCount(tally.troubles(kind))],
+  );
+}
+
 function quantiles(label: string, histogram: Tally["waits"]): string {
   const figures = [
     formatCount(histogram.count),
@@ -136,7 +146,12 @@ const REFUSAL_NAMES: Readonly<Record<string, string>> = {
   ENOENT: "name gone",
   EINVAL: "range gone",
   ETIMEDOUT: "given up at a deadline",
-  leased: "range in use",
+  claimed: "range in use",
+  EIO: "pages lost",
+  EBUSY: "lease recalled",
+  ESTALE: "lease expired",
+  EDEADLK: "own lease in the way",
+  ABORT_ERR: "aborted",
 };
 
 function refusals(tally: Tally): string {
@@ -211,6 +226,7 @@ export function jsonOf(outcome: Outcome): string {
   return JSON.stringify({
     ok: isClean(outcome),
     driver: options.driver,
+    mix: options.mix,
     protect: options.protect,
     seed: options.seed,
     threads: options.threads,
@@ -225,6 +241,7 @@ export function jsonOf(outcome: Outcome): string {
     ioTotal: tally.ioTotal,
     layoutChanges: perKind(CUT_KINDS, (kind) => tally.cuts(kind)),
     layoutChangesTotal: tally.cutTotal,
+    troubles: perKind(TROUBLE_KINDS, (kind) => tally.troubles(kind)),
     waits: { ...quantilesOf(tally.waits), forPins: outcome.pinWaits },
     pinned: quantilesOf(tally.pinned),
     refusals: Object.fromEntries(tally.refusals),

@@ -7,7 +7,7 @@ import type { WorkerSetup } from "./context.ts";
 import { Crew } from "./crew.ts";
 import { checkExt4Image, makeExt4Image, Scratch, type Verdict } from "./image.ts";
 import { LANES } from "./lanes.ts";
-import { Leases } from "./leases.ts";
+import { Claims } from "./claims.ts";
 import type { CollideOptions } from "./options.ts";
 import { progressLine } from "./report.ts";
 import { readSource } from "./source.ts";
@@ -35,6 +35,7 @@ const WATCH_EVERY_MS = 100;
 /** A step of the checking that takes longer than this will not end any more. */
 const STEP_MS_MAX = 60_000;
 const STUCK = Symbol("stuck");
+const MORTALS = 1;
 /** Signals that end a run early and in good order; the second one ends it as it always does. */
 const INTERRUPTS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -70,7 +71,7 @@ export class Run {
   readonly #scratch: Scratch;
   readonly #image: string;
   readonly #board: Board;
-  readonly #leases = Leases.create(FILE_BLOCKS_MAX);
+  readonly #claims = Claims.create(FILE_BLOCKS_MAX);
   readonly #beganAt = Date.now();
   readonly findings: Finding[] = [];
   #volumeMade = "in memory";
@@ -89,7 +90,13 @@ export class Run {
     this.#source = readSource(options.source);
     this.#scratch = new Scratch(options.volumeBytes * 2);
     this.#image = this.#scratch.file("volume");
-    this.#board = Board.create(options.threads, LANES.length);
+    const threads = options.threads + this.#mortals;
+    this.#board = Board.create(threads, LANES[options.mix].length);
+  }
+
+  /** Threads that are killed again and again. */
+  get #mortals(): number {
+    return this.options.mix === "full" ? MORTALS : 0;
   }
 
   /** Runs to the end. Throws what keeps it from starting; what goes wrong later is a finding. */
@@ -104,7 +111,8 @@ export class Run {
       for (const directory of DIRECTORIES) await volume.mkdir(directory);
       this.#freeBefore = (await volume.statfs()).bfree;
       await this.#fill(volume);
-      const crew = this.#crewOf(volume, this.options.threads, { collide: true });
+      const threads = { lasting: this.options.threads, mortal: this.#mortals };
+      const crew = this.#crewOf(volume, threads, { collide: true });
       await this.#watchCollisions(crew);
       this.#noteStatistics(volume, crew);
       if (!crew.isStuck) await this.#checkAll(volume);
@@ -146,7 +154,7 @@ export class Run {
 
   /** Gives all but the files' room to the ballast. */
   async #fill(volume: Volume): Promise<void> {
-    const inFlight = ROOM_BLOCKS_PER_THREAD * this.options.threads;
+    const inFlight = ROOM_BLOCKS_PER_THREAD * this.#board.threads;
     const share = Math.min(this.#freeBefore * ROOM_SHARE, ROOM_BLOCKS_MAX);
     const room = Math.max(share, Math.min(inFlight, this.#freeBefore / 2));
     const ballast = await volume.open(BALLAST, "wx");
@@ -155,11 +163,15 @@ export class Run {
     await ballast.close();
   }
 
-  #crewOf(volume: Volume, threads: number, role: WorkerSetup["role"]): Crew {
-    return new Crew(this.#board, threads, this.findings, {
+  #crewOf(
+    volume: Volume,
+    threads: { readonly lasting: number; readonly mortal: number },
+    role: WorkerSetup["role"],
+  ): Crew {
+    return new Crew(this.#board, this.#claims, threads, this.findings, {
       volume: volume.share(),
+      mix: this.options.mix,
       board: this.#board.buffer,
-      leases: this.#leases.buffer,
       source: this.#source,
       sourcePath: this.options.source,
       scratch: this.#scratch.path,
@@ -208,7 +220,7 @@ export class Run {
 
   /** In a thread of its own: if that gets stuck, this one can say so. Returns whether it did. */
   async #surveyNow(volume: Volume, when: string): Promise<boolean> {
-    const crew = this.#crewOf(volume, 1, { survey: when });
+    const crew = this.#crewOf(volume, { lasting: 1, mortal: 0 }, { survey: when });
     await this.#watch(crew, () => {});
     if (crew.survey === null) return crew.isStuck;
     const { files, blocks, foreignBlocks } = crew.survey;

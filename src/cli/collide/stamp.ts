@@ -9,7 +9,7 @@
  * stores through windows, by anyone at any time: each of its bytes is one of four that the file's
  * identity gives, or zero.
  *
- * Rules. (1) Stamp and body are written under a lease of the file's range (leases.ts); the ledger
+ * Rules. (1) Stamp and body are written under a claim of the file's range (claims.ts); the ledger
  *            without one, since any mixture of its legitimate bytes is legitimate.
  *        (2) A cut may zero any part of a block, but the stamp only together with the body. So
  *            stamps sit at the head in half of the files and at the tail in the others: between
@@ -39,9 +39,13 @@ const Word = {
   crc: 7,
 } as const;
 
-/** `filling`: the I/O is in flight. `full`: the body is what the stamp says, or zeroed by a cut. */
-const State = { filling: 1, full: 2 } as const;
+/**
+ * `filling`: the I/O is in flight. `mortal`: so is this one, of a thread that may be killed in it: its
+ * body is whatever had arrived by then. `full`: the body is what the stamp says, or zeroed by a cut.
+ */
+const State = { filling: 1, full: 2, mortal: 3 } as const;
 export type StampState = keyof typeof State;
+const STATES = Object.keys(State) as StampState[];
 
 export type Side = "head" | "tail";
 
@@ -133,14 +137,14 @@ function decodeStamp(block: Buffer, at: number): FoundStamp | null {
   return {
     identity: block.readUInt32LE(at + 4 * Word.identity),
     generation: block.readUInt32LE(at + 4 * Word.generation),
-    state: block.readUInt32LE(at + 4 * Word.state) === State.full ? "full" : "filling",
+    state: STATES[block.readUInt32LE(at + 4 * Word.state) - 1] ?? "filling",
     sourceByte: block.readDoubleLE(at + 4 * Word.source),
     writer: block.readUInt32LE(at + 4 * Word.writer),
   };
 }
 
 /**
- * Judges a block whose stamp and body nobody is writing: under a lease with the layout fixed (by a
+ * Judges a block whose stamp and body nobody is writing: under a claim with the layout fixed (by a
  * pin or an io lock), or in a copy made so. The ledger may change meanwhile.
  */
 export function judgeBlock(block: Buffer, mark: FileMark, source: Buffer): BlockFault | null {
@@ -158,6 +162,7 @@ export function judgeBlock(block: Buffer, mark: FileMark, source: Buffer): Block
     const reason = `I/O ${found.generation} of this file never finished with it`;
     return { kind: "unfinished", reason };
   }
+  if (found.state === "mortal") return judgeLedger(block, mark);
   return judgeLedger(block, mark) ?? judgeBody(block, mark, found, source);
 }
 
@@ -191,7 +196,7 @@ function judgeLedger(block: Buffer, mark: FileMark): BlockFault | null {
 }
 
 /**
- * Judges a copy of a block made at any moment, with no lease and while the layout changes: whatever
+ * Judges a copy of a block made at any moment, with no claim and while the layout changes: whatever
  * was mixed into it, no byte of the stamp's constant part and of the ledger can be another file's.
  */
 export function judgeGlimpse(block: Buffer, mark: FileMark): BlockFault | null {

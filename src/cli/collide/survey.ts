@@ -1,6 +1,7 @@
 /** The check after the run: every block of every file, when nothing else runs any more. */
 import type { FileHandle, Volume } from "../../index.ts";
-import { blocksOf, type Lane } from "./context.ts";
+import { blocksOf, codeOf, type Lane } from "./context.ts";
+import { UNNAMED } from "./files.ts";
 import { BLOCK_BYTES, type FileMark, judgeBlock, markOf } from "./stamp.ts";
 
 const CHUNK_BLOCKS = 256;
@@ -24,7 +25,7 @@ export async function surveyVolume(lane: Lane, when: string): Promise<Survey> {
     for (const name of await volume.readdir(directory)) {
       lane.enter("checking a file");
       const path = `${directory}/${name}`;
-      const file = await volume.open(path, "r");
+      const file = await volume.open(path, setup.mix === "full" ? "r+" : "r");
       try {
         const identity = board.identityOf(file.ino);
         const { blocks, found } = judgeFile(file, markOf(identity), lane.context.source);
@@ -55,7 +56,7 @@ function judgeFile(
   try {
     for (let at = 0; at < size; at += chunk.length) {
       const first = at / BLOCK_BYTES;
-      const length = file.readSync(chunk, at);
+      const length = readHealing(file, chunk, at);
       chunk.fill(0, length);
       blocksOf(chunk, Math.ceil(length / BLOCK_BYTES)).forEach((block, index) => {
         const fault = judgeBlock(block, mark, source);
@@ -72,8 +73,26 @@ function judgeFile(
   return { blocks: Math.ceil(size / BLOCK_BYTES), found };
 }
 
+/** Reads as much as there is. Pages that the storage has lost are punched out, which heals them. */
+function readHealing(file: FileHandle, chunk: Buffer, at: number): number {
+  for (let length = 0; ; ) {
+    try {
+      const more = file.readSync(chunk.subarray(length), at + length);
+      length += more;
+      if (more === 0 || length === chunk.length) return length;
+    } catch (error) {
+      if (codeOf(error) !== "EIO") throw error;
+      file.fallocateSync("punch-hole", at + length, BLOCK_BYTES);
+    }
+  }
+}
+
 /** Removes every file and directory that the run has made. */
 export async function removeFiles(volume: Volume, directories: readonly string[]): Promise<void> {
+  for (const name of await volume.readdir("/")) {
+    // Files of threads that were killed before they could name them.
+    if (`/${name}`.startsWith(UNNAMED)) await volume.unlink(`/${name}`);
+  }
   for (const directory of directories) {
     for (const name of await volume.readdir(directory)) await volume.unlink(`${directory}/${name}`);
     await volume.rmdir(directory);

@@ -8,6 +8,7 @@ export const IO_KINDS = {
   pagesToFile: "pinned pages to a file",
   pagesToSocket: "pinned pages to a socket",
   windowToPages: "window to pinned pages",
+  underLease: "source file under a lease",
   copiedIn: "copied in by write",
   copiedOut: "copied out by read",
 } as const;
@@ -36,6 +37,18 @@ export const CUT_KINDS = {
 } as const;
 export type CutKind = keyof typeof CUT_KINDS;
 
+/** What the full mix adds, in the order of the final table. */
+export const TROUBLE_KINDS = {
+  leasesReturned: "leases returned",
+  leasesExpired: "leases expired",
+  cutsAborted: "cuts aborted",
+  lossesReported: "losses reported",
+  lossesTold: "losses told of",
+  writtenBack: "files written back",
+  threadsKilled: "threads killed",
+} as const;
+export type TroubleKind = keyof typeof TROUBLE_KINDS;
+
 /** Something that must not happen. */
 export interface Finding {
   /**
@@ -63,6 +76,7 @@ export interface Finding {
 export interface TallyData {
   readonly io: Readonly<Partial<Record<IoKind, IoCount>>>;
   readonly cuts: Readonly<Partial<Record<CutKind, number>>>;
+  readonly troubles: Readonly<Partial<Record<TroubleKind, number>>>;
   /** Expected errors, by code: a full volume, a name that another thread just took away. */
   readonly refusals: Readonly<Record<string, number>>;
   /** Durations of the layout changes that could not be made at once. */
@@ -84,6 +98,7 @@ export interface IoCount {
 export class Tally {
   readonly #io = new Map<IoKind, IoCount>();
   readonly #cuts = new Map<CutKind, number>();
+  readonly #troubles = new Map<TroubleKind, number>();
   readonly #refusals = new Map<string, number>();
   readonly waits = new Histogram();
   readonly pinned = new Histogram();
@@ -102,6 +117,10 @@ export class Tally {
     this.#cuts.set(kind, (this.#cuts.get(kind) ?? 0) + count);
   }
 
+  countTrouble(kind: TroubleKind, count = 1): void {
+    this.#troubles.set(kind, (this.#troubles.get(kind) ?? 0) + count);
+  }
+
   countRefusal(code: string, count = 1): void {
     this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + count);
   }
@@ -114,6 +133,10 @@ export class Tally {
     for (const kind of Object.keys(CUT_KINDS) as CutKind[]) {
       const more = other.cuts[kind];
       if (more !== undefined) this.countCut(kind, more);
+    }
+    for (const kind of Object.keys(TROUBLE_KINDS) as TroubleKind[]) {
+      const more = other.troubles[kind];
+      if (more !== undefined) this.countTrouble(kind, more);
     }
     for (const [code, count] of Object.entries(other.refusals)) this.countRefusal(code, count);
     this.waits.add(other.waits);
@@ -131,6 +154,10 @@ export class Tally {
 
   cuts(kind: CutKind): number {
     return this.#cuts.get(kind) ?? 0;
+  }
+
+  troubles(kind: TroubleKind): number {
+    return this.#troubles.get(kind) ?? 0;
   }
 
   get refusals(): ReadonlyMap<string, number> {
@@ -155,6 +182,7 @@ export class Tally {
     return {
       io: Object.fromEntries(this.#io),
       cuts: Object.fromEntries(this.#cuts),
+      troubles: Object.fromEntries(this.#troubles),
       refusals: Object.fromEntries(this.#refusals),
       waits: this.waits.data(),
       pinned: this.pinned.data(),

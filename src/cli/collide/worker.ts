@@ -17,7 +17,9 @@ import {
   socketToPagesLane,
 } from "./io-lanes.ts";
 import { LANES } from "./lanes.ts";
+import { longTermLane } from "./long-term-lane.ts";
 import { Loopback } from "./loopback.ts";
+import { scrubberLane } from "./scrubber-lane.ts";
 import { surveyVolume } from "./survey.ts";
 
 const TALLY_EVERY_MS = 250;
@@ -28,6 +30,7 @@ function post(message: WorkerMessage): void {
 
 async function work(context: Context): Promise<void> {
   const files = new Files(context);
+  using _told = context.volume.failure.onFailure(() => context.tally.countTrouble("lossesTold"));
   const loopbacks: Loopback[] = [];
   const connect = async (): Promise<Loopback> => {
     const loopback = await Loopback.open();
@@ -41,8 +44,11 @@ async function work(context: Context): Promise<void> {
     pagesToSocket: async () => pagesToSocketLane(files, await connect()),
     cpu: async () => cpuLane(files),
     cutter: async () => cutterLane(files),
+    longTerm: async () => longTermLane(files),
+    scrubber: async () => scrubberLane(files),
   };
-  const steps = await Promise.all(LANES.map((role) => makeStep[role]()));
+  const roles = LANES[context.setup.mix];
+  const steps = await Promise.all(roles.map((role) => makeStep[role]()));
   await Promise.all(steps.map((step, number) => new Lane(context, number).run(step)));
   for (const loopback of loopbacks) loopback.close();
   const last = new Lane(context, 0);

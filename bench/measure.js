@@ -71,7 +71,7 @@ function operationsPerTurn(contestant, turnMs) {
 }
 
 /** Lets the event loop turn: memory that nothing refers to any more is given back there. */
-function breathe() {
+export function nextTurn() {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -88,7 +88,7 @@ async function takeRounds(contestants, counts, goesOn) {
     for (let position = 0; position < contestants.length; position++) {
       // Nobody is always the one who goes after a certain other.
       const who = (position + round) % contestants.length;
-      await breathe();
+      await nextTurn();
       const { wallNs, cpuNs } = turn(at(contestants, who), at(counts, who));
       at(walls, who).push(wallNs);
       at(cpus, who).push(cpuNs);
@@ -174,7 +174,7 @@ function median(values) {
  * @param {readonly number[]} values
  * @param {number} part
  */
-function quantile(values, part) {
+export function quantile(values, part) {
   const sorted = [...values].sort((a, b) => a - b);
   const place = (sorted.length - 1) * part;
   const below = Math.floor(place);
@@ -193,4 +193,31 @@ export function at(values, index) {
   const value = values[index];
   if (value === undefined) throw new RangeError(`index ${index} of ${values.length}`);
   return value;
+}
+
+/**
+ * Measures operations that are timed one by one, since something must happen before each of them:
+ * contestants in turns, for so many seconds each.
+ * @param {readonly { name: string, once: () => Promise<number> }[]} contestants `once` returns its time in ns.
+ * @param {number} seconds
+ * @returns {Promise<Figure[]>}
+ */
+export async function timeEach(contestants, seconds) {
+  const wall = contestants.map(() => /** @type {number[]} */ ([]));
+  const cpu = contestants.map(() => /** @type {number[]} */ ([]));
+  const until = performance.now() + seconds * 1000 * contestants.length;
+  while (performance.now() < until) {
+    for (const [index, { once }] of contestants.entries()) {
+      const before = process.cpuUsage();
+      at(wall, index).push(await once());
+      const { user, system } = process.cpuUsage(before);
+      at(cpu, index).push((user + system) * 1000);
+    }
+  }
+  return contestants.map(({ name }, index) => {
+    const figure = figureOf(name, at(wall, index), at(cpu, index));
+    // One operation is shorter than what CPU time is told in: so it is the mean.
+    const all = at(cpu, index).reduce((sum, each) => sum + each, 0);
+    return { ...figure, cpuNs: all / figure.rounds };
+  });
 }

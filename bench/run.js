@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { measureBreak } from "./groups/break.js";
 import { measureCheck } from "./groups/check.js";
 import { measureFault } from "./groups/fault.js";
+import { measureLease } from "./groups/lease.js";
 import { measureMount } from "./groups/mount.js";
 import { measureNames } from "./groups/names.js";
 import { measurePin } from "./groups/pin.js";
@@ -26,6 +27,7 @@ const GROUPS = {
   pin: measurePin,
   trace: measureTrace,
   break: measureBreak,
+  lease: measureLease,
   fault: measureFault,
   truncate: measureTruncate,
   mount: measureMount,

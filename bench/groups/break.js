@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { at, takeTurns } from "../measure.js";
+import { at, nextTurn, quantile, takeTurns, timeEach } from "../measure.js";
 import { formatTime, makeRow } from "../report.js";
 
 /** @typedef {import("holdfast").FileHandle} FileHandle */
@@ -58,59 +58,25 @@ async function elsewhere(file, seconds) {
 }
 
 /**
- * Does something again and again that is timed once each time, and makes a figure of it.
- * @param {string} name
- * @param {number} seconds
- * @param {() => Promise<number>} once Returns its time in ns.
- */
-async function timeEach(name, seconds, once) {
-  /** @type {number[]} */
-  const samples = [];
-  const cpuBefore = process.cpuUsage();
-  const until = performance.now() + seconds * 1000;
-  while (performance.now() < until) samples.push(await once());
-  const cpu = process.cpuUsage(cpuBefore);
-  const wallNs = quantile(samples, 0.5);
-  return {
-    name,
-    wallNs,
-    cpuNs: ((cpu.user + cpu.system) * 1000) / samples.length,
-    spread: (quantile(samples, 0.75) - quantile(samples, 0.25)) / 2 / wallNs,
-    rounds: samples.length,
-    wallSamples: samples,
-    cpuSamples: [],
-  };
-}
-
-/**
- * @param {readonly number[]} samples
- * @param {number} part
- */
-function quantile(samples, part) {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
-}
-
-/**
  * From the release of the pin that a change waits for to the change's end, in this thread.
  * @param {FileHandle} file
  * @param {number} seconds
  */
-function afterRelease(file, seconds) {
+async function afterRelease(file, seconds) {
   const offset = (FILE_PAGES - 1) * PAGE_BYTES;
-  return timeEach("from the release of its pin to its end", seconds, async () => {
-    const pin = file.pinSync(offset, PAGE_BYTES);
-    const changed = file.fallocate("zero-range", offset, PAGE_BYTES);
-    await nextTurn();
-    const start = process.hrtime.bigint();
-    pin.release();
-    await changed;
-    return Number(process.hrtime.bigint() - start);
-  });
-}
-
-function nextTurn() {
-  return new Promise((resolve) => setImmediate(resolve));
+  const released = {
+    name: "from the release of its pin to its end",
+    async once() {
+      const pin = file.pinSync(offset, PAGE_BYTES);
+      const changed = file.fallocate("zero-range", offset, PAGE_BYTES);
+      await nextTurn();
+      const start = process.hrtime.bigint();
+      pin.release();
+      await changed;
+      return Number(process.hrtime.bigint() - start);
+    },
+  };
+  return at(await timeEach([released], seconds), 0);
 }
 
 /**
@@ -136,12 +102,16 @@ async function saturated(volume, file, seconds) {
     () => new Worker(new URL("../pinner.js", import.meta.url), { workerData }),
   );
   await Promise.all(workers.map((worker) => once(worker, "message")));
-  const figure = await timeEach("until its end", seconds, async () => {
-    while (file.holders().pins.length < PINNERS) await nextTurn();
-    const start = process.hrtime.bigint();
-    zeroLastPage(file);
-    return Number(process.hrtime.bigint() - start);
-  });
+  const zeroed = {
+    name: "until its end",
+    async once() {
+      while (file.holders().pins.length < PINNERS) await nextTurn();
+      const start = process.hrtime.bigint();
+      zeroLastPage(file);
+      return Number(process.hrtime.bigint() - start);
+    },
+  };
+  const figure = at(await timeEach([zeroed], seconds), 0);
   const ends = workers.map((worker) => once(worker, "message"));
   Atomics.store(control, 0, 1);
   const ended = (await Promise.all(ends)).map(([end]) => end);

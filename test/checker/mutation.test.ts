@@ -6,7 +6,8 @@ import { staleExplanations } from "../../dist/checker/mutation/survivors/index.j
 import { parseModule } from "../../src/checker/instrument/syntax.ts";
 
 const QUIET = {
-  seconds: 1,
+  schedules: 500,
+  seconds: 60,
   threads: 1,
   signal: new AbortController().signal,
   onProgress: () => {},

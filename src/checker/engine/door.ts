@@ -38,6 +38,8 @@ export const ACTORS_MAX = 8;
 const QUIET_MAX = 1_000_000;
 /** Accesses of what runs alone, after which it counts as endless. */
 const LONELY_MAX = 2_000_000;
+/** Places of mutants that a schedule comes to, after which it counts as endless. */
+const PLACES_MAX = 5_000_000;
 
 /** Accesses by what they conflict with: reads, writes, waits, wakes. Bit groups in `touch`, too. */
 export const GROUP_OF = [0, 1, 1, 3, 0, 1, 2] as const;
@@ -141,6 +143,7 @@ export class Door {
   nowMs = 0;
   #quiet = 0;
   #lonely = 0;
+  #places = 0;
   #touch = new Uint32Array(0);
   /** Contended words that do not count as such yet. */
   readonly #found: number[] = [];
@@ -170,6 +173,11 @@ export class Door {
     }
     this.#quiet = 0;
     return this.arrive(site, word, access);
+  };
+
+  /** A place of a mutant: loops without an access come to those, too (mutation/mutants.ts). */
+  readonly place = (): void => {
+    if (++this.#places > PLACES_MAX) throw new Error("the mutant goes round and round");
   };
 
   /** As `point`, in a plain function: it cannot pause, so if another actor comes next the schedule is run again. */
@@ -257,6 +265,7 @@ export class Door {
     this.#undoCount = 0;
     this.#lonely = 0;
     this.#quiet = 0;
+    this.#places = 0;
     this.#recording = false;
     // A program built again has its words where they were: what is known of them stays.
     if (this.#touch.length === this.words.length) return buffer;
@@ -281,6 +290,7 @@ export class Door {
     this.#undoCount = 0;
     this.#lonely = 0;
     this.#quiet = 0;
+    this.#places = 0;
     this.nowMs = 0;
     this.history.fill(0);
   }

@@ -220,7 +220,8 @@ export class Linker {
       const target = targetOf(specifier, module.path);
       return this.#evaluated.get(target) ?? this.#outside.get(target)!;
     };
-    const { point, pass, calm } = this.#door;
+    const { point, pass, calm, place } = this.#door;
+    const { isTried } = this.#schemas;
     const plain = (value: unknown): unknown => {
       if (!isChecked(value)) return value;
       return this.#door.alone ? drain(value) : this.#door.refuse();
@@ -236,7 +237,10 @@ export class Linker {
       $broken: broken,
       $iterate: iterate,
       $import: find,
-      $mutant: this.#schemas.isTried,
+      $mutant: (mutant: number) => {
+        place();
+        return isTried(mutant);
+      },
     };
     const clock = { now: () => this.#door.seen(this.#door.nowMs), timeOrigin: 0 };
     const exports = run(...PROVIDED.map((name) => provided[name]), clock, PROCESS);

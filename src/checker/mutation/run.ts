@@ -1,7 +1,8 @@
 /**
  * The mutation run: every mutant against the scenarios that come to its place. First shortly, which
- * kills most of them; then those that are left as long as a scenario is allowed. A mutant that no
- * scenario kills is either the same program in other words, or a gap in the scenarios.
+ * kills most of them; then those that are left for as many schedules as a scenario is allowed, so that
+ * the verdicts are the same on a busy machine. A mutant that no scenario kills is either the same program
+ * in other words, or a gap in the scenarios.
  */
 import { add, load, makeSharedBuffer, store, type Words } from "../../sync/atomics.ts";
 import { Checked, type CheckOptions } from "../check.ts";
@@ -15,12 +16,16 @@ export interface Verdict {
   readonly mutant: Mutant;
   /** The scenario that failed, or null. */
   readonly killedBy: string | null;
+  /** That scenario did not fail, but never ended. */
+  readonly hangs: boolean;
   /** Scenarios that come to its place. */
   readonly reachedBy: number;
 }
 
 export interface MutationLimits {
-  /** For each scenario of a mutant that is left. */
+  /** At most, in each scenario of a mutant that is left. */
+  readonly schedules: number;
+  /** For the same, in case that a schedule is very long. A scenario that takes twice as long hangs. */
   readonly seconds: number;
   readonly threads: number;
   readonly signal: AbortSignal;
@@ -28,13 +33,9 @@ export interface MutationLimits {
   onProgress(round: number, done: number, all: number, killed: number): void;
 }
 
-/** The rounds: schedules at random only; then, of what nobody explains, everything that time allows. */
+/** The rounds: schedules at random only; then, of what nobody explains, all that is allowed. */
 const ROUNDS = 2;
 const SHORT_WARM_UP = 50;
-/** A scenario that works on one mutant for longer than this goes round and round in it. */
-const STUCK_SECONDS = 30;
-/** What the core as it is may take to show where a scenario comes to. */
-const BASELINE_SECONDS = 2;
 
 /** What lanes know together, in shared words. */
 class Board {
@@ -54,11 +55,16 @@ class Board {
 
   /** The scenario that killed it, from 0; -1: none. */
   killer(mutant: number): number {
-    return load(this.#words, mutant) - 1;
+    return Math.abs(load(this.#words, mutant)) - 1;
   }
 
-  kill(mutant: number, scenario: number): void {
-    store(this.#words, mutant, scenario + 1);
+  /** The killer failed with it, or never ended. */
+  hangs(mutant: number): boolean {
+    return load(this.#words, mutant) < 0;
+  }
+
+  kill(mutant: number, scenario: number, hangs = false): void {
+    store(this.#words, mutant, hangs ? -(scenario + 1) : scenario + 1);
   }
 
   get killed(): number {
@@ -96,6 +102,7 @@ interface Job {
 export interface LaneData {
   readonly files: readonly string[];
   readonly scenarios: readonly string[];
+  readonly schedules: number;
   readonly seconds: number;
   readonly board: SharedArrayBuffer;
 }
@@ -110,7 +117,7 @@ export function mutationScenarios(): string[] {
 /** Tries all mutants of the files. At the signal, the verdicts are those known so far. */
 export async function tryMutants(
   files: readonly string[],
-  { seconds, threads, signal, onProgress }: MutationLimits,
+  { schedules, seconds, threads, signal, onProgress }: MutationLimits,
   scenarios: readonly string[],
 ): Promise<Verdict[]> {
   const { all } = mutantsOf(files);
@@ -121,7 +128,7 @@ export async function tryMutants(
     tell();
     const since = new Map<number, { mutant: number; time: number }>();
     const jobs = scenarios.map((_, scenario): Job => ({ scenario, round }));
-    const data: LaneData = { files, scenarios, seconds, board: board.buffer };
+    const data: LaneData = { files, scenarios, schedules, seconds, board: board.buffer };
     await inLanes<Job, { error: string | null }>(jobs, {
       worker: new URL("worker.js", import.meta.url),
       workerData: data,
@@ -138,8 +145,8 @@ export async function tryMutants(
         const mutant = board.at(job);
         const seen = since.get(job);
         if (seen?.mutant !== mutant) since.set(job, { mutant, time: performance.now() });
-        else if (mutant !== 0 && performance.now() - seen.time > STUCK_SECONDS * 1000) {
-          board.kill(mutant, job);
+        else if (mutant !== 0 && performance.now() - seen.time > 2 * seconds * 1000) {
+          board.kill(mutant, job, true);
           board.begin(job, 0);
           return true;
         }
@@ -150,7 +157,8 @@ export async function tryMutants(
   return all.map((mutant) => {
     const killer = board.killer(mutant.number);
     const killedBy = killer < 0 ? null : scenarios[killer]!;
-    return { mutant, killedBy, reachedBy: board.reachedBy(mutant.number) };
+    const hangs = board.hangs(mutant.number);
+    return { mutant, killedBy, hangs, reachedBy: board.reachedBy(mutant.number) };
   });
 }
 
@@ -159,14 +167,14 @@ export class MutationLane {
   readonly #places: readonly ListedScenario[];
   readonly #mutants: Mutants;
   readonly #board: Board;
-  readonly #seconds: number;
+  readonly #limits: Pick<MutationLimits, "schedules" | "seconds">;
 
-  constructor({ files, scenarios, seconds, board }: LaneData) {
+  constructor({ files, scenarios, schedules, seconds, board }: LaneData) {
     const listed = listScenarios();
     this.#places = scenarios.map((name) => listed.find(({ scenario }) => scenario.name === name)!);
     this.#mutants = mutantsOf(files);
     this.#board = new Board(this.#mutants.all.length, scenarios.length, board);
-    this.#seconds = seconds;
+    this.#limits = { schedules, seconds };
   }
 
   /** Tries those mutants on a scenario that it comes to and that nobody has killed. */
@@ -175,12 +183,13 @@ export class MutationLane {
     const schemas = { texts: this.#mutants.schemas, isTried: tried.is };
     const place = this.#places[scenario]!;
     const checked = await Checked.load(place, null, schemas);
-    const short = { warmUp: SHORT_WARM_UP, schedules: 1, races: false };
-    if (await checked.fails({ ...short, seconds: BASELINE_SECONDS }))
+    const { seconds } = this.#limits;
+    const short = { warmUp: SHORT_WARM_UP, schedules: 1, races: false, seconds };
+    if (await checked.fails(short))
       throw new Error(`${place.scenario.name} fails without a mutant`);
     const board = this.#board;
     const reached = this.#mutants.all.filter(({ number }) => tried.seen[number]);
-    const options = round === 1 ? short : {};
+    const options = round === 1 ? short : this.#limits;
     for (const mutant of reached) {
       const { number } = mutant;
       if (round === 1) board.reach(number);
@@ -188,8 +197,7 @@ export class MutationLane {
       if (board.killer(number) >= 0) continue;
       board.begin(scenario, number);
       tried.active = number;
-      if (await fails(checked, { ...options, seconds: this.#seconds }))
-        board.kill(number, scenario);
+      if (await fails(checked, options)) board.kill(number, scenario);
     }
     tried.active = 0;
     board.begin(scenario, 0);

@@ -7,8 +7,8 @@ import { EXIT_FOUND, EXIT_OK, UsageError } from "../usage.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import type { CheckCommandOptions } from "./options.ts";
 
-/** For each scenario of a mutant that is not killed at once. */
-export const MUTANT_SECONDS = 1;
+/** In each scenario of a mutant that is not killed at once, unless told otherwise: some seconds at most. */
+export const MUTANT_SCHEDULES = 2000;
 
 export async function mutate(options: CheckCommandOptions, terminal: Terminal): Promise<number> {
   const files = filesOf(options.mutate!);
@@ -19,20 +19,23 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
     await untilInterrupted(async (signal) => {
       const onProgress = (round: number, done: number, all: number, killed: number): void =>
         terminal.live(`round ${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`);
-      const limits = { seconds: MUTANT_SECONDS, threads: options.threads, signal, onProgress };
+      const { schedules = MUTANT_SCHEDULES, seconds, threads } = options;
+      const limits = { schedules, seconds, threads, signal, onProgress };
       verdicts = await tryMutants(files, limits, scenarios);
     });
   } finally {
     terminal.endLive();
   }
   const alive = verdicts.filter(({ killedBy }) => killedBy === null);
+  const hanging = verdicts.filter(({ hangs }) => hangs).length;
   const unexplained = alive.filter(({ mutant }) => explanationOf(mutant) === null);
   if (options.json) for (const verdict of verdicts) printJson(verdict, terminal);
   else {
     for (const verdict of unexplained) printSurvivor(verdict, terminal);
     terminal.print(
       `${plural(verdicts.length, "mutant")} in ${formatMs(performance.now() - start)}: ` +
-        `${verdicts.length - alive.length} killed, ${alive.length} survive, ` +
+        `${verdicts.length - alive.length} killed, ${hanging} of them by a scenario that hangs, ` +
+        `${alive.length} survive, ` +
         `${alive.length - unexplained.length} of them explained`,
     );
   }
@@ -56,9 +59,9 @@ function scenariosOf(named: readonly string[]): readonly string[] {
   return named.length === 0 ? all : named;
 }
 
-function printJson({ mutant, killedBy, reachedBy }: Verdict, terminal: Terminal): void {
+function printJson({ mutant, killedBy, hangs, reachedBy }: Verdict, terminal: Terminal): void {
   const why = killedBy === null ? (explanationOf(mutant)?.why ?? null) : null;
-  terminal.print(JSON.stringify({ ...mutant, killedBy, reachedBy, why }));
+  terminal.print(JSON.stringify({ ...mutant, killedBy, hangs, reachedBy, why }));
 }
 
 function printSurvivor({ mutant, reachedBy }: Verdict, terminal: Terminal): void {

@@ -55,7 +55,8 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
   ["--html FILE", "write the story as a page that can be stepped through"],
   ["--stories DIR", "write each story as text, to keep: DIR/VARIANT.SCENARIO.txt"],
   ["--mutate PLACE", "weaken a file of the core (pin/pin.ts), a folder, or all of it, in one"],
-  ["", "place at a time, and list what no scenario notices and nobody explains"],
+  ["", "place at a time, and list what no scenario notices and nobody explains;"],
+  ["", "--schedules is 2000 then, unless given"],
   ["--threads N", "scenarios at a time; fewer scenarios share them", "one per core"],
   ["--json", "print the result as JSON, a line per scenario"],
   ["--help", "this text"],
@@ -80,7 +81,8 @@ Examples:
   holdfast check --variant no-epoch-wait          what happens without the epoch wait
   holdfast check --variant all                    each variant is caught, or known to hold
 
-A scenario ends after --seconds even if more is left; the table says so. Ctrl-C ends early and
+A scenario ends after --seconds even if more is left; the table says so. With --mutate that is for each
+mutant, and one that takes twice as long is told as hanging. Ctrl-C ends early and
 prints what is known. How it works and what it proves: docs/checker.md.
 
 Exit codes: 0 nothing failed (with variants: each as expected), 1 something did, 2 wrong usage.`;

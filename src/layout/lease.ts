@@ -28,7 +28,8 @@
  *            recall is noted first, and pins are looked for second: one of the two sees the other.
  *        (7) A thread's own lease is recalled by its layout change and not waited for: that thread would
  *            have to return it. Its writes concern its leases as little as Linux's concern those of the
- *            same client.
+ *            same client. A request that blocks does not wait for what this thread itself has to end: a
+ *            lease, and a request or a break that goes on when it does not block.
  */
 import { HoldfastError } from "../base/errors.ts";
 import { inoOf, type Mapping, MappingWord, PAGE_INDEX_MAX } from "../mapping/mapping.ts";
@@ -317,12 +318,12 @@ interface Claim {
 
 /**
  * Recalls the leases from `start` on (the list's head, or what is older than a request) that conflict
- * with a claim. Answers one that has to be waited for, or null. The guard is held.
+ * with a claim. Answers one that has to be waited for, the oldest, or null. The guard is held.
  */
 function recallFrom(thread: Thread, mapping: Mapping, start: Lease, claim: Claim): Obstacle | null {
   const { words } = thread;
   const { reason } = claim;
-  let obstacle: Obstacle | null = null;
+  let oldest: Lease = 0;
   for (let lease = start; lease !== 0; lease = load(words, lease + LeaseRecord.next)) {
     const isExclusive = load(words, lease + LeaseRecord.kind) === LeaseKind.exclusive;
     if (!(claim.isExclusive || isExclusive)) continue;
@@ -332,16 +333,15 @@ function recallFrom(thread: Thread, mapping: Mapping, start: Lease, claim: Claim
     const isGranted = state >= LeaseState.granted;
     const isOwn = load(words, lease + LeaseRecord.holder) === thread.holder;
     if (!isGranted && reason !== Reason.lease) continue; // only requests wait for requests
-    if (isGranted && isOwn && reason === Reason.write) continue;
-    if (isGranted && isOwn && reason === Reason.lease && !claim.returnsOwn) {
+    if (isOwn && reason === Reason.write) continue;
+    if (isOwn && reason === Reason.lease && !claim.returnsOwn) {
       return obstacleAt(thread, mapping, lease);
     }
     if (isGranted) recall(thread, lease, reason);
-    if (isGranted && isOwn && reason === Reason.unmap) continue;
-    // One that expires, if there is such: then is the time to look again.
-    if (obstacle === null || isGranted) obstacle = obstacleAt(thread, mapping, lease);
+    if (isOwn && reason === Reason.unmap) continue;
+    oldest = lease;
   }
-  return obstacle;
+  return oldest === 0 ? null : obstacleAt(thread, mapping, oldest);
 }
 
 /** The guard is held. */
@@ -361,14 +361,14 @@ function obstacleAt(thread: Thread, mapping: Mapping, lease: Lease): Obstacle {
 }
 
 /**
- * Sleeps until a lease of the mapping goes, or the obstacle's time is up. `subject`: of a break, what it
+ * Sleeps until a lease of the mapping goes, or the obstacle's time is up. `about`: of a break, what it
  * breaks. No lock is held.
  */
 function* waitForReturn(
   thread: Thread,
   mapping: Mapping,
   obstacle: Obstacle,
-  subject: WaitSubject | null,
+  about: { readonly subject?: WaitSubject },
 ): Sleeps<void> {
   const { words } = thread;
   const word = mapping + MappingWord.leaseWake;
@@ -381,7 +381,7 @@ function* waitForReturn(
       expected: wake,
       what: () => obstacleText(thread, mapping, obstacle),
       kind: "leases",
-      ...(subject === null ? {} : { subject }),
+      ...about,
       sliceMs: rest,
     };
   }
@@ -404,8 +404,8 @@ function obstacleText(thread: Thread, mapping: Mapping, obstacle: Obstacle): str
 /**
  * Asks for a lease of pages of a file, recalling what conflicts with it.
  * Locks: takes the io lock, shared, to look and to be granted; none while it waits. Sleeps: for it, and
- * for leases and requests that came before. Throws: EDEADLK when a lease of this thread is in the way
- * and nobody could return it; ENOMEM; the task's abort or deadline. Nothing is left then.
+ * for leases and requests that came before. Throws: EDEADLK when a lease, request or break of this thread
+ * is in the way and nobody could end it; ENOMEM; the task's abort or deadline. Nothing is left then.
  */
 export function* requestLease(task: Task, mapping: Mapping, request: LeaseRequest): Sleeps<Lease> {
   const { thread } = task;
@@ -414,14 +414,15 @@ export function* requestLease(task: Task, mapping: Mapping, request: LeaseReques
     for (;;) {
       const obstacle = yield* tryGrant(task, mapping, lease, request);
       if (obstacle === null) return lease;
-      if (obstacle.state === LeaseState.granted) {
+      const isOwn = obstacle.holder === thread.holder && !request.returnsOwn;
+      if (isOwn && obstacle.deadline === null) {
         const text = obstacleText(thread, mapping, obstacle);
         throw new HoldfastError(
           "EDEADLK",
-          `this thread would wait for itself: for ${text}; return it first, or ask without blocking`,
+          `this thread would wait for itself: for ${text}; end that first, or ask without blocking`,
         );
       }
-      yield* waitForReturn(thread, mapping, obstacle, null);
+      yield* waitForReturn(thread, mapping, obstacle, {});
     }
   } catch (error) {
     returnLease(thread, lease);
@@ -492,7 +493,10 @@ export class LeaseBreak implements Disposable {
     return true;
   }
 
-  /** Takes a place in the queue, for all pages that were recalled so far. */
+  /**
+   * Takes a place in the queue, for all pages that were recalled so far. It only grows, and requests look
+   * at it under the io lock: no guard is needed for that.
+   */
   #queue(first: number, last: number): void {
     const thread = this.#thread;
     const { words } = thread;
@@ -501,12 +505,10 @@ export class LeaseBreak implements Disposable {
       this.#place = enqueue(thread, this.#mapping, request, LeaseState.breaking);
       return;
     }
-    enter(thread);
     const before = loadUnsigned(words, this.#place + LeaseRecord.first);
     store(words, this.#place + LeaseRecord.first, Math.min(before, first) | 0);
     const after = loadUnsigned(words, this.#place + LeaseRecord.last);
     store(words, this.#place + LeaseRecord.last, Math.max(after, last) | 0);
-    leave(thread);
   }
 
   /** Sleeps until one of the leases in the way is returned, or expires. No lock is held. */
@@ -516,7 +518,7 @@ export class LeaseBreak implements Disposable {
     if (obstacle === null) return;
     const mapping = this.#mapping;
     const subject = { mapping, ...pagesOf(this.#thread, this.#place) };
-    yield* waitForReturn(this.#thread, mapping, obstacle, subject);
+    yield* waitForReturn(this.#thread, mapping, obstacle, { subject });
   }
 
   [Symbol.dispose](): void {

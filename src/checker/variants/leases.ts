@@ -83,6 +83,27 @@ export const leaseNotLookedAtAgain = variant({
   caughtBy: { "lease-two-holders": "check" },
 });
 
+export const waitsForOwnBreak = variant({
+  name: "waits-for-its-own-break",
+  about:
+    "A request that blocks waits for a request or a change of its own thread, which goes on only when " +
+    "that thread does not block.",
+  from: "layout/lease.ts until rule 7 told of requests and breaks",
+  edits: [
+    {
+      file: "layout/lease.ts",
+      find: "if (isOwn && reason === Reason.lease && !claim.returnsOwn) {",
+      replace: "if (isGranted && isOwn && reason === Reason.lease && !claim.returnsOwn) {",
+    },
+    {
+      file: "layout/lease.ts",
+      find: "if (isOwn && obstacle.deadline === null) {",
+      replace: "if (obstacle.state === LeaseState.granted) {",
+    },
+  ],
+  caughtBy: { "lease-own-break": "check" },
+});
+
 export const deadLeaseStays = variant({
   name: "leases-of-the-dead-stay",
   about: "The leases of a thread that has died are not taken away: they go by their deadline only.",

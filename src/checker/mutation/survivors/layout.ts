@@ -61,6 +61,14 @@ export const layoutSurvivors: readonly Explanation[] = [
   },
   {
     file: "layout/lease.ts",
+    function: "enqueue",
+    what: ["swapped: store(words, record"],
+    why:
+      "The request is not in the list yet: whoever dies here loses one record, whether his table names it, " +
+      "as a lease or as a pin, or not.",
+  },
+  {
+    file: "layout/lease.ts",
     function: "unlink",
     what: ["swapped: "],
     why: "Changed and told: in which order is decided by the guard, and a wake for no reason is allowed.",

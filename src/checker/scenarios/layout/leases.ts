@@ -2,6 +2,8 @@
 import { AbortError, HoldfastError } from "../../../base/errors.ts";
 import {
   LeaseBreak,
+  leasesOf,
+  LeaseState,
   leaseStatistics,
   Reason,
   reasonOfRecall,
@@ -12,6 +14,8 @@ import { MappingWord } from "../../../mapping/mapping.ts";
 import { releasePin } from "../../../pin/pin.ts";
 import { clockMs } from "../../../sync/clock.ts";
 import { lockShared } from "../../../sync/lock.ts";
+import { Root } from "../../../sync/region.ts";
+import { allocateObject, freeObject } from "../../../sync/slab.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import { INO } from "../../world/bare.ts";
@@ -170,10 +174,17 @@ export const leasePlace = leaseStory({
       {
         using leases = new LeaseBreak(self.thread, file.mapping);
         for (const page of [1, 0, 2]) leases.recall(page, page, Reason.unmap);
-        for (const page of [0, 1, 2]) ensure(yield* isRefused(file, self, page), `page ${page}`);
-        ensure(!(yield* isRefused(file, self, 3)), "a request beside the break waits for it");
+        const told = leasesOf(self.thread, file.mapping);
+        const shown = told.map(
+          (each) => `${each.state}:${each.first}-${each.last}:${each.graceLeftMs}`,
+        );
+        const expected = `${LeaseState.breaking}:0-2:null, ${LeaseState.recalled}:0-2:10`;
+        ensure(shown.join(", ") === expected, `the file's leases: ${shown.join(", ")}`);
+        ensure(leaseStatistics(self.thread).held === 1, "the place of a break counts as a lease");
+        for (const page of [0, 1, 2]) ensure(yield* isRefused(file, holder, page), `page ${page}`);
+        ensure(!(yield* isRefused(file, holder, 3)), "a request beside the break waits for it");
       }
-      ensure(!(yield* isRefused(file, self, 1)), "a break that has ended is waited for");
+      ensure(!(yield* isRefused(file, holder, 1)), "a break that has ended is waited for");
       file.unhold(holder, lease);
     },
     holder() {},
@@ -183,12 +194,19 @@ export const leasePlace = leaseStory({
 
 /** Whether a request of a page would have to wait: its time is up as soon as it does. */
 function* isRefused(file: LeaseFile, self: Self, page: number): Sleeps<boolean> {
+  const refusal = yield* refusalOf(() => holdOnce(file, self, page, page, "shared"));
+  ensure(refusal === null || refusal === "ETIMEDOUT", `a request is told ${refusal}`);
+  return refusal !== null;
+}
+
+/** The code of the error that an operation ends with, or null. */
+function* refusalOf(operation: () => Sleeps<unknown>): Sleeps<string | null> {
   try {
-    yield* holdOnce(file, self, page, page, "shared");
-    return false;
+    yield* operation();
+    return null;
   } catch (error) {
-    if (!(error instanceof HoldfastError) || error.code !== "ETIMEDOUT") throw error;
-    return true;
+    if (!(error instanceof HoldfastError)) throw error;
+    return error.code;
   }
 }
 
@@ -249,6 +267,61 @@ export const leaseLongExpired = leaseStory({
     },
   },
 });
+
+export const leaseListed = leaseStory({
+  name: "lease-listed",
+  about:
+    "Two threads take a lease and return it, each, while another one asks who has leases. It is told of " +
+    "leases that there were, as they were.",
+  from: "layout/lease.ts, rule 1; FileHandle.holders()",
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    one: (file, self) => holdOnce(file, self, 0, 0, "shared"),
+    other: (file, self) => holdOnce(file, self, 1, 1, "shared"),
+    asker(file, self) {
+      for (const { holder, first, last, state } of leasesOf(self.thread, file.mapping)) {
+        const isOfOne = first === 0 && holder === file.hands[0]!.self.thread.holder;
+        const isOfOther = first === 1 && holder === file.hands[1]!.self.thread.holder;
+        const isInTime = state === LeaseState.waiting || state === LeaseState.granted;
+        ensure((isOfOne || isOfOther) && last === first && isInTime, "told of what nobody has");
+      }
+    },
+  },
+});
+
+export const leaseNoMemory = leaseStory({
+  name: "lease-no-memory",
+  about:
+    "There is no memory for the record of a lease: nothing stays behind, and later there is some.",
+  from: "layout/lease.ts, enqueue: ENOMEM, with nothing changed",
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(file, self) {
+      const { thread } = self;
+      const taken = takeAll(self);
+      const refusal = yield* refusalOf(() => file.hold(self, 0, 0));
+      ensure(refusal === "ENOMEM", `a request without a record is told ${refusal}`);
+      ensure(thread.leases.count === 0, "a record of the holder's table is lost");
+      for (const lease of taken) freeObject(thread, thread.region.root(Root.leases), lease);
+      yield* holdOnce(file, self, 0, 0, "shared");
+    },
+  },
+});
+
+/** All records of leases that there are, and all other memory for good. */
+function takeAll({ thread }: Self): number[] {
+  const taken: number[] = [];
+  const untilFull = (allocate: () => void): void => {
+    try {
+      for (;;) allocate();
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code !== "ENOMEM") throw error;
+    }
+  };
+  untilFull(() => thread.region.allocatePages(1));
+  untilFull(() => taken.push(allocateObject(thread, thread.region.root(Root.leases))));
+  return taken;
+}
 
 /** A lease for a moment. */
 function* holdOnce(
@@ -344,19 +417,15 @@ export const leaseOwn = leaseStory({
   name: "lease-own",
   about:
     "A thread that holds a lease changes the layout itself: the lease is recalled and not waited for. A " +
-    "request of it that conflicts, and blocks, is refused, since it would wait for itself; one that does not " +
-    "block recalls it.",
+    "request of it that conflicts, and blocks, is refused, since it would wait for itself, unless the lease " +
+    "is recalled already and will expire; one that does not block recalls it.",
   from: "layout/lease.ts, rule 7; break_lease() and the layouts of the same client",
   explore: { strategy: "reduced" },
   actors: {
     *one(file, self) {
       const lease = yield* file.hold(self, 0, 0);
-      try {
-        yield* file.hold(self, 0, 1, "exclusive");
-        ensure(false, "an exclusive lease is granted beside a shared one");
-      } catch (error) {
-        if (!(error instanceof HoldfastError) || error.code !== "EDEADLK") throw error;
-      }
+      const refusal = yield* refusalOf(() => file.hold(self, 0, 1, "exclusive"));
+      ensure(refusal === "EDEADLK", `a request behind its own lease is told ${refusal}`);
       const before = reasonOfRecall(self.thread, lease);
       ensure(before === null, "a request that is refused has recalled a lease");
       yield* holdOnce(file, self, 0, 1, "shared");
@@ -370,10 +439,42 @@ export const leaseOwn = leaseStory({
       const other = yield* file.hold(self, 0, 0);
       const exclusive = yield* file.hold(self, 0, 0, "exclusive", 10, true);
       ensure(clockMs() === 20, "a thread that can return its own lease is not waited for");
-      file.unhold(self, exclusive);
       file.unhold(self, other);
+      yield* file.change(self, 0, 0);
+      yield* holdOnce(file, self, 0, 0, "exclusive");
+      ensure(clockMs() === 30, "a thread does not wait for its own lease, which is recalled");
+      file.unhold(self, exclusive);
     },
   },
+});
+
+export const leaseOwnBreak = leaseStory({
+  name: "lease-own-break",
+  about:
+    "A thread changes the layout without blocking, and waits for another's lease. Meanwhile it asks for a " +
+    "lease that has to wait for the change: it is refused if it blocks, since nobody would go on with the " +
+    "change; else it waits.",
+  from: "layout/lease.ts, rule 7; fcntl(2), F_SETLKW: EDEADLK",
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(file, self) {
+      const holder = file.hands[1]!.self; // does nothing itself
+      const lease = yield* file.hold(holder, 0, 0);
+      {
+        using leases = new LeaseBreak(self.thread, file.mapping);
+        ensure(leases.recall(0, 0, Reason.unmap), "a lease is not found");
+        const blocking = yield* refusalOf(() => file.hold(self, 0, 0));
+        ensure(blocking === "EDEADLK", `a thread that waits for itself is told ${blocking}`);
+        ensure(clockMs() === 0, "a thread waits for itself");
+        const asking = yield* refusalOf(() => file.hold(self, 0, 0, "shared", 10, true));
+        ensure(asking === "ETIMEDOUT", `a request that does not block is told ${asking}`);
+      }
+      file.unhold(holder, lease);
+      yield* holdOnce(file, self, 0, 0, "shared");
+    },
+    holder() {},
+  },
+  timeoutMs: { one: 5 },
 });
 
 export const leaseOvertaken = leaseStory({

@@ -1,7 +1,15 @@
 /** Long-term pins: their leases are recalled, expire, and are recalled while a pin is taken. */
 import { HoldfastError } from "../../../base/errors.ts";
-import { type Lease, tiePin, untiePin } from "../../../layout/lease.ts";
+import {
+  type Lease,
+  leaseStatistics,
+  longTermText,
+  serialOfLease,
+  tiePin,
+  untiePin,
+} from "../../../layout/lease.ts";
 import { type PinRecord, releasePin } from "../../../pin/pin.ts";
+import { heldPins } from "../../../pin/record.ts";
 import { load } from "../../../sync/atomics.ts";
 import { clockMs } from "../../../sync/clock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
@@ -96,6 +104,43 @@ export const leaseExpiredTold = leaseStory({
     },
   },
   timeoutMs: { truncate: 20 },
+});
+
+export const leasePinNamed = leaseStory({
+  name: "lease-pin-named",
+  about:
+    "A thread has two leases, and a long-term pin under one of them. Who asks is told which one that is, " +
+    "and how it stands: granted, recalled, late, expired.",
+  from: "issue 4, row 7: the wait is reported; layout/lease.ts, longTermText",
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(file, self) {
+      const { thread } = self;
+      const lease = yield* file.hold(self, 0, 0);
+      const pin = file.tryPin(self, 0, 1);
+      const note = tiePin(thread, lease, pin);
+      const other = yield* file.hold(self, 1, 1);
+      ensure(leaseStatistics(thread).held === 2, "a pin counts as a lease");
+      const ensureTold = (standing: string): void => {
+        const told = longTermText(thread, heldPins(thread, file.mapping, 0, 0)[0]!);
+        const expected = `, long-term under lease ${serialOfLease(thread, lease)}${standing}`;
+        ensure(told === expected, `"${told}", and not "${expected}"`);
+      };
+      ensureTold("");
+      recallOnly(file, file.hands[1]!.self); // does nothing itself
+      yield* file.sleepUntil(self, 4);
+      ensureTold(", recalled, which expires in 6 ms");
+      yield* file.sleepUntil(self, 510);
+      ensureTold(", which expired 0.5 s ago");
+      ensure(file.isExpired(self, lease), "a lease that is not returned does not expire");
+      ensureTold(", which expired 0.5 s ago");
+      untiePin(thread, note);
+      releasePin(thread, file.hand(self).pages, pin);
+      file.unhold(self, other);
+      file.unhold(self, lease);
+    },
+    other() {},
+  },
 });
 
 export const leasePinRecalled = leaseStory({

@@ -175,7 +175,8 @@ export function* writeFile(
   const { length } = source;
   const io = yield* lockForWrite(task, dax, mapping, "write", (size) => {
     const start = position === "append" ? size : position;
-    return start + length > DEVICE_BYTES_MAX ? null : { start, end: start + length };
+    const end = start + length;
+    return { start, end: end > DEVICE_BYTES_MAX ? start : end }; // too long: it writes nothing
   });
   try {
     const size = sizeOf(dax.thread, mapping);

@@ -16,7 +16,7 @@ import { type Held, lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { type Dax, findExtent } from "./dax.ts";
 
-/** Bytes [start, end) of a file, which is not none. */
+/** Bytes [start, end) of a file. */
 export interface ByteRange {
   readonly start: number;
   readonly end: number;
@@ -27,7 +27,7 @@ export type WriteKind = "write" | "preallocate";
 
 /**
  * Takes the io lock exclusively, with no lease of others left in the way of a write to the bytes that
- * `plan` answers for the file's size, or null.
+ * `plan` answers for the file's size.
  * Locks: takes io. Sleeps: for it and, without it, for leases. Throws: CorruptionError, ENOMEM.
  */
 export function* lockForWrite(
@@ -35,7 +35,7 @@ export function* lockForWrite(
   dax: Dax,
   mapping: Mapping,
   kind: WriteKind,
-  plan: (size: number) => ByteRange | null,
+  plan: (size: number) => ByteRange,
 ): Sleeps<Held<"io">> {
   const { thread } = dax;
   const io = yield* lockIo(task, dax, mapping);
@@ -45,7 +45,7 @@ export function* lockForWrite(
     let isFree = false;
     try {
       const range = plan(sizeOf(thread, mapping));
-      isFree = range === null || !(yield* recallForWrite(task, dax, mapping, leases, kind, range));
+      isFree = !(yield* recallForWrite(task, dax, mapping, leases, kind, range));
       if (isFree) return held;
     } finally {
       if (!isFree) held.release();

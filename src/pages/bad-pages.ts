@@ -6,8 +6,8 @@
  * | 4 who handles the report, 0 when that is done, ABANDONED when it may not be
  *
  * Invariants. (1) Whoever dies inside the guard leaves too much listed, never too little: a range grows
- *                 before another one goes, and one that is cut gets its second half first. All reports are
- *                 handled again then.
+ *                 before another one goes, and one that is cut gets its second half first. All ranges are
+ *                 reports anew then.
  *             (2) A report is listed before its handler looks for owners of the pages, and whoever makes
  *                 a page reachable looks here after it has an owner: one of the two sees the other.
  *             (3) What overwrites a page clears it last, and only of reports from before it began: who
@@ -73,15 +73,11 @@ export class BadPages {
   add(first: number, last: number): PoisonReport {
     const { words } = this.#thread;
     this.#enter();
-    const report = (load(words, this.#area + Area.reports) + 1) | 0;
-    store(words, this.#area + Area.reports, report);
     const listed = this.#join(first, last) ?? this.#append(first, last) ?? this.#widen(first, last);
-    store(words, listed + Range.report, report);
-    store(words, listed + Range.told, 0);
-    store(words, listed + Range.handler, this.#thread.holder);
-    const run = this.#runOf(listed);
+    this.#renew(listed, this.#thread.holder);
+    const report = { ...this.#runOf(listed), report: load(words, listed + Range.report) };
     this.#leave();
-    return { ...run, report };
+    return report;
   }
 
   /** Notes that a report's owners have been found and told. */
@@ -184,9 +180,17 @@ export class BadPages {
 
   #enter(): void {
     if (!enterGuard(this.#thread, this.#area + Area.guard)) return;
-    this.#forEach((range) => {
-      store(this.#thread.words, range + Range.handler, ABANDONED);
-    });
+    this.#forEach((range) => this.#renew(range, ABANDONED));
+  }
+
+  /** Makes a range a new report. */
+  #renew(range: number, handler: number): void {
+    const { words } = this.#thread;
+    const report = (load(words, this.#area + Area.reports) + 1) | 0;
+    store(words, this.#area + Area.reports, report);
+    store(words, range + Range.report, report);
+    store(words, range + Range.told, 0);
+    store(words, range + Range.handler, handler);
   }
 
   #isAbandoned(range: number): boolean {

@@ -133,11 +133,28 @@ export const abandonedReport = variant({
   edits: [
     {
       file: "pages/bad-pages.ts",
-      find: "store(this.#thread.words, range + Range.handler, ABANDONED);",
-      replace: "load(this.#thread.words, range + Range.handler);",
+      find: "this.#forEach((range) => this.#renew(range, ABANDONED));",
+      replace: "",
     },
   ],
   caughtBy: { "dax-poison-killed": "check" },
+});
+
+export const deadReportKeepsNumber = variant({
+  name: "dead-report-keeps-its-number",
+  about:
+    "Where a thread died inside the list of bad pages, ranges keep the number and the note of what they were " +
+    "before: a page that has been joined, and not yet numbered, is taken off or not told of.",
+  from: "our own core, before bad-pages-reporter-dies found it",
+  edits: [
+    {
+      file: "pages/bad-pages.ts",
+      find: "this.#forEach((range) => this.#renew(range, ABANDONED));",
+      replace:
+        "this.#forEach((range) => store(this.#thread.words, range + Range.handler, ABANDONED));",
+    },
+  ],
+  caughtBy: { "bad-pages-reporter-dies": "check" },
 });
 
 export const healedNotShown = variant({

@@ -57,7 +57,8 @@ export function wordName(
   return badPageWordName(word - region.root(Root.failure)) ?? pageWordName(thread, pages, word);
 }
 
-function badPageWordName(offset: number): string | null {
+/** The name of a word of the list of bad pages, by its offset there, or null. */
+export function badPageWordName(offset: number): string | null {
   if (offset < 0 || offset >= BadPagesArea.table + 64 * RANGE_WORDS) return null;
   const within = offset - BadPagesArea.table;
   if (within < 0) return `bad pages: ${fieldName(BadPagesArea, offset)}`;

@@ -161,6 +161,12 @@ export const daxSurvivors: readonly Explanation[] = [
     why: "What is noted stays noted: it only has to be before what follows moves.",
   },
   {
+    file: "dax/write-lock.ts",
+    function: "lockForWrite",
+    what: ["never: if (load(thread.words, mapping + MappingWord.leases) === 0)"],
+    why: "Costs time only: extents are looked up although the file has no lease that could be recalled.",
+  },
+  {
     file: "mapping/mapping.ts",
     function: "noteWritten",
     what: ["never: if (isNoted(", "without none: none || last >"],

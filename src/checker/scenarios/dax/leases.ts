@@ -102,6 +102,55 @@ export const leaseHole = volumeStory({
   finally: (volume) => ensureShown(volume, "A", ["WW"]),
 });
 
+export const leaseExpired = volumeStory({
+  name: "dax-lease-expired",
+  about:
+    "Leases of a page and of a hole are not returned. A write call of the page waits until the first one has " +
+    "expired, a preallocation of the hole for the second one; a preallocation of the page waits for nobody.",
+  from: "dax/write-lock.ts; layout/lease.ts, rule 4",
+  blocks: 4,
+  files: [{ name: "A", pages: "#." }],
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(volume, self) {
+      const other = volume.actors[1]!; // does nothing itself
+      const dax = volume.dax(self);
+      const { mapping } = volume.file("A");
+      const page = yield* hold(volume, other, 0, 0, "exclusive");
+      yield* preallocate(self.task, dax, mapping, 0, PAGE_SIZE, true);
+      ensure(reasonOfRecall(self.thread, page) === null, "a lease is recalled for nothing");
+      yield* writePages(volume, self, "A", 0, 1, "W");
+      ensure(clockMs() === 10, `the lease of 10 ms has expired after ${clockMs()}`);
+      giveBack(other, page);
+      const hole = yield* hold(volume, other, 1, 1, "shared");
+      yield* preallocate(self.task, dax, mapping, PAGE_SIZE, PAGE_SIZE, true);
+      ensure(clockMs() === 20, `the lease of 10 ms has expired after ${clockMs() - 10}`);
+      giveBack(other, hole);
+    },
+    other() {},
+  },
+});
+
+export const leaseBeside = volumeStory({
+  name: "dax-lease-beside",
+  about:
+    "A page is leased while two threads write the pages before it. Each of them has the io lock, although " +
+    "it looks for leases first: what is written is of one of them.",
+  from: "dax/write-lock.ts: the lock is held on return",
+  blocks: 3,
+  files: [{ name: "A", pages: "###" }],
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *one(volume, self) {
+      const lease = yield* hold(volume, self, 2, 2, "exclusive");
+      yield* writePages(volume, self, "A", 0, 2, "V");
+      giveBack(self, lease);
+    },
+    other: (volume, self) => writePages(volume, self, "A", 0, 2, "W"),
+  },
+  finally: (volume) => ensureShown(volume, "A", ["VVA", "WWA"]),
+});
+
 /** The word of a mapping that changes with its layout (mapping/mapping.ts). */
 const SEQUENCE = 6;
 

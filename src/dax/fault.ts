@@ -235,6 +235,10 @@ export function* resolveFault(
   windows.countFault();
   traceFile(dax.thread, Event.pteFault, mapping, index, write ? 1 : 0);
   try {
+    if (dax.pages.deviceState.isGone) {
+      showLost(dax, window, index, "removed");
+      return;
+    }
     const size = yield* stableSize(task, dax, mapping);
     if (index * PAGE_SIZE >= size) {
       showLost(dax, window, index);
@@ -321,6 +325,10 @@ function showDevicePages(
   const { pages, windows } = dax;
   const mode = windows.isWritable(window) ? "shared" : "private";
   windows.noteShown(window, index, index + count - 1);
+  if (pages.deviceState.isGone) {
+    for (let lost = 0; lost < count; lost++) showLost(dax, window, index + lost, "removed");
+    return;
+  }
   for (let at = 0; at < count; ) {
     const bad = pages.bad.find(devicePage + at, devicePage + count - 1);
     const end = bad === null ? count : bad.first - devicePage;
@@ -355,6 +363,17 @@ export function loseInWindows(dax: Dax, mapping: Mapping, first: number, last: n
     const from = Math.max(first, windows.firstPage(window));
     const end = Math.min(last + 1, windows.firstPage(window) + windows.pages(window));
     for (let index = from; index < end; index++) showLost(dax, window, index, "poisoned");
+  });
+}
+
+/** Notes that windows that cannot fault have lost all they showed. Locks: the map lock, exclusively. */
+export function loseAllInWindows(dax: Dax, mapping: Mapping): void {
+  const { windows } = dax;
+  windows.forEachWindow(mapping, (window) => {
+    const base = windows.firstPage(window);
+    for (let page = 0; page < windows.pages(window); page++) {
+      windows.noteLost(window, base + page, "removed");
+    }
   });
 }
 

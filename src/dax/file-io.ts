@@ -76,7 +76,7 @@ export function tryReadFile(
  * Reads from `position` into `target`, as far as the file goes, or to a page whose bytes are lost.
  * Returns the bytes read.
  * Locks: takes the io lock, shared. Sleeps: for it. Throws: CorruptionError; EIO where the first byte is
- * lost.
+ * lost, or the device is gone.
  */
 export function* readFile(
   task: Task,
@@ -147,7 +147,8 @@ export function tryWriteFile(
     if (extent === null || extent.kind !== "mapped") return -1;
     if (end > extent.start + extent.length) return -1;
     const address = extent.address + (position - extent.start);
-    if (healthyBytes(dax.pages, address, length) < length) return -1;
+    const { pages } = dax;
+    if (pages.deviceState.isGone || healthyBytes(pages, address, length) < length) return -1;
     dax.device.copyIn(address, source);
     noteWrittenBytes(dax, mapping, position, end);
     return length;

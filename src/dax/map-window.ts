@@ -28,6 +28,8 @@ export interface LostRange {
   readonly pages: number;
   /** Set where bytes of the file on the device are lost, too: not only beyond its end, or for want of room. */
   readonly poisoned?: true;
+  /** Set where the device was removed: nothing of the file can be reached any more. */
+  readonly removed?: true;
 }
 
 interface FileWindowParts {
@@ -80,6 +82,7 @@ export class FileWindow {
       length: (lost.last - lost.first + 1) * PAGE_SIZE,
       pages: lost.pages,
       ...(lost.poisoned ? { poisoned: true } : {}),
+      ...(lost.removed ? { removed: true } : {}),
     };
   }
 
@@ -105,8 +108,8 @@ export class FileWindow {
  * Shows [offset, offset + length) of a file as memory; `offset` a multiple of 4096. Beyond the
  * file's end touches are lost until it grows.
  * Locks: takes the map lock, exclusively. Sleeps: for it; where nothing can fault, also to show it.
- * Throws: EINVAL, EOPNOTSUPP for small blocks, EROFS, ENOMEM, ENFILE, and where nothing can fault
- * ENOSPC; no window is left then.
+ * Throws: EINVAL, EOPNOTSUPP for small blocks, EROFS, ENOMEM, ENFILE, EIO when the device is gone, and
+ * where nothing can fault ENOSPC; no window is left then.
  */
 export function* mapWindow(
   task: Task,
@@ -138,18 +141,22 @@ export function* mapWindow(
   {
     using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, name);
     window = windows.add(mapping, offset / PAGE_SIZE, pages, writable);
-    if (!windows.port.faults) yield* showWhole(task, dax, window);
+    yield* showFirst(task, dax, window);
   }
   const buffer = viewMemory(windows.address(window), pages * PAGE_SIZE);
   const bytes = new Uint8Array(buffer, 0, length);
   return new FileWindow({ dax, mapping, window, bytes, offset, writable });
 }
 
-/** Shows a window that cannot fault, or takes it away again. The map lock is held exclusively. */
-function* showWhole(task: Task, dax: Dax, window: Window): Sleeps<void> {
+/**
+ * Shows a window that cannot fault; takes the window away again where that fails, or the device is gone:
+ * it is listed by now, so a removal that this does not see finds it. The map lock is held exclusively.
+ */
+function* showFirst(task: Task, dax: Dax, window: Window): Sleeps<void> {
   const { windows } = dax;
   try {
-    yield* showAll(task, dax, window);
+    dax.pages.deviceState.assertPresent();
+    if (!windows.port.faults) yield* showAll(task, dax, window);
   } catch (error) {
     const address = windows.address(window);
     const length = windows.pages(window) * PAGE_SIZE;

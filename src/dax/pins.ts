@@ -58,9 +58,11 @@ export class Pin implements Disposable {
 
   /**
    * The range's bytes in order, one buffer for each run of the device.
-   * Throws: EBADF when released; ESTALE when it is a long-term pin whose lease has expired.
+   * Throws: EBADF when released; ESTALE when it is a long-term pin whose lease has expired; EIO when the
+   * device is gone. Buffers that were taken before are zeroes of nobody then.
    */
   get buffers(): readonly Uint8Array[] {
+    this.#dax.pages.deviceState.assertPresent();
     if (this.#tie !== null) assertNotExpired(this.#dax.thread, this.#tie.lease);
     if (this.#buffers === null) {
       this.#assertHeld();
@@ -87,11 +89,13 @@ export class Pin implements Disposable {
 
   /**
    * Which bytes of the file, of those pinned, have been lost on the device since: what is in the buffers
-   * there means nothing, and what is written there is not kept. Throws: EBADF when released.
+   * there means nothing, and what is written there is not kept. All of them when the device is gone.
+   * Throws: EBADF when released.
    */
   get poisonedRanges(): readonly ByteRange[] {
     this.#assertHeld();
-    const { bad } = this.#dax.pages;
+    const { bad, deviceState } = this.#dax.pages;
+    if (deviceState.isGone) return [{ offset: this.offset, length: this.length }];
     const lost: ByteRange[] = [];
     if (!bad.any) return lost;
     const end = this.offset + this.length;
@@ -178,7 +182,7 @@ export interface ByteRange {
  * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated.
  * Locks: none when all is present (the fast path), else the map lock, shared. Sleeps: then.
  * Throws: EINVAL for a range outside the file, EOPNOTSUPP for small blocks, ENOSPC, EROFS, EIO for a page
- * whose bytes are lost.
+ * whose bytes are lost, or when the device is gone.
  */
 export function* pinRange(
   task: Task,
@@ -197,6 +201,7 @@ export function* pinRange(
   const count = Math.ceil((offset + length) / PAGE_SIZE) - first;
   const ino = inoOf(thread, mapping);
   const record = yield* pinSlow(task, pages, mapping, ino, first, count, write, function* () {
+    pages.deviceState.assertPresent();
     const size = yield* stableSize(task, dax, mapping);
     if (length <= 0 || offset + length > roundUp(size, PAGE_SIZE)) {
       throw new HoldfastError(
@@ -263,8 +268,10 @@ export function tryPinRange(
   const record = tryPin(dax.thread, dax.pages, mapping, first, count, write);
   if (record === 0) return null;
   const pin = new Pin(dax, mapping, record, offset, length);
-  // After it is counted, so that whoever has listed a bad page before finds no new pin of it.
-  if (!dax.pages.bad.any || pin.poisonedRanges.length === 0) return pin;
+  // After it is counted, so that whoever has listed a bad page before finds no new pin of it; nor
+  // whoever has noted that the device is gone.
+  const { bad, deviceState } = dax.pages;
+  if (!deviceState.isGone && (!bad.any || pin.poisonedRanges.length === 0)) return pin;
   pin.release();
   return null;
 }

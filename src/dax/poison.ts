@@ -50,13 +50,15 @@ export function healthyBytes(pages: Pages, address: number, length: number): num
   return bad === null ? length : Math.max(0, bad.first * PAGE_SIZE - address);
 }
 
-/** The error of who needs byte `at` of a file, on a bad page of the device. */
+/** The error of who needs byte `at` of a file, on a bad page of the device or of one that is gone. */
 export function poisonedError(
   dax: Dax,
   mapping: Mapping,
   at: number,
   address: number,
 ): HoldfastError {
+  const { deviceState } = dax.pages;
+  if (deviceState.isGone) return deviceState.goneError();
   const page = firstPageOf(address);
   return new HoldfastError(
     "EIO",
@@ -68,13 +70,14 @@ export function poisonedError(
 
 /**
  * Copies out of the device, and stops before the first bad page. Returns the bytes that are good: it
- * looks again afterwards, since a page may have gone bad while it was copied.
+ * looks again afterwards, since a page may have gone bad while it was copied, or the device.
  */
 export function copyOutHealthy(dax: Dax, address: number, into: Uint8Array): number {
   const { device, pages } = dax;
   const healthy = healthyBytes(pages, address, into.length);
   if (healthy === into.length) device.copyOut(address, into);
   else if (healthy > 0) device.copyOut(address, into.subarray(0, healthy));
+  if (pages.deviceState.isGone) return 0;
   return healthyBytes(pages, address, healthy);
 }
 

@@ -44,6 +44,7 @@ export function* lockForWrite(
   for (let held = io; ; held = yield* lockIo(task, dax, mapping)) {
     let isFree = false;
     try {
+      dax.pages.deviceState.assertPresent();
       const range = plan(sizeOf(thread, mapping));
       isFree = !(yield* recallForWrite(task, dax, mapping, leases, kind, range));
       if (isFree) return held;

@@ -14,10 +14,12 @@
  * SIGBUS. Memory devices are sealed against resizing.
  */
 import { closeSync, fdatasync, fdatasyncSync } from "node:fs";
-import { type ErrorCode, HoldfastError, systemError } from "../base/errors.ts";
+import { type ErrorCode, HoldfastError, systemError, withContext } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { closeDescriptor, viewMemory } from "../base/libc.ts";
 import { type Address, HUGE_SIZE, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
+import { untilChanged } from "../sync/runners.ts";
+import type { Thread } from "../sync/thread.ts";
 import {
   type MapMode,
   mapStorageOver,
@@ -27,6 +29,7 @@ import {
   unmapAddresses,
 } from "./address-space.ts";
 import { releaseClaim } from "./claim.ts";
+import { type FailedPages, FailureEvents } from "./failure-events.ts";
 import {
   CLOSED_SEGMENT,
   LocalSegmentTable,
@@ -35,6 +38,7 @@ import {
   type SegmentTable,
   segmentCountOf,
 } from "./segments.ts";
+import { DeviceState } from "./state.ts";
 
 export type DeviceKind = "image" | "block" | "memory";
 
@@ -55,6 +59,21 @@ export function attachDevice(handle: DeviceHandle, segments: SegmentTable): Devi
   return new Device(handle, segments, false);
 }
 
+/** What the holder of a device is told, on the event loop of the thread that claimed it. */
+export interface HolderCallbacks {
+  /** Bytes of it are lost. */
+  readonly onFailure: (failed: FailedPages) => void;
+  /** It is gone: all that is asked of it fails from now on. */
+  readonly onRemoval: () => void;
+}
+
+/** What this thread shares with the others that use the device. */
+interface SharedState {
+  readonly thread: Thread;
+  readonly state: DeviceState;
+  readonly failures: FailureEvents;
+}
+
 export class Device {
   readonly kind: DeviceKind;
   readonly path: string;
@@ -68,6 +87,8 @@ export class Device {
 
   readonly #owner: boolean;
   #segments: SegmentTable;
+  /** Null before a region is made for the device: until then one thread uses it, which claims nothing. */
+  #shared: SharedState | null = null;
   /** This thread's views of the segments, made on first use. */
   readonly #views: (Uint8Array<ArrayBuffer> | undefined)[];
   /** `size`, or -1 once closed: one comparison tests both. */
@@ -114,11 +135,99 @@ export class Device {
     this.#segments = table;
   }
 
+  /** From now on other threads know whether the device is there, who holds it and what of it fails. */
+  useState(thread: Thread): void {
+    const [state, failures] = [new DeviceState(thread), new FailureEvents(thread)];
+    this.#shared = { thread, state, failures };
+  }
+
+  /** Who is told of failures in this thread. */
+  get failures(): FailureEvents {
+    return this.#share().failures;
+  }
+
+  /** Whether the device is there, and who holds it. */
+  get state(): DeviceState {
+    return this.#share().state;
+  }
+
+  #share(): SharedState {
+    invariant(this.#shared !== null, "the device is not shared yet");
+    return this.#shared;
+  }
+
+  /** Whether the storage was removed. One load. */
+  get isGone(): boolean {
+    return this.#shared?.state.isGone ?? false;
+  }
+
+  /** Throws: EIO when the storage was removed. */
+  assertPresent(): void {
+    if (this.isGone) throw this.goneError();
+  }
+
+  /** The error of an operation on a device that was removed. */
+  goneError(cause?: unknown): HoldfastError {
+    return this.state.goneError({ cause });
+  }
+
+  /**
+   * Makes this thread the device's holder in this process, until the disposal: no other claim succeeds,
+   * and it is told of failures and removal. A holder that is told of the removal may release before or
+   * after it has done something about it; nobody waits for that. `name`: for whoever is refused.
+   * Sleeps: never. Throws: EBUSY naming the holder, EIO when the device was removed.
+   */
+  claim(name: string, { onFailure, onRemoval }: HolderCallbacks): Disposable {
+    const { thread, state, failures } = this.#share();
+    const endListening = failures.listen((failed) => {
+      if (failed.reason !== "removed") onFailure(failed);
+    });
+    try {
+      state.claim(name);
+    } catch (error) {
+      endListening();
+      throw withContext(error, { path: this.path });
+    }
+    let released = false;
+    void untilChanged(thread, state.word, thread.holder).then(() => {
+      if (!released) onRemoval();
+    });
+    return {
+      [Symbol.dispose]: () => {
+        if (released) return;
+        released = true;
+        endListening();
+        state.release();
+      },
+    };
+  }
+
+  /**
+   * Notes that the storage is gone, from whatever thread and place: from now on what is asked of the
+   * device fails with EIO. What is mapped stays until `discard`. Returns false when it was gone already.
+   * Locks: none needed. Sleeps: never.
+   */
+  remove(reason: string): boolean {
+    return this.state.remove(reason);
+  }
+
+  /**
+   * After the removal: all that was mapped of the device becomes private zeroes in place, for every
+   * thread. Whoever copies, or holds views, touches nothing that is gone.
+   */
+  discard(): void {
+    for (let index = 0; index < this.segmentCount; index++) {
+      const address = this.#segments.publish(index, CLOSED_SEGMENT);
+      if (address !== CLOSED_SEGMENT) mapZeroesOver(address, this.#segmentLength(index));
+    }
+  }
+
   /**
    * A view of [at, at + length), which lies within one view.
-   * Throws: EBADF once closed, EFAULT or EINVAL outside the device.
+   * Throws: EBADF once closed, EIO once removed, EFAULT or EINVAL outside the device.
    */
   bytes(at: number, length: number): Uint8Array<ArrayBuffer> {
+    this.assertPresent();
     if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
     const index = Math.floor(at / VIEW_SIZE);
     const start = at - index * VIEW_SIZE;
@@ -180,9 +289,11 @@ export class Device {
   /**
    * Puts [at, at + length), rounded out to pages, on the medium and waits for it, whichever mapping
    * it was stored through. Nothing to do on a read-only device.
-   * Throws: EIO and whatever else the medium answers; as `bytes`.
+   * Throws: EIO and whatever else the medium answers, after ENODEV and ENXIO also from then on; as
+   * `bytes`.
    */
   persist(at: number, length: number): void {
+    this.assertPresent();
     if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
     if (this.readOnly || length === 0) return;
     const end = roundUp(at + length, PAGE_SIZE);
@@ -192,7 +303,11 @@ export class Device {
       const start = at - index * SEGMENT_SIZE;
       const piece = Math.min(end - at, SEGMENT_SIZE - start);
       const address = (this.#mapSegment(index) + start) as Address;
-      synchronizeAddresses(address, piece, { path: this.path });
+      try {
+        synchronizeAddresses(address, piece, { path: this.path });
+      } catch (error) {
+        throw this.#storageError(error, "msync");
+      }
       at += piece;
     }
   }
@@ -200,10 +315,11 @@ export class Device {
   /** Puts the whole device on the medium and waits for it. Throws: EIO and other answers. */
   persistAll(): void {
     if (this.closed) this.#refuse(0, 0);
+    this.assertPresent();
     try {
       fdatasyncSync(this.fd);
     } catch (error) {
-      throw storageError(error, this.path);
+      throw this.#storageError(error, "fdatasync");
     }
   }
 
@@ -211,9 +327,10 @@ export class Device {
   persistAllAsync(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.closed) this.#refuse(0, 0);
+      this.assertPresent();
       fdatasync(this.fd, (error) => {
         if (error === null) resolve();
-        else reject(storageError(error, this.path));
+        else reject(this.#storageError(error, "fdatasync"));
       });
     });
   }
@@ -224,6 +341,7 @@ export class Device {
    * Throws: ENOMEM naming vm.max_map_count; as `bytes`.
    */
   mapFixed(address: Address, at: number, length: number, mode: MapMode, writable: boolean): void {
+    this.assertPresent();
     if (!(at >= 0 && length > 0 && at + length <= this.#limit)) this.#refuse(at, length);
     invariant(at % PAGE_SIZE === 0 && length % PAGE_SIZE === 0, "a window shows whole pages");
     invariant(mode === "private" || !writable || !this.readOnly, "a read-only device is shared");
@@ -241,10 +359,7 @@ export class Device {
     this.#limit = -1;
     this.#views.fill(undefined);
     if (!this.#owner) return;
-    for (let index = 0; index < this.segmentCount; index++) {
-      const address = this.#segments.publish(index, CLOSED_SEGMENT);
-      if (address !== CLOSED_SEGMENT) mapZeroesOver(address, this.#segmentLength(index));
-    }
+    this.discard();
     if (this.kind === "memory") {
       closeDescriptor(this.fd);
       return;
@@ -282,7 +397,10 @@ export class Device {
       // Another thread was quicker, or the device has been closed.
       if (address !== own) unmapAddresses(own, this.#segmentLength(index));
     }
-    if (address === CLOSED_SEGMENT) throw this.#error("EBADF", "is closed");
+    if (address === CLOSED_SEGMENT) {
+      this.assertPresent();
+      throw this.#error("EBADF", "is closed");
+    }
     return address;
   }
 
@@ -297,6 +415,17 @@ export class Device {
       unmapAddresses(own, length);
       throw error;
     }
+  }
+
+  /** The error of storage that does not persist. Where it says that it is not there, it is removed. */
+  #storageError(error: unknown, syscall: string): unknown {
+    const { errno } = error as NodeJS.ErrnoException;
+    if (errno === undefined) return error;
+    const failed = systemError(-errno, syscall, { path: this.path, cause: error });
+    const isRemoved = failed.code === "ENODEV" || failed.code === "ENXIO";
+    if (!isRemoved || this.#shared === null) return failed;
+    this.remove(`${syscall} answered ${failed.code}`);
+    return this.goneError(failed);
   }
 
   #refuse(at: number, length: number): never {
@@ -315,10 +444,4 @@ export class Device {
   #error(code: ErrorCode, what: string, syscall?: string): HoldfastError {
     return new HoldfastError(code, `device '${this.path}' ${what}`, { path: this.path, syscall });
   }
-}
-
-/** The error of a failed fdatasync, with the device named. */
-function storageError(error: unknown, path: string): unknown {
-  const errno = (error as NodeJS.ErrnoException).errno;
-  return errno === undefined ? error : systemError(-errno, "fdatasync", { path, cause: error });
 }

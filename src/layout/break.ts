@@ -92,7 +92,8 @@ export function breakStatistics(thread: Thread): { breaks: number; waits: number
  * with all of it held. `plan` runs with the locks held and may throw; it runs again whenever they
  * had to be dropped.
  * Locks: takes io, then map. Sleeps: for the locks and, holding neither, for leases and pins.
- * Errors: the task's signal or deadline, naming who holds the lease or the pins; the file is then as it was.
+ * Errors: the task's signal or deadline, naming who holds the lease or the pins; EIO when the device is
+ * gone. The file is then as it was.
  */
 export function* withBrokenLayout<T>(
   task: Task,
@@ -115,6 +116,7 @@ export function* withBrokenLayout<T>(
         rankName: "map",
         order,
       });
+      context.pages.deviceState.assertPresent();
       const planned = plan();
       if (planned === null) return yield* change({ io, map, range: null });
       const range = wholeFolios(context.thread, mapping, planned);
@@ -229,6 +231,8 @@ function* waitForPage(
   for (;;) {
     patience.press();
     const value = pages.prepareWait(busy.page);
+    // After its mark is set: whoever notes that the device is gone wakes all who have one.
+    pages.deviceState.assertPresent();
     // The record may belong to another page by now: whoever holds that one is not waited for.
     if (value === null || !stillOwned(pages, mapping, [busy])) return;
     yield {

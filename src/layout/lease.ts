@@ -66,10 +66,10 @@ export const LeaseArea = { guard: SLAB_WORDS, serial: 9, recalls: 10, expired: 1
 export const LeaseKind = { shared: 1, exclusive: 2 } as const;
 export type LeaseKind = (typeof LeaseKind)[keyof typeof LeaseKind];
 
-/** What a lease is recalled for: a write call, a layout change, another's request. */
-export const Reason = { write: 1, unmap: 2, lease: 3 } as const;
+/** What a lease is recalled for: a write call, a layout change, another's request; the device's removal. */
+export const Reason = { write: 1, unmap: 2, lease: 3, removal: 4 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
-const REASONS = ["nothing", "a write", "a layout change", "another lease"];
+const REASONS = ["nothing", "a write", "a layout change", "another lease", "the device's removal"];
 
 /** `breaking` is the place of a break that waits. What is granted, or was, comes last. */
 export const LeaseState = {
@@ -303,6 +303,33 @@ function recall(thread: Thread, lease: Lease, reason: Reason): void {
     add(words, areaOf(thread) + LeaseArea.recalls, 1);
   }
   wakeAll(words, lease + LeaseRecord.state);
+}
+
+/**
+ * Makes all leases of all files expired, since there is nothing left to rely on, and tells their holders.
+ * Locks: none. Sleeps: never.
+ */
+export function expireLeases(thread: Thread): void {
+  const { region, words } = thread;
+  enter(thread);
+  for (let slot = 0; slot < region.slotsUsed; slot++) {
+    forEachRecord(words, region.slotBase(slot) + Slot.leases, 2, (record) => {
+      const lease = load(words, record);
+      const state = load(words, lease + LeaseRecord.state);
+      if (state !== LeaseState.granted && state !== LeaseState.recalled) return;
+      if (state === LeaseState.granted) {
+        store(words, lease + LeaseRecord.deadline, clockMs());
+        store(words, lease + LeaseRecord.reason, Reason.removal);
+      }
+      store(words, lease + LeaseRecord.state, LeaseState.expired);
+      add(words, areaOf(thread) + LeaseArea.expired, 1);
+      const mapping = load(words, lease + LeaseRecord.mapping);
+      add(words, mapping + MappingWord.leaseWake, 1);
+      wakeAll(words, mapping + MappingWord.leaseWake);
+      wakeAll(words, lease + LeaseRecord.state);
+    });
+  }
+  leave(thread);
 }
 
 /** Who recalls leases, and which: see rule 7 for those of this thread. */

@@ -45,6 +45,8 @@ export interface MetadataDevice {
   readonly size: number;
   copyOut(at: number, target: Uint8Array): void;
   copyIn(at: number, source: Uint8Array): void;
+  /** Throws: EIO when the device was removed. */
+  assertPresent(): void;
 }
 
 /** One metadata block's cached copy. Valid until the lock it was read under is dropped. */
@@ -105,7 +107,7 @@ export class MetadataCache {
    * The cached copy of `block`; when there is none, read from the device and checked by `verify`,
    * which throws CorruptionError (then nothing is cached).
    * Locks: whatever keeps the block from changing, or a sequence that tells. Sleeps: never.
-   * Throws: CorruptionError, also for a block beyond the device; ENOMEM.
+   * Throws: CorruptionError, also for a block beyond the device; ENOMEM; EIO when the device is gone.
    */
   read(block: number, verify: (block: MetadataBlock) => void): MetadataBlock {
     const known = this.#views.get(block);
@@ -232,6 +234,7 @@ export class MetadataCache {
     const draft = new CachedBlock(this.thread, block, this.#header(index), this.blockSize);
     try {
       this.device.copyOut(block * this.blockSize, draft.bytes);
+      this.device.assertPresent(); // else what was copied means nothing
       verify(draft);
     } catch (error) {
       this.#giveBuffer(index);

@@ -35,6 +35,7 @@ import { add, addThenNote, and, load, loadUnsigned, or, store, wakeAll } from ".
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
+import { DeviceState } from "../device/state.ts";
 import { BadPages } from "./bad-pages.ts";
 
 export const Area = {
@@ -73,6 +74,8 @@ export class Pages {
   readonly thread: Thread;
   /** Pages whose bytes are lost. */
   readonly bad: BadPages;
+  /** Whether the device that has the pages is there. */
+  readonly deviceState: DeviceState;
   readonly #area: number;
   /** Word offset of record 0. */
   readonly arena: number;
@@ -82,6 +85,7 @@ export class Pages {
   private constructor(thread: Thread) {
     this.thread = thread;
     this.bad = new BadPages(thread);
+    this.deviceState = new DeviceState(thread);
     this.#area = thread.region.root(Root.pages);
     this.arena = load(thread.words, this.#area + Area.arena);
     this.#headers = load(thread.words, this.#area + Area.headers);
@@ -103,6 +107,7 @@ export class Pages {
     store(words, area + Area.directory, region.allocatePages(deviceChunks + 1));
     region.setRoot(Root.pages, area);
     BadPages.create(thread);
+    DeviceState.create(thread);
     return new Pages(thread);
   }
 
@@ -290,6 +295,18 @@ export class Pages {
     const value = load(words, this.wakeWord(page));
     const pins = or(words, this.pinWord(page), WAITED) & ~WAITED;
     return pins === 0 ? null : value;
+  }
+
+  /**
+   * Wakes all who wait for pins, so that they look whether the device is there: who has set its mark
+   * before it looked is found here, since the removal was noted before.
+   */
+  wakeAllWaiters(): void {
+    const { words } = this.thread;
+    const records = load(words, this.#area + Area.made) * HUGE_PAGES;
+    for (let page = 0; page < records; page++) {
+      if ((load(words, this.pinWord(page)) & WAITED) !== 0) this.wakeWaiters(page);
+    }
   }
 
   /** Whether a device range may go back to the free pool: no owner and no pin in it. */

@@ -58,6 +58,8 @@ export const Root = {
   statistics: 9,
   leases: 11,
   failure: 12,
+  deviceState: 14,
+  failureEvents: 15,
 } as const;
 
 export class Region {

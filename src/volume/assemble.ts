@@ -3,6 +3,7 @@ import { Dax } from "../dax/dax.ts";
 import { recoverRemovals } from "../dax/layout-change.ts";
 import { HealingDevice } from "../dax/poison.ts";
 import { attachDevice, type Device } from "../device/index.ts";
+import { createFailureEvents } from "../device/failure-events.ts";
 import { recoverBreaks } from "../layout/break.ts";
 import { createLeaseArea, recoverLeases } from "../layout/lease.ts";
 import { recoverEntries } from "../mapping/entries.ts";
@@ -21,7 +22,6 @@ import { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { createWindowArea, Windows } from "../window/window.ts";
 import { VolumeCore } from "./core.ts";
 import { makeDriver } from "./drivers.ts";
-import { createFailureEvents } from "./failure-events.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { createInodeArea } from "./inodes.ts";
 import { Pager } from "./pager.ts";
@@ -56,6 +56,7 @@ export function assembleMounted(
     createLeaseArea(thread);
     device.useSegments(SharedSegmentTable.create(thread, device.segmentCount));
     const pages = Pages.create(thread, device.size);
+    device.useState(thread);
     const cache = MetadataCache.create(thread, device, about.driver.blockSize);
     const port = openPort(about.driver.blockSize);
     const handle: VolumeHandle = {
@@ -65,7 +66,9 @@ export function assembleMounted(
       port: port instanceof FaultPort ? port.handle() : null,
     };
     try {
-      return { core: assemble(thread, device, pages, cache, port, handle, true), device, handle };
+      const core = assemble(thread, device, pages, cache, port, handle, true);
+      core.holding = claimDevice(core);
+      return { core, device, handle };
     } catch (error) {
       port.close();
       throw error;
@@ -76,11 +79,24 @@ export function assembleMounted(
   }
 }
 
+/**
+ * The volume is the device's holder. Whoever reports a failure does what is to be done about it for the
+ * whole volume; the mounter finishes what was only noted, or left by a thread that died.
+ */
+function claimDevice(core: VolumeCore): Disposable {
+  const settle = (): void => {
+    core.settle().catch((error: unknown) => process.emitWarning(error as Error));
+  };
+  const { device } = core.dax;
+  return device.claim("a mounted volume", { onFailure: settle, onRemoval: settle });
+}
+
 /** This thread's use of a volume that another one mounted. Throws: EINVAL, ENFILE, ENOMEM. */
 export function assembleAttached(handle: VolumeHandle): Assembled {
   const thread = Thread.join(Region.attach(handle.region));
   try {
     const device = attachDevice(handle.device, SharedSegmentTable.attach(thread));
+    device.useState(thread);
     const pages = Pages.attach(thread);
     const cache = MetadataCache.attach(thread, device);
     const port = handle.port === null ? new PopulatedPort() : FaultPort.attach(handle.port);
@@ -126,5 +142,6 @@ function assemble(
   recoverBreaks(thread);
   recoverRemovals(dax);
   recoverLeases(thread);
+  pages.deviceState.recover();
   return core;
 }

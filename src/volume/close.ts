@@ -7,6 +7,8 @@
  *     -> free files without a name, evict the rest -> flush and persist -> mark clean, flush and
  *     persist -> end the pager, close the device, drop the claim
  *
+ * Of a device that is gone nothing is freed, flushed or persisted: the rest is done all the same.
+ *
  * The mark goes to the medium after everything it vouches for.
  */
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
@@ -118,7 +120,8 @@ function finish(core: VolumeCore, device: Device): void {
 
 function endUse(core: VolumeCore, device: Device): void {
   core.closing = true;
-  core.failures.end();
+  core.holding?.[Symbol.dispose]();
+  device.failures.end();
   core.closed = true;
   core.dax.windows.port.close();
   device.close();
@@ -126,9 +129,25 @@ function endUse(core: VolumeCore, device: Device): void {
 }
 
 /**
+ * On the way of an unmount something failed. Where the device is gone, it goes on without writing, as
+ * nothing could ever be written: returns the error to tell of that, or null when nothing is lost.
+ */
+function failedOnTheWay(core: VolumeCore, device: Device, error: unknown): HoldfastError | null {
+  if (!device.isGone) {
+    giveUp(core);
+    throw error;
+  }
+  if (core.readOnly) return null;
+  const lost = device.goneError();
+  lost.message +=
+    "; the volume is unmounted, what was not persistent is lost, and it is not marked clean";
+  return lost;
+}
+
+/**
  * Unmounts, blocking.
  * Throws: EBUSY naming who uses the volume, EIO: it is then still mounted. EUCLEAN for damage met on
- * the way: it is then unmounted, and not marked clean.
+ * the way, EIO when the device is gone: it is then unmounted, and not marked clean.
  */
 export function unmountSync(core: VolumeCore, device: Device, context: ErrorContext): void {
   try {
@@ -136,6 +155,7 @@ export function unmountSync(core: VolumeCore, device: Device, context: ErrorCont
     let damage: HoldfastError | null;
     try {
       closeOwn(core);
+      device.assertPresent();
       damage = runBlocking(core.thread, (task) => settleAll(task, core));
       if (!core.readOnly) device.persistAll();
       if (!core.readOnly && damage === null) {
@@ -143,8 +163,7 @@ export function unmountSync(core: VolumeCore, device: Device, context: ErrorCont
         device.persistAll();
       }
     } catch (error) {
-      giveUp(core);
-      throw error;
+      damage = failedOnTheWay(core, device, error);
     }
     finish(core, device);
     if (damage !== null) throw damage;
@@ -164,6 +183,7 @@ export async function unmount(
     let damage: HoldfastError | null;
     try {
       closeOwn(core);
+      device.assertPresent();
       damage = await runAsync(core.thread, (task) => settleAll(task, core));
       if (!core.readOnly) await device.persistAllAsync();
       if (!core.readOnly && damage === null) {
@@ -171,8 +191,7 @@ export async function unmount(
         await device.persistAllAsync();
       }
     } catch (error) {
-      giveUp(core);
-      throw error;
+      damage = failedOnTheWay(core, device, error);
     }
     finish(core, device);
     if (damage !== null) throw damage;
@@ -221,7 +240,7 @@ export function forgetAtExit(core: VolumeCore): void {
 function flushAtExit(core: VolumeCore): void {
   if (core.closed) return;
   core.pager?.stop(false);
-  if (core.readOnly) return;
+  if (core.readOnly || core.dax.device.isGone) return;
   try {
     runBlocking(core.thread, (task) => flushMetadata(task, core), { timeoutMs: 100 });
   } catch {

@@ -10,8 +10,7 @@ import { runAsync, runBlocking } from "../sync/runners.ts";
 import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { InodeReference } from "./inode-reference.ts";
-import { finishReports } from "./failure.ts";
-import { FailureEvents } from "./failure-events.ts";
+import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
 import { closedError } from "./state.ts";
 
@@ -40,7 +39,6 @@ export class VolumeCore {
   readonly driver: FilesystemDriver;
   readonly cache: MetadataCache;
   readonly inodes: InodeTable;
-  readonly failures: FailureEvents;
   readonly readOnly: boolean;
   /** Permission bits that new files do not get: the process's when the volume was mounted. */
   readonly umask: number;
@@ -49,6 +47,8 @@ export class VolumeCore {
   /** What this thread has open. */
   readonly open = new Set<OpenThing>();
   readonly pager: PagerControl | null;
+  /** In the thread that mounted the volume: its claim on the device, until the unmount. */
+  holding: Disposable | null = null;
   /** Asynchronous operations of this thread that have not ended. */
   running = 0;
   /** Refuses every further operation of this thread: the volume is being closed, or is. */
@@ -62,7 +62,6 @@ export class VolumeCore {
     this.pager = pager;
     this.cache = dax.cache;
     this.inodes = new InodeTable(dax, driver);
-    this.failures = new FailureEvents(dax.thread);
     this.readOnly = dax.readOnly;
     this.umask = processUmask();
     this.uid = process.getuid?.() ?? 0;
@@ -72,6 +71,31 @@ export class VolumeCore {
   /** Throws: EROFS. */
   assertWritable(): void {
     if (this.readOnly) throw new HoldfastError("EROFS", "the volume is mounted read-only");
+  }
+
+  /** Throws: EIO when the device was removed. */
+  assertPresent(context: ErrorContext = {}): void {
+    const { device } = this.dax;
+    if (device.isGone) throw withContext(device.goneError(), context);
+  }
+
+  /** Puts the whole device on the medium. Sleeps: for it. Throws: EIO. */
+  persistAllSync(context: ErrorContext): void {
+    try {
+      this.dax.device.persistAll();
+    } catch (error) {
+      this.settleSync();
+      throw withContext(error, context);
+    }
+  }
+
+  async persistAll(context: ErrorContext): Promise<void> {
+    try {
+      await this.dax.device.persistAllAsync();
+    } catch (error) {
+      await this.settle();
+      throw withContext(error, context);
+    }
   }
 
   /** Runs an operation to its end, blocking; what it was the last to use is freed before it returns. */
@@ -122,12 +146,19 @@ export class VolumeCore {
   }
 
   get #unsettled(): boolean {
-    return this.inodes.unsettled || this.dax.pages.bad.hasAbandoned;
+    const { bad, deviceState } = this.dax.pages;
+    return this.inodes.unsettled || bad.hasAbandoned || deviceState.hasUnhandled;
   }
 
   *#settle(task: Task): Sleeps<void> {
-    yield* finishReports(task, this);
-    yield* this.inodes.settle(task);
+    try {
+      yield* finishReports(task, this);
+      // What would be freed on a device that is gone stays as it is.
+      if (!this.dax.device.isGone) yield* this.inodes.settle(task);
+    } catch (error) {
+      if (!this.dax.device.isGone) throw error;
+    }
+    yield* finishRemoval(task, this);
   }
 }
 

@@ -3,7 +3,9 @@ import { HoldfastError } from "../base/errors.ts";
 import { type Ino, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import { type Dax, findExtent } from "../dax/dax.ts";
 import { populate } from "../dax/fault.ts";
-import { type BadRange, badRanges, handlePoison } from "../dax/poison.ts";
+import { handleRemoval, untilRemoved } from "../dax/device-removal.ts";
+import { type BadRange, badRanges, handlePoison, type HoldMapping } from "../dax/poison.ts";
+import type { FailedPages, FailureReason } from "../device/failure-events.ts";
 import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import type { PoisonReport } from "../pages/bad-pages.ts";
 import { lockShared } from "../sync/lock.ts";
@@ -12,12 +14,14 @@ import { checkInteger, checkPath, pathText, wrongType } from "./arguments.ts";
 import { isDirectory } from "./names.ts";
 import type { PathLike } from "./calls.ts";
 import type { Operation, VolumeCore } from "./core.ts";
-import type { FailedPages } from "./failure-events.ts";
 import { parsePath, Scope } from "./paths.ts";
 
-/** Bytes of the device that are lost, rounded to pages of 4096, and where they are in a file. */
+/**
+ * Bytes of the device that are lost, rounded to pages of 4096, and where they are in a file. "removed":
+ * all of them, for the device is gone.
+ */
 export interface DeviceFailure {
-  readonly reason: "poisoned";
+  readonly reason: FailureReason;
   readonly deviceOffset: number;
   readonly length: number;
   /** Null: no file whose pages are in memory has them, or none at all. */
@@ -57,15 +61,50 @@ export class VolumeFailure {
     this.#core.runSync(contextOf(target), this.#report(target));
   }
 
+  /**
+   * Reports that the device is gone (pulled out, unplugged), as it also is once it answers ENODEV or ENXIO.
+   * `reason`: for the errors, in some 100 bytes. From then on every operation of every thread fails with
+   * EIO, and those that wait for pins or leases end so. Windows show lost pages: loads give zeroes, stores
+   * go nowhere, `lost` says `removed`. Leases have expired; what pins hold is lost (`pin.poisoned`).
+   * Closing works: files, windows, pins and leases are given back as ever; `Volume.close` unmounts, writes
+   * nothing, and tells so by EIO. A volume that is mounted again finds what was persistent.
+   * Returns when nobody can reach anything of the device. Twice does nothing.
+   * Sleeps: for layout changes of the files that have windows. Throws: EBADF when the volume is closed.
+   */
+  async removeDevice(reason = ""): Promise<void> {
+    await this.#core.runAsync({ syscall: "removeDevice" }, this.#remove(reason));
+  }
+
+  removeDeviceSync(reason = ""): void {
+    this.#core.runSync({ syscall: "removeDevice" }, this.#remove(reason));
+  }
+
+  #remove(reason: string): Operation<void> {
+    if (typeof reason !== "string") throw wrongType("reason", "a string", reason);
+    const core = this.#core;
+    return function* (task) {
+      core.dax.device.remove(reason);
+      if (yield* untilRemoved(task, core.dax, holdIn(core))) tellRemoved(core);
+    };
+  }
+
+  /** Why nothing can be reached any more, if the device was removed; else null. */
+  get removed(): HoldfastError | null {
+    const { device } = this.#core.dax;
+    return device.isGone ? device.goneError() : null;
+  }
+
   /** What is lost now. */
   badRanges(): DeviceFailure[] {
+    if (this.#core.dax.device.isGone) return [failureOf(removedPages(this.#core))];
     return badRanges(this.#core.dax).map((range) => failureOf(failedPages(range)));
   }
 
   /** Has `listener` told of each failure that any thread reports. Returns how to end that. */
   onFailure(listener: (failure: DeviceFailure) => void): Disposable {
     if (typeof listener !== "function") throw wrongType("listener", "a function", listener);
-    const end = this.#core.failures.listen((failed) => listener(failureOf(failed)));
+    const { failures } = this.#core.dax.device;
+    const end = failures.listen((failed) => listener(failureOf(failed)));
     return { [Symbol.dispose]: end };
   }
 
@@ -91,12 +130,18 @@ function contextOf(target: PoisonTarget): { syscall: string; path?: string } {
 }
 
 function failedPages({ first, last, owner }: BadRange): FailedPages {
-  return { owner, devicePage: first, pages: last - first + 1 };
+  return { reason: "poisoned", owner, devicePage: first, pages: last - first + 1 };
 }
 
-function failureOf({ owner, devicePage, pages }: FailedPages): DeviceFailure {
+/** All of the device. */
+function removedPages(core: VolumeCore): FailedPages {
+  const pages = core.dax.device.size / PAGE_SIZE;
+  return { reason: "removed", owner: null, devicePage: 0, pages };
+}
+
+function failureOf({ reason, owner, devicePage, pages }: FailedPages): DeviceFailure {
   return {
-    reason: "poisoned",
+    reason,
     deviceOffset: devicePage * PAGE_SIZE,
     length: pages * PAGE_SIZE,
     ino: owner?.ino ?? null,
@@ -178,10 +223,22 @@ function* listInFile(
 
 /** Handles a report that is listed, and tells of it. */
 function* handleReport(task: Task, core: VolumeCore, report: PoisonReport): Sleeps<void> {
-  const hold = (ino: number) => core.inodes.tryAcquire(ino as Ino);
-  for (const range of yield* handlePoison(task, core.dax, report, hold)) {
-    core.failures.tell(failedPages(range));
+  for (const range of yield* handlePoison(task, core.dax, report, holdIn(core))) {
+    core.dax.device.failures.tell(failedPages(range));
   }
+}
+
+function holdIn(core: VolumeCore): HoldMapping {
+  return (ino) => core.inodes.tryAcquire(ino as Ino);
+}
+
+function tellRemoved(core: VolumeCore): void {
+  core.dax.device.failures.tell(removedPages(core));
+}
+
+/** Handles the removal of the device, where it was only noted, or its handler has died. */
+export function* finishRemoval(task: Task, core: VolumeCore): Sleeps<void> {
+  if (yield* handleRemoval(task, core.dax, holdIn(core))) tellRemoved(core);
 }
 
 /** Handles the reports of threads that have died before they had done so. */

@@ -13,7 +13,7 @@ import { truncateFile } from "../dax/layout-change.ts";
 import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
 import { type Pin, pinLongTerm, pinRange, tryPinRange } from "../dax/pins.ts";
 import { writeBack } from "../dax/write-back.ts";
-import { LeaseKind, requestLease } from "../layout/lease.ts";
+import { LeaseKind, requestLease, returnLease } from "../layout/lease.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { notMappable } from "../mapping/entries.ts";
 import { MappingWord, sizeOf } from "../mapping/mapping.ts";
@@ -89,9 +89,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return this.#closed;
   }
 
-  /** One more use of the inode. Throws: EBADF after `close()`. */
+  /** One more use of the inode. Throws: EBADF after `close()`; EIO when the device is gone. */
   #use(syscall: string): void {
     if (this.#closed) throw this.#error("EBADF", "the file is closed", syscall);
+    this.#core.assertPresent(this.#context(syscall));
     this.#uses++;
   }
 
@@ -507,6 +508,11 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return function* (task) {
       file.#assertMode(range.kind === LeaseKind.exclusive ? "write" : "read", "lease");
       const lease = yield* requestLease(task, mapping, { ...range, returnsOwn });
+      if (core.dax.device.isGone) {
+        // Granted after the removal, that is, after all leases were made to expire.
+        returnLease(core.thread, lease);
+        core.assertPresent();
+      }
       file.#keep();
       return new FileLease(core, mapping, lease, range, options.onRecall, file.#endUse);
     };
@@ -544,12 +550,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    */
   async sync(): Promise<void> {
     await this.#runAsync("fsync", this.#persist());
-    if (!this.#core.readOnly) await this.#core.dax.device.persistAllAsync();
+    if (!this.#core.readOnly) await this.#core.persistAll(this.#context("fsync"));
   }
 
   syncSync(): void {
     this.#runSync("fsync", this.#persist());
-    if (!this.#core.readOnly) this.#core.dax.device.persistAll();
+    if (!this.#core.readOnly) this.#core.persistAllSync(this.#context("fsync"));
   }
 
   #close(): void {

@@ -24,14 +24,15 @@ const GRACE_MS_MAX = 3_600_000;
 /**
  * Why a lease is recalled. "write": a write call of another thread, to what is leased exclusively or
  * into a hole; "unmap": a change of the layout (truncate, punch, collapse and so on), also of this
- * thread; "lease": another lease that conflicts.
+ * thread; "lease": another lease that conflicts; "removal": the device is gone, and the lease has expired.
  */
-export type RecallReason = "write" | "unmap" | "lease";
+export type RecallReason = "write" | "unmap" | "lease" | "removal";
 
 const REASONS: Readonly<Record<Reason, RecallReason>> = {
   [Reason.write]: "write",
   [Reason.unmap]: "unmap",
   [Reason.lease]: "lease",
+  [Reason.removal]: "removal",
 };
 
 export interface LeaseOptions extends WaitOptions {

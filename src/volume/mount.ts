@@ -123,6 +123,7 @@ function assembleOn(opened: Opened, options: Omit<MountOptions, "readOnly">): As
 function abandon({ core }: Assembled): void {
   core.closing = true;
   core.closed = true;
+  core.holding?.[Symbol.dispose]();
   core.dax.windows.port.close();
   core.thread.leave();
 }

@@ -84,7 +84,9 @@ export class Scope implements Disposable {
   readonly #references: InodeReference[] = [];
   #symlinks = 0;
 
+  /** Throws: EIO when the device is gone. */
   constructor(core: VolumeCore, task: Task) {
+    core.assertPresent();
     this.core = core;
     this.task = task;
   }

@@ -4,7 +4,7 @@
  * Area, in words:
  *
  *     0 state | 1 holder that mounted | 2 pager's holder | 3 pager: start lock, the starter's holder
- *     4 pager: told to stop | 5 pager: wake | 6 ring of failures | 8..15 rename lock
+ *     4 pager: told to stop | 5 pager: wake | 8..15 rename lock
  *
  *     live --close--> closing --nobody uses it--> closed
  *                     closing --somebody does---> live
@@ -27,7 +27,6 @@ export const VolumeWord = {
   pagerStarter: 3,
   pagerStop: 4,
   pagerWake: 5,
-  failureEvents: 6,
   renameLock: 8,
 } as const;
 const AREA_WORDS = 64;

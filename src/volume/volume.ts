@@ -424,12 +424,12 @@ export class Volume implements Disposable, AsyncDisposable {
   /** Puts everything written so far, of all threads, on the medium. Throws: EIO. */
   async sync(options?: WaitOptions): Promise<void> {
     await this.#core.runAsync(this.#context, this.#flush(), checkWaitOptions(options));
-    if (!this.readOnly) await this.#device.persistAllAsync();
+    if (!this.readOnly) await this.#core.persistAll(this.#context);
   }
 
   syncSync(options?: WaitOptions): void {
     this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
-    if (!this.readOnly) this.#device.persistAll();
+    if (!this.readOnly) this.#core.persistAllSync(this.#context);
   }
 
   /**

@@ -51,9 +51,9 @@ export const WINDOW_BYTES_MAX = SHOWN_WORDS * 32 * HUGE_PAGES * PAGE_SIZE - PAGE
 const WRITABLE = 1;
 
 /** Why a page shows nothing of the file, other than that it has none there or could not be read. */
-export type LostCause = "poisoned";
+export type LostCause = "poisoned" | "removed";
 /** In the flags: a page was lost for this cause. */
-const LOST_BY: Record<LostCause, number> = { poisoned: 2 };
+const LOST_BY: Record<LostCause, number> = { poisoned: 2, removed: 4 };
 
 const Area = {
   generation: SLAB_WORDS,
@@ -89,6 +89,15 @@ export interface WindowUse {
   readonly first: number;
   readonly pages: number;
   readonly writable: boolean;
+}
+
+/** What touches of a window found lost. */
+export interface LostPages {
+  readonly pages: number;
+  readonly first: number;
+  readonly last: number;
+  readonly poisoned: boolean;
+  readonly removed: boolean;
 }
 
 /** One thread's use of the windows of a volume. */
@@ -262,6 +271,17 @@ export class Windows {
     return found;
   }
 
+  /** The mappings that have windows: without a lock, so of one that comes or goes meanwhile or not. */
+  mappings(): Set<Mapping> {
+    const { words } = this.thread;
+    const found = new Set<Mapping>();
+    for (let index = 0; index < WINDOWS_MAX; index++) {
+      const window = load(words, this.#area + Area.table + index);
+      if (window !== 0) found.add(this.mappingOf(window));
+    }
+    return found;
+  }
+
   /** Before pages [first, last] of the file are shown in the window. Locks: the map lock, shared. */
   noteShown(window: Window, first: number, last: number): void {
     const base = this.firstPage(window);
@@ -381,13 +401,14 @@ export class Windows {
   }
 
   /** What touches of the window found lost so far: how many pages, the first and the last. */
-  lost(window: Window): { pages: number; first: number; last: number; poisoned: boolean } | null {
+  lost(window: Window): LostPages | null {
     const { words } = this.thread;
     const pages = load(words, window + Record.lost);
     if (pages === 0) return null;
     return {
       pages,
       poisoned: (load(words, window + Record.flags) & LOST_BY.poisoned) !== 0,
+      removed: (load(words, window + Record.flags) & LOST_BY.removed) !== 0,
       first: loadUnsigned(words, window + Record.lostFirst),
       last: loadUnsigned(words, window + Record.lostLast),
     };

@@ -10,5 +10,6 @@ export function memoryStore(buffer) {
     copyOut: (at, target) => target.set(bytes.subarray(at, at + target.length)),
     /** @type {(at: number, source: Uint8Array) => void} */
     copyIn: (at, source) => bytes.set(source, at),
+    assertPresent: () => {},
   };
 }

@@ -48,9 +48,9 @@ const THREADS = "checker/world/threads.js";
  * does so here, and trace points, which only tell.
  */
 const AS_BUILT = /^sync\/runners\.js$|\/trace\.js$/;
-/** Layers whose modules are instrumented, below the checked sources. */
+/** Layers whose modules are instrumented, below the checked sources, and modules of other layers. */
 const INSTRUMENTED =
-  /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\//;
+  /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\/|^device\/state\.js$/;
 
 function* nothing(): Generator<void> {}
 const GeneratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(nothing()));

@@ -103,8 +103,8 @@ export const pinOverlooksLoss = variant({
   edits: [
     {
       file: "dax/pins.ts",
-      find: "if (!dax.pages.bad.any || pin.poisonedRanges.length === 0)",
-      replace: "if (pin !== null)",
+      find: "(!bad.any || pin.poisonedRanges.length === 0)",
+      replace: "true",
     },
   ],
   caughtBy: { "dax-poison-pin": "check" },

@@ -5,8 +5,9 @@
  * A second word for each block tells what it held when it was last persisted.
  */
 import { PAGE_SIZE } from "../../base/quantities.ts";
+import { DeviceState } from "../../device/state.ts";
 import { add, load, store } from "../../sync/atomics.ts";
-import type { Region } from "../../sync/region.ts";
+import { type Region, Root } from "../../sync/region.ts";
 import type { Thread } from "../../sync/thread.ts";
 
 /** The smallest part of a block that is written. */
@@ -60,11 +61,15 @@ export class SimulatedDevice {
   readonly failing = new Map<FailingCall, Error>();
   readonly #thread: Thread;
   readonly #area: number;
+  /** Null where nothing removes the device. */
+  readonly #state: DeviceState | null;
   readonly #addresses = new WeakMap<Uint8Array, number>();
 
   constructor(thread: Thread, area: number, blocks: number) {
     this.#thread = thread;
     this.#area = area;
+    const isShared = thread.region.findRoot(Root.deviceState) !== 0;
+    this.#state = isShared ? new DeviceState(thread) : null;
     this.size = blocks * PAGE_SIZE;
   }
 
@@ -103,6 +108,7 @@ export class SimulatedDevice {
   }
 
   persist(at: number, length: number): void {
+    this.assertPresent();
     this.failIfAsked("persist");
     if (!(at >= 0 && at + length <= this.size))
       throw new Error(`no bytes from ${at} on to persist`);
@@ -111,6 +117,19 @@ export class SimulatedDevice {
     for (let block = Math.floor(at / PAGE_SIZE); block < end; block++) {
       store(words, this.#area + this.size / PAGE_SIZE + block, this.readBlock(block));
     }
+  }
+
+  /** The storage of a device that is gone: what was mapped of it are zeroes of nobody. */
+  discard(): void {
+    for (let block = 0; block * PAGE_SIZE < this.size; block++) this.writeBlock(block, 0);
+  }
+
+  get isGone(): boolean {
+    return this.#state?.isGone ?? false;
+  }
+
+  assertPresent(): void {
+    this.#state?.assertPresent();
   }
 
   /** A view that stands for a range; `addressOf` tells which. Its bytes mean nothing. */

@@ -113,6 +113,8 @@ class WordDevice implements MetadataDevice {
     return this.#shared.device + index;
   }
 
+  assertPresent(): void {}
+
   copyOut(at: number, target: Uint8Array): void {
     const value = load(this.#words, this.#word(at));
     const content = wordsOf(target).fill(value);

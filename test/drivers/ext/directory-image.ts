@@ -62,6 +62,7 @@ export class DirectoryImage {
       copyOut: (at: number, target: Uint8Array) =>
         target.set(bytes.subarray(at, at + target.length)),
       copyIn: (at: number, source: Uint8Array) => bytes.set(source, at),
+      assertPresent: () => {},
       zero: (at: number, length: number) => bytes.fill(0, at, at + length),
     };
     this.thread = Thread.join(Region.create(regionBytes));

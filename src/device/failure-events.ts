@@ -1,26 +1,31 @@
 /**
- * What every thread of a volume is told of failures: a ring in shared memory, which each thread reads at
+ * What every thread that uses a device is told of its failures: a ring in shared memory, which each thread reads at
  * its own pace.
  *
  * Area, in words: 0 guard | 1 events so far | 2.. the last EVENTS_MAX events, EVENT_WORDS each
  * Event: 0 inode, low | 1 high (both 0: none known) | 2 first page in the file | 3 first device page
- * | 4 pages
+ * | 4 pages less one | 5 reason
  *
  * An event is written before it is counted, both within the guard, so a thread that dies there has told
  * nothing or all. Who listens waits for the count to change, without keeping the process alive.
  */
 import { add, load, loadUnsigned, sleepWhileAsync, store, wakeAll } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
+import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
-import { VolumeWord, volumeWord } from "./state.ts";
 
 const Area = { guard: 0, count: 1, events: 8 } as const;
-const Event = { inoLow: 0, inoHigh: 1, index: 2, devicePage: 3, pages: 4 } as const;
+const Event = { inoLow: 0, inoHigh: 1, index: 2, devicePage: 3, pages: 4, reason: 5 } as const;
 const EVENT_WORDS = 8;
 const EVENTS_MAX = 64;
 
+/** "poisoned": their bytes are lost; "removed": with the whole device. */
+export type FailureReason = "poisoned" | "removed";
+const REASONS: readonly FailureReason[] = ["poisoned", "removed"];
+
 /** Device pages that failed, and which pages of a file they are, if one is known. */
 export interface FailedPages {
+  readonly reason: FailureReason;
   readonly owner: { readonly ino: number; readonly index: number } | null;
   readonly devicePage: number;
   readonly pages: number;
@@ -29,7 +34,7 @@ export interface FailedPages {
 /** Makes the ring. Locks: none; alone. */
 export function createFailureEvents(thread: Thread): void {
   const area = thread.region.allocatePages(Area.events + EVENTS_MAX * EVENT_WORDS);
-  store(thread.words, volumeWord(thread, VolumeWord.failureEvents), area);
+  thread.region.setRoot(Root.failureEvents, area);
 }
 
 /** One thread's use of the ring. */
@@ -44,7 +49,7 @@ export class FailureEvents {
 
   constructor(thread: Thread) {
     this.#thread = thread;
-    this.#area = load(thread.words, volumeWord(thread, VolumeWord.failureEvents));
+    this.#area = thread.region.root(Root.failureEvents);
   }
 
   /** Tells the listeners of all threads. */
@@ -57,7 +62,8 @@ export class FailureEvents {
     store(words, event + Event.inoHigh, Math.floor(ino / 2 ** 32));
     store(words, event + Event.index, (failed.owner?.index ?? 0) | 0);
     store(words, event + Event.devicePage, failed.devicePage | 0);
-    store(words, event + Event.pages, failed.pages | 0);
+    store(words, event + Event.pages, (failed.pages - 1) | 0);
+    store(words, event + Event.reason, REASONS.indexOf(failed.reason));
     add(words, this.#area + Area.count, 1);
     leaveGuard(this.#thread, this.#area + Area.guard);
     wakeAll(words, this.#area + Area.count);
@@ -74,7 +80,7 @@ export class FailureEvents {
     };
   }
 
-  /** Ends listening: the thread leaves the volume. */
+  /** Ends listening: the thread ends its use of the device. */
   end(): void {
     this.#ended = true;
     this.#listeners.clear();
@@ -115,9 +121,10 @@ export class FailureEvents {
       const ino = load(words, event + Event.inoHigh) * 2 ** 32 + loadUnsigned(words, event);
       const index = loadUnsigned(words, event + Event.index);
       failed.push({
+        reason: REASONS[load(words, event + Event.reason)]!,
         owner: ino === 0 ? null : { ino, index },
         devicePage: loadUnsigned(words, event + Event.devicePage),
-        pages: loadUnsigned(words, event + Event.pages),
+        pages: loadUnsigned(words, event + Event.pages) + 1,
       });
     }
     leaveGuard(this.#thread, this.#area + Area.guard);

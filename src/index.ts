@@ -44,6 +44,7 @@ export {
   type RamOptions,
 } from "./volume/mount.ts";
 export type { FilePin, PinOptions } from "./volume/pin.ts";
+export type { CloneOptions, DedupeOptions } from "./volume/sharing.ts";
 export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
 export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts";
 export type { TraceRecord } from "./volume/trace-events.ts";

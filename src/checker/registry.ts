@@ -4,6 +4,7 @@ import { checkedModule } from "./instrument/places.ts";
 import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
 import * as contents from "./scenarios/dax/contents.ts";
+import * as copies from "./scenarios/dax/copies.ts";
 import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
 import * as daxExtents from "./scenarios/dax/extents.ts";
@@ -16,6 +17,8 @@ import * as daxFolios from "./scenarios/dax/folios.ts";
 import * as lost from "./scenarios/dax/lost.ts";
 import * as daxMarks from "./scenarios/dax/marks.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
+import * as sharing from "./scenarios/dax/sharing.ts";
+import * as sharingDeaths from "./scenarios/dax/sharing-deaths.ts";
 import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
 import * as windowSlices from "./scenarios/dax/window-slices.ts";
@@ -66,6 +69,7 @@ import * as leaseVariants from "./variants/leases.ts";
 import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
 import * as poisonVariants from "./variants/poison.ts";
+import * as sharingVariants from "./variants/sharing.ts";
 import * as syncVariants from "./variants/sync.ts";
 import * as tellingVariants from "./variants/telling.ts";
 import * as writeBackVariants from "./variants/write-back.ts";
@@ -90,6 +94,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "mapping/records": mappings,
   "dax/changes": changes,
   "dax/contents": contents,
+  "dax/copies": copies,
   "dax/ends": ends,
   "dax/deaths": daxDeaths,
   "dax/faults": faults,
@@ -100,6 +105,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/marks": daxMarks,
   "dax/leases": daxLeases,
   "dax/reuse": reuse,
+  "dax/sharing": sharing,
+  "dax/sharing-deaths": sharingDeaths,
   "dax/tries": tries,
   "dax/writes": writes,
   "dax/hole-pins": holePins,
@@ -137,6 +144,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   entryVariants,
   daxVariants,
   poisonVariants,
+  sharingVariants,
   syncVariants,
   tellingVariants,
   writeBackVariants,

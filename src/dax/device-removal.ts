@@ -18,7 +18,7 @@ import { load } from "../sync/atomics.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Dax } from "./dax.ts";
-import { loseAllInWindows } from "./fault.ts";
+import { loseAllInWindows } from "./show.ts";
 import type { HoldMapping } from "./poison.ts";
 
 /**

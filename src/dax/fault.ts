@@ -7,14 +7,16 @@
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { type Address, HUGE_PAGES, HUGE_SIZE, PAGE_SIZE, roundUp } from "../base/quantities.ts";
+import { HUGE_PAGES, HUGE_SIZE, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
+import type { PageRange } from "../layout/break.ts";
 import {
   type LockedEntry,
   lockEntry,
   notMappable,
   publishAround,
   publishPage,
+  publishShared,
   publishZero,
   unlockEntry,
 } from "../mapping/entries.ts";
@@ -27,15 +29,24 @@ import {
   noteWritten,
 } from "../mapping/mapping.ts";
 import { traceFile } from "../mapping/trace.ts";
-import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
+import {
+  EntryKind,
+  findSlot,
+  isPageKind,
+  kindOf,
+  Mark,
+  nextMarked,
+  pageOf,
+} from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import type { FaultPort } from "../window/fault-port.ts";
-import { tracePages } from "../window/trace.ts";
-import type { LostCause, Window } from "../window/window.ts";
+import type { Window } from "../window/window.ts";
 import { beginLayoutTransaction, type Dax, findExtent, stableSize, touchTimes } from "./dax.ts";
+import { addressOfPage, showDevicePages, showInWindows, showLost } from "./show.ts";
+import { findStillShared, unshareAlone } from "./unshare.ts";
 
 /** Blocks allocated at once for a store into a hole: neighbours are usually stored to next. */
 const ALLOCATE_AROUND_PAGES = 16;
@@ -87,7 +98,7 @@ function* makePresent(
   if (!huge) {
     const count = Math.min(end, pageEnd(extent)) - index;
     const page = devicePageAt(extent, index);
-    const made = publishAround(dax.thread, dax.pages, mapping, index, count, page);
+    const made = publishAround(dax.thread, dax.pages, mapping, index, count, page, extent.shared);
     if (made > 0) {
       hidePoisoned(dax, mapping, index, made, page);
       return;
@@ -156,10 +167,14 @@ function devicePageAt(extent: Extent & { kind: "mapped" | "unwritten" }, index: 
   return (extent.address + (index * PAGE_SIZE - extent.start)) / PAGE_SIZE;
 }
 
-/** Whether the 2 MiB of the file around `index` are 2 MiB of the device, aligned. */
+/**
+ * Whether the 2 MiB of the file around `index` are 2 MiB of the device, aligned, and the file's alone: a
+ * folio has one owner.
+ */
 function hugeFits(extent: Extent & { kind: "mapped" | "unwritten" }, index: number): boolean {
   const first = index - (index % HUGE_PAGES);
   return (
+    !extent.shared &&
     extent.start <= first * PAGE_SIZE &&
     extent.start + extent.length >= first * PAGE_SIZE + HUGE_SIZE &&
     devicePageAt(extent, first) % HUGE_PAGES === 0
@@ -180,7 +195,8 @@ function replaceByPage(
         replaceZero(dax, held.mapping, held.index + offset, devicePage + offset);
       }
     }
-    publishPage(dax.thread, dax.pages, held, devicePage);
+    if (extent.shared) publishShared(dax.thread, dax.pages, held, devicePage);
+    else publishPage(dax.thread, dax.pages, held, devicePage);
   } catch (error) {
     unlockEntry(dax.thread, held);
     throw error;
@@ -212,10 +228,22 @@ function replaceZero(dax: Dax, mapping: Mapping, index: number, devicePage: numb
   else dax.windows.revokePage(mapping, index);
 }
 
+/** A touch of a window that was found without a lock (`Windows.isOver`). */
+interface Touch {
+  readonly window: Window;
+  readonly serial: number;
+  readonly address: number;
+  readonly write: boolean;
+}
+
 /**
  * Serves a fault of a window: shows the file there, or a lost page. A touch never fails: what goes
  * wrong (a full volume, a damaged extent) is shown as lost and reported by the window.
- * Locks: takes the map lock, shared. Sleeps: for it, for entries and for the transaction.
+ *
+ * A window that writes never shows blocks that other files own, too, not even to a load: its stores
+ * could not be told apart any more. They are copied first.
+ * Locks: takes the map lock, shared; exclusively for a copy. Sleeps: for it, for entries and for the
+ * transaction; for a copy also, holding nothing, for pins of the page.
  */
 export function* resolveFault(
   task: Task,
@@ -225,32 +253,91 @@ export function* resolveFault(
   address: number,
   write: boolean,
 ): Sleeps<void> {
+  const mapping = dax.windows.mappingOf(window);
+  const touch = { window, serial, address, write };
+  let failed = false;
+  for (;;) {
+    const shared = yield* tryResolve(task, dax, mapping, touch, failed);
+    if (shared === 0) return;
+    failed = false;
+    try {
+      yield* unshareTouched(task, dax, mapping, touch, shared);
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      failed = true;
+    }
+  }
+}
+
+/** The page of the file that is touched. */
+function touchedPage({ windows }: Dax, { window, address }: Touch): number {
+  return windows.firstPage(window) + Math.floor((address - windows.address(window)) / PAGE_SIZE);
+}
+
+/**
+ * Returns how many pages must be the file's own first, or 0: it is done. `failed`: that they cannot be.
+ */
+function* tryResolve(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  touch: Touch,
+  failed: boolean,
+): Sleeps<number> {
   const { windows } = dax;
-  const mapping = windows.mappingOf(window);
+  const { window, serial, address, write } = touch;
   const order = inoOf(dax.thread, mapping);
   using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
-  if (!windows.isOver(window, serial, address)) return;
-  const page = Math.floor((address - windows.address(window)) / PAGE_SIZE);
-  const index = windows.firstPage(window) + page;
+  if (!windows.isOver(window, serial, address)) return 0;
+  const index = touchedPage(dax, touch);
   windows.countFault();
   traceFile(dax.thread, Event.pteFault, mapping, index, write ? 1 : 0);
   try {
     if (dax.pages.deviceState.isGone) {
       showLost(dax, window, index, "removed");
-      return;
+      return 0;
     }
     const size = yield* stableSize(task, dax, mapping);
     if (index * PAGE_SIZE >= size) {
       showLost(dax, window, index);
-      return;
+      return 0;
     }
-    yield* showPage(task, dax, window, index, write, size);
+    const shared = yield* showPage(task, dax, window, index, write, size);
+    if (shared === 0 || !failed) return shared;
+    showLostUnlisted(dax, window, index);
+    return 0;
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     yield* showFailed(task, dax, window, index);
+    return 0;
   } finally {
     traceFile(dax.thread, Event.pteFaultDone, mapping, index, write ? 1 : 0);
   }
+}
+
+/**
+ * Makes the page that is touched the file's own, and of the `count` pages from it on as many as were not
+ * pinned: a fault waits for pins of its own page alone.
+ */
+function* unshareTouched(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  touch: Touch,
+  count: number,
+): Sleeps<void> {
+  const { thread, windows } = dax;
+  const first = touchedPage(dax, touch);
+  const end = first + count;
+  function* plan(): Sleeps<PageRange | null> {
+    if (!windows.isOver(touch.window, touch.serial, touch.address)) return null;
+    const range = { start: first * PAGE_SIZE, end: end * PAGE_SIZE };
+    const shared = yield* findStillShared(task, dax, mapping, range);
+    if (shared === null || shared.first !== first) return null;
+    const pinned = nextMarked(thread.words, mapping, first + 1, shared.last, Mark.pinned);
+    return { first, last: pinned < 0 ? shared.last : pinned - 1 };
+  }
+  yield* unshareAlone(task, dax, mapping, { first, last: end - 1 }, plan);
 }
 
 /**
@@ -263,8 +350,7 @@ function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleep
   if (held === null) {
     // From now on whoever makes a page real looks at the windows first. Who is doing so already, and has
     // not seen the note, has its entry locked, or there, by now: so that is looked for again.
-    showLost(dax, window, index);
-    noteLostUnlisted(dax.thread, mapping);
+    showLostUnlisted(dax, window, index);
     held = yield* lockIfRoom(task, mapping, index);
     if (held === null) return;
   }
@@ -287,101 +373,24 @@ function* lockIfRoom(task: Task, mapping: Mapping, index: number): Sleeps<Locked
   }
 }
 
+/** Shows a page as lost whose entry does not say so: who makes it real looks at the windows from now on. */
+function showLostUnlisted(dax: Dax, window: Window, index: number): void {
+  showLost(dax, window, index);
+  noteLostUnlisted(dax.thread, dax.windows.mappingOf(window));
+}
+
 /** Shows the page of a locked entry, and unlocks it. */
 function showLockedPage(dax: Dax, window: Window, index: number, held: LockedEntry): void {
   unlockEntry(dax.thread, held);
+  if (dax.windows.isWritable(window) && dax.pages.sharers(pageOf(held.entry)) > 0) {
+    showLostUnlisted(dax, window, index);
+    return;
+  }
   const devicePage = dax.pages.devicePage(pageOf(held.entry)) + (index - held.index);
   showDevicePages(dax, window, index, 1, devicePage);
 }
 
-/** Shows pages [first, end) of the file in every window over them; `devicePage` is the first one's. */
-function showInWindows(
-  dax: Dax,
-  mapping: Mapping,
-  first: number,
-  end: number,
-  devicePage: number,
-): void {
-  const { windows } = dax;
-  windows.forEachWindow(mapping, (window) => {
-    const base = windows.firstPage(window);
-    const from = Math.max(base, first);
-    const to = Math.min(base + windows.pages(window), end);
-    if (from < to) showDevicePages(dax, window, from, to - from, devicePage + (from - first));
-  });
-}
-
-/**
- * Shows pages [index, index + count) of the file in a window, bad ones as lost, and notes first that it
- * shows them. They have an owner, by whom a report finds them that this does not see.
- */
-function showDevicePages(
-  dax: Dax,
-  window: Window,
-  index: number,
-  count: number,
-  devicePage: number,
-): void {
-  const { pages, windows } = dax;
-  const mode = windows.isWritable(window) ? "shared" : "private";
-  windows.noteShown(window, index, index + count - 1);
-  if (pages.deviceState.isGone) {
-    for (let lost = 0; lost < count; lost++) showLost(dax, window, index + lost, "removed");
-    return;
-  }
-  for (let at = 0; at < count; ) {
-    const bad = pages.bad.find(devicePage + at, devicePage + count - 1);
-    const end = bad === null ? count : bad.first - devicePage;
-    if (end > at) {
-      const address = addressOfPage(dax, window, index + at);
-      const length = (end - at) * PAGE_SIZE;
-      tracePages(dax.thread, Event.insertMapping, window, index + at, end - at, devicePage + at);
-      windows.port.show(address, dax.device, (devicePage + at) * PAGE_SIZE, length, mode);
-    }
-    if (bad === null) return;
-    at = bad.last + 1 - devicePage;
-    for (let lost = end; lost < at; lost++) showLost(dax, window, index + lost, "poisoned");
-  }
-}
-
-function showLost(dax: Dax, window: Window, index: number, cause: LostCause | null = null): void {
-  const { windows } = dax;
-  windows.noteShown(window, index, index);
-  windows.noteLost(window, index, cause);
-  windows.port.showLost(addressOfPage(dax, window, index), PAGE_SIZE);
-}
-
-/**
- * Takes pages [first, last] of the file out of every window: the next touch finds them lost. Where
- * nothing can fault they are shown as lost at once. Locks: the map lock, exclusively.
- */
-export function loseInWindows(dax: Dax, mapping: Mapping, first: number, last: number): void {
-  const { windows } = dax;
-  windows.revoke(mapping, first, last);
-  if (windows.port.faults) return;
-  windows.forEachWindow(mapping, (window) => {
-    const from = Math.max(first, windows.firstPage(window));
-    const end = Math.min(last + 1, windows.firstPage(window) + windows.pages(window));
-    for (let index = from; index < end; index++) showLost(dax, window, index, "poisoned");
-  });
-}
-
-/** Notes that windows that cannot fault have lost all they showed. Locks: the map lock, exclusively. */
-export function loseAllInWindows(dax: Dax, mapping: Mapping): void {
-  const { windows } = dax;
-  windows.forEachWindow(mapping, (window) => {
-    const base = windows.firstPage(window);
-    for (let page = 0; page < windows.pages(window); page++) {
-      windows.noteLost(window, base + page, "removed");
-    }
-  });
-}
-
-function addressOfPage(dax: Dax, window: Window, index: number): Address {
-  const within = index - dax.windows.firstPage(window);
-  return (dax.windows.address(window) + within * PAGE_SIZE) as Address;
-}
-
+/** Returns 0; where the window writes and blocks have other owners, too, how many should be copied first. */
 function* showPage(
   task: Task,
   dax: Dax,
@@ -389,22 +398,24 @@ function* showPage(
   index: number,
   write: boolean,
   size: number,
-): Sleeps<void> {
+): Sleeps<number> {
   const { windows } = dax;
   const mapping = windows.mappingOf(window);
   const stores = write && windows.isWritable(window);
   while (!stores) {
     const known = yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
     if (known.kind === "mapped") break;
-    if (yield* showHole(task, dax, window, index)) return;
+    if (yield* showHole(task, dax, window, index)) return 0;
   }
   const fileEnd = roundUp(size, PAGE_SIZE) / PAGE_SIZE;
   const wanted = Math.min(fileEnd, index + ALLOCATE_AROUND_PAGES);
   const extent = yield* mappedExtent(task, dax, mapping, index, wanted);
+  if (extent.shared && windows.isWritable(window)) return Math.min(wanted, pageEnd(extent)) - index;
   yield* populate(task, dax, mapping, index, 1);
   const shown = around(dax, window, extent, index, fileEnd);
   const [first, end] = healthyAround(dax, shown, index, extent);
   showDevicePages(dax, window, first, end - first, devicePageAt(extent, first));
+  return 0;
 }
 
 /**
@@ -503,10 +514,13 @@ function presentFrom(
   const present = pagesPresent(dax, mapping, index);
   if (present > 0) return Math.min(end - index, present);
   const page = devicePageAt(extent, index);
-  return publishAround(dax.thread, dax.pages, mapping, index, end - index, page);
+  return publishAround(dax.thread, dax.pages, mapping, index, end - index, page, extent.shared);
 }
 
-/** Shows a whole window that cannot fault: after it was made and after each layout change. */
+/**
+ * Shows a whole window that cannot fault: after it was made and after each layout change. If it writes,
+ * all that it shows is the file's own (map-window.ts, reflink.ts).
+ */
 export function* showAll(task: Task, dax: Dax, window: Window): Sleeps<void> {
   const { windows } = dax;
   const mapping = windows.mappingOf(window);
@@ -520,6 +534,8 @@ export function* showAll(task: Task, dax: Dax, window: Window): Sleeps<void> {
       : yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
     const stop = Math.min(end, pageEnd(extent), index + HUGE_PAGES - ((index - base) % HUGE_PAGES));
     if (extent.kind === "mapped") {
+      const own = !extent.shared || !windows.isWritable(window);
+      invariant(own, () => `a window writes page ${index}, whose block may have other owners`);
       yield* populate(task, dax, mapping, index, stop - index);
       showDevicePages(dax, window, index, stop - index, devicePageAt(extent, index));
     }

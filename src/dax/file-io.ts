@@ -4,6 +4,7 @@
  * nanoseconds where the compiler has to spell it out, so these locks are released by hand.)
  */
 import { HoldfastError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
 import { hasLostUnlisted, inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
@@ -34,6 +35,7 @@ import {
   zeroHealthy,
 } from "./poison.ts";
 import { refreshWindows } from "./refresh.ts";
+import { type ByteRange, isShared, tailOf } from "./unshare.ts";
 import { lockForWrite } from "./write-lock.ts";
 
 /** Blocks allocated in one transaction. */
@@ -66,7 +68,7 @@ export function tryReadFile(
     if (position + length > extent.start + extent.length) return -1;
     const into = length === target.length ? target : target.subarray(0, length);
     const copied = copyOutHealthy(dax, extent.address + (position - extent.start), into);
-    return copied === length ? length : -1;
+    return copied === length && !isStale(dax, mapping, extent, position) ? length : -1;
   } finally {
     unlockShared(thread, lock, record);
   }
@@ -111,6 +113,7 @@ function* readExtents(
     if (extent.kind === "mapped") {
       const address = extent.address + (at - extent.start);
       const copied = copyOutHealthy(dax, address, into);
+      if (isStale(dax, mapping, extent, at)) continue;
       done += copied;
       if (copied === part) continue;
       if (done === 0) throw poisonedError(dax, mapping, at, address);
@@ -120,6 +123,14 @@ function* readExtents(
     done += part;
   }
   return Math.max(0, length);
+}
+
+/**
+ * Whether blocks that were just copied out, and may have other owners, may have been left to those
+ * meanwhile: a fault does that without the io lock.
+ */
+function isStale(dax: Dax, mapping: Mapping, extent: Extent, byte: number): boolean {
+  return isShared(extent) && dax.cachedExtent(mapping, byte) !== extent;
 }
 
 /**
@@ -144,7 +155,7 @@ export function tryWriteFile(
     const end = position + length;
     if (end > sizeOf(thread, mapping) || isTimeStale(dax, mapping)) return -1;
     const extent = dax.cachedExtent(mapping, position);
-    if (extent === null || extent.kind !== "mapped") return -1;
+    if (extent === null || extent.kind !== "mapped" || extent.shared) return -1;
     if (end > extent.start + extent.length) return -1;
     const address = extent.address + (position - extent.start);
     const { pages } = dax;
@@ -161,9 +172,10 @@ export function tryWriteFile(
  * Writes `source` at `position`, or at the file's end, growing the file and filling holes. Pages whose
  * bytes were lost are whole again when all of them is written. Returns the bytes written: fewer than
  * asked when the volume filled up on the way, or a lost page is written in part.
- * Locks: takes the io lock, exclusively. Sleeps: for it and for leases (write-lock.ts), for transactions,
- * and for the map lock where windows must be shown new blocks. Throws: ENOSPC, EFBIG, EROFS,
- * CorruptionError, EIO at a lost page.
+ * Blocks that other files own, too, are copied first: all of the range, or nothing is written.
+ * Locks: takes the io lock, exclusively. Sleeps: for it, for leases and, holding nothing, for pins of
+ * blocks that must be copied (write-lock.ts), for transactions, and for the map lock where windows must
+ * be shown new blocks. Throws: ENOSPC, EFBIG, EROFS, CorruptionError, EIO at a lost page.
  */
 export function* writeFile(
   task: Task,
@@ -174,10 +186,15 @@ export function* writeFile(
 ): Sleeps<number> {
   dax.assertWritable();
   const { length } = source;
-  const io = yield* lockForWrite(task, dax, mapping, "write", (size) => {
+  const rangeOf = (size: number): ByteRange => {
     const start = position === "append" ? size : position;
     const end = start + length;
     return { start, end: end > DEVICE_BYTES_MAX ? start : end }; // too long: it writes nothing
+  };
+  const io = yield* lockForWrite(task, dax, mapping, "write", rangeOf, (size) => {
+    const range = rangeOf(size);
+    if (range.start === range.end) return [];
+    return range.start > size ? [tailOf(size), range] : [range];
   });
   try {
     const size = sizeOf(dax.thread, mapping);
@@ -224,6 +241,10 @@ function* writeExtents(
         change.filled = true;
         continue;
       }
+      invariant(
+        !extent.shared,
+        () => `byte ${at} is written in a block that may have other owners`,
+      );
       const part = Math.min(source.length - done, extent.start + extent.length - at);
       const whole = part === source.length;
       const from = whole ? source : source.subarray(done, done + part);
@@ -354,13 +375,15 @@ function mayShowZeroes(dax: Dax, mapping: Mapping, first: number, last: number):
 
 /**
  * Zeroes what lies between the file's end and the end of its last block, before the file grows over
- * it: stores through windows may have left bytes there. The io lock is held exclusively.
+ * it: stores through windows may have left bytes there. The io lock is held exclusively, and that block
+ * is the file's own.
  */
 export function* zeroTail(task: Task, dax: Dax, mapping: Mapping, size: number): Sleeps<void> {
   const rest = size % dax.driver.blockSize;
   if (rest === 0) return;
   const extent = yield* findExtent(task, dax, mapping, size);
   if (extent.kind !== "mapped") return;
+  invariant(!extent.shared, () => `byte ${size} is zeroed in a block that may have other owners`);
   zeroHealthy(dax, extent.address + (size - extent.start), dax.driver.blockSize - rest);
   noteWrittenBytes(dax, mapping, size, size + 1);
 }

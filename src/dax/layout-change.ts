@@ -9,19 +9,9 @@ import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/break.ts";
-import {
-  inoOf,
-  type Mapping,
-  MappingWord,
-  noteWritten,
-  PAGE_INDEX_MAX,
-  sizeOf,
-} from "../mapping/mapping.ts";
-import { isPageKind, kindOf, Mark, nextMarked, pageOf, removeEntries } from "../mapping/tree.ts";
+import { inoOf, type Mapping, noteWritten, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
 import type { Transaction } from "../metadata/transaction.ts";
-import { load, loadUnsigned, store } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import { Slot } from "../sync/thread.ts";
 import {
   beginLayoutTransaction,
   changeSize,
@@ -33,51 +23,19 @@ import {
 import { zeroTail } from "./file-io.ts";
 import { zeroHealthy } from "./poison.ts";
 import { refreshWindows, showAgain } from "./refresh.ts";
+import { removePages } from "./remove-pages.ts";
+import { isShared, tailOf, unshareBroken } from "./unshare.ts";
 import { lockForWrite } from "./write-lock.ts";
 
 /** Blocks preallocated in one transaction. */
 const PREALLOCATE_BYTES_MAX = 2 ** 27;
 
 /**
- * Removes the entries of a broken range and frees their pages; their dirty marks, which go with them,
- * become a note, since not every page of the range goes from the file. `removing` tells those who find
- * this thread dead in the middle to finish it.
+ * Asserts that no page of [start, end) has an owner or a pin, or others have its block, too: its blocks
+ * may be freed. `size` is the file's before the change; beyond it nothing was ever a page. Costs a look
+ * per 2 MiB of device.
  */
-function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
-  const { words } = dax.thread;
-  if (nextMarked(words, mapping, range.first, range.last, Mark.dirty) >= 0) {
-    noteWritten(dax.thread, mapping, range.first, range.last);
-  }
-  store(words, mapping + MappingWord.removing, 1);
-  removeEntries(dax.thread, mapping, range.first, range.last, (entry, _index, count) => {
-    if (!isPageKind(kindOf(entry))) return;
-    dax.pages.disassociate(pageOf(entry), count, mapping);
-  });
-  store(words, mapping + MappingWord.removing, 0);
-}
-
-/** Has this thread finish the removals of entries that threads that die have begun. */
-export function recoverRemovals(dax: Dax): void {
-  const { thread, pages } = dax;
-  const { words } = thread;
-  thread.onThreadDeath((_dead, slotBase) => {
-    const mapping = load(words, slotBase + Slot.breaking);
-    if (mapping === 0 || load(words, mapping + MappingWord.removing) === 0) return;
-    const first = loadUnsigned(words, mapping + MappingWord.breakFirst);
-    const last = loadUnsigned(words, mapping + MappingWord.breakLast);
-    removeEntries(thread, mapping, first, last, (entry, _index, count) => {
-      if (!isPageKind(kindOf(entry))) return;
-      pages.takeBack(pageOf(entry), count, mapping);
-    });
-    store(words, mapping + MappingWord.removing, 0);
-  });
-}
-
-/**
- * Asserts that no page of [start, end) has an owner or a pin: its blocks may be freed. `size` is the
- * file's before the change; beyond it nothing was ever a page. Costs a look per 2 MiB of device.
- */
-function* assertPagesFree(
+export function* assertPagesFree(
   task: Task,
   dax: Dax,
   mapping: Mapping,
@@ -92,7 +50,10 @@ function* assertPagesFree(
     const stop = Math.min(last, extent.start + extent.length);
     if (extent.kind === "mapped") {
       const page = (extent.address + (at - extent.start)) / PAGE_SIZE;
-      const free = dax.pages.isFree(page, (stop - at) / PAGE_SIZE);
+      const count = (stop - at) / PAGE_SIZE;
+      const free = isShared(extent)
+        ? dax.pages.isLeft(page, count, mapping)
+        : dax.pages.isFree(page, count);
       invariant(
         free,
         () => `blocks of [${at}, ${stop}) are about to be freed while a page of them is not`,
@@ -159,7 +120,8 @@ function* zeroMapped(
 
 /**
  * The shape of every breaking change: refuse, break, remove the pages, change, show again.
- * `range` gives the bytes from which on, and up to which, the layout changes; null for nothing.
+ * `range` gives the bytes from which on, and up to which, the layout changes, or blocks are written that
+ * have to be the file's own; null for nothing.
  */
 function* changeLayout(
   task: Task,
@@ -191,9 +153,10 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
   if (size > DEVICE_BYTES_MAX) {
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
   }
-  const range = (before: number) => (size < before ? { start: size, end: Infinity } : null);
+  const range = (before: number) =>
+    size < before ? { start: size, end: Infinity } : sharedTail(dax, mapping, before);
   yield* changeLayout(task, dax, mapping, range, function* (before) {
-    if (size > before) yield* zeroTail(task, dax, mapping, before);
+    if (size > before) yield* growTail(task, dax, mapping, before);
     const setSize = (transaction: Transaction): void => {
       changeSize(dax, transaction, mapping, size);
       touchTimes(dax, transaction, mapping);
@@ -202,6 +165,7 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
       // The size changes with the last blocks: should this thread die on the way, the file has holes
       // at its end, but never blocks beyond it.
       const from = roundUp(size, dax.driver.blockSize);
+      yield* unshareBroken(task, dax, mapping, tailOf(size));
       yield* freeBlocks(task, dax, mapping, from, Infinity, before, setSize);
       yield* zeroTail(task, dax, mapping, size);
       return;
@@ -216,6 +180,25 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
   });
 }
 
+/** The last block of a file about to grow, if zeroing it beyond the file's end takes a copy first. */
+export function sharedTail(
+  dax: Dax,
+  mapping: Mapping,
+  size: number,
+): { start: number; end: number } | null {
+  const { blockSize, sharing } = dax.driver;
+  if (sharing === null || size % blockSize === 0) return null;
+  const start = roundDown(size, blockSize);
+  const extent = dax.driver.extentAt(inoOf(dax.thread, mapping), start, start + blockSize);
+  return isShared(extent) ? { start, end: start + blockSize } : null;
+}
+
+/** Zeroes the last block beyond the file's end. Both locks are held, and it is broken if it is shared. */
+export function* growTail(task: Task, dax: Dax, mapping: Mapping, size: number): Sleeps<void> {
+  yield* unshareBroken(task, dax, mapping, tailOf(size));
+  yield* zeroTail(task, dax, mapping, size);
+}
+
 function assertRange(offset: number, length: number): void {
   if (offset + length > DEVICE_BYTES_MAX) {
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
@@ -223,8 +206,8 @@ function assertRange(offset: number, length: number): void {
 }
 
 /**
- * Zeroes [offset, end) of a broken range: part blocks in place, whole ones by `clear`, which sets the
- * times as well.
+ * Zeroes [offset, end) of a broken range: part blocks in place, which become the file's own, whole ones
+ * by `clear`, which sets the times as well.
  */
 function* clearRange(
   task: Task,
@@ -237,7 +220,10 @@ function* clearRange(
   const { blockSize } = dax.driver;
   const first = roundUp(offset, blockSize);
   const last = roundDown(end, blockSize);
-  yield* zeroMapped(task, dax, mapping, offset, Math.min(first, end));
+  const [head, tail] = [Math.min(first, end), Math.max(first, last)];
+  yield* unshareBroken(task, dax, mapping, { start: offset, end: head });
+  yield* unshareBroken(task, dax, mapping, { start: tail, end });
+  yield* zeroMapped(task, dax, mapping, offset, head);
   if (last > first) yield* clear(first, last);
   else {
     yield* inTransactions(task, dax, mapping, (transaction) => {
@@ -245,7 +231,7 @@ function* clearRange(
       return true;
     });
   }
-  yield* zeroMapped(task, dax, mapping, Math.max(first, last), end);
+  yield* zeroMapped(task, dax, mapping, tail, end);
 }
 
 /** As FALLOC_FL_PUNCH_HOLE with KEEP_SIZE: the range reads as zeroes and its whole blocks are free. */
@@ -279,7 +265,11 @@ export function* zeroRange(
   assertRange(offset, length);
   const ino = inoOf(dax.thread, mapping);
   const end = offset + length;
-  const range = () => ({ start: offset, end });
+  const grows = (size: number): boolean => end > size && !keepSize;
+  const range = (size: number) => {
+    const tail = grows(size) && offset > size ? sharedTail(dax, mapping, size) : null;
+    return { start: tail?.start ?? offset, end };
+  };
   const unwrite = (first: number, last: number): Sleeps<void> =>
     inTransactions(task, dax, mapping, (transaction) => {
       touchTimes(dax, transaction, mapping);
@@ -287,9 +277,11 @@ export function* zeroRange(
     });
   yield* changeLayout(task, dax, mapping, range, function* (size) {
     // Blocks first: when there is no room for them, what the file holds is as it was.
+    if (grows(size)) yield* unshareBroken(task, dax, mapping, tailOf(size));
+    yield* unshareBroken(task, dax, mapping, { start: offset, end });
     yield* backWithBlocks(task, dax, mapping, offset, end);
     yield* clearRange(task, dax, mapping, offset, end, unwrite);
-    if (end > size && !keepSize) yield* growTo(task, dax, mapping, size, end);
+    if (grows(size)) yield* growTo(task, dax, mapping, size, end);
   });
 }
 
@@ -374,7 +366,8 @@ function assertBlocks(dax: Dax, offset: number, length: number): void {
 /**
  * As fallocate without a mode: backs the range with unwritten blocks. Nothing moves, so only leases over
  * its holes are recalled.
- * On ENOSPC what was allocated so far stays, as in Linux.
+ * On ENOSPC what was allocated so far stays, as in Linux. `own`: as FALLOC_FL_UNSHARE_RANGE, blocks that
+ * other files own, too, are copied, so that no later write there needs room.
  */
 export function* preallocate(
   task: Task,
@@ -383,11 +376,15 @@ export function* preallocate(
   offset: number,
   length: number,
   keepSize: boolean,
+  own = false,
 ): Sleeps<void> {
   assertRange(offset, length);
   const end = offset + length;
   const range = () => ({ start: offset, end });
-  using _io = yield* lockForWrite(task, dax, mapping, "preallocate", range);
+  using _io = yield* lockForWrite(task, dax, mapping, "preallocate", range, (size) => [
+    ...(end > size && !keepSize ? [tailOf(size)] : []),
+    ...(own ? [range()] : []),
+  ]);
   const size = sizeOf(dax.thread, mapping);
   yield* backWithBlocks(task, dax, mapping, offset, end);
   if (end <= size || keepSize) return;
@@ -415,7 +412,10 @@ function* backWithBlocks(
   }
 }
 
-/** Makes the file larger; what is between reads as zeroes. The io lock is held exclusively. */
+/**
+ * Makes the file larger; what is between reads as zeroes. The io lock is held exclusively, and the last
+ * block is the file's own.
+ */
 function* growTo(task: Task, dax: Dax, mapping: Mapping, size: number, end: number): Sleeps<void> {
   yield* zeroTail(task, dax, mapping, size);
   using transaction = yield* beginLayoutTransaction(task, dax, mapping);

@@ -9,6 +9,7 @@ import type { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { type Window, WINDOW_BYTES_MAX } from "../window/window.ts";
 import type { Dax } from "./dax.ts";
 import { assertMappable, showAll } from "./fault.ts";
+import { findShared, unshareRange } from "./unshare.ts";
 
 /** Address ranges whose window is closed are given back when no view of them is left. */
 const closedRanges = new FinalizationRegistry<ClosedRange>(({ port, address, length }) =>
@@ -137,9 +138,14 @@ export function* mapWindow(
   const { thread, windows } = dax;
   const name = { rankName: "map", order: inoOf(thread, mapping) } as const;
   const pages = Math.ceil(length / PAGE_SIZE);
-  let window: Window;
-  {
+  let window: Window = 0;
+  // Where nothing can fault, what a window is to write has to be the file's own beforehand.
+  const own = writable && !windows.port.faults;
+  const range = { start: offset, end: offset + length };
+  while (window === 0) {
+    if (own) yield* unshareRange(task, dax, mapping, range);
     using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, name);
+    if (own && (yield* findShared(task, dax, mapping, range)) !== null) continue;
     window = windows.add(mapping, offset / PAGE_SIZE, pages, writable);
     yield* showFirst(task, dax, window);
   }

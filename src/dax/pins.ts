@@ -20,6 +20,7 @@ import { Event } from "../sync/trace.ts";
 import { type Dax, stableSize } from "./dax.ts";
 import { assertMappable, populate } from "./fault.ts";
 import { poisonedError } from "./poison.ts";
+import { findShared, unshareRange } from "./unshare.ts";
 
 /**
  * A pinned range. `buffers` are views of the device itself: I/O into them is I/O to the file. They
@@ -179,8 +180,10 @@ export interface ByteRange {
 }
 
 /**
- * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated.
- * Locks: none when all is present (the fast path), else the map lock, shared. Sleeps: then.
+ * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated, and for
+ * writing blocks that other files own, too, are copied.
+ * Locks: none when all is present (the fast path), else the map lock, shared; exclusively for copies.
+ * Sleeps: then; for copies also, holding nothing, for leases, and pins of what is copied.
  * Throws: EINVAL for a range outside the file, EOPNOTSUPP for small blocks, ENOSPC, EROFS, EIO for a page
  * whose bytes are lost, or when the device is gone.
  */
@@ -200,7 +203,8 @@ export function* pinRange(
   const first = Math.floor(offset / PAGE_SIZE);
   const count = Math.ceil((offset + length) / PAGE_SIZE) - first;
   const ino = inoOf(thread, mapping);
-  const record = yield* pinSlow(task, pages, mapping, ino, first, count, write, function* () {
+  const bytes = { start: offset, end: offset + length };
+  function* populateRange(): Sleeps<boolean> {
     pages.deviceState.assertPresent();
     const size = yield* stableSize(task, dax, mapping);
     if (length <= 0 || offset + length > roundUp(size, PAGE_SIZE)) {
@@ -209,10 +213,16 @@ export function* pinRange(
         `the range [${offset}, ${offset + length}) is not inside the file of ${size} bytes`,
       );
     }
+    if (write && (yield* findShared(task, dax, mapping, bytes)) !== null) return false;
     yield* populate(task, dax, mapping, first, count);
     assertHealthy(dax, mapping, first, count);
-  });
-  return new Pin(dax, mapping, record, offset, length);
+    return true;
+  }
+  for (;;) {
+    const record = yield* pinSlow(task, pages, mapping, ino, first, count, write, populateRange);
+    if (record !== 0) return new Pin(dax, mapping, record, offset, length);
+    yield* unshareRange(task, dax, mapping, bytes);
+  }
 }
 
 /** The pages are present, and the map lock is held. Throws: EIO. */

@@ -14,16 +14,18 @@ import { HoldfastError } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
 import type { Device } from "../device/index.ts";
 import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
+import type { BlockOwner, BlockSharing } from "../iomap/contract.ts";
+import { beginTransaction } from "../metadata/transaction.ts";
 import type { PageRun, PoisonReport } from "../pages/bad-pages.ts";
 import type { Pages } from "../pages/pages.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import type { Dax } from "./dax.ts";
-import { loseInWindows } from "./fault.ts";
+import { type Dax, findExtent } from "./dax.ts";
+import { loseInWindows } from "./show.ts";
 
 /** Bad pages of the device and, where one is known, the file that has them. */
 export interface BadRange extends PageRun {
-  /** The first page's place, or null: no file that is in memory has the pages. */
+  /** The first page's place, or null: no file that is in memory has the pages, or several share them. */
   readonly owner: { readonly ino: number; readonly index: number } | null;
 }
 
@@ -115,15 +117,15 @@ export function zeroHealthy(dax: Dax, address: number, length: number): void {
 }
 
 /**
- * The device as drivers zero it: whole pages that are zeroed, for their new owner, are healthy again.
- * (Nobody can reach them yet.)
+ * The device as drivers fill new blocks of it: whole pages that are zeroed or copied to, for their new
+ * owner, are healthy again. (Nobody can reach them yet.)
  */
 export class HealingDevice {
   readonly size: number;
-  readonly #device: Pick<Device, "zero">;
+  readonly #device: Pick<Device, "zero" | "copy">;
   readonly #pages: Pages;
 
-  constructor(device: Pick<Device, "zero" | "size">, pages: Pages) {
+  constructor(device: Pick<Device, "zero" | "copy" | "size">, pages: Pages) {
     this.size = device.size;
     this.#device = device;
     this.#pages = pages;
@@ -136,6 +138,29 @@ export class HealingDevice {
     const first = Math.ceil(at / PAGE_SIZE);
     const end = firstPageOf(at + length);
     if (end > first) bad.clear(first, end - 1, report);
+  }
+
+  /**
+   * Whole pages. Throws: EIO where what is to be copied is lost. It looks again afterwards, since a page
+   * may have gone bad while it was copied.
+   */
+  copy(from: number, to: number, length: number): void {
+    const { bad } = this.#pages;
+    const report = bad.lastReport;
+    this.#assertHealthy(from, length);
+    this.#device.copy(from, to, length);
+    this.#assertHealthy(from, length);
+    bad.clear(firstPageOf(to), lastPageOf(to, length), report);
+  }
+
+  #assertHealthy(at: number, length: number): void {
+    const lost = this.#pages.bad.find(firstPageOf(at), lastPageOf(at, length));
+    if (lost === null) return;
+    throw new HoldfastError(
+      "EIO",
+      `what several files share in bytes ${lost.first * PAGE_SIZE} to ` +
+        `${(lost.last + 1) * PAGE_SIZE - 1} of the device is poisoned and cannot be copied; punch it out`,
+    );
   }
 }
 
@@ -152,6 +177,12 @@ export function* handlePoison(
 ): Sleeps<BadRange[]> {
   const handled: BadRange[] = [];
   for (let page = first; page <= last; ) {
+    const shared = yield* loseShared(task, dax, page, hold);
+    if (shared.length > 0) {
+      handled.push(...shared);
+      page++;
+      continue;
+    }
     const run = yield* loseRun(task, dax, page, last, hold);
     const before = handled.at(-1);
     if (run.owner === null && before?.owner === null) {
@@ -161,6 +192,47 @@ export function* handlePoison(
   }
   dax.pages.bad.noteHandled(report);
   return handled;
+}
+
+/** Loses a page that several files share, in each of those that is in memory: the driver knows them. */
+function* loseShared(
+  task: Task,
+  dax: Dax,
+  devicePage: number,
+  hold: HoldMapping,
+): Sleeps<BadRange[]> {
+  const { pages } = dax;
+  const { sharing } = dax.driver;
+  const record = pages.find(devicePage);
+  if (sharing === null || record === null || pages.sharers(record) === 0) return [];
+  const ranges: BadRange[] = [];
+  for (const { ino, start } of yield* ownersOf(task, dax, sharing, devicePage)) {
+    using held = hold(ino);
+    if (held === null) continue;
+    const { mapping } = held;
+    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
+      rankName: "map",
+      order: ino,
+    });
+    const extent = yield* findExtent(task, dax, mapping, start);
+    const isThere =
+      extent.kind === "mapped" && extent.address + start - extent.start === devicePage * PAGE_SIZE;
+    if (!isThere || pages.bad.find(devicePage, devicePage) === null) continue;
+    const index = start / PAGE_SIZE;
+    loseInWindows(dax, mapping, index, index);
+    ranges.push({ first: devicePage, last: devicePage, owner: { ino, index } });
+  }
+  return ranges;
+}
+
+function* ownersOf(
+  task: Task,
+  dax: Dax,
+  sharing: BlockSharing,
+  devicePage: number,
+): Sleeps<BlockOwner[]> {
+  using transaction = yield* beginTransaction(task, dax.cache);
+  return sharing.ownersOf(transaction, devicePage * PAGE_SIZE, PAGE_SIZE);
 }
 
 /** Loses the pages from `first` on that one file has, one after another; or one page of nobody's. */

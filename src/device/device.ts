@@ -286,6 +286,16 @@ export class Device {
     }
   }
 
+  /** Stores what [from, from + length) holds at `to`; the two do not overlap. Throws: as `copyIn`. */
+  copy(from: number, to: number, length: number): void {
+    if (!(from >= 0 && length >= 0 && from + length <= this.#limit)) this.#refuse(from, length);
+    for (let done = 0; done < length; ) {
+      const piece = this.bytesUpTo(from + done, length - done);
+      this.copyIn(to + done, piece);
+      done += piece.length;
+    }
+  }
+
   /**
    * Puts [at, at + length), rounded out to pages, on the medium and waits for it, whichever mapping
    * it was stored through. Nothing to do on a read-only device.

@@ -24,7 +24,10 @@ export type Extent = { readonly start: number; readonly length: number } & (
       readonly kind: "mapped" | "unwritten";
       /** First byte on the device. */
       readonly address: number;
-      /** Another file owns these blocks too: copy before writing. */
+      /**
+       * Another file may own these blocks, too, or another part of this one: `unshare` before writing.
+       * False is sure, and stays so while the file's io or map lock is held.
+       */
       readonly shared: boolean;
     }
 );
@@ -148,6 +151,54 @@ export interface IomapDriver {
    */
   shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void;
   setSize(transaction: Transaction, ino: Ino, size: number): void;
+  /** Sharing of blocks between files; null where the format has none. */
+  readonly sharing: BlockSharing | null;
+}
+
+/** A place in a file. `start` is bytes, a multiple of the block size. */
+export interface FilePlace {
+  readonly ino: Ino;
+  readonly start: number;
+}
+
+/** A run of blocks that a file has: `length` bytes, at `start` in the file, `address` on the device. */
+export interface BlockOwner extends FilePlace {
+  readonly address: number;
+  readonly length: number;
+}
+
+/**
+ * The part of a driver that lets several files own the same blocks. How many own a block is known inside
+ * a transaction only: outside, a count may be that of one which is undone later. So an extent keeps to
+ * itself whether it may be shared: `reflink` says so in both files, and only `unshare` or `reclaim`
+ * of a file takes it back there.
+ */
+export interface BlockSharing {
+  /**
+   * Gives the mapped blocks of `length` bytes from `from` on to `to` as well, where there must be holes.
+   * Holes and unwritten extents stay holes there. The two ranges do not overlap.
+   * Throws: ENOSPC, ENOENT, CorruptionError.
+   */
+  reflink(transaction: Transaction, from: FilePlace, to: FilePlace, length: number): void;
+  /**
+   * Makes the blocks from `place` on the file's alone: what others own, too, is copied to new blocks,
+   * the rest only ceases to count as shared. Returns the mapped extent there, not shared, which may be
+   * shorter than asked (then call again from its end).
+   * Throws: ENOSPC with nothing changed by this call, CorruptionError.
+   */
+  unshare(transaction: Transaction, place: FilePlace, length: number): Extent;
+  /**
+   * As `unshare`, but copies nothing: blocks that others own, too, stay so, and the extent that is
+   * returned says it.
+   */
+  reclaim(transaction: Transaction, place: FilePlace, length: number): Extent;
+  /**
+   * The reverse mapping: who owns the blocks of [address, address + length), every file and place of
+   * it. A search of all files may be how it is found.
+   */
+  ownersOf(transaction: Transaction, address: number, length: number): BlockOwner[];
+  /** Blocks that have several owners now: for figures. */
+  sharedBlocks(): number;
 }
 
 /** A whole driver: data placement, names, attributes and the life of inodes. */

@@ -21,6 +21,11 @@
  *
  *        (5) Leases first, pages second: who returns a lease gives back its long-term pins, and what
  *            is announced holds up pins that it may still need.
+ *        (6) Of several files, all io locks are taken, then all map locks, each in the order of their
+ *            inodes, and all breaks are announced before the epoch. A lease to wait for, or a busy page,
+ *            in any of them drops everything.
+ *        (7) A page that several files share is waited for only where this file's entry was pinned
+ *            since its last break. Its pins may then be those of another file, in vain.
  *
  * This is the break for `unmap`. That for `write` concerns leases only (dax/write-lock.ts).
  */
@@ -43,7 +48,7 @@ import { type OwnedPage, stillOwned } from "../pin/pin.ts";
 import { describePins, type HeldPin, heldPins, pinHolders } from "../pin/record.ts";
 import { add, load, store, wakeAll } from "../sync/atomics.ts";
 import { clockMs } from "../sync/clock.ts";
-import { synchronize } from "../sync/guard.ts";
+import { enterEpoch, leaveEpoch, synchronize } from "../sync/guard.ts";
 import { type Held, lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
@@ -95,62 +100,178 @@ export function breakStatistics(thread: Thread): { breaks: number; waits: number
  * Errors: the task's signal or deadline, naming who holds the lease or the pins; EIO when the device is
  * gone. The file is then as it was.
  */
-export function* withBrokenLayout<T>(
+export function withBrokenLayout<T>(
   task: Task,
   context: BreakContext,
   mapping: Mapping,
   plan: () => PageRange | null,
   change: (broken: BrokenLayout) => Sleeps<T>,
 ): Sleeps<T> {
-  const order = inoOf(context.thread, mapping);
-  using patience = new Patience(context.thread, mapping);
-  using leases = new LeaseBreak(context.thread, mapping);
+  return withBrokenLayouts(task, context, [{ mapping, plan }], ([broken]) => change(broken!));
+}
+
+/** A file to break, and the range of it (see `withBrokenLayout`). */
+export interface FileToBreak {
+  readonly mapping: Mapping;
+  readonly plan: () => PageRange | null;
+}
+
+/**
+ * As `withBrokenLayout`, of one or two different files together. `change` gets what is held of each, in
+ * their order. A plan runs when the locks of all are held.
+ */
+export function* withBrokenLayouts<T>(
+  task: Task,
+  context: BreakContext,
+  files: readonly FileToBreak[],
+  change: (broken: readonly BrokenLayout[]) => Sleeps<T>,
+): Sleeps<T> {
+  const { thread } = context;
+  const sorted = files
+    .map(({ mapping, plan }) => ({ mapping, plan, order: inoOf(thread, mapping) }))
+    .sort((a, b) => a.order - b.order);
+  using patience = new Patience(thread);
+  using leases = new LeaseBreaks(thread);
   for (;;) {
     let busy: BusyPage;
     {
-      using io = yield* lockExclusive(task, mapping + MappingWord.ioLock, {
-        rankName: "io",
-        order,
-      });
-      using map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
-        rankName: "map",
-        order,
-      });
+      using ios = new AllHeld<Held<"io">>();
+      for (const { mapping, order } of sorted) {
+        const lock = mapping + MappingWord.ioLock;
+        ios.add(mapping, yield* lockExclusive(task, lock, { rankName: "io", order }));
+      }
+      using maps = new AllHeld<Held<"map">>();
+      for (const { mapping, order } of sorted) {
+        const lock = mapping + MappingWord.mapLock;
+        maps.add(mapping, yield* lockExclusive(task, lock, { rankName: "map", order }));
+      }
       context.pages.deviceState.assertPresent();
-      const planned = plan();
-      if (planned === null) return yield* change({ io, map, range: null });
-      const range = wholeFolios(context.thread, mapping, planned);
-      if (leases.recall(range.first, range.last, Reason.unmap)) {
-        map.release();
-        io.release();
+      const ranges = new Map<Mapping, PageRange>();
+      for (const { mapping, plan } of sorted) {
+        const planned = plan();
+        if (planned !== null) ranges.set(mapping, wholeFolios(thread, mapping, planned));
+      }
+      if (leases.recall(ranges)) {
+        maps.release();
+        ios.release();
         yield* leases.wait();
         continue;
       }
-      using _announced = announce(context.thread, mapping, range);
-      const found = context.protect ? findBusy(context, mapping, range) : null;
+      using _announced = announce(thread, ranges);
+      const found = findBusyIn(context, ranges);
       if (found === null) {
-        context.windows.revoke(mapping, range.first, range.last);
-        count(context.thread, Counter.breaks);
-        traceFile(context.thread, Event.breakDone, mapping, range.first, range.last);
-        return yield* change({ io, map, range });
+        for (const [mapping, { first, last }] of ranges) {
+          context.windows.revoke(mapping, first, last);
+          count(thread, Counter.breaks);
+          traceFile(thread, Event.breakDone, mapping, first, last);
+        }
+        const broken = files.map(({ mapping }) => ({
+          io: ios.of(mapping),
+          map: maps.of(mapping),
+          range: ranges.get(mapping) ?? null,
+        }));
+        return yield* change(broken);
       }
       busy = found;
-      traceFile(context.thread, Event.breakBusy, mapping, range.first, range.last, found.index);
     }
-    count(context.thread, Counter.breakWaits);
-    yield* waitForPage(context, mapping, busy, patience);
-    traceFile(
-      context.thread,
-      Event.breakWake,
-      mapping,
-      busy.range.first,
-      busy.range.last,
-      busy.index,
-    );
+    yield* waitForPage(context, busy, patience);
   }
 }
 
-interface BusyPage extends OwnedPage {
+/** What is held of each file; given back in the reverse order. */
+class AllHeld<H extends Held> implements Disposable {
+  readonly #held: { mapping: Mapping; held: H }[] = [];
+
+  add(mapping: Mapping, held: H): void {
+    this.#held.push({ mapping, held });
+  }
+
+  of(mapping: Mapping): H {
+    return this.#held.find((each) => each.mapping === mapping)!.held;
+  }
+
+  /** Giving back twice does nothing. */
+  release(): void {
+    for (const { held } of this.#held.toReversed()) held.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/** What a break of several files has to do with their leases. */
+class LeaseBreaks implements Disposable {
+  readonly #thread: Thread;
+  readonly #ofFiles = new Map<Mapping, LeaseBreak>();
+  /** The one that has something to wait for. */
+  #waiting: LeaseBreak | null = null;
+
+  constructor(thread: Thread) {
+    this.#thread = thread;
+  }
+
+  /** Recalls the leases of all ranges. Whether one has to be waited for. */
+  recall(ranges: ReadonlyMap<Mapping, PageRange>): boolean {
+    this.#waiting = null;
+    for (const [mapping, { first, last }] of ranges) {
+      let leases = this.#ofFiles.get(mapping);
+      if (leases === undefined) {
+        leases = new LeaseBreak(this.#thread, mapping);
+        this.#ofFiles.set(mapping, leases);
+      }
+      if (leases.recall(first, last, Reason.unmap)) this.#waiting ??= leases;
+    }
+    return this.#waiting !== null;
+  }
+
+  /** Sleeps for one of them. No lock is held. */
+  *wait(): Sleeps<void> {
+    if (this.#waiting !== null) yield* this.#waiting.wait();
+  }
+
+  [Symbol.dispose](): void {
+    for (const leases of this.#ofFiles.values()) leases[Symbol.dispose]();
+  }
+}
+
+/**
+ * Breaks, once, the range that `plan` names with the map lock alone, and runs `change` with that held:
+ * for what takes a file's pages to other blocks and leaves its bytes as they are, so that calls that
+ * hold the io lock, shared, may go on. `change` revokes what windows show. Returns the busy page that
+ * stands in the way, with nothing held and nothing done: then `waitForPage`, and try again. Leases are
+ * the caller's to recall.
+ * Locks: takes map; the caller may hold io. Sleeps: for the lock.
+ */
+export function* tryWithBrokenPages(
+  task: Task,
+  context: BreakContext,
+  mapping: Mapping,
+  plan: () => Sleeps<PageRange | null>,
+  change: (range: PageRange) => Sleeps<void>,
+): Sleeps<BusyPage | null> {
+  const { thread } = context;
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
+    rankName: "map",
+    order: inoOf(thread, mapping),
+  });
+  context.pages.deviceState.assertPresent();
+  const planned = yield* plan();
+  if (planned === null) return null;
+  const range = wholeFolios(thread, mapping, planned);
+  const ranges = new Map([[mapping, range]]);
+  using _announced = announce(thread, ranges);
+  const busy = findBusyIn(context, ranges);
+  if (busy !== null) return busy;
+  count(thread, Counter.breaks);
+  traceFile(thread, Event.breakDone, mapping, range.first, range.last);
+  yield* change(range);
+  return null;
+}
+
+/** A page that a break has to wait for. */
+export interface BusyPage extends OwnedPage {
+  readonly mapping: Mapping;
   readonly range: PageRange;
 }
 
@@ -167,35 +288,63 @@ function isHugeAt(thread: Thread, mapping: Mapping, index: number): boolean {
   return slot !== 0 && isHugeKind(kindOf(load(thread.words, slot)));
 }
 
+/** Where a thread tells of the breaks that it has announced together. */
+const ANNOUNCED = [Slot.breaking, Slot.breakingToo] as const;
+
 /**
- * Announces a break and waits one epoch: from then on no fast pin in the range is under way. The map
- * lock, held exclusively, is what makes the announcer the only one.
+ * Announces the break of a range of each file and waits one epoch: from then on no fast pin in them is
+ * under way. The map locks, held exclusively, are what makes the announcer the only one.
  */
-function announce(thread: Thread, mapping: Mapping, range: PageRange): Disposable {
+function announce(thread: Thread, ranges: ReadonlyMap<Mapping, PageRange>): Disposable {
   const { words } = thread;
-  store(words, mapping + MappingWord.breakFirst, range.first | 0);
-  store(words, mapping + MappingWord.breakLast, range.last | 0);
-  store(words, thread.base + Slot.breaking, mapping);
-  store(words, mapping + MappingWord.breakHolder, thread.holder);
-  synchronize(thread);
-  traceFile(thread, Event.breakAnnounce, mapping, range.first, range.last);
+  const places: { mapping: Mapping; slot: number }[] = [];
+  for (const [mapping, range] of ranges) {
+    const slot = thread.base + ANNOUNCED[places.length]!;
+    store(words, mapping + MappingWord.breakFirst, range.first | 0);
+    store(words, mapping + MappingWord.breakLast, range.last | 0);
+    store(words, slot, mapping);
+    store(words, mapping + MappingWord.breakHolder, thread.holder);
+    places.push({ mapping, slot });
+  }
+  if (places.length > 0) synchronize(thread);
+  for (const [mapping, { first, last }] of ranges) {
+    traceFile(thread, Event.breakAnnounce, mapping, first, last);
+  }
   return {
     [Symbol.dispose]: () => {
-      store(words, mapping + MappingWord.breakHolder, 0);
-      store(words, thread.base + Slot.breaking, 0);
+      for (const { mapping, slot } of places) withdraw(words, mapping, slot);
     },
   };
+}
+
+function withdraw(words: Int32Array, mapping: Mapping, slot: number): void {
+  store(words, mapping + MappingWord.breakHolder, 0);
+  store(words, slot, 0);
 }
 
 /** Withdraws what dead threads had announced: each still has its map lock, which goes after this. */
 export function recoverBreaks(thread: Thread): void {
   const { words } = thread;
   thread.onThreadDeath((_dead, slotBase) => {
-    const mapping = load(words, slotBase + Slot.breaking);
-    if (mapping === 0) return;
-    store(words, mapping + MappingWord.breakHolder, 0);
-    store(words, slotBase + Slot.breaking, 0);
+    for (const slot of ANNOUNCED) {
+      const mapping = load(words, slotBase + slot);
+      if (mapping !== 0) withdraw(words, mapping, slotBase + slot);
+    }
   });
+}
+
+/** A busy page in one of the ranges, or null. */
+function findBusyIn(
+  context: BreakContext,
+  ranges: ReadonlyMap<Mapping, PageRange>,
+): BusyPage | null {
+  for (const [mapping, range] of ranges) {
+    const found = context.protect ? findBusy(context, mapping, range) : null;
+    if (found === null) continue;
+    traceFile(context.thread, Event.breakBusy, mapping, range.first, range.last, found.index);
+    return found;
+  }
+  return null;
 }
 
 /**
@@ -212,29 +361,30 @@ function findBusy(context: BreakContext, mapping: Mapping, range: PageRange): Bu
     // Pins mark pages alone, and a break clears the mark here before an entry is removed.
     invariant(isPageKind(kindOf(entry)), () => `page ${index} is marked pinned and has no page`);
     const page = pageOf(entry);
-    if (pages.pinCount(page) > 0) return { page, index, range };
+    if (pages.pinCount(page) > 0) return { mapping, page, index, range };
     clearMark(thread, mapping, index, Mark.pinned);
     from = index + 1;
   }
 }
 
 /** Sleeps until the page's last pin is released. No lock is held. */
-function* waitForPage(
+export function* waitForPage(
   context: BreakContext,
-  mapping: Mapping,
   busy: BusyPage,
   patience: Patience,
 ): Sleeps<void> {
   const { thread, pages } = context;
+  const { mapping, index } = busy;
   const { first, last } = busy.range;
+  count(thread, Counter.breakWaits);
   const about = (pin: HeldPin): string => longTermText(thread, pin);
   for (;;) {
-    patience.press();
+    patience.press(mapping);
     const value = pages.prepareWait(busy.page);
     // After its mark is set: whoever notes that the device is gone wakes all who have one.
     pages.deviceState.assertPresent();
     // The record may belong to another page by now: whoever holds that one is not waited for.
-    if (value === null || !stillOwned(pages, mapping, [busy])) return;
+    if (value === null || !isStillOf(context, busy)) break;
     yield {
       word: pages.wakeWord(busy.page),
       expected: value,
@@ -246,24 +396,39 @@ function* waitForPage(
         `(${describePins(thread, heldPins(thread, mapping, first, last), about)})`,
     };
   }
+  traceFile(thread, Event.breakWake, mapping, first, last, index);
+}
+
+/** Whether the record is still that of the file's page. Of a shared one its entry tells. */
+function isStillOf({ thread, pages }: BreakContext, busy: BusyPage): boolean {
+  const { words } = thread;
+  const { mapping, page, index } = busy;
+  if (pages.sharers(page) === 0) return stillOwned(pages, mapping, [busy]);
+  enterEpoch(thread);
+  // A node is freed only inside an announced break: then look again, with the locks.
+  const mayLook = load(words, mapping + MappingWord.breakHolder) === 0;
+  const slot = mayLook ? findSlot(words, mapping, index) : 0;
+  const entry = slot === 0 ? 0 : load(words, slot);
+  leaveEpoch(thread);
+  return isPageKind(kindOf(entry)) && pageOf(entry) === page;
 }
 
 /** How hard a break presses: rule 4. */
-class Patience {
+export class Patience {
   readonly #thread: Thread;
-  readonly #mapping: Mapping;
+  #mapping: Mapping = 0;
   #since = -1;
   #phaseMs = INSIST_FIRST_MS;
   #phaseEnd = 0;
   #insisting = false;
 
-  constructor(thread: Thread, mapping: Mapping) {
+  constructor(thread: Thread) {
     this.#thread = thread;
-    this.#mapping = mapping;
   }
 
-  /** Called at every turn of the wait. */
-  press(): void {
+  /** Called at every turn of the wait for a page of `mapping`. */
+  press(mapping: Mapping): void {
+    if (mapping !== this.#mapping) this.#begin(mapping);
     const now = performance.now();
     if (this.#since < 0) this.#since = now;
     if (now - this.#since < INSIST_AFTER_MS || now < this.#phaseEnd) return;
@@ -277,9 +442,22 @@ class Patience {
     }
   }
 
-  /** Lets new pins go on. */
+  /** Of two files, insists on pins of the one that is waited for. */
+  #begin(mapping: Mapping): void {
+    this.#relent();
+    this.#mapping = mapping;
+    this.#phaseEnd = 0;
+    this.#insisting = false;
+  }
+
   [Symbol.dispose](): void {
+    this.#relent();
+  }
+
+  /** Lets new pins go on. */
+  #relent(): void {
     const { words } = this.#thread;
+    if (this.#mapping === 0) return;
     if (load(words, this.#mapping + MappingWord.breakInsist) === 0) return;
     store(words, this.#mapping + MappingWord.breakInsist, 0);
     add(words, this.#mapping + MappingWord.breakWake, 1);

@@ -341,6 +341,8 @@ interface Claim {
   readonly reason: Reason;
   /** Of a request: whether this thread's own leases are recalled for it. */
   readonly returnsOwn?: boolean;
+  /** Of a break: whether requests that wait are waited for, as they are for requests. */
+  readonly waitsForRequests?: boolean;
 }
 
 /**
@@ -359,7 +361,8 @@ function recallFrom(thread: Thread, mapping: Mapping, start: Lease, claim: Claim
     if (state === LeaseState.expired) continue;
     const isGranted = state >= LeaseState.granted;
     const isOwn = load(words, lease + LeaseRecord.holder) === thread.holder;
-    if (!isGranted && reason !== Reason.lease) continue; // only requests wait for requests
+    const waitsForRequests = claim.waitsForRequests ?? reason === Reason.lease;
+    if (!isGranted && !waitsForRequests) continue;
     if (isOwn && reason === Reason.write) continue;
     if (isOwn && reason === Reason.lease && !claim.returnsOwn) {
       return obstacleAt(thread, mapping, lease);
@@ -518,6 +521,24 @@ export class LeaseBreak implements Disposable {
     this.#obstacle = obstacle;
     this.#queue(first, last);
     return true;
+  }
+
+  /**
+   * As `recall`, for a layout change of pages [first, last] that does not hold the io lock: it takes its
+   * place in the queue first, so that no later request is granted there, and waits for earlier ones as
+   * well. Whether one has to be waited for. Every time the same pages.
+   * Locks: none needed. Sleeps: never. Throws: ENOMEM.
+   */
+  recallInTurn(first: number, last: number): boolean {
+    const thread = this.#thread;
+    const { words } = thread;
+    if (this.#place === 0) this.#queue(first, last);
+    enter(thread);
+    const older = load(words, this.#place + LeaseRecord.next);
+    const claim = { first, last, isExclusive: true, reason: Reason.unmap, waitsForRequests: true };
+    this.#obstacle = recallFrom(thread, this.#mapping, older, claim);
+    leave(thread);
+    return this.#obstacle !== null;
   }
 
   /**

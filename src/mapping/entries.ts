@@ -10,12 +10,13 @@
  * Entry life:
  *
  *     (none) -- lock --> empty, locked -- publish --> page, dirty marks, pins ... -- break --> (none)
+ *     (none) -- lock --> empty, locked -- share --> page, locked -- unlock --> page ...
  *     (none) -- lock --> empty, locked -- publish zero --> zero -- lock, publish --> page
  *     empty, locked -- give up --> (none)
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Pages } from "../pages/pages.ts";
+import type { PageId, Pages } from "../pages/pages.ts";
 import { cas, casThenStore, load, store, type Words, wakeAll } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
@@ -164,6 +165,27 @@ export function publishPage(
   return entry;
 }
 
+/**
+ * As `publishPage`, of 4 KiB, for a device page that other files' entries may name as well: the entry
+ * names it from the moment at which it is counted, still locked (pages/pages.ts, invariant 5).
+ */
+export function publishShared(
+  thread: Thread,
+  pages: Pages,
+  held: LockedEntry,
+  devicePage: number,
+): Entry {
+  invariant(held.pages === 1, "a shared entry covers one page");
+  const page = pages.share(devicePage, held.slot, lockedPageEntry);
+  const entry = makeEntry(EntryKind.page, page);
+  settle(thread, { ...held, entry }, entry);
+  return entry;
+}
+
+function lockedPageEntry(page: PageId): Entry {
+  return locked(makeEntry(EntryKind.page, page));
+}
+
 /** Makes the locked entry, of 4 KiB, a zero page and drops the lock. */
 export function publishZero(thread: Thread, held: LockedEntry): Entry {
   invariant(held.pages === 1, "a zero entry covers one page");
@@ -182,7 +204,8 @@ function settle(thread: Thread, held: LockedEntry, entry: Entry): void {
 
 /**
  * Makes entries of 4 KiB for the free pages right after `index`, as far as `count` pages, one leaf
- * node and the first page that already has an entry allow. The device pages follow one another.
+ * node and the first page that already has an entry allow. The device pages follow one another;
+ * `shared`: other files' entries may name them as well.
  * Returns how many were made: none where a window may show a page as lost without its entry, which is
  * for whoever locks that entry to find out. For mapping around a fault: never sleeps. Locks: the map
  * lock, shared.
@@ -194,6 +217,7 @@ export function publishAround(
   index: number,
   count: number,
   devicePage: number,
+  shared = false,
 ): number {
   const { words } = thread;
   const first = makeSlot(thread, mapping, index, 0);
@@ -212,14 +236,20 @@ export function publishAround(
   let page = -1;
   try {
     // Looked at after the claim: who notes such a page looks for the entry afterwards.
-    if (claimed > 0 && !hasLostUnlisted(thread, mapping)) {
+    const isFree = claimed > 0 && !hasLostUnlisted(thread, mapping);
+    if (isFree && shared) {
+      for (let offset = 0; offset < claimed; offset++) {
+        page = pages.share(devicePage + offset, first + offset, lockedPageEntry) - offset;
+      }
+    } else if (isFree) {
       store(words, record + LockRecord.page, (devicePage + 1) | 0);
       page = pages.associate(devicePage, claimed, mapping, index, false);
     }
   } finally {
     for (let offset = claimed - 1; offset >= 0; offset--) {
       const entry = page < 0 ? 0 : makeEntry(EntryKind.page, page + offset);
-      casThenStore(words, first + offset, empty, entry, record + LockRecord.count, offset);
+      const before = shared && page >= 0 ? locked(entry) : empty;
+      casThenStore(words, first + offset, before, entry, record + LockRecord.count, offset);
       wakeAll(words, first + offset);
     }
     thread.entryLocks.give(record);

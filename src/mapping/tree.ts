@@ -409,8 +409,9 @@ function nextPresentBelow(
 }
 
 /**
- * Removes every entry in [from, last], calling `visit` before each goes, and frees the nodes that
- * lie wholly inside. No entry of 2 MiB may stick out of the range.
+ * Removes every entry in [from, last], calling `visit` before each goes (it may empty its slot), and
+ * frees the nodes that lie wholly inside. No entry of 2 MiB may stick out of the range. An entry's marks
+ * go before it: who dies in between leaves no mark for the next entry of that page.
  * Locks: the map lock, exclusively, after a break of the range.
  */
 export function removeEntries(
@@ -418,7 +419,7 @@ export function removeEntries(
   mapping: Mapping,
   from: number,
   last: number,
-  visit: (entry: Entry, index: number, pages: number) => void,
+  visit: (entry: Entry, index: number, pages: number, slot: number) => void,
 ): void {
   const root = load(thread.words, mapping + MappingWord.root);
   if (root === 0) return;
@@ -437,7 +438,7 @@ function removeBelow(
   base: number,
   from: number,
   last: number,
-  visit: (entry: Entry, index: number, pages: number) => void,
+  visit: (entry: Entry, index: number, pages: number, slot: number) => void,
 ): void {
   const { words } = thread;
   const step = 2 ** (6 * level);
@@ -455,8 +456,8 @@ function removeBelow(
         !huge || (first >= from && first + 511 <= last),
         () => `a break cuts the folio at page ${first}`,
       );
-      visit(value, first, huge ? 512 : 1);
       for (const mark of MARKS) clearBit(words, node + mark, within);
+      visit(value, first, huge ? 512 : 1, slot);
       if (huge) {
         storeHuge(words, slot, 0);
         within += HUGE_SLOTS - 1;

@@ -11,14 +11,17 @@
  *     4 arena | 5 chunk headers | 6 directory: chunk + 1 of each 2 MiB of the device, 0 for none
  *
  * Chunk header: 0 device chunk (free: next free chunk + 1) | 1 pages with an owner (free: 0)
- * Record: 0 pins, with WAITED | 1 owner: the mapping's offset | 2 index in the owner | 3 bit 0: huge,
- * of a page with an owner; above it, how often those who waited for the page's pins were woken
+ * Record: 0 pins, with WAITED | 1 owner: the mapping's offset; of a shared page, minus the entries that
+ * name it | 2 index in the owner | 3 bit 0: huge, of a page with an owner; above it, how often those who
+ * waited for the page's pins were woken
  *
- * A folio of 2 MiB is kept in its first page's record, flagged; the others stay free.
+ * A folio of 2 MiB is kept in its first page's record, flagged; the others stay free. A page of an
+ * extent that may have several owners is shared from its first entry on, and is never part of a folio.
  *
  * State of a page, by its record:
  *
  *     free -- associate --> idle -- first pin --> busy -- last release --> idle -- disassociate --> free
+ *     free -- share --> shared by 1 -- share --> by 2 ... by 2 -- leave --> by 1 -- leave --> free
  *
  * Invariants. (1) Pins are counted only on a page with an owner.
  *             (2) Owner and index change only under the owner's entry lock or, exclusively, map lock,
@@ -27,11 +30,24 @@
  *             (4) Whoever waits for a page sets WAITED in the very word that the release of the last
  *                 pin takes to zero: tested and waited for are the same. It sleeps until the count of
  *                 wake-ups is another than before that, so never for pins of the page's next owner.
+ *             (5) A shared page counts the entries that name it in one word, whichever files they are
+ *                 of. An entry comes to name it, or ceases to, in the same step as the count changes
+ *                 (sync/atomics.ts, casThenStore): whoever dies leaves a count that is right.
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../base/quantities.ts";
-import { add, addThenNote, and, load, loadUnsigned, or, store, wakeAll } from "../sync/atomics.ts";
+import {
+  add,
+  addThenNote,
+  and,
+  casThenStore,
+  load,
+  loadUnsigned,
+  or,
+  store,
+  wakeAll,
+} from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -130,12 +146,18 @@ export class Pages {
     return load(this.thread.words, this.pinWord(page)) & ~WAITED;
   }
 
+  /** The mapping that owns the page, 0 for none; of a shared page, minus the entries that name it. */
   owner(page: PageId): number {
     return load(this.thread.words, this.pinWord(page) + Record.owner);
   }
 
   index(page: PageId): number {
     return loadUnsigned(this.thread.words, this.pinWord(page) + Record.index);
+  }
+
+  /** Entries that name a shared page; 0 for a page that is free or has one owner. */
+  sharers(page: PageId): number {
+    return Math.max(0, -this.owner(page));
   }
 
   isHuge(page: PageId): boolean {
@@ -154,14 +176,17 @@ export class Pages {
     return chunk === 0 ? null : ((chunk - 1) << CHUNK_SHIFT) + (devicePage % HUGE_PAGES);
   }
 
-  /** Who owns a device page, and as which page: of itself, or of the folio that it belongs to; or null. */
+  /**
+   * Who owns a device page, and as which page: of itself, or of the folio that it belongs to; null for
+   * none, and for a shared one, whose owners the driver knows.
+   */
   ownerOf(devicePage: number): { readonly owner: number; readonly index: number } | null {
     const page = this.find(devicePage);
     if (page === null) return null;
     const head = page - (page & (HUGE_PAGES - 1));
     const record = this.isHuge(head) && this.owner(head) !== 0 ? head : page;
     const owner = this.owner(record);
-    return owner === 0 ? null : { owner, index: this.index(record) + (page - record) };
+    return owner <= 0 ? null : { owner, index: this.index(record) + (page - record) };
   }
 
   /**
@@ -232,6 +257,64 @@ export class Pages {
   #disown(page: PageId): void {
     const record = this.pinWord(page);
     store(this.thread.words, record + Record.owner, 0);
+  }
+
+  /**
+   * Has one more entry name a device page that several files may own: stores what `entryOf` makes of
+   * its record into `slot`, in the same step as it is counted. Locks: the entry is locked.
+   * Throws: ENOMEM with nothing changed. Invariant: the page has no single owner; a free one no pin.
+   */
+  share(devicePage: number, slot: number, entryOf: (page: PageId) => number): PageId {
+    const { words } = this.thread;
+    const deviceChunk = Math.floor(devicePage / HUGE_PAGES);
+    this.#enter();
+    let chunk = load(words, this.#directory + deviceChunk) - 1;
+    if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
+    const page = (chunk << CHUNK_SHIFT) + (devicePage % HUGE_PAGES);
+    let before = 0;
+    let pins = 0;
+    if (chunk >= 0) {
+      const record = this.pinWord(page);
+      before = load(words, record + Record.owner);
+      pins = load(words, record) & ~WAITED;
+      if (before === 0) {
+        if (this.isHuge(page)) add(words, record + Record.wake, HUGE); // as in `associate`
+        add(words, this.#headers + chunk * HEADER_WORDS + 1, 1);
+      }
+      casThenStore(words, record + Record.owner, before, before - 1, slot, entryOf(page));
+    }
+    this.#leave();
+    if (chunk < 0) throw this.#outOfRecords();
+    invariant(before <= 0, () => `device page ${devicePage} is to be shared, and has one owner`);
+    invariant(
+      before < 0 || pins === 0,
+      () => `device page ${devicePage} is pinned without an owner`,
+    );
+    return page;
+  }
+
+  /**
+   * Has an entry name a shared page no longer: empties `slot` in the same step. Locks: the entry's map
+   * lock, exclusively. Invariant: the last one finds no pin (the busy canary); before that, pins are
+   * those through other entries.
+   */
+  leave(page: PageId, slot: number): void {
+    const { words } = this.thread;
+    const record = this.pinWord(page);
+    const chunk = page >>> CHUNK_SHIFT;
+    this.#enter();
+    const before = load(words, record + Record.owner);
+    const isPinned = (load(words, record) & ~WAITED) !== 0;
+    const isLeaving = before < 0 && (before < -1 || !isPinned);
+    if (isLeaving) {
+      casThenStore(words, record + Record.owner, before, before + 1, slot, 0);
+      const last = before === -1;
+      const used = last ? add(words, this.#headers + chunk * HEADER_WORDS + 1, -1) : 0;
+      if (last && used === 1) this.#freeChunk(chunk);
+    }
+    this.#leave();
+    invariant(before < 0, "a page is left by one of several owners, and has none of them");
+    invariant(isLeaving, () => `page ${page} is left by its last owner while it is pinned`);
   }
 
   /**
@@ -323,6 +406,20 @@ export class Pages {
         }
       }
       at = chunkEnd;
+    }
+    return true;
+  }
+
+  /**
+   * Whether one of several owners, `owner`, may let go of a device range: nothing of it is its alone, and
+   * what nobody's entry names is not pinned.
+   */
+  isLeft(devicePage: number, count: number, owner: number): boolean {
+    for (let at = devicePage; at < devicePage + count; at++) {
+      const page = this.find(at);
+      if (page === null) continue;
+      const left = this.owner(page) === 0 ? this.pinCount(page) === 0 : this.owner(page) !== owner;
+      if (!left) return false;
     }
     return true;
   }

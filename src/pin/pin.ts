@@ -17,6 +17,8 @@
  *             (4) A page pinned for writing is marked dirty, and was so after it was counted:
  *                 write-back clears the mark first, looks at the count second and persists third.
  *             (5) A pin of many pages holds all of them or none while it waits.
+ *             (6) No page of an extent that may be shared is marked dirty, so the fast path never pins one
+ *                 for writing; the slow path makes it the file's own first (dax/unshare.ts).
  *
  * An entry of 2 MiB is counted once for all its pages that one pin covers.
  */
@@ -31,9 +33,11 @@ import {
   isMarked,
   isMarkedRelaxed,
   kindOf,
+  makeEntry,
   Mark,
   pageOf,
   setMark,
+  unlocked,
 } from "../mapping/tree.ts";
 import type { PageId, Pages } from "../pages/pages.ts";
 import {
@@ -63,8 +67,11 @@ const EPOCH_ENTRIES = 64;
 /** A pin by its record's offset. */
 export type PinRecord = number;
 
-/** Makes every page of a range present, with the map lock held shared: the slow path's fault. */
-export type Populate = (first: number, count: number, write: boolean) => Sleeps<void>;
+/**
+ * Makes every page of a range present, with the map lock held shared: the slow path's fault. False:
+ * something has to be done without that lock first, and the pin tried again.
+ */
+export type Populate = (first: number, count: number, write: boolean) => Sleeps<boolean>;
 
 /**
  * Pins pages [first, first + count) if all are present and nothing stands in the way: no break of
@@ -146,7 +153,7 @@ function countInEpoch(
 }
 
 /**
- * Pins pages [first, first + count), making present what is not.
+ * Pins pages [first, first + count), making present what is not. Returns 0 if `populate` cannot.
  * Locks: takes the map lock, shared. Sleeps: for that lock, in `populate`, and while a break that
  * has waited long lets no new pins in (unless this thread holds pins, which the break may wait for).
  */
@@ -166,7 +173,7 @@ export function* pinSlow(
     rankName: "map",
     order: ino,
   });
-  yield* populate(first, count, write);
+  if (!(yield* populate(first, count, write))) return 0;
   const record = takeRecord(thread, mapping, first, write);
   for (let counted = 0; counted < count; ) {
     counted = countUnderLock(thread, pages, mapping, record, first, counted, count, write);
@@ -314,11 +321,15 @@ export function pagesOfPin(thread: Thread, pages: Pages, record: PinRecord): Own
   return owned;
 }
 
-/** Whether pages still belong to `mapping`, at the same places. */
+/** Whether pages still belong to `mapping`, at the same places. Of shared ones the entries tell. */
 export function stillOwned(pages: Pages, mapping: Mapping, owned: readonly OwnedPage[]): boolean {
-  return owned.every(
-    ({ page, index }) => pages.owner(page) === mapping && pages.index(page) === index,
-  );
+  const { words } = pages.thread;
+  return owned.every(({ page, index }) => {
+    const owner = pages.owner(page);
+    if (owner >= 0) return owner === mapping && pages.index(page) === index;
+    const slot = findSlot(words, mapping, index);
+    return slot !== 0 && unlocked(load(words, slot)) === makeEntry(EntryKind.page, page);
+  });
 }
 
 /** Gives back the pins of dead threads. (Node ends a thread only when its requests have ended.) */

@@ -5,6 +5,7 @@
  *
  *     directory > io          volume/names.ts: unlink, rename (the parent, then the child)
  *     io > map                dax/layout-change.ts: every layout change
+ *     io > io, map > map     layout/break.ts: two files broken together, by inode number
  *     write-back > map        dax/write-back.ts
  *     map > transaction       dax/layout-change.ts, dax/fault.ts: blocks freed and allocated
  *     map > entry             dax/fault.ts: the entry is locked, then found blocks are shown

@@ -5,7 +5,8 @@
  *
  *     0 state | 1 incarnation | 2 epoch | 3 worker's threadId
  *     4 held locks | 5 entry locks | 6 pins | 7 open files: heads of the thread's tables (table.ts)
- *     8 mapping whose break this thread has announced | 10 leases: head of a table (layout)
+ *     8 mapping whose break this thread has announced | 9 a second one's, with it
+ *     10 leases: head of a table (layout)
  *     11 trace ring (trace-ring.ts) | 12 waits that are under way: head of a table (waits.ts)
  *     16..25 liveness: a robust pthread mutex that the thread holds for life
  *
@@ -38,6 +39,7 @@ export const Slot = {
   pins: 6,
   openFiles: 7,
   breaking: 8,
+  breakingToo: 9,
   leases: 10,
   trace: 11,
   waits: 12,

@@ -1,7 +1,7 @@
 /** Putting a volume's layers together in one thread, from the bottom up. */
 import { Dax } from "../dax/dax.ts";
-import { recoverRemovals } from "../dax/layout-change.ts";
 import { HealingDevice } from "../dax/poison.ts";
+import { recoverRemovals } from "../dax/remove-pages.ts";
 import { attachDevice, type Device } from "../device/index.ts";
 import { createFailureEvents } from "../device/failure-events.ts";
 import { recoverBreaks } from "../layout/break.ts";

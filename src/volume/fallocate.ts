@@ -6,6 +6,7 @@ import {
   punchHole,
   zeroRange,
 } from "../dax/layout-change.ts";
+import { requireSharing } from "../dax/reflink.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
@@ -17,7 +18,8 @@ export type FallocateMode =
   | "punch-hole"
   | "collapse-range"
   | "insert-range"
-  | "zero-range";
+  | "zero-range"
+  | "unshare-range";
 
 export const FALLOCATE: Record<
   FallocateMode,
@@ -34,4 +36,8 @@ export const FALLOCATE: Record<
     insertRange(task, dax, mapping, at, length),
   "zero-range": (task, { dax }, mapping, at, length) =>
     zeroRange(task, dax, mapping, at, length, false),
+  "unshare-range": (task, { dax }, mapping, at, length) => {
+    requireSharing(dax);
+    return preallocate(task, dax, mapping, at, length, false, true);
+  },
 };

@@ -12,6 +12,7 @@ import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.t
 import { truncateFile } from "../dax/layout-change.ts";
 import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
 import { type Pin, pinLongTerm, pinRange, tryPinRange } from "../dax/pins.ts";
+import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { writeBack } from "../dax/write-back.ts";
 import { LeaseKind, requestLease, returnLease } from "../layout/lease.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
@@ -40,6 +41,7 @@ import { checkLeaseOptions, FileLease, type LeaseOptions } from "./lease.ts";
 import { FilePin, type PinOptions } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
+import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
 import { FileWindow, type MapOptions } from "./window.ts";
 
 /** Throws: EFBIG for what one buffer cannot hold. */
@@ -296,9 +298,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   /**
    * Changes how [offset, offset + length) is backed, as fallocate(2). "allocate" and "keep-size" give
    * it blocks, "punch-hole" takes them away, "zero-range" empties them, "collapse-range" and
-   * "insert-range" (whole blocks only) move what follows. All but the first two wait for pins and
-   * revoke windows, as `truncate` does.
-   * Throws: EBADF, EINVAL, EFBIG, ENOSPC.
+   * "insert-range" (whole blocks only) move what follows, "unshare-range" copies what other files own,
+   * too, and gives blocks to the rest. All but the first two wait for pins and revoke windows, as
+   * `truncate` does. Throws: EBADF, EINVAL, EFBIG, ENOSPC; EOPNOTSUPP for "unshare-range" where the
+   * format cannot share blocks.
    */
   async fallocate(
     mode: FallocateMode,
@@ -313,6 +316,75 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   fallocateSync(mode: FallocateMode, offset: number, length: number, options?: WaitOptions): void {
     const operation = this.#fallocateRange(mode, offset, length);
     this.#runSync("fallocate", operation, checkWaitOptions(options));
+  }
+
+  /** The other file of a call on two, kept in use while the call runs. */
+  #withOther<T>(source: FileHandle, syscall: string, operation: Operation<T>): Operation<T> {
+    if (!(source instanceof FileHandle)) throw wrongType("source", "an open file", source);
+    const file = this;
+    return function* (task) {
+      if (source.#core !== file.#core) {
+        const message = "the two files are of different volumes, which share no blocks";
+        throw new HoldfastError("EXDEV", message, { syscall, path: file.path });
+      }
+      source.#use(syscall);
+      try {
+        source.#assertMode("read", syscall);
+        file.#assertMode("write", syscall);
+        return yield* operation(task);
+      } finally {
+        source.#endUse();
+      }
+    };
+  }
+
+  #clone(source: FileHandle, options: CloneOptions): Operation<number> {
+    const range = checkRangePair(options, null);
+    return this.#withOther(source, "ioctl", (task) => {
+      const target = this.#inode.mapping;
+      return cloneRange(task, this.#core.dax, source.#inode.mapping, target, range);
+    });
+  }
+
+  /**
+   * Has this file own the blocks of a range of `source`, too, in the place of its own, as the FICLONE
+   * and FICLONERANGE ioctls: no byte is copied, and whichever file is written first gets a copy then. By
+   * default all of the source, at byte 0. The range is whole blocks, but for the end of the source where
+   * this file does not go on. This file grows as needed. Answers the bytes cloned.
+   * Sleeps: for pins of both ranges, and for both files. Throws: EOPNOTSUPP where the format cannot share
+   * blocks; EXDEV, EINVAL, EBADF, EFBIG, EROFS; EBUSY on systems without userfaultfd while a window
+   * that writes shows a part of either range: nothing has changed then. ENOSPC: a part from the
+   * range's start may have been cloned.
+   */
+  async cloneRange(source: FileHandle, options: CloneOptions = {}): Promise<number> {
+    const operation = this.#clone(source, options);
+    return this.#runAsync("ioctl", operation, checkWaitOptions(options));
+  }
+
+  cloneRangeSync(source: FileHandle, options: CloneOptions = {}): number {
+    return this.#runSync("ioctl", this.#clone(source, options), checkWaitOptions(options));
+  }
+
+  #dedupe(source: FileHandle, options: DedupeOptions): Operation<boolean> {
+    const range = checkRangePair(options, options.length);
+    return this.#withOther(source, "ioctl", (task) => {
+      const target = this.#inode.mapping;
+      return dedupeRange(task, this.#core.dax, source.#inode.mapping, target, range);
+    });
+  }
+
+  /**
+   * Has two ranges that hold the same bytes own the same blocks, those of `source`, as the FIDEDUPERANGE
+   * ioctl: compared while nobody can change them. Answers whether they are the same; if not, nothing
+   * changes. Sleeps and throws: as `cloneRange`.
+   */
+  async dedupeRange(source: FileHandle, options: DedupeOptions): Promise<boolean> {
+    const operation = this.#dedupe(source, options);
+    return this.#runAsync("ioctl", operation, checkWaitOptions(options));
+  }
+
+  dedupeRangeSync(source: FileHandle, options: DedupeOptions): boolean {
+    return this.#runSync("ioctl", this.#dedupe(source, options), checkWaitOptions(options));
   }
 
   #attributes(): Operation<Stats> {

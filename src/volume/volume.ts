@@ -1,5 +1,6 @@
 /** A mounted volume, as programs see it. */
-import type { ErrorContext } from "../base/errors.ts";
+import { type ErrorContext, HoldfastError } from "../base/errors.ts";
+import { requireSharing } from "../dax/reflink.ts";
 import type { Device } from "../device/index.ts";
 import { breakStatistics } from "../layout/break.ts";
 import { leaseStatistics } from "../layout/lease.ts";
@@ -48,6 +49,8 @@ export interface VolumeStatistics {
    * layout change, a reader the end of a change of the "layout", "other".
    */
   readonly waits: Readonly<Record<WaitKind, WaitSummary>>;
+  /** Blocks that several files own, or several places of one. */
+  readonly blocksShared: number;
   /** Inode records in memory, and those of them that nobody uses. */
   readonly inodes: number;
   readonly inodesIdle: number;
@@ -58,6 +61,13 @@ export interface VolumeStatistics {
 /** The operations' answers that need a second look at the arguments. */
 export interface ReaddirOptions {
   readonly withFileTypes?: boolean;
+}
+
+/** Throws: EINVAL for a file that would be emptied to become a clone of itself. */
+function assertOther(source: FileHandle, target: Stats): void {
+  if (source.ino !== target.ino) return;
+  const context = { syscall: "reflink", path: source.path };
+  throw new HoldfastError("EINVAL", "a file is not cloned into itself", context);
 }
 
 function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleeps<T> {
@@ -378,6 +388,27 @@ export class Volume implements Disposable, AsyncDisposable {
     return this.#sync(calls.holders(path));
   }
 
+  /**
+   * Makes `to` a file with the content of `from` that owns the same blocks, replacing what it held; they
+   * are copied when one of the two is written. As `cp --reflink=always`.
+   * Sleeps and throws: as `FileHandle.cloneRange`, and as `open`. If the clone fails, `to` is left empty.
+   */
+  async reflink(from: PathLike, to: PathLike, options?: WaitOptions): Promise<void> {
+    requireSharing(this.#core.dax);
+    await using source = await this.open(from, "r");
+    if (await this.exists(to)) assertOther(source, await this.stat(to));
+    await using target = await this.open(to, "w", source.statSync().mode & 0o777, options);
+    await target.cloneRange(source, options);
+  }
+
+  reflinkSync(from: PathLike, to: PathLike, options?: WaitOptions): void {
+    requireSharing(this.#core.dax);
+    using source = this.openSync(from, "r");
+    if (this.existsSync(to)) assertOther(source, this.statSync(to));
+    using target = this.openSync(to, "w", source.statSync().mode & 0o777, options);
+    target.cloneRangeSync(source, options);
+  }
+
   /** Figures of the volume, by all threads. What threads that have died held is given back first. */
   statistics(): VolumeStatistics {
     const { dax, inodes, thread } = this.#core;
@@ -401,6 +432,7 @@ export class Volume implements Disposable, AsyncDisposable {
       waits: Object.fromEntries(
         WAIT_KINDS.map((kind) => [kind, summariseWaits(thread, kind)]),
       ) as Record<WaitKind, WaitSummary>,
+      blocksShared: dax.driver.sharing?.sharedBlocks() ?? 0,
       inodes: records,
       inodesIdle: idle,
       regionBytes: thread.region.buffer.byteLength,

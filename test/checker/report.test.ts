@@ -53,7 +53,7 @@ function storyOf(actors: readonly string[], lines: readonly Line[], rest?: Parti
   };
 }
 
-const TRUNCATE = "truncateFile>changeLayout>withBrokenLayout";
+const TRUNCATE = "truncateFile>changeLayout>withBrokenLayouts";
 const IO_LOCK = "io lock of inode 2";
 const MAP_LOCK = "map lock of inode 2";
 
@@ -84,7 +84,7 @@ const announceBreak: Line[] = [
 ];
 
 const withdraw: Line[] = [
-  [`truncate write ${TRUNCATE}>announce.[Symbol.dispose]`, "break of inode 2: holder", 1026, 0],
+  [`truncate write ${TRUNCATE}>withdraw`, "break of inode 2: holder", 1026, 0],
 ];
 
 function findBusy(pins: number): Line[] {
@@ -241,9 +241,26 @@ test("no line is wider than asked, and what does not fit in columns is told in o
 test("raw text has each access on its own line", () => {
   expect(body(overlooked, { raw: true }).split("\n").slice(0, 4).join("\n")).toMatchInlineSnapshot(`
     "    io        starts its I/O into page 0
-     1  io        enterEpoch                 epoch of io: 0 -> 1  [pins of page 0: 1]
-     2  io        countInEpoch               break of inode 2: holder: 0
-     3  truncate  enterGuard                 io lock of inode 2: guard: 0 -> 1026"
+     1  io        enterEpoch           epoch of io: 0 -> 1  [pins of page 0: 1]
+     2  io        countInEpoch         break of inode 2: holder: 0
+     3  truncate  enterGuard           io lock of inode 2: guard: 0 -> 1026"
+  `);
+});
+
+test("what is repeated without end is told once", () => {
+  const round = [...takeLock(IO_LOCK), ...findBusy(1), ...dropLock(IO_LOCK)];
+  const endless = storyOf(
+    ["truncate"],
+    [...takeLock(MAP_LOCK), ...Array.from({ length: 9 }, () => round).flat(), ...takeLock(IO_LOCK)],
+    { failure: { kind: "livelock", message: "no progress is made", actor: 0 } },
+  );
+  expect(body(endless)).toMatchInlineSnapshot(`
+    "     truncate
+      1  takes the map lock                         pins of page 0: 1
+      6  takes the io lock
+     11  looks for a busy page (pins of page 0: 1)
+     13  drops the io lock
+     17  ... and so on, the same 8 times again"
   `);
 });
 

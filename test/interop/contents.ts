@@ -1,9 +1,12 @@
 // One file's content, changed in every way by Holdfast or by the kernel, and beside it what it should be.
 
 import * as fs from "node:fs";
-import type { FallocateMode, Volume } from "../../src/index.ts";
+import type { FallocateMode as AnyFallocateMode, Volume } from "../../src/index.ts";
 import { type Random, randomFrom } from "../damage/random.ts";
 import { runOk } from "../support/tools.ts";
+
+/** What ext4 can do. */
+type FallocateMode = Exclude<AnyFallocateMode, "unshare-range">;
 
 /** An open file that can be changed. Offsets and lengths are bytes. */
 export interface Changeable {

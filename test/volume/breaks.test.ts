@@ -24,6 +24,8 @@ interface Row {
   readonly calls: readonly string[];
   readonly about: string;
   readonly run: (volume: Volume, file: FileHandle, path: string) => unknown;
+  /** Where blocks can be shared only; what is done before there are leases. */
+  readonly before?: (volume: Volume, file: FileHandle, path: string) => unknown;
   /** What it breaks where all pages are leased shared, and where exclusively. */
   readonly shared: string;
   readonly exclusive: string;
@@ -39,6 +41,18 @@ function row(
   exclusive = shared,
 ): void {
   rows.push({ calls: calls.split(" "), about, run, shared, exclusive });
+}
+
+/** A row about files that share blocks. */
+function sharingRow(
+  calls: string,
+  about: string,
+  before: NonNullable<Row["before"]>,
+  run: Row["run"],
+  shared: string,
+  exclusive = shared,
+): void {
+  rows.push({ calls: calls.split(" "), about, before, run, shared, exclusive });
 }
 
 const bytes = (pages: number): Uint8Array => new Uint8Array(pages * PAGE).fill(9);
@@ -252,6 +266,68 @@ row(
   broken("u", 4),
 );
 
+// Files that share blocks: what of the file is shared, and every copy.
+const other = (volume: Volume, _file: FileHandle, path: string): void =>
+  volume.writeFileSync(`${path}-other`, bytes(4));
+const clone = (volume: Volume, _file: FileHandle, path: string): void =>
+  volume.reflinkSync(path, `${path}-other`);
+
+sharingRow("Volume.reflink", "as the source of a clone", () => {}, clone, broken("u", 0, 15));
+sharingRow(
+  "FileHandle.cloneRange",
+  "a clone into it",
+  other,
+  (volume, file, path) => {
+    using source = volume.openSync(`${path}-other`, "r");
+    file.cloneRangeSync(source, { offset: 3 * PAGE, length: 2 * PAGE });
+  },
+  broken("u", 3, 4),
+);
+sharingRow(
+  "FileHandle.dedupeRange",
+  "a dedupe",
+  other,
+  (volume, file, path) => {
+    using source = volume.openSync(`${path}-other`, "r");
+    file.dedupeRangeSync(source, { offset: 2 * PAGE, length: 2 * PAGE });
+  },
+  broken("u", 2, 3),
+);
+sharingRow(
+  "FileHandle.write",
+  "a write of some bytes to what is shared",
+  clone,
+  (_volume, file) => file.writeSync(new Uint8Array(10), 2 * PAGE - 5),
+  broken("u", 1, 2),
+);
+sharingRow(
+  "FileHandle.map",
+  "a touch of what is shared through a window that writes: it copies what follows as well",
+  clone,
+  (_volume, file) => {
+    using window = file.map();
+    return window.bytes[5 * PAGE];
+  },
+  broken("u", 5, 7),
+);
+sharingRow(
+  "FileHandle.pin",
+  "a pin that writes, of what is shared; one that reads",
+  clone,
+  (_volume, file) => {
+    file.pinSync(3 * PAGE, PAGE, { write: true }).release();
+    file.pinSync(0, 2 * PAGE).release();
+  },
+  broken("u", 3, 3),
+);
+sharingRow(
+  "FileHandle.fallocate",
+  "unshare-range: what is shared, and holes",
+  clone,
+  (_volume, file) => file.fallocateSync("unshare-range", 6 * PAGE, 3 * PAGE),
+  `${NONE.slice(0, 6)}uuw${NONE.slice(9)}`,
+);
+
 // Leases.
 row(
   "FileHandle.lease",
@@ -330,9 +406,11 @@ describe.each(volumeKinds.filter((kind) => kind.mappable))("$name", (kind) => {
       await using worker = await startRunner(volume.share());
       const found: Record<string, string> = {};
       const wanted: Record<string, string> = {};
-      for (const [index, { calls, about, run, [leased]: expected }] of rows.entries()) {
+      for (const [index, { calls, about, before, run, [leased]: expected }] of rows.entries()) {
+        if (before !== undefined && kind.name !== "ram") continue;
         const path = `/file${index}`;
         const file = makeFile(volume, path);
+        before?.(volume, file, path);
         await leasePages(worker, path, leased);
         run(volume, file, path);
         const name = `${calls.join(", ")}: ${about}`;

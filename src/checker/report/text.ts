@@ -19,6 +19,8 @@ const GAP = 2;
 /** An actor's column narrower than this is not readable. */
 const ACTOR_WIDTH_MIN = 14;
 const STATE_WIDTH_MAX = 22;
+/** What is repeated so often at the end of an endless story is told once. */
+const REPEATS_MIN = 4;
 
 type Style = NonNullable<TextOptions["style"]>;
 
@@ -111,8 +113,26 @@ function rowOf(story: Story, happening: Happening): Row {
   };
 }
 
-function happeningLines(story: Story, width: number, style: Style): string[] {
+/** The rows of a story. Of what an endless one does again and again at its end, the first round. */
+function told(story: Story): Row[] {
   const rows = happeningsOf(story).map((happening) => rowOf(story, happening));
+  if (story.failure?.kind !== "livelock") return rows;
+  // The last row is cut off.
+  const keys = rows.slice(0, -1).map((row) => JSON.stringify([row.actor, row.text, row.state]));
+  for (let round = 1; round <= keys.length / REPEATS_MIN; round++) {
+    let first = keys.length - round;
+    while (first > 0 && keys[first - 1] === keys[first - 1 + round]) first--;
+    const again = Math.floor((keys.length - first) / round) - 1;
+    if (again + 1 < REPEATS_MIN) continue;
+    const { actor, number } = rows[first + round]!;
+    const text = `... and so on, the same ${again} times again`;
+    return [...rows.slice(0, first + round), { number, actor, text, style: "red", state: [] }];
+  }
+  return rows;
+}
+
+function happeningLines(story: Story, width: number, style: Style): string[] {
+  const rows = told(story);
   const names = story.actors;
   const number = String(story.steps.length).length;
   const state = Math.min(STATE_WIDTH_MAX, longest(rows.flatMap((row) => row.state)));

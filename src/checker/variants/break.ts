@@ -5,7 +5,13 @@ export const noEpochWait = variant({
   name: "no-epoch-wait",
   about: "The break is announced, but pins under way are not waited for: no epoch passes.",
   from: "DESIGN.md 5.4, step 2; get_user_pages_fast against a truncate",
-  edits: [{ file: "layout/break.ts", find: "    synchronize(thread);\n", replace: "" }],
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "    if (places.length > 0)\n        synchronize(thread);\n",
+      replace: "",
+    },
+  ],
   caughtBy: { "pin-truncate": "invariant" },
 });
 
@@ -16,9 +22,14 @@ export const epochBeforeAnnouncement = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "    store(words, mapping + MappingWord.breakHolder, thread.holder);\n    synchronize(thread);\n",
+      find: "    if (places.length > 0)\n        synchronize(thread);\n",
+      replace: "",
+    },
+    {
+      file: "layout/break.ts",
+      find: "        store(words, mapping + MappingWord.breakHolder, thread.holder);\n",
       replace:
-        "    synchronize(thread);\n    store(words, mapping + MappingWord.breakHolder, thread.holder);\n",
+        "        synchronize(thread);\n        store(words, mapping + MappingWord.breakHolder, thread.holder);\n",
     },
   ],
   caughtBy: { "pin-truncate": "invariant" },
@@ -78,8 +89,8 @@ export const noRetryAfterWait = variant({
     { file: "layout/break.ts", find: "        let busy;\n", replace: "        var busy;\n" },
     {
       file: "layout/break.ts",
-      find: "const found = context.protect ? findBusy(context, mapping, range) : null;",
-      replace: "const found = busy === undefined ? findBusy(context, mapping, range) : null;",
+      find: "const found = findBusyIn(context, ranges);",
+      replace: "const found = busy === undefined ? findBusyIn(context, ranges) : null;",
     },
   ],
   caughtBy: { "pin-truncate": "invariant" },
@@ -97,7 +108,7 @@ export const waitsWithLocks = variant({
       replace:
         "            busy = found;\n" +
         "            _announced[Symbol.dispose]();\n" +
-        "            yield* waitForPage(context, mapping, busy, patience);\n",
+        "            yield* waitForPage(context, busy, patience);\n",
     },
   ],
   caughtBy: { "pins-next-page": "deadlock" },

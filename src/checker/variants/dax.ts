@@ -31,20 +31,14 @@ export const waitedOnce = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "        let busy;\n        {\n            using io",
-      replace: "        let busy = 0;\n        {\n            using io",
+      find: "const found = findBusyIn(context, ranges);",
+      replace: "const found = patience.waited !== true ? findBusyIn(context, ranges) : null;",
     },
     {
       file: "layout/break.ts",
-      find: "const found = context.protect ? findBusy(context, mapping, range) : null;",
+      find: "        yield* waitForPage(context, busy, patience);",
       replace:
-        "const found = context.protect && patience.waited !== true ? findBusy(context, mapping, range) : null;",
-    },
-    {
-      file: "layout/break.ts",
-      find: "        count(context.thread, Counter.breakWaits);",
-      replace:
-        "        patience.waited = true;\n        count(context.thread, Counter.breakWaits);",
+        "        patience.waited = true;\n        yield* waitForPage(context, busy, patience);",
     },
   ],
   caughtBy: { "dax-two-and-two": "invariant" },
@@ -73,7 +67,7 @@ export const windowsKept = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "                context.windows.revoke(mapping, range.first, range.last);\n",
+      find: "                context.windows.revoke(mapping, first, last);\n",
       replace: "",
     },
   ],
@@ -139,7 +133,7 @@ export const sequenceStill = variant({
       replace: "        if (kind === Kind.sequence) {\n            add(words, sequence, 2);",
     },
   ],
-  caughtBy: { "dax-kill-fault": "check", "dax-hole-write-window": "check" },
+  caughtBy: { "dax-kill-fault": "check" },
 });
 
 export const ownerLater = variant({
@@ -238,8 +232,8 @@ export const foliosCut = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "wholeFolios(context.thread, mapping, planned);",
-      replace: "planned;",
+      find: "ranges.set(mapping, wholeFolios(thread, mapping, planned));",
+      replace: "ranges.set(mapping, planned);",
     },
   ],
   caughtBy: { "dax-huge-truncate": "invariant" },
@@ -248,10 +242,10 @@ export const foliosCut = variant({
 export const removalNotFinished = variant({
   name: "removal-not-finished",
   about: "When a thread dies while it removes entries, nobody ends what it has begun.",
-  from: "dax/layout-change.ts, recoverRemovals",
+  from: "dax/remove-pages.ts, recoverRemovals",
   edits: [
     {
-      file: "dax/layout-change.ts",
+      file: "dax/remove-pages.ts",
       find: "    store(words, mapping + MappingWord.removing, 1);\n",
       replace: "",
     },
@@ -342,8 +336,8 @@ export const lostNotLookedForAgain = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: "        noteLostUnlisted(dax.thread, mapping);\n        held = yield* lockIfRoom(task, mapping, index);\n        if (held === null)\n            return;\n",
-      replace: "        noteLostUnlisted(dax.thread, mapping);\n        return;\n",
+      find: "        showLostUnlisted(dax, window, index);\n        held = yield* lockIfRoom(task, mapping, index);\n        if (held === null)\n            return;\n",
+      replace: "        showLostUnlisted(dax, window, index);\n        return;\n",
     },
   ],
   caughtBy: { "dax-lost-meanwhile": "check" },
@@ -357,7 +351,7 @@ export const lostUnlisted = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: "        noteLostUnlisted(dax.thread, mapping);\n",
+      find: "    noteLostUnlisted(dax.thread, dax.windows.mappingOf(window));\n",
       replace: "",
     },
   ],
@@ -373,7 +367,7 @@ export const windowNotLookedAtAgain = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: "    if (!windows.isOver(window, serial, address))\n        return;\n",
+      find: "    if (!windows.isOver(window, serial, address))\n        return 0;\n",
       replace: "",
     },
   ],

@@ -11,16 +11,20 @@ export const leaseBeforeLocks = variant({
       find: "        let busy;\n",
       replace:
         "        let busy;\n" +
-        "        const early = plan();\n" +
-        "        if (early !== null && leases.recall(early.first, early.last, Reason.unmap)) {\n" +
+        "        const early = new Map();\n" +
+        "        for (const { mapping, plan } of sorted) {\n" +
+        "            const planned = plan();\n" +
+        "            if (planned !== null) early.set(mapping, planned);\n" +
+        "        }\n" +
+        "        if (leases.recall(early)) {\n" +
         "            yield* leases.wait();\n" +
         "            continue;\n" +
         "        }\n",
     },
     {
       file: "layout/break.ts",
-      find: "if (leases.recall(range.first, range.last, Reason.unmap)) {",
-      replace: "if (range === null) {",
+      find: "if (leases.recall(ranges)) {",
+      replace: "if (ranges === null) {",
     },
   ],
   caughtBy: { "lease-return": "check" },
@@ -53,7 +57,7 @@ export const waitsForLeaseWithLocks = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "                map.release();\n                io.release();\n",
+      find: "                maps.release();\n                ios.release();\n",
       replace: "",
     },
   ],
@@ -74,10 +78,8 @@ export const leaseNotLookedAtAgain = variant({
     },
     {
       file: "layout/break.ts",
-      find: "if (leases.recall(range.first, range.last, Reason.unmap)) {",
-      replace:
-        "if (!waited && leases.recall(range.first, range.last, Reason.unmap)) {\n" +
-        "                waited = true;",
+      find: "if (leases.recall(ranges)) {",
+      replace: "if (!waited && leases.recall(ranges)) {\n" + "                waited = true;",
     },
   ],
   caughtBy: { "lease-two-holders": "check" },
@@ -218,7 +220,7 @@ export const requestsOvertake = variant({
   edits: [
     {
       file: "layout/lease.ts",
-      find: "        if (!isGranted && reason !== Reason.lease)\n            continue;",
+      find: "        if (!isGranted && !waitsForRequests)\n            continue;",
       replace: "        if (!isGranted)\n            continue;",
     },
   ],
@@ -292,11 +294,8 @@ export const pagesFirst = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "if (leases.recall(range.first, range.last, Reason.unmap)) {",
-      replace:
-        "const isBusy = nextMarked(context.thread.words, mapping, range.first, range.last, Mark.pinned) >= 0 &&\n" +
-        "                findBusy(context, mapping, range) !== null;\n" +
-        "            if (!isBusy && leases.recall(range.first, range.last, Reason.unmap)) {",
+      find: "if (leases.recall(ranges)) {",
+      replace: "if (findBusyIn(context, ranges) === null && leases.recall(ranges)) {",
     },
   ],
   caughtBy: { "lease-long-term-pin": "deadlock" },

@@ -155,8 +155,8 @@ export const waitsForAMovedPage = variant({
   edits: [
     {
       file: "layout/break.ts",
-      find: "!stillOwned(pages, mapping, [busy])",
-      replace: "pages.owner(busy.page) !== mapping",
+      find: "return stillOwned(pages, mapping, [busy]);",
+      replace: "return pages.owner(busy.page) === mapping;",
     },
   ],
   caughtBy: { "moved-pin": "deadlock" },

@@ -76,8 +76,8 @@ export const marksDropped = variant({
   from: "hazard H2: an invalidation that deletes entries without a flush; our own core, before dax-sync-huge",
   edits: [
     {
-      file: "dax/layout-change.ts",
-      find: "        noteWritten(dax.thread, mapping, range.first, range.last);\n",
+      file: "dax/remove-pages.ts",
+      find: "        noteWritten(thread, mapping, range.first, range.last);\n",
       replace: "        void 0;\n",
     },
   ],

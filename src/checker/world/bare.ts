@@ -126,12 +126,13 @@ export class BareFile {
     if (fast !== 0) return fast;
     const { thread, pages } = this.hand(self);
     const { mapping } = this;
-    function* populate(): Sleeps<void> {
+    function* populate(): Sleeps<boolean> {
       for (let index = first; index < first + count; index++) {
         const slot = findSlot(thread.words, mapping, index);
         const present = slot !== 0 && isPageKind(kindOf(load(thread.words, slot)));
         if (!present) throw new PastTheEnd();
       }
+      return true;
     }
     return yield* pinSlow(self.task, pages, mapping, INO, first, count, write, populate);
   }

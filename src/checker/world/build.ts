@@ -7,6 +7,7 @@ import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { Dax, type DataDriver } from "../../dax/dax.ts";
 import { resolveFault, showAll } from "../../dax/fault.ts";
 import { pinRange } from "../../dax/pins.ts";
+import { cloneRange } from "../../dax/reflink.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import type { Device } from "../../device/index.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
@@ -54,6 +55,18 @@ export interface FileSpec {
   readonly pages: string;
 }
 
+/**
+ * Pages of one file that another one owns, too, from the same place on. `present`: files whose entries
+ * name them, and that had them pinned for reading.
+ */
+export interface CloneSpec {
+  readonly source: string;
+  readonly target: string;
+  readonly first: number;
+  readonly count: number;
+  readonly present?: readonly string[];
+}
+
 /** A window over pages of a file. `shown`: pages that were touched before; all where none can fault. */
 export interface WindowSpec {
   readonly file: string;
@@ -68,6 +81,7 @@ export interface VolumeSpec {
   /** Of the device. Those that no file has are free. */
   readonly blocks: number;
   readonly files: readonly FileSpec[];
+  readonly clones?: readonly CloneSpec[];
   readonly windows?: readonly WindowSpec[];
   /** Whether touches can fault. Default: true. */
   readonly faults?: boolean;
@@ -141,6 +155,7 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   const { task } = taskOf(thread);
   const files: BuiltFile[] = [];
   for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
+  for (const clone of spec.clones ?? []) yield* buildClone(task, hand, files, clone);
   simulated.persist(0, simulated.size);
   for (const [index, { mapping, ino }] of files.entries()) {
     if (spec.synced === undefined) continue;
@@ -227,6 +242,21 @@ function runsOf(pages: string): { code: string; first: number; count: number }[]
     first += count;
   }
   return runs;
+}
+
+function* buildClone(
+  task: Task,
+  { dax }: Hand,
+  files: readonly BuiltFile[],
+  { source, target, first, count, present = [] }: CloneSpec,
+): Sleeps<void> {
+  const named = (name: string): Mapping => files.find((file) => file.name === name)!.mapping;
+  const [offset, length] = [first * PAGE_SIZE, count * PAGE_SIZE];
+  const range = { sourceOffset: offset, offset, length };
+  yield* cloneRange(task, dax, named(source), named(target), range);
+  for (const name of present) {
+    (yield* pinRange(task, dax, named(name), offset, length, false)).release();
+  }
 }
 
 function* buildWindow(

@@ -107,6 +107,13 @@ export class SimulatedDevice {
     }
   }
 
+  copy(from: number, to: number, length: number): void {
+    this.failIfAsked("copyIn");
+    for (let at = 0; at < length; at += PAGE_SIZE) {
+      this.writeBlock((to + at) / PAGE_SIZE, this.readBlock((from + at) / PAGE_SIZE));
+    }
+  }
+
   persist(at: number, length: number): void {
     this.assertPresent();
     this.failIfAsked("persist");

@@ -42,6 +42,11 @@ export function blockShown(entry: number): number {
   return entry < TableEntry.block ? -1 : (entry - TableEntry.block) >>> 1;
 }
 
+/** Whether what is stored to a table entry's page is stored to its block. */
+export function writesShown(entry: number): boolean {
+  return entry >= TableEntry.block && (entry & 1) !== 0;
+}
+
 /** Where the windows lie, in the order in which their addresses are reserved. */
 export function windowAddress(number: number): number {
   return (number + 1) * WINDOW_DISTANCE;
@@ -170,7 +175,7 @@ export class SimulatedPort {
       const block = blockShown(entry);
       onTouch(block);
       const content = device.readBlock(block);
-      if (stored !== null && (entry & 1) !== 0) device.writeBlock(block, stored);
+      if (stored !== null && writesShown(entry)) device.writeBlock(block, stored);
       onTouch(block);
       return content;
     } finally {

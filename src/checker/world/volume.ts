@@ -10,12 +10,12 @@ import type { Dax } from "../../dax/dax.ts";
 import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
 import { FileWindow, mapWindow } from "../../dax/map-window.ts";
-import { recoverRemovals } from "../../dax/layout-change.ts";
+import { recoverRemovals } from "../../dax/remove-pages.ts";
 import type { Pin } from "../../dax/pins.ts";
 import { HealingDevice } from "../../dax/poison.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
-import { Header, Inode, INODE_WORDS, Node, NODE_WORDS } from "../../drivers/ram/layout.ts";
+import { ExtentFlag, Header, Inode, Node } from "../../drivers/ram/layout.ts";
 import { recoverBreaks } from "../../layout/break.ts";
 import { recoverLeases } from "../../layout/lease.ts";
 import { recoverEntries } from "../../mapping/entries.ts";
@@ -28,12 +28,7 @@ import {
   kindOf,
   pageOf,
 } from "../../mapping/tree.ts";
-import {
-  recoverTransactions,
-  TransactionArea,
-  TransactionState,
-  UndoKind,
-} from "../../metadata/transaction.ts";
+import { recoverTransactions, TransactionArea } from "../../metadata/transaction.ts";
 import type { Pages } from "../../pages/pages.ts";
 import { recoverPins } from "../../pin/pin.ts";
 import type { Words } from "../../sync/atomics.ts";
@@ -53,13 +48,13 @@ import {
   type VolumeShared,
 } from "./build.ts";
 import { assertGivenBack, assertIdle } from "./leftovers.ts";
-import { transactionWordName, wordName } from "./names.ts";
 import { finishReports } from "./poison.ts";
-import { blockShown, portWordName, TableEntry, tableWord, windowAddress } from "./port.ts";
-import { WatchedDriver } from "./watched-driver.ts";
+import { blockShown, TableEntry, tableWord, windowAddress, writesShown } from "./port.ts";
+import { volumeWordName } from "./volume-names.ts";
+import { DriverTables, type Undone } from "./driver-tables.ts";
+import { type Changed, WatchedDriver } from "./watched-driver.ts";
 
 const FILE_LOCKS = [MappingWord.ioLock, MappingWord.mapLock, MappingWord.writeBackLock];
-const NOTHING: ReadonlyMap<number, number> = new Map();
 
 /** An I/O under way: it uses a block for a page of a file. */
 interface Use {
@@ -67,6 +62,7 @@ interface Use {
   readonly file: BuiltFile;
   readonly page: number;
   readonly block: number;
+  readonly writes: boolean;
 }
 
 /** A window, with what its program holds of it where that was made in the schedule. */
@@ -84,25 +80,22 @@ export class Volume {
   readonly #hands: readonly Hand[];
   readonly #uses = new Set<Use>();
   readonly #windows: TouchedWindow[];
-  readonly #header: number;
-  readonly #inodes: number;
-  readonly #bitmap: number;
-  readonly #transaction: number;
+  readonly #tables: DriverTables;
 
   constructor(shared: VolumeShared, actors: readonly Self[]) {
     this.shared = shared;
     this.actors = actors;
     this.words = shared.region.words;
     this.#windows = shared.windows.map((window) => ({ ...window, view: null, owner: null }));
-    this.#header = shared.region.root(Root.ram);
-    this.#transaction = shared.region.root(Root.transaction);
-    this.#inodes = this.words[this.#header + Header.inodeTable]!;
-    this.#bitmap = this.words[this.#header + Header.bitmap]!;
+    this.#tables = new DriverTables(shared.region);
     this.#hands = actors.map((self) => this.#makeHand(self));
   }
 
   #makeHand({ thread }: Self): Hand {
-    const changed = (what: string): void => this.#assertTrue(`when ${what}`);
+    const changed: Changed = (what, windows = true) => {
+      this.#assertUses(`when ${what}`);
+      if (windows) this.#assertShown(`when ${what}`);
+    };
     const { removedAtOnce = Infinity } = this.shared.spec;
     const hand = makeHand(thread, this.shared, (device, pages) => {
       const ram = RamDriver.attach(thread, new HealingDevice(device, pages));
@@ -133,43 +126,14 @@ export class Volume {
 
   // The truth: looked at without being a part of the schedule, so in the words themselves.
 
-  /**
-   * The block that page `page` of the file has, by the driver's tables; -1 for a hole. `undone`: as
-   * it is if the open transaction is undone (#undone), since its owner may be anywhere in a change.
-   */
-  blockOf({ ino }: BuiltFile, page: number, undone: ReadonlyMap<number, number> = NOTHING): number {
-    let node = this.#word(this.#inodes + ino * INODE_WORDS + Inode.nodes, undone);
-    while (node !== 0) {
-      const within = page - this.#word(node + Node.a, undone);
-      if (within >= 0 && within < this.#word(node + Node.b, undone)) {
-        const mapped = this.#word(node + Node.d, undone) === 0;
-        return mapped ? this.#word(node + Node.c, undone) + within : -1;
-      }
-      node = this.#word(node + Node.next, undone);
-    }
-    return -1;
+  /** The block that a page of the file has, by the driver's tables; -1 for a hole. */
+  blockOf({ ino }: BuiltFile, page: number, undone?: Undone): number {
+    return this.#tables.blockOf(ino, page, undone);
   }
 
   /** The same, without what an open transaction may yet undo. */
   blockHeld(file: BuiltFile, page: number): number {
-    return this.blockOf(file, page, this.#undone());
-  }
-
-  #word(word: number, undone: ReadonlyMap<number, number>): number {
-    return undone.get(word) ?? this.words[word]!;
-  }
-
-  /** The words that the open transaction has changed, as they were before it. */
-  #undone(): ReadonlyMap<number, number> {
-    const { words } = this;
-    const area = this.#transaction;
-    const log = area + TransactionArea.log;
-    if (words[area + TransactionArea.state] !== TransactionState.open) return NOTHING;
-    const undone = new Map<number, number>();
-    for (let end = log + words[area + TransactionArea.used]!; end > log; end -= words[end - 1]!) {
-      if (words[end - 2] === UndoKind.word) undone.set(words[end - 4]!, words[end - 3]!);
-    }
-    return undone;
+    return this.blockOf(file, page, this.#tables.undone());
   }
 
   /** Whether a block is listed as bad. */
@@ -198,19 +162,12 @@ export class Volume {
 
   /** What backs the file's pages: "#" a block, "u" an unwritten one, "." nothing. From outside. */
   backingOf({ ino }: BuiltFile): string {
-    let backing = "";
-    let node = this.words[this.inodeWord({ ino }) + Inode.nodes]!;
-    for (; node !== 0; node = this.words[node + Node.next]!) {
-      const unwritten = this.words[node + Node.d] !== 0;
-      const extent = (unwritten ? "u" : "#").repeat(this.words[node + Node.b]!);
-      backing = backing.padEnd(this.words[node + Node.a]!, ".") + extent;
-    }
-    return backing;
+    return this.#tables.backingOf(ino);
   }
 
   /** Where the driver's inode of a file is. */
   inodeWord({ ino }: Pick<BuiltFile, "ino">): number {
-    return this.#inodes + ino * INODE_WORDS;
+    return this.#tables.inodeWord(ino);
   }
 
   sizeOf({ mapping }: BuiltFile): number {
@@ -231,33 +188,40 @@ export class Volume {
   }
 
   /**
-   * Invariants 1 and 2: every I/O under way and every window uses blocks of its own file only. By the
-   * tables as they are, after a whole change of the driver's.
+   * Invariants 1 and 2: every I/O under way uses blocks of its own file only. By the tables as they are,
+   * after a whole change of the driver's.
    */
-  #assertTrue(when: string): void {
+  #assertUses(when: string): void {
     for (const use of this.#uses) {
-      if (!this.#isDead(use.self)) this.#assertUse(use, when, NOTHING);
+      if (!this.#isDead(use.self)) this.#assertUse(use, when);
     }
+  }
+
+  /** The same of every window. */
+  #assertShown(when: string): void {
     for (const { file, address, first, pages } of this.#windows) {
       for (let page = 0; page < pages; page++) {
         const word = tableWord(this.shared.port, address + page * PAGE_SIZE);
         const block = blockShown(this.words[word]!);
-        if (block < 0 || this.blockOf(file, first + page) === block) continue;
-        ensure(false, `${when}, a window shows block ${block} as page ${first + page}`);
+        if (block < 0) continue;
+        const mine = this.blockOf(file, first + page) === block;
+        ensure(mine, `${when}, a window shows block ${block} as page ${first + page}`);
+        const alone = !writesShown(this.words[word]!) || this.#tables.ownersOf(block) === 1;
+        ensure(alone, `${when}, a window that writes shows block ${block}, which other files own`);
       }
     }
   }
 
-  #assertUse(
-    { self, file, page, block }: Use,
-    when: string,
-    undone: ReadonlyMap<number, number>,
-  ): void {
+  #assertUse({ self, file, page, block, writes }: Use, when: string, undone?: Undone): void {
     const now = this.blockOf(file, page, undone);
     ensure(
       now === block,
       `${when}, ${self.name} has an I/O under way into block ${block}, which is page ${page} of ` +
         `file ${file.name} no longer`,
+    );
+    ensure(
+      !writes || this.#tables.ownersOf(block, undone) === 1,
+      `${when}, ${self.name} has an I/O under way that writes into block ${block}, which other files own`,
     );
   }
 
@@ -265,9 +229,10 @@ export class Volume {
 
   /**
    * An I/O into a pinned range: writes `name` into each of its blocks, and gives the pin back. The
-   * blocks must be the file's until then.
+   * blocks must be the file's until then, and its alone. With null it only reads them. Returns what they
+   * hold.
    */
-  io(self: Self, file: BuiltFile, pin: Pin, name: string): void {
+  io(self: Self, file: BuiltFile, pin: Pin, name: string | null): string {
     const { device } = this.hand(self);
     const first = pin.offset / PAGE_SIZE;
     const blocks: number[] = [];
@@ -275,18 +240,23 @@ export class Volume {
       const start = device.addressOf(bytes) / PAGE_SIZE;
       for (let page = 0; page * PAGE_SIZE < bytes.length; page++) blocks.push(start + page);
     }
-    const uses = blocks.map((block, index) => ({ self, file, page: first + index, block }));
+    const writes = name !== null;
+    const uses = blocks.map((block, index) => ({ self, file, page: first + index, block, writes }));
     for (const use of uses) this.#uses.add(use);
-    for (const use of uses) this.#assertUse(use, "at the beginning of an I/O", this.#undone());
+    for (const use of uses)
+      this.#assertUse(use, "at the beginning of an I/O", this.#tables.undone());
     self.say(`I/O into block ${blocks.join(", ")} begins`);
+    let held = "";
     for (const block of blocks) {
-      device.writeBlock(block, contentOf(name));
+      if (writes) device.writeBlock(block, contentOf(name));
+      held += contentShown(device.readBlock(block));
     }
-    for (const use of uses) this.#assertUse(use, "at the end of an I/O", this.#undone());
+    for (const use of uses) this.#assertUse(use, "at the end of an I/O", this.#tables.undone());
     ensure(pin.verify(), "a held pin says that its pages are not the file's");
-    for (const use of uses) this.#assertUse(use, "when a pin is given back", this.#undone());
+    for (const use of uses) this.#assertUse(use, "when a pin is given back", this.#tables.undone());
     for (const use of uses) this.#uses.delete(use);
     pin.release();
+    return held;
   }
 
   /** Reads whole pages of a file by copy: what each begins with, "" for none. */
@@ -353,11 +323,18 @@ export class Volume {
     const built = this.#windows[window]!;
     const address = built.address + (page - built.first) * PAGE_SIZE;
     const onTouch = (block: number): void => {
-      const now = this.blockOf(built.file, page, this.#undone());
+      const now = this.blockOf(built.file, page, this.#tables.undone());
+      // A copy is shown to windows that do not write before its transaction has ended.
+      const next = stored === null ? this.blockOf(built.file, page) : now;
       ensure(
-        now === block,
+        now === block || next === block,
         `${self.name} touches page ${page} of file ${built.file.name} in block ${block}; the ` +
           `page's block is ${now}`,
+      );
+      ensure(
+        stored === null || this.#tables.ownersOf(block, this.#tables.undone()) === 1,
+        `${self.name} stores to page ${page} of file ${built.file.name} in block ${block}, which other ` +
+          "files own",
       );
     };
     for (;;) {
@@ -414,7 +391,8 @@ export class Volume {
     anybody.thread.reap();
     finishReports(this, anybody);
     if (alive.length < this.actors.length) this.#takeGuards(anybody.thread);
-    this.#assertTrue("at the end");
+    this.#assertUses("at the end");
+    this.#assertShown("at the end");
     for (const self of alive) assertIdle(self);
     this.#assertNothingHeld();
     for (const file of this.shared.files) {
@@ -466,7 +444,7 @@ export class Volume {
   ensurePersistent(file: BuiltFile, when: string, first = 0, count = Infinity): void {
     const end = Math.min(first + count, Math.ceil(this.sizeOf(file) / PAGE_SIZE));
     for (let page = first; page < end; page++) {
-      const block = this.blockOf(file, page, this.#undone());
+      const block = this.blockOf(file, page, this.#tables.undone());
       if (block < 0 || this.isBad(block)) continue;
       const held = contentShown(this.content(block));
       const kept = contentShown(this.persistent(block));
@@ -499,7 +477,7 @@ export class Volume {
       ensureNoLeak(words[thread.base + Slot.breaking] === 0, `${name}'s break is still announced`);
       ensureNoLeak((words[thread.base + Slot.epoch]! & 1) === 0, `${name} is still in an epoch`);
     }
-    const transaction = this.#transaction;
+    const transaction = this.shared.region.root(Root.transaction);
     const { mutex, state, used } = TransactionArea;
     ensureNoLeak(words[transaction + mutex] === 0, "the volume's transaction is still held");
     ensureNoLeak(words[transaction + state] === 0, "a transaction is still open");
@@ -531,14 +509,16 @@ export class Volume {
     ensureNoLeak((word(MappingWord.sequence) & 1) === 0, `the sequence of file ${name} is odd`);
   }
 
-  /** Every block is free, or a file has it once; the counts agree. */
+  /** Every block is free, or files have it as often as its owners are counted; the counts agree. */
   #assertBlocks(): void {
     const { words } = this;
+    const { header, bitmap } = this.#tables;
     const { blocks } = this.shared.spec;
     const owners = new Map<number, string>();
+    const counts = new Map<number, number>();
     for (const file of this.shared.files) {
       const { name, ino } = file;
-      const inode = this.#inodes + ino * INODE_WORDS;
+      const inode = this.inodeWord({ ino });
       const pages = Math.ceil(this.sizeOf(file) / PAGE_SIZE);
       let count = 0;
       for (let node = words[inode + Inode.nodes]!; node !== 0; node = words[node + Node.next]!) {
@@ -546,31 +526,51 @@ export class Volume {
         ensureNoLeak(end <= pages, `file ${name} has blocks beyond its end`);
         for (let at = 0; at < words[node + Node.b]!; at++) {
           const block = words[node + Node.c]! + at;
-          ensure(!owners.has(block), `block ${block} is file ${name}'s and ${owners.get(block)}'s`);
+          const flags = words[node + Node.d]!;
+          const alone = (flags & ExtentFlag.shared) === 0;
+          const other = owners.get(block);
+          ensure(!alone || other === undefined, `block ${block} is file ${name}'s and ${other}'s`);
+          ensure(
+            !alone || this.#tables.ownersOf(block) === 1,
+            `file ${name} has block ${block} for its own, which has several owners`,
+          );
           owners.set(block, name);
           const lost = this.content(block) === LOST_BYTES;
           ensure(
             !lost || this.isBad(block),
             `block ${block} of file ${name} is lost and not listed`,
           );
+          counts.set(block, (counts.get(block) ?? 0) + 1);
           count++;
         }
       }
       ensure(count === words[inode + Inode.blocks], `file ${name} counts its blocks wrong`);
     }
     let free = 0;
+    let several = 0;
+    for (const [block, count] of counts) {
+      const counted = this.#tables.ownersOf(block);
+      ensure(counted === count, `block ${block} has ${count} owners, and ${counted} are counted`);
+      if (count > 1) several++;
+    }
+    const shared = words[header + Header.blocksShared];
+    ensure(several === shared, `${several} blocks are shared, ${shared} are counted`);
     for (let block = 0; block < blocks; block++) {
-      const used = ((words[this.#bitmap + (block >>> 5)]! >>> (block & 31)) & 1) !== 0;
+      const used = ((words[bitmap + (block >>> 5)]! >>> (block & 31)) & 1) !== 0;
       if (!used) free++;
       ensureNoLeak(!used || owners.has(block), `block ${block} is in use, but no file has it`);
       ensure(used || !owners.has(block), `block ${block} of file ${owners.get(block)} is free`);
     }
-    ensure(free === words[this.#header + Header.blocksFree], "the free blocks are counted wrong");
+    ensure(free === words[header + Header.blocksFree], "the free blocks are counted wrong");
   }
 
-  /** Invariant 6: every page with an owner is named by one entry, and every entry by its owner. */
+  /**
+   * Invariant 6: every page with an owner is named by one entry, and every entry by its owner; a shared
+   * one by as many as it counts.
+   */
   #assertPages(pages: Pages): void {
     let named = 0;
+    const sharing = new Map<number, number>();
     for (const file of this.shared.files) {
       forEachEntry(this.words, file.mapping, 0, 2 ** 32 - 1, (entry, index, count) => {
         ensureNoLeak(!isLocked(entry), `the entry of page ${index} of ${file.name} is locked`);
@@ -579,14 +579,22 @@ export class Volume {
         if (kind === EntryKind.zero) return;
         ensureNoLeak(isPageKind(kind), `the entry of page ${index} of ${file.name} is empty`);
         const page = pageOf(entry);
-        ensure(pages.owner(page) === file.mapping, `page ${index} of ${file.name} is another's`);
-        ensure(pages.index(page) === index, `page ${index} of ${file.name} has another index`);
+        const sharers = pages.sharers(page);
+        if (sharers > 0) sharing.set(page, (sharing.get(page) ?? 0) + 1);
+        else {
+          ensure(pages.owner(page) === file.mapping, `page ${index} of ${file.name} is another's`);
+          ensure(pages.index(page) === index, `page ${index} of ${file.name} has another index`);
+        }
         ensure(
           pages.devicePage(page) === block && pages.isHuge(page) === (count === HUGE_PAGES),
           `page ${index} of ${file.name} is not its block ${block}`,
         );
-        named++;
+        if (sharers === 0 || sharing.get(page) === 1) named++;
       });
+    }
+    for (const [page, entries] of sharing) {
+      const counted = pages.sharers(page);
+      ensure(counted === entries, `${entries} entries name page ${page}, ${counted} are counted`);
     }
     let owned = 0;
     for (let block = 0; block < this.shared.spec.blocks; block++) {
@@ -601,7 +609,7 @@ export class Volume {
           this.words[tableWord(this.shared.port, address + page * PAGE_SIZE)]!,
         );
         ensure(
-          block < 0 || (ownerOf(pages, block) === file.mapping && !this.isBad(block)),
+          block < 0 || (isShownRight(pages, block, file.mapping) && !this.isBad(block)),
           `a window shows block ${block}, which is nobody's, or lost`,
         );
       }
@@ -639,61 +647,13 @@ export class Volume {
   }
 
   nameOf(word: number): string | null {
-    const { shared } = this;
-    const block = word - shared.device;
-    if (block >= 0 && block < shared.spec.blocks) return `content of block ${block}`;
-    if (block >= 0 && block < 2 * shared.spec.blocks) {
-      return `persistent content of block ${block - shared.spec.blocks}`;
-    }
     const { thread, dax } = this.#hands[0]!;
-    const mappings = shared.files.map(({ mapping }) => mapping);
-    return (
-      portWordName(shared.port, word) ??
-      this.#driverWordName(word) ??
-      transactionWordName(this.#transaction, word) ??
-      this.#windowWordName(word) ??
-      wordName(thread, dax.pages, mappings, word)
-    );
-  }
-
-  #driverWordName(word: number): string | null {
-    const { words } = this;
-    for (const { name, ino } of this.shared.files) {
-      const offset = word - this.#inodes - ino * INODE_WORDS;
-      if (offset < 0 || offset >= INODE_WORDS) continue;
-      return offset === Inode.nodes ? `extents of file ${name}` : `driver's inode of file ${name}`;
-    }
-    if (word >= this.#header && word < this.#header + 16) {
-      return word === this.#header + Header.blocksFree ? "free blocks" : "driver's header";
-    }
-    if (word >= this.#bitmap && word < this.#bitmap + 1024) return "driver's bitmap";
-    const inNodes = word - words[this.#header + Header.nodeTable]!;
-    const nodesUsed = words[this.#header + Header.nodesUsed]!;
-    if (inNodes < 0 || inNodes >= nodesUsed * NODE_WORDS) return null;
-    const field = ["next", "first block", "blocks", "device block", "unwritten"];
-    const within = field[inNodes % NODE_WORDS] ?? "a word";
-    return `extent ${Math.floor(inNodes / NODE_WORDS)}: ${within}`;
-  }
-
-  #windowWordName(word: number): string | null {
-    for (const [index, { window }] of this.shared.windows.entries()) {
-      const offset = word - window;
-      if (offset >= 0 && offset < 80) return `window ${index}: ${windowField(offset)}`;
-    }
-    return null;
+    return volumeWordName(this.shared, thread, dax.pages, word);
   }
 }
 
-/** The mapping that a block's page belongs to, or 0: of a folio its first page tells. */
-function ownerOf(pages: Pages, block: number): number {
-  const first = pages.find(block - (block % HUGE_PAGES));
-  if (first === null) return 0;
-  const isFolio = pages.isHuge(first) && pages.owner(first) !== 0;
-  return pages.owner(isFolio ? first : first + (block % HUGE_PAGES));
-}
-
-function windowField(offset: number): string {
-  if (offset >= 16) return "2 MiB shown";
-  if (offset === 8) return "serial";
-  return offset >= 9 && offset <= 11 ? "pages lost" : `word ${offset}`;
+/** Whether a block's page belongs to a mapping, or to several: of a folio its first page tells. */
+function isShownRight(pages: Pages, block: number, mapping: number): boolean {
+  const page = pages.find(block);
+  return page !== null && (pages.sharers(page) > 0 || pages.ownerOf(block)?.owner === mapping);
 }

@@ -2,28 +2,27 @@
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import type { DataDriver } from "../../dax/dax.ts";
 import type { RamDriver } from "../../drivers/ram/driver.ts";
-import type { Extent, Time } from "../../iomap/contract.ts";
+import type { BlockOwner, BlockSharing, Extent, FilePlace, Time } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import type { SimulatedDevice } from "./device.ts";
 
 /** Files of drivers that free in steps end before this. */
 const BYTES_LOOKED_AT = 2 ** 22;
 
+/** `windows`: whether they show what there is by now. */
+export type Changed = (what: string, windows?: boolean) => void;
+
 /** Tells of the driver's changes of placement before anybody can use the blocks. */
-export class WatchedDriver implements DataDriver {
+export class WatchedDriver implements DataDriver, BlockSharing {
   readonly blockSize = PAGE_SIZE;
+  readonly sharing = this;
   readonly #ram: RamDriver;
   readonly #device: SimulatedDevice;
-  readonly #changed: (what: string) => void;
+  readonly #changed: Changed;
   readonly #removedAtOnce: number;
 
   /** `removedAtOnce`: blocks that are freed in one transaction. */
-  constructor(
-    ram: RamDriver,
-    device: SimulatedDevice,
-    changed: (what: string) => void,
-    removedAtOnce: number,
-  ) {
+  constructor(ram: RamDriver, device: SimulatedDevice, changed: Changed, removedAtOnce: number) {
     this.#ram = ram;
     this.#device = device;
     this.#changed = changed;
@@ -78,6 +77,30 @@ export class WatchedDriver implements DataDriver {
   shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void {
     this.#ram.shiftExtents(transaction, ino, start, distance);
     this.#changed("blocks are moved in their file");
+  }
+
+  reflink(transaction: Transaction, from: FilePlace, to: FilePlace, length: number): void {
+    this.#ram.sharing.reflink(transaction, from, to, length);
+    this.#changed("blocks are shared");
+  }
+
+  unshare(transaction: Transaction, place: FilePlace, length: number): Extent {
+    const extent = this.#ram.sharing.unshare(transaction, place, length);
+    this.#changed("a copy takes the place of blocks", false);
+    this.#device.failIfAsked("allocate");
+    return extent;
+  }
+
+  reclaim(transaction: Transaction, place: FilePlace, length: number): Extent {
+    return this.#ram.sharing.reclaim(transaction, place, length);
+  }
+
+  ownersOf(transaction: Transaction, address: number, length: number): BlockOwner[] {
+    return this.#ram.sharing.ownersOf(transaction, address, length);
+  }
+
+  sharedBlocks(): number {
+    return this.#ram.sharing.sharedBlocks();
   }
 
   setSize(transaction: Transaction, ino: Ino, size: number): void {

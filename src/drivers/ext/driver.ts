@@ -65,6 +65,7 @@ export class ExtDriver implements FilesystemDriver {
   readonly readOnlyReason: string | null;
   readonly label: string;
   readonly uuid: string;
+  readonly sharing = null;
 
   constructor(volume: ExtVolume) {
     this.volume = volume;

@@ -24,7 +24,7 @@ import {
   removeExtents,
   shiftExtents,
   unwriteExtents,
-  type ZeroingDevice,
+  type FillingDevice,
 } from "./extents.ts";
 import {
   BLOCK_SIZE,
@@ -37,6 +37,7 @@ import {
   ROOT_INO,
   Tables,
 } from "./layout.ts";
+import { RamSharing } from "./sharing.ts";
 
 const TYPE_BITS: Record<FileType, number> = {
   fifo: 0x1000,
@@ -65,16 +66,18 @@ export class RamDriver implements FilesystemDriver {
   readonly readOnlyReason = null;
   readonly label = "";
   readonly uuid = "";
+  readonly sharing: RamSharing;
   readonly #tables: Tables;
-  readonly #device: ZeroingDevice;
+  readonly #device: FillingDevice;
 
-  private constructor(thread: Thread, device: ZeroingDevice) {
+  private constructor(thread: Thread, device: FillingDevice) {
     this.#tables = new Tables(thread);
     this.#device = device;
+    this.sharing = new RamSharing(this.#tables, device);
   }
 
   /** A new, empty filesystem on a device of `deviceBytes`. */
-  static create(thread: Thread, device: ZeroingDevice, deviceBytes: number, time: Time): RamDriver {
+  static create(thread: Thread, device: FillingDevice, deviceBytes: number, time: Time): RamDriver {
     createTables(thread, Math.floor(deviceBytes / BLOCK_SIZE));
     const driver = new RamDriver(thread, device);
     const root = driver.#tables.inodeRecord(ROOT_INO);
@@ -88,7 +91,7 @@ export class RamDriver implements FilesystemDriver {
     return driver;
   }
 
-  static attach(thread: Thread, device: ZeroingDevice): RamDriver {
+  static attach(thread: Thread, device: FillingDevice): RamDriver {
     return new RamDriver(thread, device);
   }
 

@@ -1,20 +1,23 @@
 /**
  * The ram filesystem's file data: a sorted chain of extents per file, and a bitmap of the device's
  * blocks searched from the start (first fit). Freed blocks are given out again at once, which is the
- * point: a block freed too early is overwritten at once, and shows.
+ * point: a block freed too early is overwritten at once, and shows. A block that several files own
+ * (sharing.ts) is freed by the last of them.
  */
 import { HoldfastError } from "../../base/errors.ts";
 import { invariant } from "../../base/invariant.ts";
 import type { Extent } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
-import { BLOCK_SIZE, Header, Inode, Node, type Tables } from "./layout.ts";
+import { BLOCK_SIZE, ExtentFlag, Header, Inode, Node, type Tables } from "./layout.ts";
 
-/** What the driver zeroes new blocks with. */
-export interface ZeroingDevice {
+/** What the driver fills new blocks with. */
+export interface FillingDevice {
   zero(at: number, length: number): void;
+  copy(from: number, to: number, length: number): void;
 }
 
-interface Run {
+/** Blocks of the device. */
+export interface Run {
   readonly start: number;
   readonly length: number;
 }
@@ -30,12 +33,13 @@ export function extentAt(tables: Tables, ino: number, byte: number, limit: numbe
     if (block < start) return hole(block, Math.min(end, start));
     if (block < start + length) {
       const stop = Math.min(end, start + length);
+      const flags = tables.get(node + Node.d);
       return {
-        kind: tables.get(node + Node.d) === 0 ? "mapped" : "unwritten",
+        kind: flags & ExtentFlag.unwritten ? "unwritten" : "mapped",
         start: block * BLOCK_SIZE,
         length: (stop - block) * BLOCK_SIZE,
         address: (tables.unsigned(node + Node.c) + block - start) * BLOCK_SIZE,
-        shared: false,
+        shared: (flags & ExtentFlag.shared) !== 0,
       };
     }
     node = tables.get(node + Node.next);
@@ -52,7 +56,7 @@ function isFree(tables: Tables, block: number): boolean {
 }
 
 /** The first free run, at most `wanted` blocks. Throws: ENOSPC. */
-function findFree(tables: Tables, wanted: number): Run {
+export function findFree(tables: Tables, wanted: number): Run {
   const blocks = tables.get(tables.header + Header.blocks);
   for (let block = 0; block < blocks; block++) {
     if ((block & 31) === 0 && tables.get(tables.bitmap + (block >>> 5)) === -1) {
@@ -67,7 +71,8 @@ function findFree(tables: Tables, wanted: number): Run {
   throw new HoldfastError("ENOSPC", "the ram filesystem is full; remove files");
 }
 
-function setBlocks(tables: Tables, transaction: Transaction, run: Run, used: boolean): void {
+/** Gives blocks to their first owner, or takes them from the last one. */
+export function setBlocks(tables: Tables, transaction: Transaction, run: Run, used: boolean): void {
   for (let block = run.start; block < run.start + run.length; block++) {
     const word = tables.bitmap + (block >>> 5);
     const bit = 1 << (block & 31);
@@ -80,12 +85,38 @@ function setBlocks(tables: Tables, transaction: Transaction, run: Run, used: boo
   tables.add(transaction, tables.header + Header.blocksFree, used ? -run.length : run.length);
 }
 
+/** Takes blocks from one of their owners: those that have no other are free. */
+export function dropBlocks(tables: Tables, transaction: Transaction, run: Run): void {
+  const end = run.start + run.length;
+  for (let block = run.start; block < end; ) {
+    let length = 0;
+    while (block + length < end && tables.get(tables.sharers + block + length) === 0) length++;
+    if (length > 0) setBlocks(tables, transaction, { start: block, length }, false);
+    else addSharer(tables, transaction, block, -1);
+    block += Math.max(1, length);
+  }
+}
+
+/** Counts the owners of a block beyond its first: one more, or one less. */
+export function addSharer(
+  tables: Tables,
+  transaction: Transaction,
+  block: number,
+  delta: 1 | -1,
+): void {
+  const sharers = tables.get(tables.sharers + block) + delta;
+  transaction.setWord(tables.sharers + block, sharers);
+  if (sharers === Math.max(0, delta)) {
+    tables.add(transaction, tables.header + Header.blocksShared, delta);
+  }
+}
+
 /** Puts an extent into the file's chain, in its place. Nothing of the file overlaps it. */
-function insertExtent(
+export function insertExtent(
   tables: Tables,
   transaction: Transaction,
   inode: number,
-  extent: { block: number; length: number; device: number; unwritten: boolean },
+  extent: { block: number; length: number; device: number; flags: number },
 ): void {
   let link = inode + Inode.nodes;
   for (let node = tables.get(link); node !== 0; node = tables.get(link)) {
@@ -95,7 +126,7 @@ function insertExtent(
     const continues =
       start + length === extent.block &&
       tables.unsigned(node + Node.c) + length === extent.device &&
-      tables.get(node + Node.d) === (extent.unwritten ? 1 : 0);
+      tables.get(node + Node.d) === extent.flags;
     if (continues) {
       tables.add(transaction, node + Node.b, extent.length);
       return;
@@ -106,7 +137,7 @@ function insertExtent(
   transaction.setWord(node + Node.a, extent.block);
   transaction.setWord(node + Node.b, extent.length);
   transaction.setWord(node + Node.c, extent.device);
-  transaction.setWord(node + Node.d, extent.unwritten ? 1 : 0);
+  transaction.setWord(node + Node.d, extent.flags);
   transaction.setWord(node + Node.next, tables.get(link));
   transaction.setWord(link, node);
 }
@@ -133,7 +164,7 @@ function splitAt(tables: Tables, transaction: Transaction, inode: number, block:
 }
 
 /** Calls `visit` for each extent wholly inside [first, end), after cutting at both. */
-function forEachInside(
+export function forEachInside(
   tables: Tables,
   transaction: Transaction,
   inode: number,
@@ -159,7 +190,7 @@ function forEachInside(
 /** As the contract's `allocate`. */
 export function allocate(
   tables: Tables,
-  device: ZeroingDevice,
+  device: FillingDevice,
   transaction: Transaction,
   ino: number,
   start: number,
@@ -188,7 +219,7 @@ export function allocate(
     block: first,
     length: run.length,
     device: run.start,
-    unwritten: mode === "preallocate",
+    flags: mode === "preallocate" ? ExtentFlag.unwritten : 0,
   });
   return extentAt(tables, ino, start, start + run.length * BLOCK_SIZE);
 }
@@ -210,7 +241,7 @@ export function removeExtents(
   const first = Math.max(wanted, last - REMOVE_BLOCKS_MAX);
   forEachInside(tables, transaction, inode, first, last, (node) => {
     const run = { start: tables.unsigned(node + Node.c), length: tables.get(node + Node.b) };
-    setBlocks(tables, transaction, run, false);
+    dropBlocks(tables, transaction, run);
     tables.add(transaction, inode + Inode.blocks, -run.length);
     return "remove";
   });
@@ -229,6 +260,7 @@ function lastBlock(tables: Tables, inode: number, end: number): number {
   return last;
 }
 
+/** As the contract's `unwriteExtents`. The blocks are the file's alone. */
 export function unwriteExtents(
   tables: Tables,
   transaction: Transaction,
@@ -238,7 +270,7 @@ export function unwriteExtents(
 ): void {
   const inode = tables.inode(ino);
   forEachInside(tables, transaction, inode, start / BLOCK_SIZE, end / BLOCK_SIZE, (node) => {
-    transaction.setWord(node + Node.d, 1);
+    transaction.setWord(node + Node.d, ExtentFlag.unwritten);
     return "keep";
   });
 }

@@ -4,10 +4,11 @@
  *
  * Header: 0 blocks | 1 free blocks | 2 inodes | 3 free inodes | 4 free nodes' head | 5 bitmap
  * | 6 inode table | 7 node table | 8 orphans' head | 9 nodes never used | 10 generation
+ * | 11 sharers: owners of each block beyond its first | 12 blocks with several owners
  *
  * Inode: see `Inode`. A free one has mode 0.
  * Node (72 words), of three kinds, all chained by word 0:
- *   extent: 1 file block | 2 blocks | 3 device block | 4 1 when unwritten
+ *   extent: 1 file block | 2 blocks | 3 device block | 4 flags (ExtentFlag)
  *   name:   1 inode | 2 length, bytes | 8..: the bytes (a directory entry, or a symlink's target)
  */
 import { HoldfastError } from "../../base/errors.ts";
@@ -37,6 +38,8 @@ export const Header = {
   orphans: 8,
   nodesUsed: 9,
   generation: 10,
+  sharers: 11,
+  blocksShared: 12,
 } as const;
 
 export const Inode = {
@@ -62,6 +65,9 @@ export const Inode = {
 
 export const Node = { next: 0, a: 1, b: 2, c: 3, d: 4, bytes: 8 } as const;
 
+/** Of an extent: it is unwritten; its blocks may have other owners. */
+export const ExtentFlag = { unwritten: 1, shared: 2 } as const;
+
 /** Makes the tables for a device of `blocks` blocks. Before any thread shares the region. */
 export function createTables(thread: Thread, blocks: number): void {
   const { region, words } = thread;
@@ -73,6 +79,7 @@ export function createTables(thread: Thread, blocks: number): void {
   store(words, header + Header.bitmap, region.allocatePages(Math.ceil(blocks / 32)));
   store(words, header + Header.inodeTable, region.allocatePages((INODES + 1) * INODE_WORDS));
   store(words, header + Header.nodeTable, region.allocatePages(NODES * NODE_WORDS));
+  store(words, header + Header.sharers, region.allocatePages(blocks));
   region.setRoot(Root.ram, header);
 }
 
@@ -83,6 +90,7 @@ export class Tables {
   readonly #inodeTable: number;
   readonly #nodeTable: number;
   readonly bitmap: number;
+  readonly sharers: number;
 
   constructor(thread: Thread) {
     this.words = thread.words;
@@ -90,6 +98,7 @@ export class Tables {
     this.#inodeTable = load(this.words, this.header + Header.inodeTable);
     this.#nodeTable = load(this.words, this.header + Header.nodeTable);
     this.bitmap = load(this.words, this.header + Header.bitmap);
+    this.sharers = load(this.words, this.header + Header.sharers);
   }
 
   get(word: number): number {
@@ -115,6 +124,17 @@ export class Tables {
       if (this.get(this.#inodeTable + ino * INODE_WORDS + Inode.mode) === 0) return ino;
     }
     throw new HoldfastError("ENOSPC", `all ${INODES} inodes are in use; remove files`);
+  }
+
+  /** Calls `visit` for each inode in use, with its word offset. */
+  forEachInode(visit: (ino: number, inode: number) => void): void {
+    let left = INODES - this.get(this.header + Header.inodesFree);
+    for (let ino = ROOT_INO; ino <= INODES && left > 0; ino++) {
+      const inode = this.#inodeTable + ino * INODE_WORDS;
+      if (this.get(inode + Inode.mode) === 0) continue;
+      visit(ino, inode);
+      left--;
+    }
   }
 
   /** Word offset of an inode's record, in use or not. */

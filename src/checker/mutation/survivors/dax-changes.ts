@@ -5,8 +5,8 @@ const ONE_TRANSACTION =
 
 export const daxChangeSurvivors: readonly Explanation[] = [
   {
-    file: "dax/layout-change.ts",
-    function: "recoverRemovals",
+    file: "dax/remove-pages.ts",
+    function: "finishRemoval",
     what: ["without mapping === 0: mapping === 0"],
     why:
       "equivalent: 0 is the region's header, whose word in the place of `removing` is that of a root " +

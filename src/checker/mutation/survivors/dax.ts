@@ -60,14 +60,14 @@ export const daxSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/fault.ts",
-    function: "showFailed",
-    what: ["swapped: showLost(dax, window, index); noteLostUnlisted("],
+    function: "showLostUnlisted",
+    what: ["swapped: showLost("],
     why:
       "Both come before the second look for the entry: whoever has locked it without having seen the note " +
       "is found by that, and whoever sees the note looks at the window afterwards or is found as well.",
   },
   {
-    file: "dax/fault.ts",
+    file: "dax/show.ts",
     function: "showLost",
     what: ["swapped: windows.noteShown("],
     why: "The bit and the lost pages have nothing to do with one another; both come before it is shown.",
@@ -141,7 +141,7 @@ export const daxSurvivors: readonly Explanation[] = [
       "cannot fault there are no zero entries that showing them again could meet.",
   },
   {
-    file: "dax/layout-change.ts",
+    file: "dax/remove-pages.ts",
     function: "removePages",
     what: ["always: if (nextMarked("],
     why: "Costs time only: pages are noted that nobody has written, and persisted once more.",
@@ -159,12 +159,6 @@ export const daxSurvivors: readonly Explanation[] = [
     function: "collapseRange",
     what: ["swapped: yield* freeBlocks("],
     why: "What is noted stays noted: it only has to be before what follows moves.",
-  },
-  {
-    file: "dax/write-lock.ts",
-    function: "lockForWrite",
-    what: ["never: if (load(thread.words, mapping + MappingWord.leases) === 0)"],
-    why: "Costs time only: extents are looked up although the file has no lease that could be recalled.",
   },
   {
     file: "mapping/mapping.ts",

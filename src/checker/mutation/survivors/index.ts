@@ -9,6 +9,7 @@ import { metadataSurvivors } from "./metadata.ts";
 import { pagesSurvivors } from "./pages.ts";
 import { pinSurvivors } from "./pin.ts";
 import { ramSurvivors } from "./ram.ts";
+import { sharingSurvivors } from "./sharing.ts";
 import { syncSurvivors } from "./sync.ts";
 import { windowSurvivors } from "./window.ts";
 
@@ -23,6 +24,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   ...windowSurvivors,
   ...metadataSurvivors,
   ...ramSurvivors,
+  ...sharingSurvivors,
 ];
 
 /** The explanation of a mutant, or null. */

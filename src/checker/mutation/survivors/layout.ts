@@ -3,11 +3,8 @@ import type { Explanation } from "./explanation.ts";
 export const layoutSurvivors: readonly Explanation[] = [
   {
     file: "layout/break.ts",
-    function: "withBrokenLayout",
-    what: [
-      "swapped: context.windows.revoke(",
-      "swapped: count(context.thread, Counter.breakWaits)",
-    ],
+    function: "withBrokenLayouts",
+    what: ["swapped: context.windows.revoke("],
     why: "A figure is counted a little earlier or later.",
   },
   {
@@ -27,7 +24,7 @@ export const layoutSurvivors: readonly Explanation[] = [
   },
   {
     file: "layout/break.ts",
-    function: "Symbol.dispose",
+    function: "#relent",
     what: ["never: if (load(words, this.#mapping + MappingWord.breakInsist) === 0)"],
     why: "Costs time only: nobody is held back, and nobody is woken.",
   },

@@ -28,7 +28,7 @@ export const mappingSurvivors: readonly Explanation[] = [
   {
     file: "mapping/entries.ts",
     function: "publishAround",
-    what: ["whatever is there: casThenStore(words, first + offset, empty, entry"],
+    what: ["whatever is there: casThenStore(words, first + offset, before, entry"],
     why: "nobody but its holder, this thread, changes a locked entry: the comparison always holds",
   },
   {

@@ -37,7 +37,7 @@ export const ramSurvivors: readonly Explanation[] = [
   {
     file: "drivers/ram/extents.ts",
     function: "removeExtents",
-    what: ["swapped: setBlocks(tables, transaction, run, false)"],
+    what: ["swapped: dropBlocks(tables, transaction, run)"],
     why: ONE_TRANSACTION,
   },
   {

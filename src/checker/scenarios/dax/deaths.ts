@@ -17,7 +17,7 @@ export const killTruncatePinned = volumeStory({
     "The thread that truncates a file dies at any point, also after it has announced its break and " +
     "before it has looked for pins. The holder of a pin, who waits for a lock of the dead one, " +
     "keeps the page that it has pinned.",
-  from: "DESIGN.md 2, decision 4; dax/layout-change.ts, recoverRemovals",
+  from: "DESIGN.md 2, decision 4; dax/remove-pages.ts, recoverRemovals",
   blocks: 3,
   files: [{ name: "A", pages: "##" }],
   actors: {

@@ -22,25 +22,27 @@ import {
 } from "./play.ts";
 
 /** The storage loses a block, which is found and listed later, and the report handled. */
-function* lose(volume: Volume, self: Self, block = 0): Sleeps<void> {
+function* lose(volume: Volume, self: Self, block = 0, owners = 1): Sleeps<void> {
   volume.hand(self).device.writeBlock(block, LOST_BYTES);
   self.say(`block ${block} is lost`);
-  yield* handle(volume, self, volume.dax(self).pages.bad.add(block, block));
+  yield* handle(volume, self, volume.dax(self).pages.bad.add(block, block), owners);
 }
 
 /** The same, listed before anybody could find bytes that mean nothing: there a processor would refuse. */
-function* loseListed(volume: Volume, self: Self, block = 0): Sleeps<void> {
+function* loseListed(volume: Volume, self: Self, block = 0, owners = 1): Sleeps<void> {
   const report = volume.dax(self).pages.bad.add(block, block);
   volume.hand(self).device.writeBlock(block, LOST_BYTES);
   self.say(`block ${block} is lost`);
-  yield* handle(volume, self, report);
+  yield* handle(volume, self, report, owners);
 }
 
-function* handle(volume: Volume, self: Self, report: PoisonReport): Sleeps<void> {
+/** `owners`: at most so many files have the block. */
+function* handle(volume: Volume, self: Self, report: PoisonReport, owners = 1): Sleeps<void> {
   const handled = yield* handlePoison(self.task, volume.dax(self), report, (ino) =>
     holdFile(volume, ino),
   );
-  ensure(handled.length === 1, `one block is lost, ${handled.length} ranges are told`);
+  const { length } = handled;
+  ensure(length >= 1 && length <= owners, `one block is lost, ${length} ranges are told`);
 }
 
 /** Reads a page of A: one of these, or EIO. */
@@ -347,4 +349,56 @@ export const poisonKilled = volumeStory({
   },
   environment: { death: { kill: "report" } },
   explore: { strategy: "bounded", preemptions: 2 },
+});
+
+/** One block of two files. Only A's entry names it. */
+const SHARED = {
+  blocks: 2,
+  files: [
+    { name: "A", pages: "=" },
+    { name: "B", pages: "." },
+  ],
+  clones: [{ source: "A", target: "B", first: 0, count: 1, present: ["A"] }],
+} as const;
+
+export const poisonShared = volumeStory({
+  name: "dax-poison-shared",
+  about:
+    "The storage loses a block that A and B share, while B's window is touched for the first time. It is " +
+    "lost in both: in the end neither window shows it.",
+  from: "xfs_dax_notify_failure: every owner by reverse mapping; hazard H11; dax/poison.ts, loseShared",
+  ...SHARED,
+  windows: [
+    { file: "A", first: 0, pages: 1, writable: false, shown: [0] },
+    { file: "B", first: 0, pages: 1, writable: false },
+  ],
+  actors: {
+    touch: (volume, self) => loads(volume, self, 1, 0, ["A", ".", "!"]),
+    *report(volume, self) {
+      yield* lose(volume, self, 0, 2);
+      yield* loads(volume, self, 0, 0, ["."]);
+      yield* loads(volume, self, 1, 0, ["."]);
+    },
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+export const poisonCopied = volumeStory({
+  name: "dax-poison-copied",
+  about:
+    "A block that A and B share is lost while A is given a copy of it. The copy holds what the block " +
+    "held, or there is none: bytes that are lost never become healthy ones.",
+  from: "dax/poison.ts, HealingDevice.copy; dax_iomap_copy_around: copy_mc_to_kernel",
+  ...SHARED,
+  actors: {
+    *unshare(volume, self) {
+      const { mapping } = volume.file("A");
+      yield* mayFail(self, ["EIO"], () =>
+        preallocate(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, false, true),
+      );
+      yield* reads(volume, self, ["A"]);
+    },
+    report: (volume, self) => loseListed(volume, self, 0, 2),
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
 });

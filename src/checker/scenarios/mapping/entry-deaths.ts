@@ -163,7 +163,7 @@ export const entryRemovalDeath = entryStory({
   about:
     "A thread dies while it takes all entries out of a file. Another one finishes that, and makes entries: " +
     "no node that is free is in the tree.",
-  from: "mapping/tree.ts, rule 2; dax/layout-change.ts, recoverRemovals",
+  from: "mapping/tree.ts, rule 2; dax/remove-pages.ts, recoverRemovals",
   deviceFolios: 3,
   folios: BEFORE,
   explore: { strategy: "bounded", preemptions: 1 },

@@ -1,0 +1,56 @@
+import type { Explanation } from "./explanation.ts";
+
+const NO_SHARED_EXTENTS =
+  "costs time only: where the format cannot share blocks no extent says that it may be shared";
+
+export const sharingSurvivors: readonly Explanation[] = [
+  {
+    file: "dax/unshare.ts",
+    function: "findShared",
+    what: ["never: if (dax.driver.sharing === null)"],
+    why: NO_SHARED_EXTENTS,
+  },
+  {
+    file: "dax/unshare.ts",
+    function: "isShared",
+    what: ['without extent.kind === "mapped"'],
+    why: "equivalent: reflink shares mapped extents alone, and none becomes unwritten before it is unshared",
+  },
+  {
+    file: "dax/unshare.ts",
+    function: "findStillShared",
+    what: ["always: if (shared === null)", "left out: transaction.commit();"],
+    why: "costs time only: what has no other owner any more is broken, and unshared without a copy",
+  },
+  {
+    file: "dax/unshare.ts",
+    function: "showOwn",
+    what: [
+      'never: if (!showsOver(dax) || own.kind !== "mapped" || !windows.hasWindows(mapping))',
+      "without !showsOver(dax)",
+      'without own.kind !== "mapped"',
+      "without !windows.hasWindows(mapping)",
+    ],
+    why:
+      "costs time only: what is unshared is mapped, a file without windows has none to show it in, and to " +
+      "windows that were revoked it is shown before they are touched",
+  },
+  {
+    file: "dax/unshare.ts",
+    function: "makeEntries",
+    what: ['never: if (own.kind !== "mapped")'],
+    why: "equivalent: what is unshared is mapped",
+  },
+  {
+    file: "dax/write-lock.ts",
+    function: "lockForWrite",
+    what: ["never: if (!hasLeases && dax.driver.sharing === null)"],
+    why: "costs time only: leases and shared extents are looked for in vain",
+  },
+  {
+    file: "dax/write-lock.ts",
+    function: "unshareOwn",
+    what: ["never: if ((yield* findShared("],
+    why: "costs time only: a run of shared extents that is looked for in vain, with the map lock",
+  },
+];

@@ -1,0 +1,50 @@
+/** Taking the entries of a broken range out of a file, with the pages that they name. */
+import type { PageRange } from "../layout/break.ts";
+import { type Mapping, MappingWord, noteWritten } from "../mapping/mapping.ts";
+import { isPageKind, kindOf, Mark, nextMarked, pageOf, removeEntries } from "../mapping/tree.ts";
+import { load, loadUnsigned, store } from "../sync/atomics.ts";
+import { Slot } from "../sync/thread.ts";
+import type { Dax } from "./dax.ts";
+
+/**
+ * Removes the entries of a broken range and frees their pages; their dirty marks, which go with them,
+ * become a note, since not every page of the range goes from the file. `removing` tells those who find
+ * this thread dead in the middle to finish it. Locks: the map lock, exclusively.
+ */
+export function removePages(dax: Dax, mapping: Mapping, range: PageRange): void {
+  const { pages, thread } = dax;
+  const { words } = thread;
+  if (nextMarked(words, mapping, range.first, range.last, Mark.dirty) >= 0) {
+    noteWritten(thread, mapping, range.first, range.last);
+  }
+  store(words, mapping + MappingWord.removing, 1);
+  removeEntries(thread, mapping, range.first, range.last, (entry, _index, count, slot) => {
+    if (!isPageKind(kindOf(entry))) return;
+    if (pages.sharers(pageOf(entry)) > 0) pages.leave(pageOf(entry), slot);
+    else pages.disassociate(pageOf(entry), count, mapping);
+  });
+  store(words, mapping + MappingWord.removing, 0);
+}
+
+/** Has this thread finish the removals of entries that threads that die have begun. */
+export function recoverRemovals(dax: Dax): void {
+  const { thread } = dax;
+  thread.onThreadDeath((_dead, slotBase) => {
+    finishRemoval(dax, load(thread.words, slotBase + Slot.breaking));
+    finishRemoval(dax, load(thread.words, slotBase + Slot.breakingToo));
+  });
+}
+
+function finishRemoval(dax: Dax, mapping: Mapping): void {
+  const { pages, thread } = dax;
+  const { words } = thread;
+  if (mapping === 0 || load(words, mapping + MappingWord.removing) === 0) return;
+  const first = loadUnsigned(words, mapping + MappingWord.breakFirst);
+  const last = loadUnsigned(words, mapping + MappingWord.breakLast);
+  removeEntries(thread, mapping, first, last, (entry, _index, count, slot) => {
+    if (!isPageKind(kindOf(entry))) return;
+    if (pages.sharers(pageOf(entry)) > 0) pages.leave(pageOf(entry), slot);
+    else pages.takeBack(pageOf(entry), count, mapping);
+  });
+  store(words, mapping + MappingWord.removing, 0);
+}

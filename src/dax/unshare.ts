@@ -1,0 +1,289 @@
+/**
+ * Copy-on-write: a file gets blocks of its own where it shares them with others, before anything is
+ * written there.
+ *
+ * Nothing is ever written to a block in place while its extent says that it may be shared: not by a
+ * call, a pin, a window or the zeroing of part of a block. Each of them comes here first.
+ *
+ *     map lock, exclusively -> still shared? -> break the pages: announce, one epoch, no pin through this file
+ *     -> take the old pages out of the windows and the file -> in one transaction: new blocks, a copy,
+ *     one owner less of the old ones
+ *
+ * Linux has no such break: there the old block goes to its other owners, or is freed, under an I/O that
+ * pinned it through this file.
+ *
+ * Rules. (1) An extent that is not shared stays so as long as the file's io lock or map lock is held:
+ *            `reflink` takes both, exclusively. So what has been made the file's own may be written.
+ *        (2) The map lock alone is enough to unshare: a fault comes from a thread that may hold io locks.
+ *            So a reader of a shared extent, who holds the io lock, looks at the layout's sequence again
+ *            after its copy (file-io.ts).
+ *        (3) Where pins or leases are waited for, no lock is held; then everything is looked at again.
+ *        (4) A copy moves blocks, so leases over them are recalled: by who holds the io lock as for every
+ *            change (write-lock.ts), by who does not in its turn (layout/lease.ts, recallInTurn).
+ */
+import { PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
+import type { BlockSharing, Extent } from "../iomap/contract.ts";
+import { lockEntry, publishPage, unlockEntry } from "../mapping/entries.ts";
+import {
+  type BusyPage,
+  type PageRange,
+  Patience,
+  tryWithBrokenPages,
+  waitForPage,
+} from "../layout/break.ts";
+import { LeaseBreak } from "../layout/lease.ts";
+import {
+  hasLostUnlisted,
+  inoOf,
+  type Mapping,
+  MappingWord,
+  noteWritten,
+} from "../mapping/mapping.ts";
+import { lockShared } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Window } from "../window/window.ts";
+import { beginLayoutTransaction, type Dax, findExtent } from "./dax.ts";
+import { removePages } from "./remove-pages.ts";
+import { showInWindows, showLost } from "./show.ts";
+
+/** Copied in one transaction. */
+const UNSHARE_BYTES_MAX = 2 ** 24;
+
+/** Bytes [start, end) of a file. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The first run of pages in a range of bytes whose extents may be shared, or null.
+ * Locks: io or map, shared at least. Sleeps: while a transaction changes the layout.
+ */
+export function* findShared(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  { start, end }: ByteRange,
+): Sleeps<PageRange | null> {
+  if (dax.driver.sharing === null) return null;
+  for (let at = roundDown(start, PAGE_SIZE); at < end; ) {
+    const extent = yield* findExtent(task, dax, mapping, at);
+    const stop = Math.min(roundUp(end, PAGE_SIZE), extent.start + extent.length);
+    if (isShared(extent)) return { first: at / PAGE_SIZE, last: stop / PAGE_SIZE - 1 };
+    at = stop;
+  }
+  return null;
+}
+
+export function isShared(extent: Extent): boolean {
+  return extent.kind === "mapped" && extent.shared;
+}
+
+/**
+ * As `findShared`, after what has no other owner any more has ceased to count as shared: that takes no
+ * copy, so nobody's pins are waited for and no window is disturbed.
+ * Locks: map, exclusively. Sleeps: for transactions.
+ */
+export function* findStillShared(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  range: ByteRange,
+): Sleeps<PageRange | null> {
+  const sharing = dax.driver.sharing as BlockSharing;
+  const ino = inoOf(dax.thread, mapping);
+  // Where a window may have lost a page, whoever copies it looks at the windows.
+  for (let { start, end } = range; !hasLostUnlisted(dax.thread, mapping); ) {
+    const shared = yield* findShared(task, dax, mapping, { start, end });
+    if (shared === null) break;
+    start = shared.first * PAGE_SIZE;
+    const length = (shared.last + 1) * PAGE_SIZE - start;
+    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+    const extent = sharing.reclaim(transaction, { ino, start }, length);
+    transaction.commit();
+    start += extent.length;
+  }
+  return yield* findShared(task, dax, mapping, range);
+}
+
+/**
+ * Gives the shared extents of a range blocks of their own. The range is broken, and its entries are gone.
+ * Locks: map, exclusively. Sleeps: for the transaction. Throws: ENOSPC; what was copied so far stays
+ * the file's own, with the same bytes.
+ */
+export function* unshareBroken(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  range: ByteRange,
+): Sleeps<void> {
+  const sharing = dax.driver.sharing as BlockSharing;
+  const ino = inoOf(dax.thread, mapping);
+  for (;;) {
+    const shared = yield* findShared(task, dax, mapping, range);
+    if (shared === null) return;
+    const start = shared.first * PAGE_SIZE;
+    const length = Math.min((shared.last + 1) * PAGE_SIZE - start, UNSHARE_BYTES_MAX);
+    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+    const own = sharing.unshare(transaction, { ino, start }, length);
+    // The copy, in case that nothing is written over it.
+    noteWritten(dax.thread, mapping, shared.first, (own.start + own.length) / PAGE_SIZE - 1);
+    const shown = showOwn(dax, mapping, own);
+    transaction.commit();
+    if (shown) yield* makeEntries(task, dax, mapping, own);
+  }
+}
+
+/**
+ * Whether windows are shown new blocks over the old ones, in one step: the pager must not revoke them,
+ * and where touches cannot fault what is revoked would be zeroes for a moment.
+ */
+function showsOver(dax: Dax): boolean {
+  return dax.isPager || !dax.windows.port.faults;
+}
+
+/**
+ * Shows the new blocks in the windows that may show the old ones, before those are left to their other
+ * owners: the transaction is open, so nobody finds out before it has ended. Only windows that do not
+ * write show shared blocks, and only those can be shown what may yet be undone. If one of them cannot be
+ * shown the new ones, the others lose the page. Returns whether any was shown them.
+ */
+function showOwn(dax: Dax, mapping: Mapping, own: Extent): boolean {
+  const { windows } = dax;
+  if (!showsOver(dax) || own.kind !== "mapped" || !windows.hasWindows(mapping)) return false;
+  const [first, end] = [own.start / PAGE_SIZE, (own.start + own.length) / PAGE_SIZE];
+  const shown: Window[] = [];
+  const isReader = (window: Window): boolean => {
+    if (windows.isWritable(window)) return false;
+    shown.push(window);
+    return true;
+  };
+  try {
+    showInWindows(dax, mapping, first, end, own.address / PAGE_SIZE, isReader);
+  } catch (error) {
+    shown.pop(); // it shows the old ones
+    for (const window of shown) loseIn(dax, window, first, end);
+    throw error;
+  }
+  return shown.length > 0;
+}
+
+/**
+ * Has entries name the blocks that windows show. A page that is lost in others, without its entry, is
+ * shown there as well: nobody would come to look.
+ * Locks: map, exclusively, so it does not sleep. Throws: ENOMEM.
+ */
+function* makeEntries(task: Task, dax: Dax, mapping: Mapping, own: Extent): Sleeps<void> {
+  if (own.kind !== "mapped") return;
+  const [first, end] = [own.start / PAGE_SIZE, (own.start + own.length) / PAGE_SIZE];
+  const page = own.address / PAGE_SIZE;
+  for (let index = first; index < end; index++) {
+    const held = yield* lockEntry(task, mapping, index, false);
+    try {
+      publishPage(dax.thread, dax.pages, held, page + (index - first));
+    } catch (error) {
+      unlockEntry(dax.thread, held);
+      throw error;
+    }
+  }
+  if (hasLostUnlisted(dax.thread, mapping)) showInWindows(dax, mapping, first, end, page);
+}
+
+/** Shows pages [first, end) of the file, as far as the window has them, as lost. */
+function loseIn(dax: Dax, window: Window, first: number, end: number): void {
+  const base = dax.windows.firstPage(window);
+  const to = Math.min(end, base + dax.windows.pages(window));
+  for (let index = Math.max(first, base); index < to; index++) showLost(dax, window, index);
+}
+
+/**
+ * Breaks the pages that `plan` names and makes them the file's own, unless one is busy: that one is
+ * returned, and nothing is done.
+ * Locks: takes map; the caller may hold io. Sleeps: for it and for the transaction. Throws: as above.
+ */
+export function* tryUnshare(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  plan: () => Sleeps<PageRange | null>,
+): Sleeps<BusyPage | null> {
+  return yield* tryWithBrokenPages(task, dax, mapping, plan, function* (range) {
+    if (!showsOver(dax)) dax.windows.revoke(mapping, range.first, range.last);
+    removePages(dax, mapping, range);
+    const bytes = { start: range.first * PAGE_SIZE, end: (range.last + 1) * PAGE_SIZE };
+    yield* unshareBroken(task, dax, mapping, bytes);
+  });
+}
+
+/** As `tryUnshare`, run by run of a range of bytes, for who holds the io lock exclusively. */
+export function* tryUnshareBytes(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  range: ByteRange,
+): Sleeps<BusyPage | null> {
+  for (;;) {
+    let shared: PageRange | null = null;
+    const busy = yield* tryUnshare(task, dax, mapping, function* () {
+      shared = yield* findStillShared(task, dax, mapping, range);
+      return shared;
+    });
+    if (busy !== null || shared === null) return busy;
+  }
+}
+
+/**
+ * Makes the pages that `plan` names the file's own, for who holds no lock. `pages`: those that it may
+ * name, whose leases are recalled. By the time that it returns they may be shared again: look, with a
+ * lock.
+ * Locks: takes map. Sleeps: for it, for transactions and, holding nothing, for leases and pins.
+ * Throws: ENOSPC, EIO for a lost page, the task's abort or deadline.
+ */
+export function* unshareAlone(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  pages: PageRange,
+  plan: () => Sleeps<PageRange | null>,
+): Sleeps<void> {
+  using patience = new Patience(dax.thread);
+  using leases = new LeaseBreak(dax.thread, mapping);
+  for (;;) {
+    while (leases.recallInTurn(pages.first, pages.last)) yield* leases.wait();
+    const busy = yield* tryUnshare(task, dax, mapping, plan);
+    if (busy === null) return;
+    yield* waitForPage(dax, busy, patience);
+  }
+}
+
+/** As `unshareAlone`, run by run of a range of bytes. Locks: takes map, also shared. */
+export function* unshareRange(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  range: ByteRange,
+): Sleeps<void> {
+  for (;;) {
+    const shared = yield* findSharedAlone(task, dax, mapping, range);
+    if (shared === null) return;
+    const bytes = { start: shared.first * PAGE_SIZE, end: (shared.last + 1) * PAGE_SIZE };
+    const plan = () => findStillShared(task, dax, mapping, bytes);
+    yield* unshareAlone(task, dax, mapping, shared, plan);
+  }
+}
+
+function* findSharedAlone(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  range: ByteRange,
+): Sleeps<PageRange | null> {
+  const order = inoOf(dax.thread, mapping);
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  return yield* findShared(task, dax, mapping, range);
+}
+
+/** The bytes of the file's last block that lie beyond its end: they are zeroed when it grows. */
+export function tailOf(size: number): ByteRange {
+  return { start: size, end: roundUp(size, PAGE_SIZE) };
+}

@@ -15,6 +15,7 @@ import type { MetadataCache } from "../metadata/cache.ts";
 import { readStable } from "../metadata/sequence.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
 import type { Pages } from "../pages/pages.ts";
+import { describePage } from "../pin/record.ts";
 import { load } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -73,6 +74,7 @@ export class Dax implements BreakContext {
     this.driver = parts.driver;
     this.readOnly = parts.readOnly;
     this.protect = parts.protect;
+    this.pages.describe = (owner, index) => describePage(this.thread, owner, index);
   }
 
   /** Throws: EROFS when the volume cannot be changed. */

@@ -86,6 +86,14 @@ function recordsOf(pages: number): number {
 /** A page record's id. */
 export type PageId = number;
 
+/** A page that is to get an owner, as it was found. */
+interface TakenPage {
+  readonly offset: number;
+  readonly pins: number;
+  readonly owner: number;
+  readonly index: number;
+}
+
 export class Pages {
   readonly thread: Thread;
   /** Pages whose bytes are lost. */
@@ -130,6 +138,10 @@ export class Pages {
   static attach(thread: Thread): Pages {
     return new Pages(thread);
   }
+
+  /** Whose page it is, and who pins it, in words: for invariants. `dax` knows more than this. */
+  describe: (owner: number, index: number) => string = (owner, index) =>
+    `page ${index} of mapping ${owner}`;
 
   /** Word offset of a page's pin count. */
   pinWord(page: PageId): number {
@@ -210,12 +222,14 @@ export class Pages {
     let chunk = load(words, this.#directory + deviceChunk) - 1;
     if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
     const first = (chunk << CHUNK_SHIFT) + within;
-    let taken = -1;
+    let taken: TakenPage | null = null;
     if (chunk >= 0) {
       for (let offset = 0; offset < recordsOf(count); offset++) {
         const record = this.pinWord(first + offset);
         const pins = load(words, record) & ~WAITED; // somebody may wait for pins of its last owner
-        if (load(words, record + Record.owner) !== 0 || pins !== 0) taken = offset;
+        const before = load(words, record + Record.owner);
+        if (before !== 0 || pins !== 0)
+          taken = { offset, pins, owner: before, index: this.index(first + offset) };
         store(words, record + Record.index, (index + offset) | 0);
         // Turns the bit over; what is carried then is a wake-up too many.
         if (this.isHuge(first + offset) !== huge) add(words, record + Record.wake, HUGE);
@@ -225,10 +239,15 @@ export class Pages {
     }
     this.#leave();
     if (chunk < 0) throw this.#outOfRecords();
-    invariant(
-      taken < 0,
-      () => `device page ${devicePage + taken} gets an owner while it has one, or is pinned`,
-    );
+    invariant(taken === null, () => {
+      const { offset, pins, owner: before, index: as } = taken!;
+      const what = `device page ${devicePage + offset} gets an owner while it has one, or is pinned`;
+      const pinned = `and pinned ${pins} times`;
+      const single = before > 0 ? this.describe(before, as) : `nobody's, ${pinned}`;
+      const whose = before < 0 ? `shared by ${-before} entries, ${pinned}` : single;
+      const whom = this.describe(owner, index + offset);
+      return `${what}: ${this.thread.describe(this.thread.holder)} makes it ${whom}; it is ${whose}`;
+    });
     return first;
   }
 
@@ -240,10 +259,12 @@ export class Pages {
     const { words } = this.thread;
     for (let offset = 0; offset < recordsOf(count); offset++) {
       const record = this.pinWord(page + offset);
-      invariant(
-        (load(words, record) & ~WAITED) === 0,
-        () => `page ${load(words, record + Record.index) >>> 0} loses its owner while it is pinned`,
-      );
+      invariant((load(words, record) & ~WAITED) === 0, () => {
+        const index = this.index(page + offset);
+        const taker = this.thread.describe(this.thread.holder);
+        const whose = this.describe(owner, index);
+        return `page ${index} loses its owner while it is pinned: ${taker} takes it; it is ${whose}`;
+      });
       invariant(load(words, record + Record.owner) === owner, "a page has another owner");
     }
     this.#enter();

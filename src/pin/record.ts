@@ -7,7 +7,7 @@
  */
 import type { PinHolder } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
-import type { Mapping } from "../mapping/mapping.ts";
+import { inoOf, type Mapping } from "../mapping/mapping.ts";
 import { loadRelaxed } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
 import { forEachRecord } from "../sync/table.ts";
@@ -90,4 +90,10 @@ export function describePins(
   });
   const more = pins.length > limit ? ` and ${pins.length - limit} more` : "";
   return `pinned: ${shown.join(", ")}${more}`;
+}
+
+/** A page of a file, and who pins it, in words. */
+export function describePage(thread: Thread, mapping: Mapping, index: number): string {
+  const pins = describePins(thread, heldPins(thread, mapping, index, index));
+  return `page ${index} of inode ${inoOf(thread, mapping)}, ${pins}`;
 }

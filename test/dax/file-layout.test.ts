@@ -11,7 +11,9 @@ import {
   zeroRange,
 } from "../../src/dax/layout-change.ts";
 import { pinRange } from "../../src/dax/pins.ts";
-import { sizeOf } from "../../src/mapping/mapping.ts";
+import { inoOf, sizeOf } from "../../src/mapping/mapping.ts";
+import { findSlot, pageOf } from "../../src/mapping/tree.ts";
+import { load } from "../../src/sync/atomics.ts";
 import { type Core, ramCore } from "../support/core.ts";
 
 const BLOCK = 4096;
@@ -160,6 +162,29 @@ describe("files on the ram filesystem", () => {
     pin.release();
     truncate();
     expect(sizeOf(core.thread, mapping)).toBe(0);
+  });
+
+  it("names both parties when a pinned page is taken away, or given to somebody else", () => {
+    const core = ramCore(16 * 2 ** 20);
+    const [mapping, other] = [core.makeFile("pinned"), core.makeFile("other")];
+    core.run((task) => writeFile(task, core.dax, mapping, new Uint8Array(8 * BLOCK).fill(1), 0));
+    const pin = core.run((task) => pinRange(task, core.dax, mapping, BLOCK, 2 * BLOCK, false));
+    const [ino, otherIno] = [inoOf(core.thread, mapping), inoOf(core.thread, other)];
+    const { pages } = core.dax;
+    const page = pageOf(load(core.thread.words, findSlot(core.thread.words, mapping, 2)));
+    expect(() => pages.disassociate(page, 1, mapping)).toThrow(
+      new RegExp(
+        "page 2 loses its owner while it is pinned: thread \\d+ \\(this one\\) takes it; " +
+          `it is page 2 of inode ${ino}, pinned: pages 1 to 2 by thread \\d+ \\(this one\\)`,
+      ),
+    );
+    expect(() => pages.associate(pages.devicePage(page), 1, other, 7, false)).toThrow(
+      new RegExp(
+        "device page \\d+ gets an owner while it has one, or is pinned: thread \\d+ \\(this one\\) makes it " +
+          `page 7 of inode ${otherIno}, no pin; it is page 2 of inode ${ino}, pinned: pages 1 to 2 by`,
+      ),
+    );
+    pin.release();
   });
 
   it("uses folios of 2 MiB where file and device agree, and takes them apart", () => {

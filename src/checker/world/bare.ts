@@ -32,6 +32,7 @@ import {
   releasePin,
   tryPin,
 } from "../../pin/pin.ts";
+import { describePage } from "../../pin/record.ts";
 import { add, cas, load, type Words } from "../../sync/atomics.ts";
 import { lockShared, recoverLocks } from "../../sync/lock.ts";
 import type { Region } from "../../sync/region.ts";
@@ -313,6 +314,7 @@ export function* unlessPastTheEnd(self: Self, operation: () => Sleeps<void>): Sl
 function handOf(self: Self): Hand {
   const { thread } = self;
   const pages = Pages.attach(thread);
+  pages.describe = (owner, index) => describePage(thread, owner, index);
   const windows = new Windows(thread, null as unknown as PopulatedPort);
   recoverLocks(thread);
   recoverEntries(thread, pages);

@@ -43,7 +43,7 @@ export {
   mountSync,
   type RamOptions,
 } from "./volume/mount.ts";
-export type { FilePin, PinOptions } from "./volume/pin.ts";
+export type { FilePin, PinOptions, PinRequest } from "./volume/pin.ts";
 export type { CloneOptions, DedupeOptions } from "./volume/sharing.ts";
 export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
 export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts";

@@ -225,6 +225,33 @@ export function* pinRange(
   }
 }
 
+/** A range of a file, to be pinned with others. */
+export interface PinRange extends ByteRange {
+  readonly mapping: Mapping;
+  readonly write: boolean;
+}
+
+/**
+ * Pins ranges of several files, all or none: while it waits for one of them it holds no other, and none
+ * when it throws. Locks, sleeps and throws: as `pinRange`.
+ */
+export function* pinRanges(task: Task, dax: Dax, ranges: readonly PinRange[]): Sleeps<Pin[]> {
+  if (ranges.length === 0) return [];
+  for (let waitsFor = 0; ; ) {
+    const { mapping, offset, length, write } = ranges[waitsFor]!;
+    const first = yield* pinRange(task, dax, mapping, offset, length, write);
+    const pins = ranges.map((range, at) =>
+      at === waitsFor
+        ? first
+        : tryPinRange(dax, range.mapping, range.offset, range.length, range.write),
+    );
+    const missing = pins.indexOf(null);
+    if (missing < 0) return pins as Pin[];
+    for (const pin of pins) pin?.release();
+    waitsFor = missing;
+  }
+}
+
 /** The pages are present, and the map lock is held. Throws: EIO. */
 function assertHealthy(dax: Dax, mapping: Mapping, first: number, count: number): void {
   const { pages, thread } = dax;

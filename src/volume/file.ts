@@ -11,7 +11,7 @@ import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts
 import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
-import { type Pin, pinLongTerm, pinRange, tryPinRange } from "../dax/pins.ts";
+import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { writeBack } from "../dax/write-back.ts";
 import { LeaseKind, requestLease, returnLease } from "../layout/lease.ts";
@@ -38,7 +38,7 @@ import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
 import { checkLeaseOptions, FileLease, type LeaseOptions } from "./lease.ts";
-import { FilePin, type PinOptions } from "./pin.ts";
+import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
 import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
@@ -100,6 +100,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   #error(code: "EBADF" | "EINVAL" | "EOPNOTSUPP", message: string, syscall: string): HoldfastError {
     return new HoldfastError(code, message, { syscall, path: this.path });
+  }
+
+  /** Throws: EXDEV when this is not a file of the volume whose other files a call is about. */
+  #assertOf(core: VolumeCore, syscall: string): void {
+    if (this.#core === core) return;
+    throw new HoldfastError("EXDEV", "the files are of different volumes", this.#context(syscall));
   }
 
   #context(syscall: string): ErrorContext {
@@ -323,10 +329,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     if (!(source instanceof FileHandle)) throw wrongType("source", "an open file", source);
     const file = this;
     return function* (task) {
-      if (source.#core !== file.#core) {
-        const message = "the two files are of different volumes, which share no blocks";
-        throw new HoldfastError("EXDEV", message, { syscall, path: file.path });
-      }
+      source.#assertOf(file.#core, syscall);
       source.#use(syscall);
       try {
         source.#assertMode("read", syscall);
@@ -564,6 +567,28 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     if (pin !== null) return pin;
     const operation = this.#pinSlow(offset, length, write);
     return this.#runSync("pin", operation, checkWaitOptions(options));
+  }
+
+  /** Use `Volume.pinAll`. */
+  static pinAll(core: VolumeCore, requests: readonly PinRequest[]): Operation<FilePin[]> {
+    const ranges = requests.map(({ file, offset, length, write = false }, at) => {
+      if (!(file instanceof FileHandle))
+        throw wrongType(`ranges[${at}].file`, "an open file", file);
+      file.#assertOf(core, "pin");
+      file.#assertPin(offset, length, write);
+      return { file, mapping: file.#inode.mapping, offset, length, write };
+    });
+    return function* (task) {
+      let used = 0;
+      try {
+        for (; used < ranges.length; used++) ranges[used]!.file.#use("pin");
+        const pins: Pin[] = yield* pinRanges(task, core.dax, ranges);
+        for (const { file } of ranges) file.#keep();
+        return pins.map((pin, at) => new FilePin(core, pin, ranges[at]!.file.#endUse));
+      } finally {
+        while (used > 0) ranges[--used]!.file.#endUse();
+      }
+    };
   }
 
   /** Who holds the file now, and where. Never waits. Throws: EBADF. */

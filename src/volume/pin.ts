@@ -2,6 +2,7 @@
 import type { ByteRange, Pin } from "../dax/pins.ts";
 import type { WaitOptions } from "./arguments.ts";
 import type { VolumeCore } from "./core.ts";
+import type { FileHandle } from "./file.ts";
 import type { FileLease } from "./lease.ts";
 
 export interface PinOptions extends WaitOptions {
@@ -14,6 +15,15 @@ export interface PinOptions extends WaitOptions {
   readonly longTerm?: boolean;
   /** Of this file and over the range. Held by this thread and not recalled. */
   readonly lease?: FileLease;
+}
+
+/** A range of an open file, to be pinned with others. */
+export interface PinRequest {
+  readonly file: FileHandle;
+  readonly offset: number;
+  readonly length: number;
+  /** As `PinOptions.write`. Default false. */
+  readonly write?: boolean;
 }
 
 /**

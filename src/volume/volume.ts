@@ -18,6 +18,7 @@ import { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
 import type { FileHolders } from "./holders.ts";
 import { Scope } from "./paths.ts";
+import type { FilePin, PinRequest } from "./pin.ts";
 import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
 import { VolumeTrace } from "./trace.ts";
@@ -407,6 +408,21 @@ export class Volume implements Disposable, AsyncDisposable {
     if (this.existsSync(to)) assertOther(source, this.statSync(to));
     using target = this.openSync(to, "w", source.statSync().mode & 0o777, options);
     target.cloneRangeSync(source, options);
+  }
+
+  /**
+   * Pins ranges of several files, or several ranges of one: all of them, or none. While it waits for one
+   * it holds no other, so that batches and layout changes never wait for each other in a circle.
+   * Sleeps and throws: as `FileHandle.pin`; EXDEV for files of other volumes.
+   */
+  async pinAll(ranges: readonly PinRequest[], options?: WaitOptions): Promise<FilePin[]> {
+    const operation = FileHandle.pinAll(this.#core, ranges);
+    return this.#core.runAsync({ syscall: "pin" }, operation, checkWaitOptions(options));
+  }
+
+  pinAllSync(ranges: readonly PinRequest[], options?: WaitOptions): FilePin[] {
+    const operation = FileHandle.pinAll(this.#core, ranges);
+    return this.#core.runSync({ syscall: "pin" }, operation, checkWaitOptions(options));
   }
 
   /** Figures of the volume, by all threads. What threads that have died held is given back first. */

@@ -325,7 +325,8 @@ describe("what cannot be instrumented is refused", () => {
 });
 
 /** Checked modules that are not instrumented: the door itself, and what threads share nothing by. */
-const OUTSIDE = /^base\/|^device\/(?!state|failure-events)|^checker\/scenario\.js$|^sync\/(atomics|runners)\.js$/;
+const OUTSIDE =
+  /^base\/|^device\/(?!state|failure-events)|^checker\/scenario\.js$|^sync\/(atomics|runners)\.js$/;
 const checkedRoot = fileURLToPath(checkedModule(""));
 
 /** All checked modules, by their paths, in the order of their imports. */

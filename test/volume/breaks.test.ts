@@ -77,6 +77,10 @@ row("FileHandle.map", "a store through a window, into a hole as well", (_volume,
 row("FileHandle.pin", "a pin of data and of a hole", (_volume, file) =>
   file.pinSync(7 * PAGE, 2 * PAGE, { write: true }).release(),
 );
+row("Volume.pinAll", "pins of data and of a hole at once", (volume, file) => {
+  const ranges = [7, 8].map((page) => ({ file, offset: page * PAGE, length: PAGE, write: true }));
+  for (const pin of volume.pinAllSync(ranges)) pin.release();
+});
 row("FileHandle.holders Volume.holders", "asking who holds it", (volume, file, path) => [
   file.holders(),
   volume.holdersSync(path),

@@ -1,8 +1,10 @@
 /** Blocks that go from one file to another while an I/O is under way; several pins, several changes. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { collapseRange, evictMapping } from "../../../dax/layout-change.ts";
-import { pinRange } from "../../../dax/pins.ts";
-import { ensure } from "../../scenario.ts";
+import { pinRange, pinRanges } from "../../../dax/pins.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Self } from "../../scenario.ts";
+import type { Volume } from "../../world/volume.ts";
 import {
   ensureShown,
   mayFail,
@@ -134,6 +136,40 @@ export const batchPunch = volumeStory({
     punch: (volume, self) => punch(volume, self, 1, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["WWW", "W.W"]),
+});
+
+/** One I/O into the first page of each file, pinned at once. */
+function* batchedIo(volume: Volume, self: Self, names: readonly string[]): Sleeps<void> {
+  const files = names.map((name) => volume.file(name));
+  yield* mayFail(self, ["EINVAL"], function* () {
+    const ranges = files.map(({ mapping }) => {
+      return { mapping, offset: 0, length: PAGE_SIZE, write: true };
+    });
+    const pins = yield* pinRanges(self.task, volume.dax(self), ranges);
+    for (const [at, pin] of pins.entries()) volume.io(self, files[at]!, pin, "W");
+  });
+}
+
+export const batchOfFiles = volumeStory({
+  name: "dax-batch-files",
+  about:
+    "Two I/Os pin a page of A and one of B at once, each beginning with another file, while both files are " +
+    "truncated. Each has both pages or none, and nobody waits in a circle.",
+  from: "DESIGN.md 5.3: a batch is all or nothing; dax/pins.ts, pinRanges",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "#" },
+    { name: "B", pages: "#" },
+  ],
+  actors: {
+    "a-b": (volume, self) => batchedIo(volume, self, ["A", "B"]),
+    "b-a": (volume, self) => batchedIo(volume, self, ["B", "A"]),
+    truncate: [
+      (volume, self) => truncate(volume, self, "A"),
+      (volume, self) => truncate(volume, self, "B"),
+    ],
+  },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 /** A pin across a hole, against a punch of what is before it. */

@@ -106,14 +106,14 @@ export class BadPages {
   takeAbandoned(): PoisonReport | null {
     const { words } = this.#thread;
     if (!this.any) return null;
-    let found = 0;
+    let taken: PoisonReport | null = null;
     this.#enter();
     this.#forEach((range) => {
-      if (this.#isAbandoned(range)) found = range;
+      if (taken !== null || !this.#isAbandoned(range)) return;
+      // Its other half, if it has been cut, is not handled with it.
+      this.#renew(range, this.#thread.holder);
+      taken = { ...this.#runOf(range), report: load(words, range + Range.report) };
     });
-    if (found !== 0) store(words, found + Range.handler, this.#thread.holder);
-    const taken =
-      found === 0 ? null : { ...this.#runOf(found), report: load(words, found + Range.report) };
     this.#leave();
     return taken;
   }
@@ -300,12 +300,10 @@ export class BadPages {
     const { words } = this.#thread;
     const count = load(words, this.#area + Area.count);
     const last = this.#rangeAt(count - 1);
-    if (last !== range) {
-      // Grown over both first, in case that this thread dies on the way.
-      this.#grow(range, this.#runOf(last));
-      for (let word = 0; word < RANGE_WORDS; word++) {
-        store(words, range + word, load(words, last + word));
-      }
+    // Grown over both first, in case that this thread dies on the way.
+    this.#grow(range, this.#runOf(last));
+    for (let word = 0; word < RANGE_WORDS; word++) {
+      store(words, range + word, load(words, last + word));
     }
     store(words, this.#area + Area.count, count - 1);
   }

@@ -157,6 +157,22 @@ export const deadReportKeepsNumber = variant({
   caughtBy: { "bad-pages-reporter-dies": "check" },
 });
 
+export const halfHandled = variant({
+  name: "half-of-a-report-handled",
+  about:
+    "Whoever handles the report of a dead thread keeps its number, which the other half of its range has, " +
+    "too, if it has been cut: that half counts as handled with it.",
+  from: "our own core, before bad-pages-reporter-dies found it",
+  edits: [
+    {
+      file: "pages/bad-pages.ts",
+      find: "this.#renew(range, this.#thread.holder);\n            taken",
+      replace: "store(words, range + Range.handler, this.#thread.holder);\n            taken",
+    },
+  ],
+  caughtBy: { "bad-pages-reporter-dies": "check" },
+});
+
 export const healedNotShown = variant({
   name: "healed-not-shown",
   about: "Windows that show a page as lost go on to do so when it has been overwritten.",

@@ -1,6 +1,38 @@
 import type { Explanation } from "./explanation.ts";
 
 export const pagesSurvivors: readonly Explanation[] = [
+  ...["hasAbandoned", "takeAbandoned", "find", "clear", "list"].map((name) => ({
+    file: "pages/bad-pages.ts",
+    function: name,
+    what: ["never: if (!this.any)"],
+    why: "Costs time only: the guard is taken, and there is no range to visit.",
+  })),
+  {
+    file: "pages/bad-pages.ts",
+    function: "hasAbandoned",
+    what: ["swapped: this.#"],
+    why:
+      "Each word it looks at holds a handler that was, or is. It is a hint, asked for after each operation: " +
+      "whoever goes by it looks again under the guard.",
+  },
+  {
+    file: "pages/bad-pages.ts",
+    function: "#renew",
+    what: ["swapped: store("],
+    why: "All of it is read under the guard, but for the number of the last report, which is higher early.",
+  },
+  {
+    file: "pages/bad-pages.ts",
+    function: "#isAbandoned",
+    what: ["without handler !== 0"],
+    why: "The slot of holder 0 would lie in the region's header, in words that are zero: it is as if alive.",
+  },
+  {
+    file: "pages/bad-pages.ts",
+    function: "#put",
+    what: ["swapped: store(words, range + Range.first"],
+    why: "Nobody visits the range before it is counted.",
+  },
   {
     file: "pages/pages.ts",
     function: "create",

@@ -1,7 +1,8 @@
 /** The list of pages whose bytes are lost: joined, cut, full, asked, and left by the dead. */
-import { BadPages, type PageRun } from "../../../pages/bad-pages.ts";
-import { load, store } from "../../../sync/atomics.ts";
+import { Area, BadPages, type PageRun, Range, RANGE_WORDS } from "../../../pages/bad-pages.ts";
+import { add, load, store } from "../../../sync/atomics.ts";
 import { type Region, Root } from "../../../sync/region.ts";
+import { Slot, slotOfHolder } from "../../../sync/thread.ts";
 import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { threadWordName } from "../../world/locks.ts";
 import { badPageWordName } from "../../world/names.ts";
@@ -42,6 +43,30 @@ class BadList {
     return badPageWordName(word - area) ?? threadWordName(this.actors, word);
   }
 
+  /** The ranges as they stand in the list. */
+  get ranges(): { first: number; handler: number }[] {
+    const { region, words } = this.actors[0]!.thread;
+    const area = region.root(Root.failure);
+    const ranges: { first: number; handler: number }[] = [];
+    for (let index = 0; index < load(words, area + Area.count); index++) {
+      const range = area + Area.table + index * RANGE_WORDS;
+      const [first, handler] = [
+        load(words, range + Range.first),
+        load(words, range + Range.handler),
+      ];
+      ranges.push({ first, handler });
+    }
+    return ranges;
+  }
+
+  /** The first pages of ranges whose handler has died, or died where it may have been forgotten. */
+  get abandoned(): number[] {
+    const dead = this.actors.filter(({ thread }) => isDead(thread));
+    const isAbandoned = (handler: number): boolean =>
+      handler < 0 || dead.some(({ thread }) => thread.holder === handler);
+    return this.ranges.filter(({ handler }) => isAbandoned(handler)).map(({ first }) => first);
+  }
+
   /** The list of an actor who lives. */
   get survivors(): BadPages {
     return this.of(this.actors.find(({ thread }) => !isDead(thread))!);
@@ -59,6 +84,10 @@ function listStory({ listed, finally: last, ...plot }: Story): Scenario<ListShar
     {
       build(actors): ListShared {
         const { region } = regionWithThreads(actors);
+        // Where the slot of a thread -1 would be, something looks as if that one lived.
+        const slot = region.slotBase(slotOfHolder(-1));
+        region.allocatePages(slot);
+        store(region.words, slot + Slot.state, -1);
         const bad = BadPages.create(threadAt(region, 0));
         listed?.(bad);
         return { region, truth: region.allocatePages(1) };
@@ -234,24 +263,27 @@ export const badPagesAsked = listStory({
   },
   finally(list) {
     ensureListed(list.survivors, "2-3");
+    const [range] = list.ranges;
+    ensure(range!.handler !== 0, "a report is noted as handled that is not");
     ensure(list.survivors.takeUntold(2, 2), "nobody tells of a lost page");
   },
 });
 
 const LOST = 1;
-/** Behind the truth: whether the report is about to be noted as handled. */
+/** Of higher number than what was in its place in the list. */
+const FAR = 30;
+/** Behind the truth: 1 when the report is about to be noted as handled, 2 when it is. */
 const HANDLED = 1;
 
 export const badPagesReporterDies = listStory({
   name: "bad-pages-reporter-dies",
   about:
-    "A thread dies while it reports a page between two others, or while that page is overwritten. What was listed " +
-    "stays so, and the page, too, if it has been listed and not been overwritten since.",
+    "A thread dies while it reports a page between two others, and one far away, or while the first one is " +
+    "overwritten. What was listed stays so, and the page, too, if it has been listed and not been overwritten since.",
   from: "pages/bad-pages.ts, invariants 1 and 3",
   explore: { strategy: "bounded", preemptions: 2 },
   listed(bad) {
-    bad.add(20, 20);
-    for (const page of [LOST - 1, LOST + 1, 8]) {
+    for (const page of [LOST - 1, LOST + 1, 8, 20]) {
       bad.noteHandled(bad.add(page, page).report);
       bad.takeUntold(page, page);
     }
@@ -260,9 +292,12 @@ export const badPagesReporterDies = listStory({
   actors: {
     report(list, self) {
       store(self.thread.words, list.truth, 1);
+      list.of(self).noteHandled(list.of(self).add(FAR, FAR).report);
       const { report } = list.of(self).add(LOST, LOST);
       store(self.thread.words, list.truth + HANDLED, 1);
       list.of(self).noteHandled(report);
+      store(self.thread.words, list.truth + HANDLED, 2);
+      load(self.thread.words, list.truth); // to die before
     },
     write(list, self) {
       const bad = list.of(self);
@@ -281,12 +316,37 @@ export const badPagesReporterDies = listStory({
     }
     const isListed = bad.find(LOST, LOST) !== null;
     ensure(!isListed || bad.takeUntold(LOST, LOST), "nobody tells of a lost page");
-    const isHandled = load(list.actors[0]!.thread.words, list.truth + HANDLED) === 1;
-    ensure(!isListed || isHandled || bad.hasAbandoned, "a report is listed, and nobody's");
-    ensure(isDead(list.actors[0]!.thread) || !bad.hasAbandoned, "a report is abandoned by nobody");
+    for (const run of bad.list()) ensure(run.first <= run.last, `a range of ${shown([run])}`);
+    const handled = load(list.actors[0]!.thread.words, list.truth + HANDLED);
+    ensure(!isListed || handled > 0 || bad.hasAbandoned, "a report is listed, and nobody's");
+    ensure(handled < 2 || !bad.hasAbandoned, "a report that is handled is abandoned");
+    const left = list.abandoned;
     for (let taken = bad.takeAbandoned(); taken !== null; taken = bad.takeAbandoned()) {
+      const at = left.indexOf(taken.first);
+      ensure(at >= 0, `page ${taken.first} is handled, which nobody had abandoned`);
+      left.splice(at, 1);
       bad.noteHandled(taken.report);
     }
-    ensure(!bad.hasAbandoned, "a report that is handled is abandoned still");
+    ensure(left.length === 0, `pages from ${left.join(", ")} on are handled by nobody`);
   },
+});
+
+function take(list: BadList, self: Self): void {
+  if (list.of(self).takeAbandoned() === null) return;
+  ensure(add(self.thread.words, list.truth, 1) === 0, "one report is handled by two threads");
+}
+
+export const badPagesTaken = listStory({
+  name: "bad-pages-taken",
+  about:
+    "The thread that handles a report dies. Two others find that, and one of them takes the report over.",
+  from: "pages/bad-pages.ts, takeAbandoned",
+  explore: { strategy: "bounded", preemptions: 2 },
+  listed: (bad) => bad.add(3, 3), // by the first actor's thread
+  actors: {
+    reporter: (list, self) => load(self.thread.words, list.truth),
+    one: take,
+    other: take,
+  },
+  environment: { death: { kill: "reporter" } },
 });

@@ -10,6 +10,7 @@ import * as ends from "./scenarios/dax/ends.ts";
 import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as poison from "./scenarios/dax/poison.ts";
+import * as poisonParts from "./scenarios/dax/poison-parts.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
 import * as daxPins from "./scenarios/dax/pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
@@ -111,6 +112,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/writes": writes,
   "dax/hole-pins": holePins,
   "dax/poison": poison,
+  "dax/poison-parts": poisonParts,
   "dax/window-records": windowRecords,
   "dax/extents": daxExtents,
   "dax/window-slices": windowSlices,

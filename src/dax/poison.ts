@@ -47,7 +47,6 @@ function lastPageOf(address: number, length: number): number {
 
 /** How many of `length` bytes from a device byte on lie before the first bad page. */
 export function healthyBytes(pages: Pages, address: number, length: number): number {
-  if (length === 0) return 0;
   const bad = pages.bad.find(firstPageOf(address), lastPageOf(address, length));
   return bad === null ? length : Math.max(0, bad.first * PAGE_SIZE - address);
 }
@@ -77,8 +76,7 @@ export function poisonedError(
 export function copyOutHealthy(dax: Dax, address: number, into: Uint8Array): number {
   const { device, pages } = dax;
   const healthy = healthyBytes(pages, address, into.length);
-  if (healthy === into.length) device.copyOut(address, into);
-  else if (healthy > 0) device.copyOut(address, into.subarray(0, healthy));
+  device.copyOut(address, healthy === into.length ? into : into.subarray(0, healthy));
   if (pages.deviceState.isGone) return 0;
   return healthyBytes(pages, address, healthy);
 }
@@ -100,20 +98,15 @@ export function overwriteBad(
   const rest = source.length % PAGE_SIZE;
   const length = isEnd ? source.length : source.length - rest;
   if (address % PAGE_SIZE !== 0 || length === 0) return 0;
-  device.copyIn(address, length === source.length ? source : source.subarray(0, length));
+  device.copyIn(address, source.subarray(0, length));
   if (isEnd && rest > 0) device.zero(address + length, PAGE_SIZE - rest);
   const healed = pages.bad.clear(firstPageOf(address), lastPageOf(address, length), report);
   return healed ? length : 0;
 }
 
-/** Zeroes a part of a file's blocks; what lies on a bad page is lost already and stays so. */
+/** Zeroes a part of a block; what lies on a bad page is lost already and stays so. */
 export function zeroHealthy(dax: Dax, address: number, length: number): void {
-  const end = address + length;
-  for (let at = address; at < end; ) {
-    const healthy = healthyBytes(dax.pages, at, end - at);
-    if (healthy > 0) dax.device.zero(at, healthy);
-    at += healthy > 0 ? healthy : PAGE_SIZE - (at % PAGE_SIZE);
-  }
+  if (healthyBytes(dax.pages, address, length) === length) dax.device.zero(address, length);
 }
 
 /**

@@ -8,10 +8,10 @@ export const clearedBeforeWritten = variant({
   edits: [
     {
       file: "dax/poison.ts",
-      find: "    device.copyIn(address, length === source.length",
+      find: "    device.copyIn(address, source.subarray(0, length)",
       replace:
         "    pages.bad.clear(firstPageOf(address), lastPageOf(address, length), report);\n" +
-        "    device.copyIn(address, length === source.length",
+        "    device.copyIn(address, source.subarray(0, length)",
     },
   ],
   caughtBy: { "dax-poison-overwritten": "check" },

@@ -161,6 +161,38 @@ export const daxSurvivors: readonly Explanation[] = [
     why: "What is noted stays noted: it only has to be before what follows moves.",
   },
   {
+    file: "dax/poison.ts",
+    function: "copyOutHealthy",
+    what: ["never: choice (healthy === into.length)"],
+    why: "Costs time only: a view of all of the target is made.",
+  },
+  {
+    file: "dax/poison.ts",
+    function: "zero",
+    what: ["always: if (end > first)"],
+    why:
+      "No whole page is zeroed, and none is taken off the list: at most a range is listed as two that touch, " +
+      "where zeroes begin in one page of it and end in the next.",
+  },
+  {
+    file: "dax/pins.ts",
+    function: "poisonedRanges",
+    what: ["never: if (!bad.any)"],
+    why: "Costs time only: each run is looked for in a list that is empty.",
+  },
+  {
+    file: "dax/pins.ts",
+    function: "assertHealthy",
+    what: ["never: if (!pages.bad.any)"],
+    why: "Costs time only: each page is looked for in a list that is empty.",
+  },
+  {
+    file: "dax/pins.ts",
+    function: "tryPinRange",
+    what: ["without !dax.pages.bad.any"],
+    why: "Costs time only: the ranges of a pin are looked for in a list that is empty.",
+  },
+  {
     file: "mapping/mapping.ts",
     function: "noteWritten",
     what: ["never: if (isNoted(", "without none: none || last >"],

@@ -2,10 +2,12 @@
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { tryWriteFile, writeFile } from "../../../dax/file-io.ts";
 import { preallocate } from "../../../dax/layout-change.ts";
-import { pinRange } from "../../../dax/pins.ts";
+import { pinLongTerm, pinRange } from "../../../dax/pins.ts";
 import {
   type Lease,
+  LeaseBreak,
   LeaseKind,
+  Reason,
   reasonOfRecall,
   requestLease,
   returnLease,
@@ -15,7 +17,7 @@ import { clockMs } from "../../../sync/clock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, volumeStory, writePages } from "./play.ts";
+import { ensureShown, mayFail, refused, truncate, volumeStory, writePages } from "./play.ts";
 
 function* hold(
   volume: Volume,
@@ -149,6 +151,74 @@ export const leaseBeside = volumeStory({
     other: (volume, self) => writePages(volume, self, "A", 0, 2, "W"),
   },
   finally: (volume) => ensureShown(volume, "A", ["VVA", "WWA"]),
+});
+
+export const longTermExpired = volumeStory({
+  name: "dax-long-term-expired",
+  about:
+    "The lease of a long-term pin is recalled: it takes no further pins, and no hole is filled for one in " +
+    "vain. Then it expires, and the pin gives no buffers. Nothing is left of it.",
+  from: "issue 4, row 7; dax/pins.ts, pinLongTerm",
+  blocks: 2,
+  files: [{ name: "A", pages: "#." }],
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(volume, self) {
+      const other = volume.actors[1]!; // does nothing itself
+      const dax = volume.dax(self);
+      const file = volume.file("A");
+      const lease = yield* hold(volume, self, 0, 1, "shared");
+      const pinned = (page: number) =>
+        pinLongTerm(self.task, dax, file.mapping, lease, page * PAGE_SIZE, PAGE_SIZE, true);
+      const pin = yield* pinned(0);
+      {
+        using leases = new LeaseBreak(other.thread, file.mapping);
+        ensure(leases.recall(0, 0, Reason.unmap), "a lease is not found");
+      }
+      ensure(pin.buffers.length === 1, "a pin gives no buffers although its lease is in time");
+      yield* refused(self, "EBUSY", () => pinned(1), "a pin under a lease that is recalled");
+      ensure(volume.blockHeld(file, 1) < 0, "a hole is filled for a pin that is refused");
+      const next = yield* hold(volume, other, 0, 0, "exclusive");
+      ensure(clockMs() === 10, `the lease of 10 ms has expired after ${clockMs()}`);
+      yield* refused(self, "ESTALE", function* () {
+        ensure(pin.buffers.length === 0, "a pin gives buffers although its lease has expired");
+      });
+      pin.release();
+      giveBack(self, lease);
+      giveBack(other, next);
+      ensure(self.thread.leases.count === 0, "a record is left of a pin and its lease");
+    },
+    other() {},
+  },
+});
+
+export const longTermRecalled = volumeStory({
+  name: "dax-long-term-recalled",
+  about:
+    "A long-term pin is taken while a truncate recalls its lease. It is refused, and nothing stays pinned; or " +
+    "the truncate waits until it is released.",
+  from: "layout/lease.ts, rule 6; dax/pins.ts, pinLongTerm",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    *holder(volume, self) {
+      const lease = yield* hold(volume, self, 0, 0, "shared");
+      const file = volume.file("A");
+      yield* mayFail(self, ["EBUSY", "EINVAL"], function* () {
+        const dax = volume.dax(self);
+        const pin = yield* pinLongTerm(self.task, dax, file.mapping, lease, 0, PAGE_SIZE, true);
+        volume.io(self, file, pin, "W");
+      });
+      giveBack(self, lease);
+    },
+    change: (volume, self) => truncate(volume, self),
+  },
+  finally(volume) {
+    for (const { thread } of volume.actors) {
+      ensure(thread.leases.count === 0, "a record is left of a pin and its lease");
+    }
+  },
 });
 
 /** The word of a mapping that changes with its layout (mapping/mapping.ts). */

@@ -96,3 +96,27 @@ export const pinReadOnly = volumeStory({
   },
   explore: { strategy: "reduced" },
 });
+
+export const pinRuns = volumeStory({
+  name: "dax-pin-runs",
+  about:
+    "A file's blocks lie side by side but for the last one. The buffers of a pin are the device's runs: as few as " +
+    "can be, each of one run.",
+  from: "dax/pins.ts, Pin.buffers",
+  blocks: 4,
+  files: [
+    { name: "A", pages: "##." },
+    { name: "B", pages: "#" },
+  ],
+  explore: { strategy: "reduced" },
+  actors: {
+    *user(volume, self) {
+      const { mapping } = volume.file("A");
+      const { device } = volume.hand(self);
+      using pin = yield* pinRange(self.task, volume.dax(self), mapping, 0, 3 * PAGE, true);
+      const runs = pin.buffers.map((bytes) => `${device.addressOf(bytes)}+${bytes.length}`);
+      const expected = `0+${2 * PAGE} ${3 * PAGE}+${PAGE}`;
+      ensure(runs.join(" ") === expected, `the buffers are ${runs.join(" ")}, and not ${expected}`);
+    },
+  },
+});

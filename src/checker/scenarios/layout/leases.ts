@@ -21,12 +21,12 @@ import { ensure, type Self } from "../../scenario.ts";
 import { INO } from "../../world/bare.ts";
 import { type LeaseFile, leaseStory, recallOnly, Told } from "../../world/leases.ts";
 
-/** What a holder may need before it returns: the io lock, as a write or a look at the size does. */
-function* useIoLock(file: LeaseFile, self: Self): Sleeps<void> {
-  using _io = yield* lockShared(self.task, file.mapping + MappingWord.ioLock, {
-    rankName: "io",
-    order: INO,
-  });
+/** What a holder may need before it returns: the io lock, as a write, or the map lock, as a fault. */
+function* useLocks({ mapping }: LeaseFile, { task }: Self): Sleeps<void> {
+  for (const kind of ["io", "map"] as const) {
+    const lock = mapping + MappingWord[`${kind}Lock`];
+    using _held = yield* lockShared(task, lock, { rankName: kind, order: INO });
+  }
 }
 
 export const leaseReturn = leaseStory({
@@ -48,7 +48,7 @@ export const leaseReturn = leaseStory({
 export const leaseRecall = leaseStory({
   name: "lease-recall",
   about:
-    "A layout change recalls a lease. Its holder is told, needs the io lock before it returns, and has " +
+    "A layout change recalls a lease. Its holder is told, needs the file's locks before it returns, and has " +
     "returned in time: the change waits for it without a lock.",
   from: "[PATCH v7 09/12] xfs: prepare xfs_break_layouts() for another layout type: what did_unlock is for",
   explore: { strategy: "bounded", preemptions: 2 },
@@ -59,7 +59,7 @@ export const leaseRecall = leaseStory({
       yield* file.awaitRecall(self, lease);
       const reason = reasonOfRecall(self.thread, lease);
       ensure(reason === Reason.unmap, `the lease is recalled for reason ${reason}`);
-      yield* useIoLock(file, self);
+      yield* useLocks(file, self);
       ensure(!file.isExpired(self, lease), "a lease has expired while nobody was late");
       file.unhold(self, lease);
     },
@@ -90,7 +90,7 @@ export const leaseTwoHolders = leaseStory({
       const lease = yield* file.hold(self, 1, 1, "shared", 20);
       file.tell(self, Told.seen);
       yield* file.awaitRecall(self, lease);
-      yield* useIoLock(file, self);
+      yield* useLocks(file, self);
       file.unhold(self, lease);
     },
     *change(file, self) {
@@ -499,7 +499,7 @@ export const leaseOvertaken = leaseStory({
     },
     *newcomer(file, self) {
       yield* file.waitFor(self, Told.recalled);
-      yield* useIoLock(file, self); // the change waits by then, or has been done
+      yield* useLocks(file, self); // the change waits by then, or has been done
       const lease = yield* file.hold(self, 1, 1);
       ensure(file.hasChanged(self), "a request overtakes a change that waits");
       file.unhold(self, lease);

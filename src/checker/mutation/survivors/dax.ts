@@ -175,6 +175,12 @@ export const daxSurvivors: readonly Explanation[] = [
       "where zeroes begin in one page of it and end in the next.",
   },
   {
+    file: "dax/file-io.ts",
+    function: "writeMapped",
+    what: ["never: choice (whole)", "always: if (written > 0)"],
+    why: "Costs time only: a view of all of the source is made; windows are shown again what they show.",
+  },
+  {
     file: "dax/pins.ts",
     function: "poisonedRanges",
     what: ["never: if (!bad.any)"],
@@ -189,7 +195,7 @@ export const daxSurvivors: readonly Explanation[] = [
   {
     file: "dax/pins.ts",
     function: "tryPinRange",
-    what: ["without !dax.pages.bad.any"],
+    what: ["without !bad.any"],
     why: "Costs time only: the ranges of a pin are looked for in a list that is empty.",
   },
   {

@@ -9,8 +9,8 @@ export const layoutSurvivors: readonly Explanation[] = [
   },
   {
     file: "layout/break.ts",
-    function: "withBrokenLayout",
-    what: ["swapped: map.release(); io.release();"],
+    function: "withBrokenLayouts",
+    what: ["swapped: maps.release(); ios.release();"],
     why: "Both are dropped before it sleeps; who waits for one of them alone goes on a little later.",
   },
   {

@@ -1,5 +1,5 @@
 /** Leases and what writes: calls that write in place, calls that need blocks, preallocation, pins. */
-import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../../../base/quantities.ts";
 import { tryWriteFile, writeFile } from "../../../dax/file-io.ts";
 import { preallocate } from "../../../dax/layout-change.ts";
 import { pinLongTerm, pinRange } from "../../../dax/pins.ts";
@@ -12,6 +12,7 @@ import {
   requestLease,
   returnLease,
 } from "../../../layout/lease.ts";
+import { PAGE_INDEX_MAX } from "../../../mapping/mapping.ts";
 import { load } from "../../../sync/atomics.ts";
 import { clockMs } from "../../../sync/clock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
@@ -107,8 +108,9 @@ export const leaseHole = volumeStory({
 export const leaseExpired = volumeStory({
   name: "dax-lease-expired",
   about:
-    "Leases of a page and of a hole are not returned. A write call of the page waits until the first one has " +
-    "expired, a preallocation of the hole for the second one; a preallocation of the page waits for nobody.",
+    "Leases of a page, of a hole and of what lies behind the end are not returned. A write call of the page waits " +
+    "until the first one has expired, a preallocation of the hole for the second one, an append for the third one; " +
+    "a preallocation of the page and a write that is refused wait for nobody.",
   from: "dax/write-lock.ts; layout/lease.ts, rule 4",
   blocks: 4,
   files: [{ name: "A", pages: "#." }],
@@ -121,6 +123,8 @@ export const leaseExpired = volumeStory({
       const page = yield* hold(volume, other, 0, 0, "exclusive");
       yield* preallocate(self.task, dax, mapping, 0, PAGE_SIZE, true);
       ensure(reasonOfRecall(self.thread, page) === null, "a lease is recalled for nothing");
+      yield* writePages(volume, other, "A", 0, 1, "V"); // sets the time
+      ensure(tryWriteFile(dax, mapping, LETTERS, 0) < 0, "a leased page is written");
       yield* writePages(volume, self, "A", 0, 1, "W");
       ensure(clockMs() === 10, `the lease of 10 ms has expired after ${clockMs()}`);
       giveBack(other, page);
@@ -128,6 +132,13 @@ export const leaseExpired = volumeStory({
       yield* preallocate(self.task, dax, mapping, PAGE_SIZE, PAGE_SIZE, true);
       ensure(clockMs() === 20, `the lease of 10 ms has expired after ${clockMs() - 10}`);
       giveBack(other, hole);
+      const behind = yield* hold(volume, other, 2, PAGE_INDEX_MAX, "exclusive");
+      const far = () => writeFile(self.task, dax, mapping, LETTERS, DEVICE_BYTES_MAX);
+      yield* refused(self, "EFBIG", far, "a write too far");
+      ensure(reasonOfRecall(self.thread, behind) === null, "a lease is recalled for nothing");
+      yield* writeFile(self.task, dax, mapping, LETTERS, "append");
+      ensure(clockMs() === 30, `the lease of 10 ms has expired after ${clockMs() - 20}`);
+      giveBack(other, behind);
     },
     other() {},
   },
@@ -200,7 +211,7 @@ export const longTermRecalled = volumeStory({
   from: "layout/lease.ts, rule 6; dax/pins.ts, pinLongTerm",
   blocks: 2,
   files: [{ name: "A", pages: "#" }],
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "bounded", preemptions: 1 },
   actors: {
     *holder(volume, self) {
       const lease = yield* hold(volume, self, 0, 0, "shared");

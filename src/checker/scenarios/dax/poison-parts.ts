@@ -1,6 +1,6 @@
 /** Lost pages in part: which files have them, what is read and written around them, and no room to list them. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { readFile, writeFile } from "../../../dax/file-io.ts";
+import { readFile, tryReadFile, tryWriteFile, writeFile } from "../../../dax/file-io.ts";
 import { punchHole } from "../../../dax/layout-change.ts";
 import { pinRange, tryPinRange } from "../../../dax/pins.ts";
 import { badRanges, type BadRange, handlePoison } from "../../../dax/poison.ts";
@@ -108,11 +108,16 @@ export const poisonParts = volumeStory({
       ensure((yield* write(0, 1.5)) === PAGE, "half of a lost page is written");
       ensureHolds("W ! ! !", "1-3");
       ensure((yield* write(3, 3.5)) === HALF, "a file's end is not written");
+      ensure((yield* write(0, 1.5)) === PAGE, "half of a lost page is written");
+      ensureHolds("W ! ! W.", "1-2");
+      const page = new Uint8Array(PAGE);
+      ensure(tryWriteFile(dax, mapping, page, PAGE) < 0, "a lost page is written without a look");
       ensureHolds("W ! ! W.", "1-2");
       const target = new Uint8Array(2 * PAGE).fill(1);
       const read = yield* readFile(self.task, dax, mapping, target, 0);
       ensure(read === PAGE && target[0] === "W".charCodeAt(0), "a healthy page is not read");
       ensure(target[PAGE] === 1, "a lost page is read");
+      ensure(tryReadFile(dax, mapping, target, 0) < 0, "a part is read for the whole");
       for (const from of [PAGE, 0]) yield* punchHole(self.task, dax, mapping, from, HALF);
       ensureHolds(".W ! ! W.", "1-2");
       yield* punch(volume, self, 2, 1);

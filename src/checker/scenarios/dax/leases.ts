@@ -124,6 +124,7 @@ export const leaseExpired = volumeStory({
       yield* preallocate(self.task, dax, mapping, 0, PAGE_SIZE, true);
       ensure(reasonOfRecall(self.thread, page) === null, "a lease is recalled for nothing");
       yield* writePages(volume, other, "A", 0, 1, "V"); // sets the time
+      yield* volume.read(self, volume.file("A"), 0, 1);
       ensure(tryWriteFile(dax, mapping, LETTERS, 0) < 0, "a leased page is written");
       yield* writePages(volume, self, "A", 0, 1, "W");
       ensure(clockMs() === 10, `the lease of 10 ms has expired after ${clockMs()}`);
@@ -133,7 +134,7 @@ export const leaseExpired = volumeStory({
       ensure(clockMs() === 20, `the lease of 10 ms has expired after ${clockMs() - 10}`);
       giveBack(other, hole);
       const behind = yield* hold(volume, other, 2, PAGE_INDEX_MAX, "exclusive");
-      const far = () => writeFile(self.task, dax, mapping, LETTERS, DEVICE_BYTES_MAX);
+      const far = () => writeFile(self.task, dax, mapping, LETTERS, DEVICE_BYTES_MAX - 1);
       yield* refused(self, "EFBIG", far, "a write too far");
       ensure(reasonOfRecall(self.thread, behind) === null, "a lease is recalled for nothing");
       yield* writeFile(self.task, dax, mapping, LETTERS, "append");

@@ -139,8 +139,7 @@ function failedOnTheWay(core: VolumeCore, device: Device, error: unknown): Holdf
   }
   if (core.readOnly) return null;
   const lost = device.goneError();
-  lost.message +=
-    "; the volume is unmounted, what was not persistent is lost, and it is not marked clean";
+  lost.message += "; the volume is unmounted, and what was not persistent is lost";
   return lost;
 }
 

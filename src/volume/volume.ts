@@ -486,7 +486,7 @@ export class Volume implements Disposable, AsyncDisposable {
    * Closing twice does nothing. A volume that is never closed is flushed when the process ends, and
    * stays marked as in use.
    * Throws: EBUSY naming who still uses it, EIO: then it is still mounted. EUCLEAN for damage that was
-   * met on the way: then it is unmounted, and stays marked as in use.
+   * met on the way, EIO when the device was removed: then it is unmounted, and stays marked as in use.
    */
   async close(): Promise<void> {
     if (this.#closing !== null) return this.#closing;

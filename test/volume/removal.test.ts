@@ -2,6 +2,9 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
 import { type DeviceFailure, type FileLease, mountRamSync, mountSync } from "../../src/index.ts";
 import { e2fsckClean, hasTool, mkfsExt4, temporaryDirectory } from "../support/tools.ts";
+import { memoryDevice } from "../../src/device/index.ts";
+import { assembleMounted } from "../../src/volume/assemble.ts";
+import { unmountSync } from "../../src/volume/close.ts";
 import { startRunner } from "./threads.ts";
 import { volumeKinds } from "./volumes.ts";
 
@@ -236,6 +239,34 @@ describe("device removal in several threads", () => {
     window.close();
     file.closeSync();
     expect(() => volume.closeSync()).toThrow(GONE);
+  });
+});
+
+describe("a mounted volume", () => {
+  it("is the holder of its device, until it is unmounted", () => {
+    const device = memoryDevice(16 << 20);
+    const driver = { type: "ram", blockSize: PAGE } as const;
+    const about = { id: "x", driver, readOnly: false, readOnlyReason: null, protect: true };
+    const { core } = assembleMounted(device, about, undefined);
+    const silent = { onFailure: () => {}, onRemoval: () => {} };
+    const busy = /EBUSY.*held by a mounted volume \(thread 0/;
+    expect(() => device.claim("another", silent)).toThrow(busy);
+    const { state } = device;
+    unmountSync(core, device, {});
+    expect(state.isMine).toBe(false);
+  });
+
+  it("finishes a removal that was only noted, though nobody calls it", async () => {
+    const device = memoryDevice(16 << 20);
+    const driver = { type: "ram", blockSize: PAGE } as const;
+    const about = { id: "x", driver, readOnly: false, readOnlyReason: null, protect: true };
+    const { core } = assembleMounted(device, about, undefined);
+    const view = device.bytes(0, PAGE);
+    view[0] = 7;
+    device.remove("noted by a thread that has died since");
+    await vi.waitFor(() => expect(view[0]).toBe(0));
+    expect(device.state.hasUnhandled).toBe(false);
+    expect(() => unmountSync(core, device, {})).toThrow("has died since");
   });
 });
 

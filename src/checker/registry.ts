@@ -11,6 +11,9 @@ import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as poison from "./scenarios/dax/poison.ts";
 import * as poisonParts from "./scenarios/dax/poison-parts.ts";
+import * as daxRemoval from "./scenarios/dax/removal.ts";
+import * as claims from "./scenarios/device/claims.ts";
+import * as removal from "./scenarios/layout/removal.ts";
 import * as holePins from "./scenarios/dax/hole-pins.ts";
 import * as daxPins from "./scenarios/dax/pins.ts";
 import * as refusals from "./scenarios/dax/refusals.ts";
@@ -71,6 +74,7 @@ import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
 import * as poisonVariants from "./variants/poison.ts";
 import * as sharingVariants from "./variants/sharing.ts";
+import * as removalVariants from "./variants/removal.ts";
 import * as syncVariants from "./variants/sync.ts";
 import * as tellingVariants from "./variants/telling.ts";
 import * as writeBackVariants from "./variants/write-back.ts";
@@ -113,6 +117,9 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/hole-pins": holePins,
   "dax/poison": poison,
   "dax/poison-parts": poisonParts,
+  "dax/removal": daxRemoval,
+  "device/claims": claims,
+  "layout/removal": removal,
   "dax/window-records": windowRecords,
   "dax/extents": daxExtents,
   "dax/window-slices": windowSlices,
@@ -147,6 +154,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   daxVariants,
   poisonVariants,
   sharingVariants,
+  removalVariants,
   syncVariants,
   tellingVariants,
   writeBackVariants,

@@ -317,10 +317,8 @@ export function expireLeases(thread: Thread): void {
       const lease = load(words, record);
       const state = load(words, lease + LeaseRecord.state);
       if (state !== LeaseState.granted && state !== LeaseState.recalled) return;
-      if (state === LeaseState.granted) {
-        store(words, lease + LeaseRecord.deadline, clockMs());
-        store(words, lease + LeaseRecord.reason, Reason.removal);
-      }
+      if (state === LeaseState.granted) store(words, lease + LeaseRecord.reason, Reason.removal);
+      store(words, lease + LeaseRecord.deadline, clockMs());
       store(words, lease + LeaseRecord.state, LeaseState.expired);
       add(words, areaOf(thread) + LeaseArea.expired, 1);
       const mapping = load(words, lease + LeaseRecord.mapping);

@@ -8,7 +8,7 @@
  * is shown.
  *
  * Area, in words: slab | 8 generation | 9 faults | 10 revocations | 11 pages lost now and ever
- * | 12 next serial | 16.. table of records, 0 where free.
+ * | 12 next serial | 13 places of the table ever used | 16.. table of records, 0 where free.
  *
  * Invariants. (1) A window is in its mapping's list and in the table before it shows a page, and
  *                 shows nothing when it leaves them.
@@ -61,6 +61,7 @@ const Area = {
   revocations: 10,
   lost: 11,
   serial: 12,
+  used: 13,
   table: 16,
 } as const;
 export { Area as WindowArea };
@@ -150,10 +151,19 @@ export class Windows {
   }
 
   #enterTable(window: Window): void {
+    const { words } = this.thread;
     for (let index = 0; index < WINDOWS_MAX; index++) {
-      if (cas(this.thread.words, this.#area + Area.table + index, 0, window)) return;
+      for (let used = this.#tableEnd(); used <= index; used = this.#tableEnd()) {
+        cas(words, this.#area + Area.used, used, index + 1);
+      }
+      if (cas(words, this.#area + Area.table + index, 0, window)) return;
     }
     throw new HoldfastError("ENFILE", `${WINDOWS_MAX} windows are open; close some first`);
+  }
+
+  /** How many places of the table were ever used: as far as a scan has to look. */
+  #tableEnd(): number {
+    return load(this.thread.words, this.#area + Area.used);
   }
 
   /**
@@ -255,7 +265,8 @@ export class Windows {
   windowsOf(mapping: Mapping): WindowUse[] {
     const { words } = this.thread;
     const found: WindowUse[] = [];
-    for (let index = 0; index < WINDOWS_MAX; index++) {
+    const end = this.#tableEnd();
+    for (let index = 0; index < end; index++) {
       const window = load(words, this.#area + Area.table + index);
       if (window === 0) continue;
       const serial = this.serial(window);
@@ -275,7 +286,8 @@ export class Windows {
   mappings(): Set<Mapping> {
     const { words } = this.thread;
     const found = new Set<Mapping>();
-    for (let index = 0; index < WINDOWS_MAX; index++) {
+    const end = this.#tableEnd();
+    for (let index = 0; index < end; index++) {
       const window = load(words, this.#area + Area.table + index);
       if (window !== 0) found.add(this.mappingOf(window));
     }
@@ -367,7 +379,8 @@ export class Windows {
 
   #sortTable(generation: number): void {
     const sorted: { start: number; end: number; window: Window }[] = [];
-    for (let index = 0; index < WINDOWS_MAX; index++) {
+    const end = this.#tableEnd();
+    for (let index = 0; index < end; index++) {
       const window = load(this.thread.words, this.#area + Area.table + index);
       if (window === 0) continue;
       const start = this.address(window);
@@ -441,7 +454,8 @@ export class Windows {
   statistics(): WindowStatistics {
     const { words } = this.thread;
     let windows = 0;
-    for (let index = 0; index < WINDOWS_MAX; index++) {
+    const end = this.#tableEnd();
+    for (let index = 0; index < end; index++) {
       if (load(words, this.#area + Area.table + index) !== 0) windows++;
     }
     return {

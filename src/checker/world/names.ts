@@ -1,5 +1,6 @@
 /** What the words of a region are called, for stories. */
 import { HUGE_PAGES } from "../../base/quantities.ts";
+import { StateArea } from "../../device/state.ts";
 import { inoOf, MAPPING_WORDS, type Mapping, MappingWord } from "../../mapping/mapping.ts";
 import { TransactionArea } from "../../metadata/transaction.ts";
 import { Area as BadPagesArea, Range as BadRange, RANGE_WORDS } from "../../pages/bad-pages.ts";
@@ -54,7 +55,18 @@ export function wordName(
     const name = mappingWordName(thread, mapping, word);
     if (name !== null) return name;
   }
-  return badPageWordName(word - region.root(Root.failure)) ?? pageWordName(thread, pages, word);
+  return (
+    deviceStateWordName(word - region.root(Root.deviceState)) ??
+    badPageWordName(word - region.root(Root.failure)) ??
+    pageWordName(thread, pages, word)
+  );
+}
+
+/** The name of a word of the device's state (device/state.ts), or null. */
+export function deviceStateWordName(offset: number): string | null {
+  return offset >= 0 && offset < StateArea.names
+    ? `device's ${fieldName(StateArea, offset)}`
+    : null;
 }
 
 /** The name of a word of the list of bad pages, by its offset there, or null. */

@@ -38,6 +38,7 @@ import { Root } from "../../sync/region.ts";
 import { objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
+import type { LostPages } from "../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { type Content, contentOf, contentShown, type FailingCall, LOST_BYTES } from "./device.ts";
 import {
@@ -49,6 +50,7 @@ import {
 } from "./build.ts";
 import { assertGivenBack, assertIdle } from "./leftovers.ts";
 import { finishReports } from "./poison.ts";
+import { finishRemoval } from "./removal.ts";
 import { blockShown, TableEntry, tableWord, windowAddress, writesShown } from "./port.ts";
 import { volumeWordName } from "./volume-names.ts";
 import { DriverTables, type Undone } from "./driver-tables.ts";
@@ -109,6 +111,7 @@ export class Volume {
     recoverBreaks(thread);
     recoverRemovals(hand.dax);
     recoverLeases(thread);
+    pages.deviceState.recover();
     return hand;
   }
 
@@ -139,6 +142,27 @@ export class Volume {
   /** Whether a block is listed as bad. */
   isBad(block: number): boolean {
     return this.#hands[0]!.dax.pages.bad.find(block, block) !== null;
+  }
+
+  /** Whether the device was removed. */
+  isGone(): boolean {
+    return this.#hands[0]!.dax.pages.deviceState.isGone;
+  }
+
+  /** What touches of a window found lost so far. */
+  lostIn(self: Self, window: number): LostPages | null {
+    return this.dax(self).windows.lost(this.#windows[window]!.window!);
+  }
+
+  /** Demands that no window shows anything of the device. */
+  ensureNothingShown(when: string): void {
+    for (const [window] of this.#windows.entries()) {
+      const shown = this.windowShown(window);
+      ensure(
+        !shown.includes("#"),
+        `${when}, window ${window} shows "${shown}" of a removed device`,
+      );
+    }
   }
 
   content(block: number): Content {
@@ -390,6 +414,7 @@ export class Volume {
     if (anybody === undefined) return;
     anybody.thread.reap();
     finishReports(this, anybody);
+    finishRemoval(this, anybody);
     if (alive.length < this.actors.length) this.#takeGuards(anybody.thread);
     this.#assertUses("at the end");
     this.#assertShown("at the end");
@@ -401,6 +426,10 @@ export class Volume {
     }
     this.#assertBlocks();
     this.#assertPages(this.dax(anybody).pages);
+    if (this.isGone()) {
+      this.ensureNothingShown("at the end");
+      return;
+    }
     if (!this.shared.spec.exhausted) this.#assertWindows();
     if (alive.length < this.actors.length) return;
     this.#assertWindowsListed(anybody.thread);

@@ -1,0 +1,245 @@
+/** The device is removed, while it is read, written, shown, pinned and changed. */
+import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { tryReadFile, tryWriteFile } from "../../../dax/file-io.ts";
+import { pinRange, tryPinRange } from "../../../dax/pins.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Self } from "../../scenario.ts";
+import { removeDevice } from "../../world/removal.ts";
+import type { Volume } from "../../world/volume.ts";
+import { loads, mayFail, refused, truncate, volumeStory, writePages } from "./play.ts";
+
+const removes = (volume: Volume, self: Self): Sleeps<void> => removeDevice(volume, self);
+
+/** Runs what may end because the device is gone, and only then. Returns whether it did. */
+function* mayEndGone(
+  volume: Volume,
+  self: Self,
+  operation: () => Sleeps<unknown>,
+): Sleeps<boolean> {
+  const failed = yield* mayFail(self, ["EIO"], operation);
+  ensure(!failed || volume.isGone(), "an operation ends as if the device were gone");
+  return failed;
+}
+
+export const removalRead = volumeStory({
+  name: "dax-removal-read",
+  about:
+    "A page is read while the device is removed. The reader gets the file, or EIO; never the zeroes that " +
+    "take the place of what was mapped.",
+  from: "issue 4, row 17; dax/device-removal.ts, rule 2",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *read(volume, self) {
+      yield* mayEndGone(volume, self, function* () {
+        const found = yield* volume.read(self, volume.file("A"), 0, 1);
+        ensure(found === "A", `"${found}" is read`);
+      });
+      const target = new Uint8Array(PAGE_SIZE);
+      const { mapping } = volume.file("A");
+      const length = tryReadFile(volume.dax(self), mapping, target, 0);
+      ensure(length < 0 || target[0] === "A".charCodeAt(0), "zeroes are read without waiting");
+    },
+    *remover(volume, self) {
+      yield* removes(volume, self);
+      const file = volume.file("A");
+      yield* refused(self, "EIO", () => volume.read(self, file, 0, 1), "a read");
+      const page = new Uint8Array(PAGE_SIZE);
+      const dax = volume.dax(self);
+      ensure(tryReadFile(dax, file.mapping, page, 0) < 0, "a read without waiting is not refused");
+      ensure(
+        tryWriteFile(dax, file.mapping, page, 0) < 0,
+        "a write without waiting is not refused",
+      );
+    },
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalFault = volumeStory({
+  name: "dax-removal-fault",
+  about:
+    "A page is touched for the first time while the device is removed. Nothing of it stays mapped; " +
+    "touches find the page lost.",
+  from: "bug 20: MF_MEM_PRE_REMOVE, removal with live mappings; hazard H6",
+  blocks: 3,
+  files: [{ name: "A", pages: "==" }],
+  windows: [{ file: "A", first: 0, pages: 2, writable: true }],
+  actors: {
+    touch: (volume, self) => loads(volume, self, 0, 0, ["A", "."]),
+    *remover(volume, self) {
+      yield* removes(volume, self);
+      yield* loads(volume, self, 0, 1, ["."]);
+      ensure(
+        volume.lostIn(self, 0)?.removed,
+        "the window does not say that the device was removed",
+      );
+    },
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalHole = volumeStory({
+  name: "dax-removal-hole",
+  about: "A hole is stored to for the first time while the device is removed.",
+  from: "issue 4, row 17; dax/fault.ts",
+  blocks: 1,
+  files: [{ name: "A", pages: "." }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true, shown: [0] }],
+  actors: {
+    store: (volume, self) => volume.store(self, 0, 0, "S"),
+    remover: removes,
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalMap = volumeStory({
+  name: "dax-removal-map",
+  about:
+    "A file is mapped where windows cannot fault, while the device is removed: the window is refused, or " +
+    "is found and shows nothing.",
+  from: "issue 4, row 17; dax/map-window.ts, showFirst",
+  blocks: 2,
+  faults: false,
+  files: [{ name: "A", pages: "=" }],
+  actors: {
+    *map(volume, self) {
+      const file = volume.file("A");
+      yield* mayEndGone(volume, self, () => volume.mapFile(self, file, 0, 1, false));
+    },
+    remover: removes,
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalWrite = volumeStory({
+  name: "dax-removal-write",
+  about:
+    "A hole is written where windows cannot fault, while the device is removed: the window over it is not " +
+    "shown the new block afterwards.",
+  from: "issue 4, row 17; dax/refresh.ts",
+  blocks: 1,
+  faults: false,
+  files: [{ name: "A", pages: "." }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: false }],
+  actors: {
+    *write(volume, self) {
+      yield* mayEndGone(volume, self, () => writePages(volume, self, "A", 0, 1, "B"));
+    },
+    remover: removes,
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+/** Takes a pin, which is refused if the device was gone before. */
+function* pins(volume: Volume, self: Self): Sleeps<void> {
+  const { mapping } = volume.file("A");
+  const dax = volume.dax(self);
+  const wasGone = dax.pages.deviceState.isGone;
+  yield* mayEndGone(volume, self, function* () {
+    using pin = yield* pinRange(self.task, dax, mapping, 0, PAGE_SIZE, true);
+    ensure(!wasGone, "a page of a device that is gone is pinned");
+    const isGone = dax.pages.deviceState.isGone;
+    ensure(!isGone || pin.poisonedRanges.length === 1, "a pin does not say that its page is lost");
+  });
+}
+
+export const removalPin = volumeStory({
+  name: "dax-removal-pin",
+  about:
+    "A page that is present is pinned while the device is removed. A pin that was there first says so; " +
+    "afterwards the page is not pinned any more.",
+  from: "hazard H6: memmap freed under references; dax/pins.ts, tryPinRange",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    pin: pins,
+    *remover(volume, self) {
+      yield* removes(volume, self);
+      const { mapping } = volume.file("A");
+      const dax = volume.dax(self);
+      const fast = tryPinRange(dax, mapping, 0, PAGE_SIZE, false);
+      ensure(fast === null, "a page of a device that is gone is pinned without waiting");
+      const slow = () => pinRange(self.task, dax, mapping, 0, PAGE_SIZE, false);
+      yield* refused(self, "EIO", slow, "a pin");
+    },
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalPinHole = volumeStory({
+  name: "dax-removal-pin-hole",
+  about: "A hole is pinned where windows cannot fault, while the device is removed.",
+  from: "issue 4, row 17; dax/fault.ts, showFilled",
+  blocks: 1,
+  faults: false,
+  files: [{ name: "A", pages: "." }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: false }],
+  actors: { pin: pins, remover: removes },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalTruncate = volumeStory({
+  name: "dax-removal-truncate",
+  about:
+    "A file is truncated while the device is removed: as a whole, or not at all, and no block of it is " +
+    "used twice.",
+  from: "issue 4, row 17; generic/388: shutdown in the middle of a change (bug 26)",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "#" },
+    { name: "B", pages: "." },
+  ],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true, shown: [0] }],
+  actors: {
+    *change(volume, self) {
+      yield* mayEndGone(volume, self, () => truncate(volume, self));
+      yield* mayEndGone(volume, self, () => writePages(volume, self, "B", 0, 1));
+    },
+    remover: removes,
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalTwice = volumeStory({
+  name: "dax-removal-twice",
+  about:
+    "Two threads report that the device is gone. One of them handles it, and neither returns before that " +
+    "is done.",
+  from: "device/state.ts, rule 4",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true, shown: [0] }],
+  actors: {
+    *remover(volume, self) {
+      yield* removes(volume, self);
+      volume.ensureNothingShown("when a removal has returned");
+    },
+    *other(volume, self) {
+      yield* removes(volume, self);
+      volume.ensureNothingShown("when a removal has returned");
+    },
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalKilled = volumeStory({
+  name: "dax-removal-killed",
+  about:
+    "The thread that handles the removal dies on the way. Whoever waits for it, or ends an operation " +
+    "next, handles it.",
+  from: "device/state.ts, rule 4",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true, shown: [0] }],
+  actors: {
+    remover: removes,
+    *other(volume, self) {
+      if (!volume.dax(self).pages.deviceState.isGone) return;
+      yield* removes(volume, self);
+      volume.ensureNothingShown("when a removal has returned");
+    },
+  },
+  environment: { death: { kill: "remover" } },
+  explore: { strategy: "bounded", preemptions: 1 },
+});

@@ -24,10 +24,23 @@ import type { HoldMapping } from "./poison.ts";
 /**
  * Does all that a removal means, if nobody alive does or has done so. Returns whether it was this thread.
  * Locks: takes the map lock of each file that has windows, exclusively. Sleeps: for them.
+ * Throws: what `hold` throws; then the next one tries.
  */
 export function* handleRemoval(task: Task, dax: Dax, hold: HoldMapping): Sleeps<boolean> {
+  const { deviceState } = dax.pages;
+  if (!deviceState.takeHandling()) return false;
+  let isHandled = false;
+  try {
+    yield* takeAway(task, dax, hold);
+    isHandled = true;
+  } finally {
+    deviceState.endHandling(isHandled);
+  }
+  return true;
+}
+
+function* takeAway(task: Task, dax: Dax, hold: HoldMapping): Sleeps<void> {
   const { device, pages, thread, windows } = dax;
-  if (!pages.deviceState.takeHandling()) return false;
   for (const mapped of windows.mappings()) {
     // None: its record is being taken out, when no window is left.
     using held = hold(inoOf(thread, mapped));
@@ -43,8 +56,6 @@ export function* handleRemoval(task: Task, dax: Dax, hold: HoldMapping): Sleeps<
   expireLeases(thread);
   pages.wakeAllWaiters();
   device.discard();
-  pages.deviceState.noteHandled();
-  return true;
 }
 
 /** Sleeps until whoever handles the removal has done so. Returns whether this thread has. */

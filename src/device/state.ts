@@ -150,8 +150,9 @@ export class DeviceState {
     );
   }
 
-  noteHandled(): void {
-    store(this.thread.words, this.handlerWord, HANDLED);
+  /** All is done, or somebody else is to try. */
+  endHandling(isHandled: boolean): void {
+    store(this.thread.words, this.handlerWord, isHandled ? HANDLED : 0);
     wakeAll(this.thread.words, this.handlerWord);
   }
 

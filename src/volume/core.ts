@@ -155,10 +155,11 @@ export class VolumeCore {
       yield* finishReports(task, this);
       // What would be freed on a device that is gone stays as it is.
       if (!this.dax.device.isGone) yield* this.inodes.settle(task);
+      yield* finishRemoval(task, this);
     } catch (error) {
-      if (!this.dax.device.isGone) throw error;
+      // Whoever gives back what it holds of a device that is gone is not to fail for it.
+      if (!(error instanceof HoldfastError && this.dax.device.isGone)) throw error;
     }
-    yield* finishRemoval(task, this);
   }
 }
 

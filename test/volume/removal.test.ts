@@ -1,7 +1,21 @@
 import { readFileSync } from "node:fs";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { describe, expect, it, vi } from "vitest";
-import { type DeviceFailure, type FileLease, mountRamSync, mountSync } from "../../src/index.ts";
-import { e2fsckClean, hasTool, mkfsExt4, temporaryDirectory } from "../support/tools.ts";
+import {
+  attach,
+  type DeviceFailure,
+  type FileLease,
+  mountRamSync,
+  mountSync,
+} from "../../src/index.ts";
+import {
+  builtModule,
+  e2fsckClean,
+  hasTool,
+  mkfsExt4,
+  temporaryDirectory,
+} from "../support/tools.ts";
 import { memoryDevice } from "../../src/device/index.ts";
 import { assembleMounted } from "../../src/volume/assemble.ts";
 import { unmountSync } from "../../src/volume/close.ts";
@@ -239,6 +253,32 @@ describe("device removal in several threads", () => {
     window.close();
     file.closeSync();
     expect(() => volume.closeSync()).toThrow(GONE);
+  });
+});
+
+describe("a volume whose mounter has ended", () => {
+  it("has its removal end with an error, and keeps nobody waiting for it", async () => {
+    const worker = new Worker(
+      `import { parentPort } from "node:worker_threads";
+       import { mountRamSync } from ${JSON.stringify(builtModule("index.ts").href)};
+       const volume = mountRamSync({ size: 2 ** 24 });
+       volume.writeFileSync("/a", "text");
+       parentPort.postMessage(volume.share());
+       setInterval(() => {}, 1000);`,
+      { eval: true, execArgv: ["--input-type=module"] },
+    );
+    const [handle] = await once(worker, "message");
+    const volume = attach(handle);
+    const file = volume.openSync("/a", "r+");
+    const window = file.map();
+    expect(window.bytes[0]).toBe("t".charCodeAt(0));
+    await worker.terminate();
+    for (let times = 0; times < 2; times++) {
+      const removed = () => volume.failure.removeDeviceSync("cable pulled");
+      expect(removed).toThrow(expect.objectContaining({ code: "EIO" }));
+    }
+    expect(() => file.statSync()).toThrow(expect.objectContaining({ code: "EIO" }));
+    file.closeSync();
   });
 });
 

@@ -175,7 +175,7 @@ export const goneLeftMapped = variant({
       replace: "        if (false) {\n            showLost",
     },
     {
-      file: "dax/fault.ts",
+      file: "dax/show.ts",
       find: "    if (pages.deviceState.isGone) {\n        for (let lost",
       replace: "    if (false) {\n        for (let lost",
     },
@@ -188,10 +188,10 @@ export const goneShownAgain = variant({
   about:
     "Only faults look whether the device is there: a write that fills a hole shows its block in the windows " +
     "that cannot fault, after they were revoked.",
-  from: "dax/fault.ts, showDevicePages",
+  from: "dax/show.ts, showDevicePages",
   edits: [
     {
-      file: "dax/fault.ts",
+      file: "dax/show.ts",
       find: "    if (pages.deviceState.isGone) {\n        for (let lost",
       replace: "    if (false) {\n        for (let lost",
     },
@@ -225,7 +225,7 @@ export const mapLooksFirst = variant({
       replace: "",
     },
     {
-      file: "dax/fault.ts",
+      file: "dax/show.ts",
       find: "    if (pages.deviceState.isGone) {\n        for (let lost",
       replace: "    if (false) {\n        for (let lost",
     },

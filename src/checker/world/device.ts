@@ -86,6 +86,7 @@ export class SimulatedDevice {
   }
 
   zero(at: number, length: number): void {
+    this.assertPresent();
     this.failIfAsked("zero");
     this.#write(at, length, 0);
   }

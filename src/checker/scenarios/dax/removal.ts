@@ -170,7 +170,7 @@ export const removalPin = volumeStory({
 export const removalPinHole = volumeStory({
   name: "dax-removal-pin-hole",
   about: "A hole is pinned where windows cannot fault, while the device is removed.",
-  from: "issue 4, row 17; dax/fault.ts, showFilled",
+  from: "issue 4, row 17; dax/show.ts",
   blocks: 1,
   faults: false,
   files: [{ name: "A", pages: "." }],

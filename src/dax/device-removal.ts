@@ -62,9 +62,11 @@ function* takeAway(task: Task, dax: Dax, hold: HoldMapping): Sleeps<void> {
 export function* untilRemoved(task: Task, dax: Dax, hold: HoldMapping): Sleeps<boolean> {
   const word = dax.pages.deviceState.handlerWord;
   for (;;) {
-    if (yield* handleRemoval(task, dax, hold)) return true;
+    // Before it is tried: who has it may give it up in between, and wakes nobody who is not asleep yet.
     const handler = load(dax.thread.words, word);
     if (handler === HANDLED) return false;
+    if (yield* handleRemoval(task, dax, hold)) return true;
+    if (handler === 0) continue; // another one was quicker
     yield {
       word,
       expected: handler,

@@ -247,6 +247,28 @@ export const pinOverlooksRemoval = variant({
   caughtBy: { "dax-removal-pin": "check" },
 });
 
+export const handlerReadLast = variant({
+  name: "handler-read-last",
+  about:
+    "Who waits for a removal to be handled tries to handle it, and reads who does so afterwards: when that " +
+    "one has given it up in between, it sleeps for a wake-up that has been.",
+  from: "our own core, before dax-removal-given-up found it",
+  edits: [
+    {
+      file: "dax/device-removal.ts",
+      find: "        const handler = load(dax.thread.words, word);\n        if (handler === HANDLED)\n            return false;\n",
+      replace: "",
+    },
+    {
+      file: "dax/device-removal.ts",
+      find: "        if (handler === 0)\n            continue; // another one was quicker\n",
+      replace:
+        "        const handler = load(dax.thread.words, word);\n        if (handler === HANDLED)\n            return false;\n",
+    },
+  ],
+  caughtBy: { "dax-removal-given-up": "deadlock" },
+});
+
 export const removalNotTakenOver = variant({
   name: "removal-not-taken-over",
   about: "The thread that handles a removal dies, and nobody goes on.",

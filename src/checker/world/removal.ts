@@ -2,16 +2,25 @@
 import { handleRemoval, untilRemoved } from "../../dax/device-removal.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import type { Self } from "../scenario.ts";
+import type { HoldMapping } from "../../dax/poison.ts";
 import { holdFile } from "./poison.ts";
 import type { Volume } from "./volume.ts";
 
-/** Notes that the device is gone, and returns when nobody can reach anything of it. */
-export function* removeDevice(volume: Volume, self: Self): Sleeps<void> {
+/**
+ * Notes that the device is gone, and returns when nobody can reach anything of it: whether this actor has
+ * seen to that.
+ */
+export function* removeDevice(
+  volume: Volume,
+  self: Self,
+  hold: HoldMapping = (ino) => holdFile(volume, ino),
+): Sleeps<boolean> {
   const dax = volume.dax(self);
   dax.pages.deviceState.remove("");
   self.say("the device is gone");
-  yield* untilRemoved(self.task, dax, (ino) => holdFile(volume, ino));
+  const isHandler = yield* untilRemoved(self.task, dax, hold);
   self.say("nobody can reach it");
+  return isHandler;
 }
 
 /** Handles a removal that was only noted, as the volume does after each operation. Runs alone. */

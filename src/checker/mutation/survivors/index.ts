@@ -2,6 +2,7 @@
 import type { Mutant } from "../mutants.ts";
 import { daxChangeSurvivors } from "./dax-changes.ts";
 import { daxSurvivors } from "./dax.ts";
+import { deviceSurvivors } from "./device.ts";
 import type { Explanation } from "./explanation.ts";
 import { layoutSurvivors } from "./layout.ts";
 import { mappingSurvivors } from "./mapping.ts";
@@ -15,6 +16,7 @@ import { windowSurvivors } from "./window.ts";
 
 const EXPLANATIONS: readonly Explanation[] = [
   ...syncSurvivors,
+  ...deviceSurvivors,
   ...pagesSurvivors,
   ...mappingSurvivors,
   ...pinSurvivors,

@@ -1,14 +1,37 @@
 /** The device is removed, while it is read, written, shown, pinned and changed. */
+import { HoldfastError } from "../../../base/errors.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { tryReadFile, tryWriteFile } from "../../../dax/file-io.ts";
 import { pinRange, tryPinRange } from "../../../dax/pins.ts";
+import { StateArea } from "../../../device/state.ts";
+import {
+  LeaseKind,
+  LeaseState,
+  recallWord,
+  requestLease,
+  returnLease,
+} from "../../../layout/lease.ts";
+import { add, load, store, wakeAll } from "../../../sync/atomics.ts";
+import { Root } from "../../../sync/region.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import { removeDevice } from "../../world/removal.ts";
 import type { Volume } from "../../world/volume.ts";
 import { loads, mayFail, refused, truncate, volumeStory, writePages } from "./play.ts";
 
-const removes = (volume: Volume, self: Self): Sleeps<void> => removeDevice(volume, self);
+const removes = (volume: Volume, self: Self): Sleeps<boolean> => removeDevice(volume, self);
+
+/** A word that nothing uses. */
+const spareWord = (self: Self): number =>
+  self.thread.region.root(Root.deviceState) + StateArea.names - 1;
+
+/** The same, after which nobody can reach anything; and whoever has seen to it counts that. */
+function* removesCounting(volume: Volume, self: Self): Sleeps<void> {
+  if (yield* removes(volume, self)) {
+    ensure(add(self.thread.words, spareWord(self), 1) === 0, "a removal is handled by two");
+  }
+  volume.ensureNothingShown("when a removal has returned");
+}
 
 /** Runs what may end because the device is gone, and only then. Returns whether it did. */
 function* mayEndGone(
@@ -70,10 +93,8 @@ export const removalFault = volumeStory({
     *remover(volume, self) {
       yield* removes(volume, self);
       yield* loads(volume, self, 0, 1, ["."]);
-      ensure(
-        volume.lostIn(self, 0)?.removed,
-        "the window does not say that the device was removed",
-      );
+      const lost = volume.lostIn(self, 0);
+      ensure(lost?.removed, "the window does not say that the device was removed");
     },
   },
   explore: { strategy: "bounded", preemptions: 2 },
@@ -127,6 +148,11 @@ export const removalWrite = volumeStory({
       yield* mayEndGone(volume, self, () => writePages(volume, self, "A", 0, 1, "B"));
     },
     remover: removes,
+  },
+  finally(volume) {
+    if (!volume.isGone()) return;
+    const lost = volume.lostIn(volume.actors[0]!, 0);
+    ensure(lost?.removed, "a window that cannot fault does not say that the device was removed");
   },
   explore: { strategy: "bounded", preemptions: 2 },
 });
@@ -201,6 +227,46 @@ export const removalTruncate = volumeStory({
   explore: { strategy: "bounded", preemptions: 2 },
 });
 
+export const removalPinned = volumeStory({
+  name: "dax-removal-pinned",
+  about:
+    "A truncate waits for a pin that is held until it has ended, and a lease is kept until it is recalled, " +
+    "when the device is removed: the truncate ends, and the lease's holder is told.",
+  from: "issue 4, row 17; dax/device-removal.ts, takeAway",
+  blocks: 2,
+  files: [{ name: "A", pages: "##" }],
+  actors: {
+    *holder(volume, self) {
+      const { mapping } = volume.file("A");
+      const dax = volume.dax(self);
+      yield* mayFail(self, ["EIO", "EINVAL"], function* () {
+        using _pin = yield* pinRange(self.task, dax, mapping, PAGE_SIZE, PAGE_SIZE, true);
+        while (load(self.thread.words, spareWord(self)) === 0) {
+          yield { word: spareWord(self), expected: 0, what: () => "the truncate" };
+        }
+      });
+      const request = { first: 0, last: 0, kind: LeaseKind.shared, graceMs: 1, returnsOwn: false };
+      const lease = yield* requestLease(self.task, mapping, request);
+      const word = recallWord(lease);
+      // Granted after the removal it would be told by nobody: a program is refused then.
+      while (
+        !dax.pages.deviceState.isGone &&
+        load(self.thread.words, word) === LeaseState.granted
+      ) {
+        yield { word, expected: LeaseState.granted, what: () => "the removal" };
+      }
+      returnLease(self.thread, lease);
+    },
+    *change(volume, self) {
+      yield* mayEndGone(volume, self, () => truncate(volume, self, "A", PAGE_SIZE));
+      store(self.thread.words, spareWord(self), 1);
+      wakeAll(self.thread.words, spareWord(self));
+    },
+    remover: removes,
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
 export const removalTwice = volumeStory({
   name: "dax-removal-twice",
   about:
@@ -211,9 +277,29 @@ export const removalTwice = volumeStory({
   files: [{ name: "A", pages: "#" }],
   windows: [{ file: "A", first: 0, pages: 1, writable: true, shown: [0] }],
   actors: {
+    remover: removesCounting,
+    other: removesCounting,
+  },
+  finally: (volume) =>
+    ensure(volume.content(0) === 0, "what was mapped of the device stays mapped"),
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalGivenUp = volumeStory({
+  name: "dax-removal-given-up",
+  about:
+    "Whoever handles the removal fails, since the volume's mounter has ended and no file can be held. Who " +
+    "waits for it tries next, and so does whoever comes later.",
+  from: "dax/device-removal.ts, handleRemoval",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true, shown: [0] }],
+  actors: {
     *remover(volume, self) {
-      yield* removes(volume, self);
-      volume.ensureNothingShown("when a removal has returned");
+      const refuse = (): never => {
+        throw new HoldfastError("EIO", "no file can be held");
+      };
+      yield* mayFail(self, ["EIO"], () => removeDevice(volume, self, refuse));
     },
     *other(volume, self) {
       yield* removes(volume, self);

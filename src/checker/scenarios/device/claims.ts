@@ -63,6 +63,16 @@ class Claims {
     store(self.thread.words, this.#claimed + self.thread.slot, 0);
     this.state(self).release();
     self.say("has released it");
+    ensure(!this.state(self).isMine, "a device is held after its release");
+  }
+
+  /** Sleeps until nobody holds the device. */
+  *untilFree(self: Self): Sleeps<void> {
+    const { word } = this.state(self);
+    for (let state = load(self.thread.words, word); state > 0; ) {
+      yield { word, expected: state, what: () => "the release" };
+      state = load(self.thread.words, word);
+    }
   }
 
   /** Sleeps until the holder is told of the removal. */
@@ -173,8 +183,28 @@ export const claimNext = claimStory({
     one(claims, self) {
       if (claims.claim(self, false)) claims.release(self);
     },
-    two(claims, self) {
+    *two(claims, self) {
+      if (claims.claim(self, false)) return;
+      yield* claims.untilFree(self);
       claims.claim(self, false);
+    },
+  },
+});
+
+export const claimTwice = claimStory({
+  name: "device-claim-twice",
+  about: "A holder claims again, by another name. It is refused with the name that it has.",
+  from: "device/state.ts, rule 2",
+  actors: {
+    one(claims, self) {
+      claims.claim(self);
+      let refusal = "";
+      try {
+        claims.state(self).claim("uno");
+      } catch (error) {
+        refusal = String(error);
+      }
+      ensure(refusal.includes("held by one ("), `a second claim is answered by: ${refusal}`);
     },
   },
 });
@@ -202,20 +232,21 @@ export const releaseRemoval = claimStory({
 export const claimKilled = claimStory({
   name: "device-claim-killed",
   about:
-    "A holder dies. Whoever claims the device next finds that, and it is removed meanwhile or not: the " +
-    "dead one holds nothing in the end.",
+    "A holder dies. Whoever claims the device afterwards finds that and gets it; the dead one holds nothing " +
+    "in the end.",
   from: "device/state.ts, rule 3",
   actors: {
     one: (claims, self) => {
       claims.claim(self);
     },
-    two: (claims, self) => {
-      claims.claim(self);
-    },
-    remover: (claims, self) => {
-      claims.state(self).remove("");
+    two(claims, self) {
+      const isAlone = isDead(claims.actors[0]!.thread);
+      const isMine = claims.claim(self);
+      ensure(
+        isMine || !isAlone,
+        "a device is not given to whoever claims it after its holder's death",
+      );
     },
   },
   environment: { death: { kill: "one" } },
-  explore: { strategy: "bounded", preemptions: 2 },
 });

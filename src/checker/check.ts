@@ -77,6 +77,13 @@ export function describeExploration(exploration: Exploration): string {
   }
 }
 
+function scenarioOf({ exports }: Program, module: URL, name: string): Scenario {
+  const scenario = exports[name];
+  if (scenario === undefined)
+    throw new Error(`the module ${module.pathname} exports no scenario '${name}'`);
+  return scenario as Scenario;
+}
+
 /** A scenario with the program that it belongs to, ready to be explored. */
 export class Checked {
   readonly scenario: Scenario;
@@ -98,17 +105,23 @@ export class Checked {
 
   /** Throws: an error when the module has no such scenario, or an edit does not apply. */
   static async load(
-    place: ScenarioPlace,
+    { module, name }: ScenarioPlace,
     variant: VariantText | null = null,
     schemas?: Schemas,
   ): Promise<Checked> {
     const door = new Door();
-    const program = await new Linker(door, variant?.edits ?? [], schemas).link(place.module);
-    const scenario = program.exports[place.name];
-    if (scenario === undefined) {
-      throw new Error(`the module ${place.module.pathname} exports no scenario '${place.name}'`);
-    }
-    return new Checked(scenario as Scenario, program, door, variant);
+    const program = await new Linker(door, variant?.edits ?? [], schemas).link(module);
+    return new Checked(scenarioOf(program, module, name), program, door, variant);
+  }
+
+  /**
+   * Another scenario of the same module, in the same program, which is compiled by now. This one must not be
+   * used any more. Throws: an error when there is none of that name.
+   */
+  another({ module, name }: ScenarioPlace): Checked {
+    this.#door.forget();
+    const scenario = scenarioOf(this.#program, module, name);
+    return new Checked(scenario, this.#program, this.#door, this.#variant);
   }
 
   /** Explores. Sleeps: gives the event loop a turn now and then. */

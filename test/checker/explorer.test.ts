@@ -11,6 +11,7 @@ import { Beginnings, makeShares } from "../../src/checker/engine/shares.ts";
 import { ScenarioStage } from "../../src/checker/engine/stage.ts";
 import { Bounded } from "../../src/checker/engine/strategies.ts";
 import { Linker } from "../../src/checker/instrument/linker.ts";
+import { listScenarios } from "../../src/checker/registry.ts";
 import type { Exploration, Scenario } from "../../src/checker/scenario.ts";
 import type { Operation } from "./programs/machine.mjs";
 import { reachableStates } from "./programs/oracle.ts";
@@ -571,4 +572,16 @@ describe("shrinking", () => {
     expect(story?.actors).toEqual(["reader", "one", "writer", "two"]);
     expect(story?.failure?.kind).toBe("check");
   });
+});
+
+it("a scenario is explored the same after another one, in the same program", async () => {
+  const places = listScenarios().filter(({ module }) => module.href.endsWith("/pins/pages.js"));
+  expect(places.length).toBeGreaterThan(2);
+  let program = await Checked.load({ module: places[0]!.module, name: places[0]!.name });
+  for (const { module, name } of places) {
+    const alone = await (await Checked.load({ module, name })).check();
+    program = program.another({ module, name });
+    const after = await program.check();
+    expect({ ...after, seconds: 0 }).toEqual({ ...alone, seconds: 0 });
+  }
 });

@@ -258,6 +258,16 @@ export class Door {
     if (now !== touched) this.#note(word, now);
   }
 
+  /** What is known of the words, which another scenario will use for other things. */
+  forget(): void {
+    this.#touch = new Uint32Array(0);
+    this.contended = new Uint16Array(0);
+    this.contendedCount = 0;
+    this.discovered = 0;
+    this.#found.length = 0;
+    this.#turnsOf.fill(0);
+  }
+
   /** The shared memory of a program: one buffer, that nobody shares. */
   makeBuffer(byteLength: number): ArrayBuffer {
     const buffer = new ArrayBuffer(byteLength);

@@ -1,6 +1,7 @@
 /** Removal of the device while others wait for pins and for leases. */
 import { HoldfastError } from "../../../base/errors.ts";
-import { expireLeases, Reason, reasonOfRecall } from "../../../layout/lease.ts";
+import { expireLeases, leaseStatistics, Reason, reasonOfRecall } from "../../../layout/lease.ts";
+import { clockMs } from "../../../sync/clock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import { type LeaseFile, leaseStory, Told } from "../../world/leases.ts";
@@ -75,6 +76,37 @@ export const removalLeased = leaseStory({
       yield* endsGone(file, self, () => file.change(self, 0, 0));
     },
     remover: (file, self) => removes(file, self),
+  },
+});
+
+export const removalLeaseKept = leaseStory({
+  name: "removal-lease-kept",
+  about:
+    "A layout change waits for a lease when the device is removed, and the lease is kept until the change " +
+    "has ended. It ends with EIO at once, and not when the lease's grace is over.",
+  from: "issue 4, row 17; layout/lease.ts, expireLeases",
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *holder(file, self) {
+      const lease = yield* file.hold(self, 0, 0, "exclusive", 60_000);
+      file.tell(self, Told.granted);
+      yield* file.waitFor(self, Told.changed);
+      yield* file.waitFor(self, Told.seen);
+      ensure(file.isExpired(self, lease), "a lease on a device that is gone has not expired");
+      ensure(leaseStatistics(self.thread).expired === 1, "a lease is counted wrong as expired");
+      file.unhold(self, lease);
+    },
+    *change(file, self) {
+      yield* file.waitFor(self, Told.granted);
+      yield* endsGone(file, self, () => file.change(self, 0, 0));
+      ensure(clockMs() === 0, "a layout change waits for a lease on a device that is gone");
+      file.tell(self, Told.changed);
+    },
+    *remover(file, self) {
+      yield* file.waitFor(self, Told.granted);
+      removes(file, self);
+      file.tell(self, Told.seen);
+    },
   },
 });
 

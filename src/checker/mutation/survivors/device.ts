@@ -55,4 +55,22 @@ export const deviceSurvivors: readonly Explanation[] = [
     what: ["always: if (handler === 0)"],
     why: "It looks again at once, instead of sleeping.",
   },
+  {
+    file: "layout/lease.ts",
+    function: "expireLeases",
+    what: ["always: if (state === LeaseState.granted)"],
+    why: "A lease that was recalled before is told the removal as its reason: both are true.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "expireLeases",
+    what: ["LeaseRecord.deadline, clockMs());", "LeaseArea.expired, 1);"],
+    why: "Figures: since when it has expired, and how many have.",
+  },
+  {
+    file: "layout/lease.ts",
+    function: "expireLeases",
+    what: ["swapped: wakeAll("],
+    why: "Two wake-ups, of threads that do not know of each other.",
+  },
 ];

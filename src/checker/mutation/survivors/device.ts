@@ -73,4 +73,10 @@ export const deviceSurvivors: readonly Explanation[] = [
     what: ["swapped: wakeAll("],
     why: "Two wake-ups, of threads that do not know of each other.",
   },
+  {
+    file: "pages/pages.ts",
+    function: "wakeAllWaiters",
+    what: ["always: if ("],
+    why: "Wake-ups too many: nobody sleeps there, or he looks again.",
+  },
 ];

@@ -44,6 +44,14 @@ export {
   type RamOptions,
 } from "./volume/mount.ts";
 export type { FilePin, PinOptions, PinRequest } from "./volume/pin.ts";
+export {
+  attachRaw,
+  openRaw,
+  openRawSync,
+  type RawDevice,
+  type RawOptions,
+  type RawTarget,
+} from "./volume/raw.ts";
 export type { CloneOptions, DedupeOptions } from "./volume/sharing.ts";
 export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
 export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts";

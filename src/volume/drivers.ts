@@ -13,6 +13,7 @@ import {
   type SuperblockFacts,
 } from "../drivers/ext/index.ts";
 import { RamDriver } from "../drivers/ram/index.ts";
+import { RawDriver } from "../drivers/raw/index.ts";
 import type { FilesystemDriver } from "../iomap/contract.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -20,7 +21,7 @@ import type { Thread } from "../sync/thread.ts";
 /** What every thread needs to make its driver object. Plain data. */
 export type DriverFacts =
   | { readonly type: "ext4"; readonly blockSize: number; readonly facts: SuperblockFacts }
-  | { readonly type: "ram"; readonly blockSize: number };
+  | { readonly type: "ram" | "raw"; readonly blockSize: number };
 
 /** What else a device may hold: how it is told, and its name. */
 const OTHERS: readonly { readonly at: number; readonly magic: string; readonly name: string }[] = [
@@ -93,6 +94,7 @@ export function makeDriver(
   create: boolean,
 ): FilesystemDriver {
   if (facts.type === "ext4") return new ExtDriver(new ExtVolume(facts.facts, cache, healing));
+  if (facts.type === "raw") return new RawDriver(device.size);
   return create
     ? RamDriver.create(thread, healing, device.size, timeNow())
     : RamDriver.attach(thread, healing);

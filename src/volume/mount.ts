@@ -1,6 +1,7 @@
 /** Mounting: from a path to a volume, or to a clear refusal that leaves the image as it was. */
 import { randomUUID } from "node:crypto";
 import { AbortError, CorruptionError, HoldfastError, withContext } from "../base/errors.ts";
+import { PAGE_SIZE } from "../base/quantities.ts";
 import { type Device, memoryDevice, openDevice } from "../device/index.ts";
 import { beginTransaction } from "../metadata/transaction.ts";
 import { runBlocking } from "../sync/runners.ts";
@@ -198,19 +199,30 @@ export function mountSync(path: string | Uint8Array, options: MountOptions = {})
   }
 }
 
+/**
+ * A volume on a device whose content is not looked at: a new ram filesystem, or the device itself.
+ * Closes the device when it throws.
+ */
+export function mountUnread(
+  device: Device,
+  type: "ram" | "raw",
+  options: Omit<RamOptions, "size">,
+): Volume {
+  try {
+    const reason = device.readOnly ? "it was opened read-only" : null;
+    const facts: DriverFacts = { type, blockSize: PAGE_SIZE };
+    return openVolume(assembleOn({ device, facts, reason }, options), true);
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+}
+
 /** A new, empty volume in memory, gone when it is closed. Throws: EINVAL, EFBIG, ENOMEM. */
 export function mountRamSync(options: RamOptions): Volume {
   try {
     checkInteger("options.size", options?.size);
-    const device = memoryDevice(options.size);
-    try {
-      const facts: DriverFacts = { type: "ram", blockSize: 4096 };
-      const assembled = assembleOn({ device, facts, reason: null }, options);
-      return openVolume(assembled, true);
-    } catch (error) {
-      device.close();
-      throw error;
-    }
+    return mountUnread(memoryDevice(options.size), "ram", options);
   } catch (error) {
     throw withContext(error, { syscall: "mount", path: "memory" });
   }

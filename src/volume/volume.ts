@@ -89,7 +89,7 @@ function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleep
  * does not change access times.
  */
 export class Volume implements Disposable, AsyncDisposable {
-  /** "ext4", or "ram". */
+  /** "ext4", "ram", or "raw". */
   readonly type: string;
   readonly readOnly: boolean;
   /** Why nothing can be changed, or null. */

@@ -23,7 +23,7 @@ const rows: readonly (readonly string[])[] = [
   ["layout"],
   ["iomap"],
   ["dax"],
-  ["drivers/ext", "drivers/ram"],
+  ["drivers/ext", "drivers/ram", "drivers/raw"],
   ["volume"],
   ["index"],
   ["checker"],

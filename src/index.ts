@@ -43,6 +43,7 @@ export {
   mountSync,
   type RamOptions,
 } from "./volume/mount.ts";
+export type { PageType, PageTypeOptions } from "./volume/page-types.ts";
 export type { FilePin, PinOptions, PinRequest } from "./volume/pin.ts";
 export {
   attachRaw,

@@ -44,6 +44,7 @@ import * as holders from "./scenarios/pins/holders.ts";
 import * as insisting from "./scenarios/pins/insisting.ts";
 import * as pages from "./scenarios/pins/pages.ts";
 import * as badPages from "./scenarios/pages/bad-pages.ts";
+import * as pageTypes from "./scenarios/pages/page-types.ts";
 import * as entryDeaths from "./scenarios/mapping/entry-deaths.ts";
 import * as hugeEntries from "./scenarios/mapping/huge-entries.ts";
 import * as mappings from "./scenarios/mapping/records.ts";
@@ -89,6 +90,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pins/reuse": pageReuse,
   "pins/write-back": pinWriteBack,
   "pages/bad-pages": badPages,
+  "pages/page-types": pageTypes,
   "layout/leases": leases,
   "layout/long-term-pins": longTermPins,
   "mapping/entries": entries,

@@ -11,7 +11,7 @@
  *     4 arena | 5 chunk headers | 6 directory: chunk + 1 of each 2 MiB of the device, 0 for none
  *
  * Chunk header: 0 device chunk (free: next free chunk + 1) | 1 pages with an owner (free: 0)
- * Record: 0 pins, with WAITED | 1 owner: the mapping's offset; of a shared page, minus the entries that
+ * Record: 0 pins, with WAITED and TELLS | 1 owner: the mapping's offset; of a shared page, minus the entries that
  * name it | 2 index in the owner | 3 bit 0: huge, of a page with an owner; above it, how often those who
  * waited for the page's pins were woken
  *
@@ -33,6 +33,9 @@
  *             (5) A shared page counts the entries that name it in one word, whichever files they are
  *                 of. An entry comes to name it, or ceases to, in the same step as the count changes
  *                 (sync/atomics.ts, casThenStore): whoever dies leaves a count that is right.
+ *             (6) A page in use of a registered type has TELLS in the word of its pins, a free one has not.
+ *                 Whoever takes the count to zero tells, and so does who takes its owner, since a record
+ *                 that is in use again no longer says which page it was.
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
@@ -53,6 +56,7 @@ import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 import { DeviceState } from "../device/state.ts";
 import { BadPages } from "./bad-pages.ts";
+import { PageTypes } from "./page-types.ts";
 
 export const Area = {
   guard: 0,
@@ -71,6 +75,10 @@ const CHUNK_SHIFT = 9;
 const Record = { pins: 0, owner: 1, index: 2, wake: 3 } as const;
 /** In the pin count: somebody waits for it to fall to zero. */
 const WAITED = 0x40000000;
+/** In the pin count: the page is of a type whose registrar is told when it falls to zero. */
+const TELLS = 0x20000000;
+/** What the count itself may be. */
+const COUNT = TELLS - 1;
 /** In the last word of a record: what it holds beside the wake-ups, and what each of these adds. */
 const HUGE = 1;
 const WOKEN = 2;
@@ -100,6 +108,8 @@ export class Pages {
   readonly bad: BadPages;
   /** Whether the device that has the pages is there. */
   readonly deviceState: DeviceState;
+  /** Who is told when pages of a type are idle. */
+  readonly types: PageTypes;
   readonly #area: number;
   /** Word offset of record 0. */
   readonly arena: number;
@@ -110,6 +120,7 @@ export class Pages {
     this.thread = thread;
     this.bad = new BadPages(thread);
     this.deviceState = new DeviceState(thread);
+    this.types = new PageTypes(thread);
     this.#area = thread.region.root(Root.pages);
     this.arena = load(thread.words, this.#area + Area.arena);
     this.#headers = load(thread.words, this.#area + Area.headers);
@@ -132,6 +143,7 @@ export class Pages {
     region.setRoot(Root.pages, area);
     BadPages.create(thread);
     DeviceState.create(thread);
+    PageTypes.create(thread, deviceChunks);
     return new Pages(thread);
   }
 
@@ -155,7 +167,7 @@ export class Pages {
 
   /** Pins counted on the page, or on the folio whose first page it is. */
   pinCount(page: PageId): number {
-    return load(this.thread.words, this.pinWord(page)) & ~WAITED;
+    return load(this.thread.words, this.pinWord(page)) & COUNT;
   }
 
   /** The mapping that owns the page, 0 for none; of a shared page, minus the entries that name it. */
@@ -178,8 +190,11 @@ export class Pages {
 
   /** The device page behind a record. */
   devicePage(page: PageId): number {
-    const header = this.#headers + (page >>> CHUNK_SHIFT) * HEADER_WORDS;
-    return load(this.thread.words, header) * HUGE_PAGES + (page & (HUGE_PAGES - 1));
+    return this.#deviceChunk(page) * HUGE_PAGES + (page & (HUGE_PAGES - 1));
+  }
+
+  #deviceChunk(page: PageId): number {
+    return load(this.thread.words, this.#headers + (page >>> CHUNK_SHIFT) * HEADER_WORDS);
   }
 
   /** The record of a device page, or null when no page near it is in use. */
@@ -224,15 +239,17 @@ export class Pages {
     const first = (chunk << CHUNK_SHIFT) + within;
     let taken: TakenPage | null = null;
     if (chunk >= 0) {
+      const tells = this.types.of(deviceChunk) !== 0;
       for (let offset = 0; offset < recordsOf(count); offset++) {
         const record = this.pinWord(first + offset);
-        const pins = load(words, record) & ~WAITED; // somebody may wait for pins of its last owner
+        const pins = load(words, record) & COUNT; // somebody may wait for pins of its last owner
         const before = load(words, record + Record.owner);
         if (before !== 0 || pins !== 0)
           taken = { offset, pins, owner: before, index: this.index(first + offset) };
         store(words, record + Record.index, (index + offset) | 0);
         // Turns the bit over; what is carried then is a wake-up too many.
         if (this.isHuge(first + offset) !== huge) add(words, record + Record.wake, HUGE);
+        if (tells) or(words, record, TELLS);
         store(words, record + Record.owner, owner);
       }
       add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
@@ -259,7 +276,7 @@ export class Pages {
     const { words } = this.thread;
     for (let offset = 0; offset < recordsOf(count); offset++) {
       const record = this.pinWord(page + offset);
-      invariant((load(words, record) & ~WAITED) === 0, () => {
+      invariant((load(words, record) & COUNT) === 0, () => {
         const index = this.index(page + offset);
         const taker = this.thread.describe(this.thread.holder);
         const whose = this.describe(owner, index);
@@ -276,8 +293,51 @@ export class Pages {
   }
 
   #disown(page: PageId): void {
+    const { words } = this.thread;
     const record = this.pinWord(page);
-    store(this.thread.words, record + Record.owner, 0);
+    if ((load(words, record) & TELLS) !== 0) {
+      and(words, record, ~TELLS);
+      this.types.tell(this.#deviceChunk(page));
+    }
+    store(words, record + Record.owner, 0);
+  }
+
+  /**
+   * Makes `count` chunks of the device, from `deviceChunk` on, of a type (page-types.ts), or of none (0).
+   * From then on the last release of a pin of them tells its registrar; pins that are held count as well.
+   */
+  setType(deviceChunk: number, count: number, type: number): void {
+    const { words } = this.thread;
+    this.#enter();
+    for (let each = deviceChunk; each < deviceChunk + count; each++) {
+      this.types.set(each, type);
+      const chunk = load(words, this.#directory + each) - 1;
+      if (chunk >= 0) this.#markType(chunk);
+    }
+    this.#leave();
+  }
+
+  /** Has the pages in use of a chunk tell when they are idle, if they are of a type. The guard is held. */
+  #markType(chunk: number): void {
+    const { words } = this.thread;
+    const first = chunk << CHUNK_SHIFT;
+    const tells = this.types.of(this.#deviceChunk(first)) !== 0;
+    for (let page = first; page < first + HUGE_PAGES; page++) {
+      const record = this.pinWord(page);
+      const marked = (load(words, record) & TELLS) !== 0;
+      const wanted = tells && load(words, record + Record.owner) !== 0;
+      if (marked !== wanted) add(words, record, wanted ? TELLS : -TELLS);
+    }
+  }
+
+  /** Whether no page of a chunk of the device is pinned. */
+  isChunkIdle(deviceChunk: number): boolean {
+    const first = this.find(deviceChunk * HUGE_PAGES);
+    if (first === null) return true;
+    for (let page = first; page < first + HUGE_PAGES; page++) {
+      if (this.pinCount(page) !== 0) return false;
+    }
+    return true;
   }
 
   /**
@@ -297,7 +357,7 @@ export class Pages {
     if (chunk >= 0) {
       const record = this.pinWord(page);
       before = load(words, record + Record.owner);
-      pins = load(words, record) & ~WAITED;
+      pins = load(words, record) & COUNT;
       if (before === 0) {
         if (this.isHuge(page)) add(words, record + Record.wake, HUGE); // as in `associate`
         add(words, this.#headers + chunk * HEADER_WORDS + 1, 1);
@@ -325,7 +385,7 @@ export class Pages {
     const chunk = page >>> CHUNK_SHIFT;
     this.#enter();
     const before = load(words, record + Record.owner);
-    const isPinned = (load(words, record) & ~WAITED) !== 0;
+    const isPinned = (load(words, record) & COUNT) !== 0;
     const isLeaving = before < 0 && (before < -1 || !isPinned);
     if (isLeaving) {
       casThenStore(words, record + Record.owner, before, before + 1, slot, 0);
@@ -370,11 +430,14 @@ export class Pages {
   releaseNoting(page: PageId, note: number, value: number): void {
     const { words } = this.thread;
     const before = addThenNote(words, this.pinWord(page), -1, note, value);
-    invariant(
-      (before & ~WAITED) > 0,
-      () => `page ${this.index(page)} is released more than pinned`,
-    );
-    if (before === (WAITED | 1)) this.wakeWaiters(page);
+    invariant((before & COUNT) > 0, () => `page ${this.index(page)} is released more than pinned`);
+    if (before > COUNT && (before & COUNT) === 1) this.#lastRelease(page, before);
+  }
+
+  /** The last pin is gone, and the count says that somebody wants to know. */
+  #lastRelease(page: PageId, before: number): void {
+    if ((before & WAITED) !== 0) this.wakeWaiters(page);
+    if ((before & TELLS) !== 0) this.types.tell(this.#deviceChunk(page));
   }
 
   /**
@@ -397,7 +460,7 @@ export class Pages {
   prepareWait(page: PageId): number | null {
     const { words } = this.thread;
     const value = load(words, this.wakeWord(page));
-    const pins = or(words, this.pinWord(page), WAITED) & ~WAITED;
+    const pins = or(words, this.pinWord(page), WAITED) & COUNT;
     return pins === 0 ? null : value;
   }
 
@@ -462,7 +525,7 @@ export class Pages {
     const end = this.arena + ((load(words, this.#area + Area.made) * HUGE_PAGES) << RECORD_SHIFT);
     let pins = 0;
     for (let record = this.arena; record < end; record += 1 << RECORD_SHIFT) {
-      pins += load(words, record) & ~WAITED;
+      pins += load(words, record) & COUNT;
     }
     return pins;
   }
@@ -485,8 +548,10 @@ export class Pages {
     const made = load(words, this.#area + Area.made);
     store(words, this.#area + Area.free, 0);
     for (let chunk = 0; chunk < made; chunk++) {
-      if (this.#isInUse(chunk)) this.#recountChunk(chunk);
-      else this.#pushFree(chunk);
+      if (this.#isInUse(chunk)) {
+        this.#markType(chunk);
+        this.#recountChunk(chunk);
+      } else this.#pushFree(chunk);
     }
   }
 

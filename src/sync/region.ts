@@ -58,6 +58,7 @@ export const Root = {
   statistics: 9,
   leases: 11,
   failure: 12,
+  pageTypes: 13,
   deviceState: 14,
   failureEvents: 15,
 } as const;

@@ -143,5 +143,6 @@ function assemble(
   recoverRemovals(dax);
   recoverLeases(thread);
   pages.deviceState.recover();
+  pages.types.recover();
   return core;
 }

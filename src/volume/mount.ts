@@ -43,6 +43,12 @@ export interface RamOptions {
 /** Volumes that this thread uses, by their mount. */
 const inUseHere = new Set<string>();
 
+/** A volume in this thread, and what its operations work with. */
+export interface Mounted {
+  readonly volume: Volume;
+  readonly core: VolumeCore;
+}
+
 function openVolume(assembled: Assembled, isMounter: boolean): Volume {
   const { id } = assembled.handle;
   const { device, core } = assembled;
@@ -207,11 +213,12 @@ export function mountUnread(
   device: Device,
   type: "ram" | "raw",
   options: Omit<RamOptions, "size">,
-): Volume {
+): Mounted {
   try {
     const reason = device.readOnly ? "it was opened read-only" : null;
     const facts: DriverFacts = { type, blockSize: PAGE_SIZE };
-    return openVolume(assembleOn({ device, facts, reason }, options), true);
+    const assembled = assembleOn({ device, facts, reason }, options);
+    return { volume: openVolume(assembled, true), core: assembled.core };
   } catch (error) {
     device.close();
     throw error;
@@ -222,7 +229,7 @@ export function mountUnread(
 export function mountRamSync(options: RamOptions): Volume {
   try {
     checkInteger("options.size", options?.size);
-    return mountUnread(memoryDevice(options.size), "ram", options);
+    return mountUnread(memoryDevice(options.size), "ram", options).volume;
   } catch (error) {
     throw withContext(error, { syscall: "mount", path: "memory" });
   }
@@ -240,6 +247,11 @@ export async function mountRam(options: RamOptions): Promise<Volume> {
  * threads use it, EINVAL for a handle of another build.
  */
 export function attach(handle: VolumeHandle): Volume {
+  return attachCore(handle).volume;
+}
+
+/** As `attach`, with what the layers above a volume need. */
+export function attachCore(handle: VolumeHandle): Mounted {
   try {
     if (!(handle?.region instanceof SharedArrayBuffer)) {
       throw wrongType("handle", "what Volume.share() gave", handle);
@@ -247,7 +259,8 @@ export function attach(handle: VolumeHandle): Volume {
     if (inUseHere.has(handle.id)) {
       throw new HoldfastError("EBUSY", "this thread uses the volume already; use that object");
     }
-    return openVolume(assembleAttached(handle), false);
+    const assembled = assembleAttached(handle);
+    return { volume: openVolume(assembled, false), core: assembled.core };
   } catch (error) {
     throw withContext(error, { syscall: "attach", path: handle?.device?.path });
   }

@@ -3,10 +3,13 @@ import { withContext } from "../base/errors.ts";
 import { memoryDevice, openDevice } from "../device/index.ts";
 import { DEVICE_NAME } from "../drivers/raw/index.ts";
 import { checkInteger, checkPath, pathText, type WaitOptions, wrongType } from "./arguments.ts";
+import type { ByteRange } from "../dax/pins.ts";
+import type { VolumeCore } from "./core.ts";
 import type { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
 import type { FileHolders } from "./holders.ts";
-import { attach, mountUnread } from "./mount.ts";
+import { attachCore, type Mounted, mountUnread } from "./mount.ts";
+import { PageType, type PageTypeOptions, setPageType } from "./page-types.ts";
 import type { FilePin, PinOptions } from "./pin.ts";
 import type { Volume } from "./volume.ts";
 import type { FileWindow, MapOptions } from "./window.ts";
@@ -35,10 +38,12 @@ export class RawDevice implements Disposable, AsyncDisposable {
    */
   readonly volume: Volume;
   readonly #file: FileHandle;
+  readonly #core: VolumeCore;
 
   /** Use `openRaw` or `attachRaw`. */
-  constructor(volume: Volume) {
+  constructor({ volume, core }: Mounted) {
     this.volume = volume;
+    this.#core = core;
     try {
       this.#file = volume.openSync(`/${DEVICE_NAME}`, volume.readOnly ? "r" : "r+");
       this.size = this.#file.statSync().size;
@@ -95,6 +100,25 @@ export class RawDevice implements Disposable, AsyncDisposable {
 
   writeSync(source: Uint8Array, position: number, options?: WaitOptions): number {
     return this.#file.writeSync(source, position, options);
+  }
+
+  /**
+   * Makes this thread the registrar of a page type: of what `setPageType` makes of it, it is told when
+   * nobody pins it any more. It ends with `close()`, or with the thread; then the pages stay of the type,
+   * and who registers it next is told of all of them. While no type is registered, none of it costs anything.
+   * Throws: EEXIST naming the thread that has registered the type; ENOSPC when there are 7, ENOMEM.
+   */
+  registerPageType(name: string, options: PageTypeOptions): PageType {
+    this.#core.assertPresent();
+    return new PageType(this.#core, name, options);
+  }
+
+  /**
+   * Makes a range, whole units of 2 MiB, of a type that some thread has registered, or of none (null).
+   * Pins that are held already count. Throws: ENOENT for an unknown type, EINVAL.
+   */
+  setPageType(range: ByteRange, name: string | null): void {
+    setPageType(this.#core, range, name);
   }
 
   /** Who holds the device now, and where: pins, windows, leases. Never waits. Throws: EBADF. */
@@ -184,5 +208,5 @@ export function attachRaw(handle: VolumeHandle): RawDevice {
   if (handle?.driver?.type !== "raw") {
     throw wrongType("handle", "what RawDevice.share() gave", handle);
   }
-  return new RawDevice(attach(handle));
+  return new RawDevice(attachCore(handle));
 }

@@ -1,13 +1,19 @@
 /** Single steps and values, in words. */
 import type { Step, Story } from "./story.ts";
 
-/** In a pin count (pages/pages.ts): somebody waits for it to fall to zero. */
-const WAITED = 0x40000000;
+/** In a pin count (pages/pages.ts): somebody waits for it to fall to zero; its type's registrar is told then. */
+const MARKS = [
+  { bit: 0x40000000, name: "WAITED" },
+  { bit: 0x20000000, name: "TELLS" },
+] as const;
 
-/** A word's value as people read it: a pin count with its mark apart. */
+/** A word's value as people read it: a pin count with its marks apart. */
 export function valueInWords(word: string, value: number): string {
-  if (!/\bpins?\b/.test(word) || value < 0 || (value & WAITED) === 0) return String(value);
-  return value === WAITED ? "WAITED" : `${value & ~WAITED}|WAITED`;
+  if (!/\bpins?\b/.test(word) || value < 0) return String(value);
+  const marks = MARKS.filter(({ bit }) => (value & bit) !== 0);
+  const count = marks.reduce((rest, { bit }) => rest & ~bit, value);
+  const shown = marks.map(({ name }) => name);
+  return [...(count === 0 && shown.length > 0 ? [] : [String(count)]), ...shown].join("|");
 }
 
 /** "0 -> 1", or "0" where nothing changed. */

@@ -11,25 +11,24 @@ const IDLE_AT_ONE = [
   },
   {
     file: "pages/pages.ts",
-    find: "        return load(this.thread.words, this.pinWord(page)) & ~WAITED;",
+    find: "        return load(this.thread.words, this.pinWord(page)) & COUNT;",
     replace:
-      "        return Math.max(0, (load(this.thread.words, this.pinWord(page)) & ~WAITED) - 1);",
+      "        return Math.max(0, (load(this.thread.words, this.pinWord(page)) & COUNT) - 1);",
   },
   {
     file: "pages/pages.ts",
-    find: "            invariant((load(words, record) & ~WAITED) === 0, ",
-    replace: "            invariant((load(words, record) & ~WAITED) === 1, ",
+    find: "            invariant((load(words, record) & COUNT) === 0, ",
+    replace: "            invariant((load(words, record) & COUNT) === 1, ",
   },
   {
     file: "pages/pages.ts",
-    find: "    #disown(page) {\n        const record = this.pinWord(page);\n",
-    replace:
-      "    #disown(page) {\n        const record = this.pinWord(page);\n        store(this.thread.words, record, 0);\n",
+    find: "        store(words, record + Record.owner, 0);\n",
+    replace: "        store(words, record, 0);\n        store(words, record + Record.owner, 0);\n",
   },
   {
     file: "pages/pages.ts",
-    find: "        if (before === (WAITED | 1))",
-    replace: "        if (before === (WAITED | 2))",
+    find: "(before & COUNT) === 1)",
+    replace: "(before & COUNT) === 2)",
   },
   {
     file: "pages/pages.ts",
@@ -78,8 +77,8 @@ export const waitedUnset = variant({
   edits: [
     {
       file: "pages/pages.ts",
-      find: "        const pins = or(words, this.pinWord(page), WAITED) & ~WAITED;\n",
-      replace: "        const pins = load(words, this.pinWord(page)) & ~WAITED;\n",
+      find: "        const pins = or(words, this.pinWord(page), WAITED) & COUNT;\n",
+      replace: "        const pins = load(words, this.pinWord(page)) & COUNT;\n",
     },
   ],
   caughtBy: { "pin-truncate": "deadlock" },
@@ -99,9 +98,9 @@ export const wakesBeforeRelease = variant({
     },
     {
       file: "pages/pages.ts",
-      find: "        if (before === (WAITED | 1))\n            this.wakeWaiters(page);",
+      find: "        if ((before & WAITED) !== 0)\n            this.wakeWaiters(page);",
       replace:
-        "        if (before === (WAITED | 1))\n            and(words, this.pinWord(page), ~WAITED);",
+        "        if ((before & WAITED) !== 0)\n            and(this.thread.words, this.pinWord(page), ~WAITED);",
     },
   ],
   caughtBy: { "pin-truncate": "deadlock" },
@@ -214,9 +213,55 @@ export const waiterCountsAsPin = variant({
   edits: [
     {
       file: "pages/pages.ts",
-      find: "const pins = load(words, record) & ~WAITED;",
+      find: "const pins = load(words, record) & COUNT;",
       replace: "const pins = load(words, record);",
     },
   ],
   caughtBy: { "page-used-again": "invariant" },
+});
+
+export const idleAndGoneUntold = variant({
+  name: "idle-and-gone-untold",
+  about:
+    "Only the last release tells that a page is idle, not the loss of its owner. Its record may be another " +
+    "page's by the time that its thread looks which one it has released.",
+  from: "pages/pages.ts, invariant 6",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "            and(words, record, ~TELLS);\n            this.types.tell(this.#deviceChunk(page));\n",
+      replace: "            and(words, record, ~TELLS);\n",
+    },
+  ],
+  caughtBy: { "type-reused": "deadlock" },
+});
+
+export const idleWokenFirst = variant({
+  name: "idle-woken-first",
+  about:
+    "The last release wakes the registrar of the page's type first and says which page second.",
+  from: "pages/page-types.ts, invariant 1",
+  edits: [
+    {
+      file: "pages/page-types.ts",
+      find: "        if ((or(words, idle, bit) & bit) === 0)\n            this.#wake(type);",
+      replace:
+        "        if ((load(words, idle) & bit) === 0)\n            this.#wake(type);\n        or(words, idle, bit);",
+    },
+  ],
+  caughtBy: { "type-told": "deadlock" },
+});
+
+export const idleOfTheDead = variant({
+  name: "idle-of-the-dead",
+  about: "What a thread that has died was about to tell is told by nobody.",
+  from: "pages/page-types.ts, invariant 2",
+  edits: [
+    {
+      file: "pages/page-types.ts",
+      find: "                    this.#tellAll(type);\n            }\n        });",
+      replace: "                    this.of(0);\n            }\n        });",
+    },
+  ],
+  caughtBy: { "type-pinner-dies": "deadlock" },
 });

@@ -42,7 +42,7 @@ export const pagesSurvivors: readonly Explanation[] = [
   {
     file: "pages/pages.ts",
     function: "releaseNoting",
-    what: ["always: if (before === (WAITED | 1))"],
+    what: ["always: if (before > COUNT && (before & COUNT) === 1)"],
     why: "A wake-up too many: whoever is woken tests the count again, and announces itself again.",
   },
   {

@@ -33,6 +33,15 @@ export interface LostRange {
   readonly removed?: true;
 }
 
+/** A range of a file as a program sees it: of the file itself, or a copy. */
+export interface ShownRange {
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+  readonly writable: boolean;
+  readonly lostRange: LostRange | null;
+  closeWith(task: Task): Sleeps<void>;
+}
+
 interface FileWindowParts {
   readonly dax: Dax;
   readonly mapping: Mapping;
@@ -47,7 +56,7 @@ interface FileWindowParts {
  * thread that has the same file mapped meet there. After `close()` the bytes are zeroes of nobody:
  * touching them does no harm and means nothing.
  */
-export class FileWindow {
+export class FileWindow implements ShownRange {
   readonly bytes: Uint8Array;
   /** First byte of the window in the file. */
   readonly offset: number;

@@ -10,7 +10,8 @@ import { constants } from "node:buffer";
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
-import { type FileWindow as DaxWindow, mapWindow } from "../dax/map-window.ts";
+import { copyWindow } from "../dax/copied-window.ts";
+import { mapWindow, type ShownRange } from "../dax/map-window.ts";
 import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { writeBack } from "../dax/write-back.ts";
@@ -47,7 +48,7 @@ import { FileWindow, type MapOptions } from "./window.ts";
 /** Throws: EFBIG for what one buffer cannot hold. */
 function newBuffer(size: number): Uint8Array {
   if (size > constants.MAX_LENGTH) {
-    const message = `the file has ${size} bytes, more than one buffer holds; read it in parts`;
+    const message = `${size} bytes are more than one buffer holds; take the file in parts`;
     throw new HoldfastError("EFBIG", message);
   }
   return new Uint8Array(size);
@@ -453,7 +454,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const core = this.#core;
     const offset = checkInteger("options.offset", options.offset ?? 0);
     if (options.length !== undefined) checkInteger("options.length", options.length, 1);
-    const writable = options.writable ?? this.#flags.write;
+    const writable = options.writable ?? (this.#flags.write && options.copy !== true);
+    if (options.copy === true && writable) {
+      throw wrongValue("options.writable", "must be left out of a copy", writable);
+    }
     this.#use("mmap");
     let mapped = false;
     try {
@@ -465,16 +469,20 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     }
   }
 
-  #mapRange(options: MapOptions, offset: number, writable: boolean): Operation<DaxWindow> {
+  #mapRange(options: MapOptions, offset: number, writable: boolean): Operation<ShownRange> {
     const core = this.#core;
     const file = this;
     return function* (task) {
       file.#assertMode("read", "mmap");
       if (writable) file.#assertMode("write", "mmap");
-      if (core.driver.blockSize !== PAGE_SIZE) throw notMappable(core.driver.blockSize);
+      const { mapping } = file.#inode;
       const length = options.length ?? (yield* file.#size(task)) - offset;
+      if (options.copy === true) {
+        return yield* copyWindow(task, core.dax, mapping, offset, newBuffer(length));
+      }
+      if (core.driver.blockSize !== PAGE_SIZE) throw notMappable(core.driver.blockSize);
       core.pager?.ensure();
-      return yield* mapWindow(task, core.dax, file.#inode.mapping, offset, length, writable);
+      return yield* mapWindow(task, core.dax, mapping, offset, length, writable);
     };
   }
 

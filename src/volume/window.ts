@@ -1,5 +1,5 @@
 /** Windows as programs hold them. */
-import type { FileWindow as DaxWindow, LostRange } from "../dax/map-window.ts";
+import type { LostRange, ShownRange } from "../dax/map-window.ts";
 import type { OpenThing, VolumeCore } from "./core.ts";
 
 export interface MapOptions {
@@ -9,6 +9,12 @@ export interface MapOptions {
   readonly length?: number;
   /** Whether stores reach the file. Default: whether the file was opened for writing. */
   readonly writable?: boolean;
+  /**
+   * Copy the range now, into memory of the window's own: stores change the copy, and keep there whatever
+   * happens to the file, which they never reach; nor does the window show what is written to the file
+   * later. Works with blocks of any size. Default false.
+   */
+  readonly copy?: boolean;
 }
 
 /**
@@ -18,12 +24,12 @@ export interface MapOptions {
  */
 export class FileWindow implements OpenThing, Disposable {
   readonly #core: VolumeCore;
-  readonly #window: DaxWindow;
+  readonly #window: ShownRange;
   readonly #path: string;
   #endUse: (() => void) | null;
 
   /** Use `FileHandle.map`. */
-  constructor(core: VolumeCore, window: DaxWindow, path: string, endUse: () => void) {
+  constructor(core: VolumeCore, window: ShownRange, path: string, endUse: () => void) {
     this.#core = core;
     this.#window = window;
     this.#path = path;
@@ -31,7 +37,7 @@ export class FileWindow implements OpenThing, Disposable {
     core.open.add(this);
   }
 
-  /** The file's bytes from `offset` on. After `close()` they are zeroes of nobody. */
+  /** The file's bytes from `offset` on. After `close()` they are zeroes of nobody; a copy stays as it is. */
   get bytes(): Uint8Array {
     return this.#window.bytes;
   }
@@ -41,7 +47,11 @@ export class FileWindow implements OpenThing, Disposable {
     return this.#window.offset;
   }
 
-  /** Whether stores reach the file; if not, they change this window's own copy of the page. */
+  /**
+   * Whether stores reach the file; if not, they change this window's own copy of the page. Such a copy is
+   * gone, and the file shown again, after a layout change of the page (truncate, punch and so on): map with
+   * `copy` to keep stores.
+   */
   get writable(): boolean {
     return this.#window.writable;
   }

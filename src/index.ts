@@ -53,6 +53,7 @@ export {
   type RawOptions,
   type RawTarget,
 } from "./volume/raw.ts";
+export type { Reclaimed, ReclaimOptions } from "./volume/reclaim.ts";
 export type { CloneOptions, DedupeOptions } from "./volume/sharing.ts";
 export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
 export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts";

@@ -20,6 +20,7 @@ import * as refusals from "./scenarios/dax/refusals.ts";
 import * as daxFolios from "./scenarios/dax/folios.ts";
 import * as lost from "./scenarios/dax/lost.ts";
 import * as daxMarks from "./scenarios/dax/marks.ts";
+import * as reclaim from "./scenarios/dax/reclaim.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as sharing from "./scenarios/dax/sharing.ts";
 import * as sharingDeaths from "./scenarios/dax/sharing-deaths.ts";
@@ -111,6 +112,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/refusals": refusals,
   "dax/marks": daxMarks,
   "dax/leases": daxLeases,
+  "dax/reclaim": reclaim,
   "dax/reuse": reuse,
   "dax/sharing": sharing,
   "dax/sharing-deaths": sharingDeaths,

@@ -380,7 +380,7 @@ export function dropZeroEntries(words: Words, mapping: Mapping, from: number, la
 }
 
 /** The first page at or after `index` that has an entry, up to `last`, or -1. */
-function nextPresent(words: Words, mapping: Mapping, index: number, last: number): number {
+export function nextPresent(words: Words, mapping: Mapping, index: number, last: number): number {
   const root = load(words, mapping + MappingWord.root);
   if (root === 0) return -1;
   return nextPresentBelow(words, root - (root & 7), root & 7, 0, index, last);

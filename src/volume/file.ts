@@ -6,12 +6,9 @@
  * in JavaScript because all of these are this thread's own; when the thread dies, the reference and
  * the pins are found in its tables.
  */
-import { constants } from "node:buffer";
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
 import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
-import { copyWindow } from "../dax/copied-window.ts";
-import { mapWindow, type ShownRange } from "../dax/map-window.ts";
 import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { writeBack } from "../dax/write-back.ts";
@@ -32,6 +29,7 @@ import {
   wrongType,
   wrongValue,
 } from "./arguments.ts";
+import { newBuffer } from "./buffer.ts";
 import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
 import { FALLOCATE, type FallocateMode } from "./fallocate.ts";
@@ -42,17 +40,9 @@ import { checkLeaseOptions, FileLease, type LeaseOptions } from "./lease.ts";
 import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { flushMetadata } from "./sync.ts";
+import { type Reclaimed, type ReclaimOptions, reclaimRange } from "./reclaim.ts";
 import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
-import { FileWindow, type MapOptions } from "./window.ts";
-
-/** Throws: EFBIG for what one buffer cannot hold. */
-function newBuffer(size: number): Uint8Array {
-  if (size > constants.MAX_LENGTH) {
-    const message = `${size} bytes are more than one buffer holds; take the file in parts`;
-    throw new HoldfastError("EFBIG", message);
-  }
-  return new Uint8Array(size);
-}
+import { checkMapOptions, FileWindow, type MapOptions, showRange } from "./window.ts";
 
 /** An open file. Made by `Volume.open`; used in the thread that opened it. */
 export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
@@ -452,38 +442,21 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    */
   map(options: MapOptions = {}): FileWindow {
     const core = this.#core;
-    const offset = checkInteger("options.offset", options.offset ?? 0);
-    if (options.length !== undefined) checkInteger("options.length", options.length, 1);
-    const writable = options.writable ?? (this.#flags.write && options.copy !== true);
-    if (options.copy === true && writable) {
-      throw wrongValue("options.writable", "must be left out of a copy", writable);
-    }
+    const range = checkMapOptions(options, this.#flags.write);
+    const file = this;
     this.#use("mmap");
     let mapped = false;
     try {
-      const window = core.runSync(this.#context("mmap"), this.#mapRange(options, offset, writable));
+      const window = core.runSync(this.#context("mmap"), function* (task) {
+        file.#assertMode("read", "mmap");
+        if (range.writable) file.#assertMode("write", "mmap");
+        return yield* showRange(task, core, file.#inode.mapping, range);
+      });
       mapped = true;
       return new FileWindow(core, window, this.path, this.#endUse);
     } finally {
       if (!mapped) this.#endUse();
     }
-  }
-
-  #mapRange(options: MapOptions, offset: number, writable: boolean): Operation<ShownRange> {
-    const core = this.#core;
-    const file = this;
-    return function* (task) {
-      file.#assertMode("read", "mmap");
-      if (writable) file.#assertMode("write", "mmap");
-      const { mapping } = file.#inode;
-      const length = options.length ?? (yield* file.#size(task)) - offset;
-      if (options.copy === true) {
-        return yield* copyWindow(task, core.dax, mapping, offset, newBuffer(length));
-      }
-      if (core.driver.blockSize !== PAGE_SIZE) throw notMappable(core.driver.blockSize);
-      core.pager?.ensure();
-      return yield* mapWindow(task, core.dax, mapping, offset, length, writable);
-    };
   }
 
   #assertPin(offset: number, length: number, write: boolean): void {
@@ -637,6 +610,25 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   /** As `lease`, blocking. Throws: EDEADLK when a lease of this thread is in the way. */
   leaseSync(options: LeaseOptions = {}): FileLease {
     return this.#runSync("lease", this.#request(options, false), checkWaitOptions(options));
+  }
+
+  #reclaim(options: ReclaimOptions): Operation<Reclaimed> {
+    this.#assertMode("read", "reclaim");
+    return reclaimRange(this.#core, this.#inode.mapping, options);
+  }
+
+  /**
+   * Takes a range of the file out of memory, with the file as it was: its page records, and what windows
+   * show of it; touches and pins bring it back. It goes by 2 MiB, and leaves those that are pinned; with
+   * `wait` it waits for them. For who maps more than there are page records or mappings for.
+   * Sleeps: briefly, for layout changes; with `wait`, for pins. Throws: EBADF, EISDIR.
+   */
+  async reclaim(options: ReclaimOptions = {}): Promise<Reclaimed> {
+    return this.#runAsync("reclaim", this.#reclaim(options), checkWaitOptions(options));
+  }
+
+  reclaimSync(options: ReclaimOptions = {}): Reclaimed {
+    return this.#runSync("reclaim", this.#reclaim(options), checkWaitOptions(options));
   }
 
   #persist(): Operation<void> {

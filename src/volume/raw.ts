@@ -11,6 +11,7 @@ import type { FileHolders } from "./holders.ts";
 import { attachCore, type Mounted, mountUnread } from "./mount.ts";
 import { PageType, type PageTypeOptions, setPageType } from "./page-types.ts";
 import type { FilePin, PinOptions } from "./pin.ts";
+import type { Reclaimed, ReclaimOptions } from "./reclaim.ts";
 import type { Volume } from "./volume.ts";
 import type { FileWindow, MapOptions } from "./window.ts";
 
@@ -119,6 +120,18 @@ export class RawDevice implements Disposable, AsyncDisposable {
    */
   setPageType(range: ByteRange, name: string | null): void {
     setPageType(this.#core, range, name);
+  }
+
+  /**
+   * Takes a range of the device out of memory, 2 MiB at a time, with its bytes as they were: as
+   * `FileHandle.reclaim`.
+   */
+  async reclaim(options?: ReclaimOptions): Promise<Reclaimed> {
+    return this.#file.reclaim(options);
+  }
+
+  reclaimSync(options?: ReclaimOptions): Reclaimed {
+    return this.#file.reclaimSync(options);
   }
 
   /** Who holds the device now, and where: pins, windows, leases. Never waits. Throws: EBADF. */

@@ -1,5 +1,13 @@
 /** Windows as programs hold them. */
-import type { LostRange, ShownRange } from "../dax/map-window.ts";
+import { PAGE_SIZE } from "../base/quantities.ts";
+import { copyWindow } from "../dax/copied-window.ts";
+import { stableSize } from "../dax/dax.ts";
+import { type LostRange, mapWindow, type ShownRange } from "../dax/map-window.ts";
+import { notMappable } from "../mapping/entries.ts";
+import type { Mapping } from "../mapping/mapping.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { checkInteger, wrongValue } from "./arguments.ts";
+import { newBuffer } from "./buffer.ts";
 import type { OpenThing, VolumeCore } from "./core.ts";
 
 export interface MapOptions {
@@ -15,6 +23,45 @@ export interface MapOptions {
    * later. Works with blocks of any size. Default false.
    */
   readonly copy?: boolean;
+}
+
+/** What is to be mapped, checked. */
+interface MapRange {
+  readonly offset: number;
+  /** Null: to the file's end. */
+  readonly length: number | null;
+  readonly writable: boolean;
+  readonly copy: boolean;
+}
+
+/**
+ * `opensForWriting`: how the file was opened. Throws: ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE,
+ * ERR_OUT_OF_RANGE.
+ */
+export function checkMapOptions(options: MapOptions, opensForWriting: boolean): MapRange {
+  const offset = checkInteger("options.offset", options.offset ?? 0);
+  const { length = null, copy = false } = options;
+  if (length !== null) checkInteger("options.length", length, 1);
+  const writable = options.writable ?? (opensForWriting && !copy);
+  if (copy && writable) {
+    throw wrongValue("options.writable", "must be left out of a copy", writable);
+  }
+  return { offset, length, writable, copy };
+}
+
+/** Sleeps and throws: as `mapWindow`, and `copyWindow`. */
+export function* showRange(
+  task: Task,
+  core: VolumeCore,
+  mapping: Mapping,
+  { offset, length, writable, copy }: MapRange,
+): Sleeps<ShownRange> {
+  const { blockSize } = core.driver;
+  if (!copy && blockSize !== PAGE_SIZE) throw notMappable(blockSize);
+  const bytes = length ?? (yield* stableSize(task, core.dax, mapping)) - offset;
+  if (copy) return yield* copyWindow(task, core.dax, mapping, offset, newBuffer(bytes));
+  core.pager?.ensure();
+  return yield* mapWindow(task, core.dax, mapping, offset, bytes, writable);
 }
 
 /**

@@ -81,6 +81,7 @@ row("Volume.pinAll", "pins of data and of a hole at once", (volume, file) => {
   const ranges = [7, 8].map((page) => ({ file, offset: page * PAGE, length: PAGE, write: true }));
   for (const pin of volume.pinAllSync(ranges)) pin.release();
 });
+row("FileHandle.reclaim", "taking it out of memory", (_volume, file) => file.reclaimSync());
 row("FileHandle.holders Volume.holders", "asking who holds it", (volume, file, path) => [
   file.holders(),
   volume.holdersSync(path),

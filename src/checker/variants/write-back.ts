@@ -143,3 +143,25 @@ export const writeBackForgotten = variant({
   ],
   caughtBy: { "dax-sync-killed": "check", "dax-sync-fails": "check" },
 });
+
+export const reclaimForgetsDirty = variant({
+  name: "reclaim-forgets-dirty",
+  about: "Reclaim takes a page out of memory with its dirty mark, which nobody has noted.",
+  from: "invalidation of dirty entries: they are skipped, EBUSY; hazard H2",
+  edits: [
+    {
+      file: "dax/reclaim.ts",
+      find: "        removePages(dax, mapping, broken);\n",
+      replace:
+        "        removeEntries(dax.thread, mapping, broken.first, broken.last, (entry, _index, count) => {\n" +
+        "            if (isPageKind(kindOf(entry)))\n" +
+        "                dax.pages.disassociate(pageOf(entry), count, mapping);\n        });\n",
+    },
+    {
+      file: "dax/reclaim.ts",
+      find: "import { forEachEntry, ",
+      replace: "import { pageOf, removeEntries, forEachEntry, ",
+    },
+  ],
+  caughtBy: { "dax-reclaim-sync": "check" },
+});

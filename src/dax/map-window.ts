@@ -38,7 +38,7 @@ export interface ShownRange {
   readonly bytes: Uint8Array;
   readonly offset: number;
   readonly writable: boolean;
-  readonly lostRange: LostRange | null;
+  lostRange(): LostRange | null;
   closeWith(task: Task): Sleeps<void>;
 }
 
@@ -82,7 +82,7 @@ export class FileWindow implements ShownRange {
    * What touches could not reach so far, because it lay beyond the file's end or could not be
    * allocated or read: loads gave zeroes there and stores went nowhere. Null: nothing.
    */
-  get lostRange(): LostRange | null {
+  lostRange(): LostRange | null {
     if (this.#window === 0) return null;
     const { windows } = this.#dax;
     const lost = windows.lost(this.#window);

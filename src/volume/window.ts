@@ -112,7 +112,7 @@ export class FileWindow implements OpenThing, Disposable {
    * pages; null when nothing was lost.
    */
   get lost(): LostRange | null {
-    return this.closed ? null : this.#window.lostRange;
+    return this.closed ? null : this.#window.lostRange();
   }
 
   /** Takes the window away; closing twice does nothing. Blocks, briefly, for the file's map lock. */

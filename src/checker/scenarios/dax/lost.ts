@@ -73,7 +73,7 @@ export const lostTold = volumeStory({
 
 function* touchBehindEnd(volume: Volume, self: Self): Sleeps<void> {
   yield* loads(volume, self, 0, 1, ["."]);
-  const lost = volume.viewOf(self, 0).lostRange;
+  const lost = volume.viewOf(self, 0).lostRange();
   ensure(lost?.offset === PAGE_SIZE, "the window does not tell of a page that it shows as lost");
 }
 

@@ -21,11 +21,11 @@ export const mapAndClose = volumeStory({
       const { window, view } = yield* volume.mapFile(self, volume.file("A"), 0, 2, true);
       yield* volume.store(self, window, 0, "S");
       ensure(
-        !view.closed && view.lostRange === null && view.writable,
+        !view.closed && view.lostRange() === null && view.writable,
         "the window is not as it was made",
       );
       yield* view.closeWith(self.task);
-      ensure(view.closed && view.lostRange === null, "the window says that it is not closed");
+      ensure(view.closed && view.lostRange() === null, "the window says that it is not closed");
       yield* volume.store(self, window, 0, "X");
       yield* loads(volume, self, window, 0, ["."]);
       yield* view.closeWith(self.task);
@@ -96,7 +96,7 @@ export const mapBeyond = volumeStory({
       ensure(volume.windowShown(window) === "----", "the window shows what nobody has touched");
       yield* volume.store(self, window, 2, "X");
       yield* loads(volume, self, window, 1, ["."]);
-      const { offset, length, pages } = view.lostRange!;
+      const { offset, length, pages } = view.lostRange()!;
       ensure(
         offset === PAGE_SIZE && length === 2 * PAGE_SIZE && pages === 2,
         "the lost are not told",

@@ -197,11 +197,11 @@ export class PageTypes {
 
 /** A name's bytes in words, the last one filled up with zeroes. */
 function wordsOf(name: Uint8Array): number[] {
-  const words: number[] = [];
+  const packed: number[] = [];
   for (let at = 0; at < name.length; at += 4) {
     let word = 0;
     for (let byte = 0; byte < 4; byte++) word |= (name[at + byte] ?? 0) << (8 * byte);
-    words.push(word);
+    packed.push(word);
   }
-  return words;
+  return packed;
 }

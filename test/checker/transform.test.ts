@@ -535,7 +535,10 @@ describe("no access escapes", () => {
         const byName = node.arguments!.filter(({ type, name }) => {
           return type === "Identifier" && isGenerator(name!);
         });
-        if (member !== null && !methods.has(member)) expect(byName, where).toEqual([]);
+        // What a function put outside captures (closures.ts) it is only given.
+        const isOutside = /^\$outside\d+$/.test(callee.object?.name ?? "");
+        if (member !== null && !methods.has(member) && !isOutside)
+          expect(byName, where).toEqual([]);
         return undefined;
       });
     }

@@ -260,3 +260,48 @@ export const typeTakenOver = typeStory({
   },
   environment: { death: { kill: "dying" } },
 });
+
+/** Registers a type, has a page of a chunk come and go, and finds that it is told of this one alone. */
+function registerAndUse(typed: TypedPages, self: Self, name: string, chunk: number): void {
+  const pages = typed.pages(self);
+  const bytes = new TextEncoder().encode(name);
+  const type = pages.types.register(bytes);
+  ensure(pages.types.any, "a type is registered, and none is");
+  ensure(pages.types.find(bytes) === type, "a type is found by another name");
+  ensure(pages.types.of(chunk) === 0, "pages are of a type that nobody has given them");
+  let refused = false;
+  try {
+    pages.types.register(bytes);
+  } catch (error) {
+    if (!(error instanceof HoldfastError && error.code === "EEXIST")) throw error;
+    refused = true;
+  }
+  ensure(refused, "a type is registered twice");
+  pages.setType(chunk, 1, type);
+  const page = pages.associate(chunk * HUGE_PAGES, 1, FILE, 0, false);
+  pages.disassociate(page, 1, FILE);
+  const told = pages.types.takeIdle(type);
+  ensure(told.length === 1 && told[0] === chunk, "a registrar is told of another's pages");
+}
+
+export const typeRegistered = playedIn(
+  {
+    build(actors): TypesShared {
+      const shared = buildRecords(actors, 2);
+      return { ...shared, truth: shared.region.allocatePages(16) };
+    },
+    begin: (shared, actors) => new TypedPages(shared, actors),
+  },
+  {
+    name: "type-registered",
+    about:
+      "Two threads register the first types of a device, of names that are alike, and make a part of it theirs. " +
+      "Each is told of its part.",
+    from: "pages/page-types.ts: what types need is made for the first one",
+    explore: { strategy: "bounded", preemptions: 2 },
+    actors: {
+      one: (typed: TypedPages, self: Self) => registerAndUse(typed, self, "pages of one", 0),
+      other: (typed: TypedPages, self: Self) => registerAndUse(typed, self, "pages of two", 1),
+    },
+  },
+);

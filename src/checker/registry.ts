@@ -4,6 +4,7 @@ import { checkedModule } from "./instrument/places.ts";
 import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
 import * as contents from "./scenarios/dax/contents.ts";
+import * as copied from "./scenarios/dax/copied.ts";
 import * as copies from "./scenarios/dax/copies.ts";
 import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
@@ -69,6 +70,7 @@ import * as pinWriteBack from "./scenarios/pins/write-back.ts";
 import * as tree from "./scenarios/mapping/tree.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
+import * as copiedVariants from "./variants/copied.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
 import * as leaseVariants from "./variants/leases.ts";
@@ -101,6 +103,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "mapping/marks": marks,
   "mapping/records": mappings,
   "dax/changes": changes,
+  "dax/copied": copied,
   "dax/contents": contents,
   "dax/copies": copies,
   "dax/ends": ends,
@@ -156,6 +159,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   pageVariants,
   entryVariants,
   daxVariants,
+  copiedVariants,
   poisonVariants,
   sharingVariants,
   removalVariants,

@@ -10,7 +10,14 @@ import { type Ino, PAGE_SIZE } from "../base/quantities.ts";
 import type { Device } from "../device/index.ts";
 import type { Extent, IomapDriver, Time } from "../iomap/contract.ts";
 import type { BreakContext } from "../layout/break.ts";
-import { inoOf, type Mapping, MappingWord, noteWritten, sizeOf } from "../mapping/mapping.ts";
+import {
+  Access,
+  inoOf,
+  type Mapping,
+  MappingWord,
+  noteWritten,
+  sizeOf,
+} from "../mapping/mapping.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
 import { readStable } from "../metadata/sequence.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
@@ -20,6 +27,8 @@ import { load } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { Windows } from "../window/window.ts";
+import type { PageCache } from "./page-cache.ts";
+import type { HoldMapping } from "./poison.ts";
 
 /** The driver as direct access sees it: placement, and the times that a change of data sets. */
 export interface DataDriver extends IomapDriver {
@@ -37,6 +46,8 @@ export interface DaxParts {
   readonly pages: Pages;
   readonly windows: Windows;
   readonly driver: DataDriver;
+  /** Null on a volume that has no copied files. */
+  readonly pageCache: PageCache | null;
   readonly readOnly: boolean;
   readonly protect: boolean;
 }
@@ -59,8 +70,13 @@ export class Dax implements BreakContext {
   readonly pages: Pages;
   readonly windows: Windows;
   readonly driver: DataDriver;
+  readonly pageCache: PageCache | null;
   readonly readOnly: boolean;
   readonly protect: boolean;
+  /** A page's bytes on their way between the cache and the device. Not kept over a wait. */
+  readonly scratch = new Uint8Array(PAGE_SIZE);
+  /** Keeps the record of a file whose page is evicted. Set by the layer that has the records. */
+  holdMapping: HoldMapping = () => null;
   /** This thread reads the fault messages: it shows pages over others but never revokes. */
   isPager = false;
   readonly #extents = new Map<Mapping, CachedExtents>();
@@ -72,6 +88,7 @@ export class Dax implements BreakContext {
     this.pages = parts.pages;
     this.windows = parts.windows;
     this.driver = parts.driver;
+    this.pageCache = parts.pageCache;
     this.readOnly = parts.readOnly;
     this.protect = parts.protect;
     this.pages.describe = (owner, index) => describePage(this.thread, owner, index);
@@ -80,6 +97,15 @@ export class Dax implements BreakContext {
   /** Throws: EROFS when the volume cannot be changed. */
   assertWritable(): void {
     if (this.readOnly) throw new HoldfastError("EROFS", "the volume is mounted read-only");
+  }
+
+  /** The storage behind a page, of the device or the page cache, and the byte at which it begins there. */
+  storageOf(page: number): { readonly storage: Device; readonly at: number } {
+    const cache = this.pageCache;
+    if (cache === null || !cache.contains(page)) {
+      return { storage: this.device, at: page * PAGE_SIZE };
+    }
+    return { storage: cache.memory, at: cache.byteOf(page) };
   }
 
   /** The cached extent that covers `byte`, or null; one atomic load and a search. */
@@ -157,6 +183,12 @@ export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number
   );
   dax.keepExtent(mapping, sequence, extent);
   return extent;
+}
+
+/** Whether the file is copied (copied.ts). It is so as long as its record is in memory. */
+export function isCopied(dax: Dax, mapping: Mapping): boolean {
+  if (dax.pageCache === null) return false;
+  return load(dax.thread.words, mapping + MappingWord.access) === Access.copied;
 }
 
 /** The file's size, read under neither of its locks. */

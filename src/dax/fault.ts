@@ -13,7 +13,6 @@ import type { PageRange } from "../layout/break.ts";
 import {
   type LockedEntry,
   lockEntry,
-  notMappable,
   publishAround,
   publishPage,
   publishShared,
@@ -44,17 +43,28 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import type { FaultPort } from "../window/fault-port.ts";
 import type { Window } from "../window/window.ts";
-import { beginLayoutTransaction, type Dax, findExtent, stableSize, touchTimes } from "./dax.ts";
-import { addressOfPage, showDevicePages, showInWindows, showLost } from "./show.ts";
-import { findStillShared, unshareAlone } from "./unshare.ts";
+import {
+  backPages,
+  fillPage,
+  findCached,
+  isHole,
+  isKnownHole,
+  pageCacheOf,
+  planFill,
+} from "./copied.ts";
+import {
+  beginLayoutTransaction,
+  type Dax,
+  findExtent,
+  isCopied,
+  stableSize,
+  touchTimes,
+} from "./dax.ts";
+import { addressOfPage, loseShown, showDevicePages, showInWindows, showLost } from "./show.ts";
+import { findShared, findStillShared, unshareAlone } from "./unshare.ts";
 
 /** Blocks allocated at once for a store into a hole: neighbours are usually stored to next. */
 const ALLOCATE_AROUND_PAGES = 16;
-
-/** Throws: EOPNOTSUPP where blocks are smaller than pages. */
-export function assertMappable(dax: Dax): void {
-  if (dax.driver.blockSize !== PAGE_SIZE) throw notMappable(dax.driver.blockSize);
-}
 
 /** How many pages from `index` on its entry makes present: 1, the rest of a folio, or none. */
 function pagesPresent(dax: Dax, mapping: Mapping, index: number): number {
@@ -67,6 +77,7 @@ function pagesPresent(dax: Dax, mapping: Mapping, index: number): number {
 
 /**
  * Makes pages [first, first + count) present, allocating what are holes: the slow path of a pin.
+ * Of a copied file they are made so in the page cache, and a read-only volume's holes stay holes.
  * Locks: the map lock, shared. Sleeps: for entries and the transaction.
  * Throws: ENOSPC, ENOMEM, CorruptionError, EROFS for a hole of a read-only volume.
  */
@@ -78,11 +89,51 @@ export function* populate(
   count: number,
 ): Sleeps<void> {
   const end = first + count;
+  if (isCopied(dax, mapping)) {
+    if (!dax.readOnly) yield* backPages(task, dax, mapping, first, end);
+    for (let index = first; index < end; index++) yield* cachePage(task, dax, mapping, index);
+    return;
+  }
   for (let index = first; index < end; ) {
     const present = pagesPresent(dax, mapping, index);
     if (present > 0) index += present;
     else yield* makePresent(task, dax, mapping, index, end);
   }
+}
+
+/**
+ * Makes a page of a copied file cached. Locks: the map lock, shared. Sleeps: for its entry.
+ * Throws: ENOMEM, EIO, CorruptionError.
+ */
+function* cachePage(task: Task, dax: Dax, mapping: Mapping, index: number): Sleeps<void> {
+  const cache = pageCacheOf(dax);
+  const cached = findCached(dax, mapping, index);
+  if (cached >= 0) {
+    cache.noteUsed(cached);
+    return;
+  }
+  const pieces = yield* planFill(task, dax, mapping, index);
+  const held = yield* lockEntry(task, mapping, index, false);
+  if (isPageKind(kindOf(held.entry))) {
+    unlockEntry(dax.thread, held);
+    return;
+  }
+  let page = -1;
+  try {
+    page = fillPage(dax, mapping, index, pieces);
+  } finally {
+    if (page < 0) unlockEntry(dax.thread, held);
+  }
+  try {
+    replaceByPage(dax, held, page, false);
+  } catch (error) {
+    // The windows that were shown it must not keep what is somebody else's next.
+    if (dax.isPager) loseShown(dax, mapping, index, index, null);
+    cache.giveTaken(page);
+    throw error;
+  }
+  cache.settle(page, mapping);
+  if (!dax.windows.port.faults) showInWindows(dax, mapping, index, index + 1, page);
 }
 
 /** Makes the page of `index` present, and those after it up to `end` as far as that is easy. */
@@ -109,7 +160,7 @@ function* makePresent(
     unlockEntry(dax.thread, held);
     return;
   }
-  replaceByPage(dax, held, extent);
+  replaceByPage(dax, held, devicePageAt(extent, held.index), extent.shared);
   hidePoisoned(dax, mapping, held.index, held.pages, devicePageAt(extent, held.index));
 }
 
@@ -181,13 +232,8 @@ function hugeFits(extent: Extent & { kind: "mapped" | "unwritten" }, index: numb
   );
 }
 
-/** Publishes a locked entry as the page the extent says; a zero page is taken away first. */
-function replaceByPage(
-  dax: Dax,
-  held: LockedEntry,
-  extent: Extent & { kind: "mapped" | "unwritten" },
-): void {
-  const devicePage = devicePageAt(extent, held.index);
+/** Publishes a locked entry as this page, which may be shared; a zero page is taken away first. */
+function replaceByPage(dax: Dax, held: LockedEntry, devicePage: number, shared: boolean): void {
   try {
     const zero = kindOf(held.entry) === EntryKind.zero;
     if (zero || hasLostUnlisted(dax.thread, held.mapping)) {
@@ -195,7 +241,7 @@ function replaceByPage(
         replaceZero(dax, held.mapping, held.index + offset, devicePage + offset);
       }
     }
-    if (extent.shared) publishShared(dax.thread, dax.pages, held, devicePage);
+    if (shared) publishShared(dax.thread, dax.pages, held, devicePage);
     else publishPage(dax.thread, dax.pages, held, devicePage);
   } catch (error) {
     unlockEntry(dax.thread, held);
@@ -234,11 +280,17 @@ interface Touch {
   readonly serial: number;
   readonly address: number;
   readonly write: boolean;
+  /** Whether it is tried again where the page cache is full. */
+  readonly mayRetry: boolean;
 }
+
+/** In place of a number of pages: no page of the page cache is free. */
+const NO_ROOM = -1;
 
 /**
  * Serves a fault of a window: shows the file there, or a lost page. A touch never fails: what goes
- * wrong (a full volume, a damaged extent) is shown as lost and reported by the window.
+ * wrong (a full volume, a damaged extent) is shown as lost and reported by the window. Returns false, with
+ * nothing shown, where no page of the page cache is free and `mayRetry`: after room was made.
  *
  * A window that writes never shows blocks that other files own, too, not even to a load: its stores
  * could not be told apart any more. They are copied first.
@@ -252,13 +304,15 @@ export function* resolveFault(
   serial: number,
   address: number,
   write: boolean,
-): Sleeps<void> {
+  mayRetry = false,
+): Sleeps<boolean> {
   const mapping = dax.windows.mappingOf(window);
-  const touch = { window, serial, address, write };
+  const touch = { window, serial, address, write, mayRetry };
   let failed = false;
   for (;;) {
     const shared = yield* tryResolve(task, dax, mapping, touch, failed);
-    if (shared === 0) return;
+    if (shared === NO_ROOM) return false;
+    if (shared === 0) return true;
     failed = false;
     try {
       yield* unshareTouched(task, dax, mapping, touch, shared);
@@ -275,7 +329,8 @@ function touchedPage({ windows }: Dax, { window, address }: Touch): number {
 }
 
 /**
- * Returns how many pages must be the file's own first, or 0: it is done. `failed`: that they cannot be.
+ * Returns how many pages must be the file's own first, or 0: it is done; NO_ROOM where it
+ * may be tried again. `failed`: that they cannot be.
  */
 function* tryResolve(
   task: Task,
@@ -308,6 +363,7 @@ function* tryResolve(
     return 0;
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
+    if (touch.mayRetry && dax.pageCache?.fullError === error) return NO_ROOM;
     yield* showFailed(task, dax, window, index);
     return 0;
   } finally {
@@ -402,6 +458,9 @@ function* showPage(
   const { windows } = dax;
   const mapping = windows.mappingOf(window);
   const stores = write && windows.isWritable(window);
+  if (isCopied(dax, mapping)) {
+    return yield* showCached(task, dax, window, index, stores, size);
+  }
   while (!stores) {
     const known = yield* findExtent(task, dax, mapping, index * PAGE_SIZE);
     if (known.kind === "mapped") break;
@@ -415,6 +474,40 @@ function* showPage(
   const shown = around(dax, window, extent, index, fileEnd);
   const [first, end] = healthyAround(dax, shown, index, extent);
   showDevicePages(dax, window, first, end - first, devicePageAt(extent, first));
+  return 0;
+}
+
+/**
+ * Shows a page of a copied file: where it is a hole, and nobody stores to it, the zero page. What a window
+ * that writes shows otherwise has its blocks, since nothing tells of a later store. Returns 1 where these have
+ * other owners, too, else 0.
+ */
+function* showCached(
+  task: Task,
+  dax: Dax,
+  window: Window,
+  index: number,
+  stores: boolean,
+  size: number,
+): Sleeps<number> {
+  const { windows } = dax;
+  const mapping = windows.mappingOf(window);
+  while (!stores && findCached(dax, mapping, index) < 0) {
+    if (!(yield* isHole(task, dax, mapping, index))) break;
+    const held = yield* lockEntry(task, mapping, index, false);
+    if (!isPageKind(kindOf(held.entry)) && isKnownHole(dax, mapping, index, size)) {
+      showZeroPage(dax, window, held);
+      return 0;
+    }
+    unlockEntry(dax.thread, held);
+  }
+  if (windows.isWritable(window)) {
+    yield* backPages(task, dax, mapping, index, index + 1);
+    const bytes = { start: index * PAGE_SIZE, end: (index + 1) * PAGE_SIZE };
+    if ((yield* findShared(task, dax, mapping, bytes)) !== null) return 1;
+  }
+  yield* cachePage(task, dax, mapping, index);
+  showDevicePages(dax, window, index, 1, findCached(dax, mapping, index));
   return 0;
 }
 
@@ -434,14 +527,21 @@ function* showHole(task: Task, dax: Dax, window: Window, index: number): Sleeps<
     unlockEntry(dax.thread, held);
     return false;
   }
+  showZeroPage(dax, window, held);
+  return true;
+}
+
+/** Shows the zero page where a locked entry is, and makes that a zero page's. */
+function showZeroPage(dax: Dax, window: Window, held: LockedEntry): void {
+  const { windows } = dax;
+  const { index } = held;
   windows.noteShown(window, index, index);
-  traceFile(dax.thread, Event.loadHole, mapping, index);
+  traceFile(dax.thread, Event.loadHole, held.mapping, index);
   const port = windows.port as FaultPort; // another one has no faults
   const address = addressOfPage(dax, window, index);
   if (windows.isWritable(window)) port.showZeroProtected(address, PAGE_SIZE);
   else port.showZero(address, PAGE_SIZE);
   publishZero(dax.thread, held);
-  return true;
 }
 
 /**
@@ -528,6 +628,10 @@ export function* showAll(task: Task, dax: Dax, window: Window): Sleeps<void> {
   const size = yield* stableSize(task, dax, mapping);
   const fileEnd = Math.ceil(size / PAGE_SIZE);
   const end = Math.min(base + windows.pages(window), fileEnd);
+  if (isCopied(dax, mapping)) {
+    yield* showAllCached(task, dax, window, base, end);
+    return;
+  }
   for (let index = base; index < end; ) {
     const extent = windows.isWritable(window)
       ? yield* mappedExtent(task, dax, mapping, index, end)
@@ -540,5 +644,25 @@ export function* showAll(task: Task, dax: Dax, window: Window): Sleeps<void> {
       showDevicePages(dax, window, index, stop - index, devicePageAt(extent, index));
     }
     index = stop;
+  }
+}
+
+/** As `showAll`, pages [first, end) of a copied file: but for holes, where the window only reads. */
+function* showAllCached(
+  task: Task,
+  dax: Dax,
+  window: Window,
+  first: number,
+  end: number,
+): Sleeps<void> {
+  const { windows } = dax;
+  const mapping = windows.mappingOf(window);
+  const writes = windows.isWritable(window);
+  if (writes) yield* backPages(task, dax, mapping, first, end);
+  for (let index = first; index < end; index++) {
+    const isShown = writes || findCached(dax, mapping, index) >= 0;
+    if (!isShown && (yield* isHole(task, dax, mapping, index))) continue;
+    yield* cachePage(task, dax, mapping, index);
+    showDevicePages(dax, window, index, 1, findCached(dax, mapping, index));
   }
 }

@@ -12,6 +12,7 @@ import { forEachEntry, isPageKind, kindOf } from "../mapping/tree.ts";
 import { load, store } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
 import {
+  type Held,
   lockShared,
   tryExclusive,
   tryShared,
@@ -20,10 +21,19 @@ import {
 } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import {
+  mayBeCached,
+  readCached,
+  settleHome,
+  uncachedBytes,
+  writeCopied,
+  zeroCachedTail,
+} from "./copied.ts";
+import {
   beginLayoutTransaction,
   changeSize,
   type Dax,
   findExtent,
+  isCopied,
   noteWrittenBytes,
   touchTimes,
 } from "./dax.ts";
@@ -63,6 +73,7 @@ export function tryReadFile(
   try {
     const length = Math.min(target.length, sizeOf(thread, mapping) - position);
     if (length <= 0) return 0;
+    if (mayBeCached(dax, mapping)) return -1;
     const extent = dax.cachedExtent(mapping, position);
     if (extent === null || extent.kind !== "mapped") return -1;
     if (position + length > extent.start + extent.length) return -1;
@@ -89,25 +100,53 @@ export function* readFile(
 ): Sleeps<number> {
   const io = yield* lockShared(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
   try {
-    return yield* readExtents(task, dax, mapping, target, position);
+    return yield* readExtents(task, dax, mapping, target, position, true);
   } finally {
     io.release();
   }
 }
 
-/** Copies out of the file's blocks. The io lock is held. */
-function* readExtents(
+/**
+ * As `readFile`, out of the blocks alone: what is dirty in the page cache is copied home first.
+ * Locks, also: takes the map lock, shared.
+ */
+export function* readDirect(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   target: Uint8Array,
   position: number,
 ): Sleeps<number> {
+  const io = yield* lockShared(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
+  try {
+    yield* settleHome(task, dax, mapping, position, position + target.length);
+    return yield* readExtents(task, dax, mapping, target, position, false);
+  } finally {
+    io.release();
+  }
+}
+
+/** Copies out of the file's blocks, and out of the page cache where it is `cached`. The io lock is held. */
+function* readExtents(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  target: Uint8Array,
+  position: number,
+  cached: boolean,
+): Sleeps<number> {
   const length = Math.min(target.length, sizeOf(dax.thread, mapping) - position);
   for (let done = 0; done < length; ) {
     const at = position + done;
+    const isCached = cached && mayBeCached(dax, mapping);
+    if (isCached) {
+      const copied = yield* readCached(task, dax, mapping, target.subarray(done, length), at);
+      done += copied;
+      if (copied > 0) continue;
+    }
     const extent = dax.cachedExtent(mapping, at) ?? (yield* findExtent(task, dax, mapping, at));
-    const part = Math.min(length - done, extent.start + extent.length - at);
+    const held = Math.min(length - done, extent.start + extent.length - at);
+    const part = isCached ? uncachedBytes(dax, mapping, at, held) : held;
     const whole = done === 0 && part === target.length;
     const into = whole ? target : target.subarray(done, done + part);
     if (extent.kind === "mapped") {
@@ -147,6 +186,7 @@ export function tryWriteFile(
   const { thread } = dax;
   const { length } = source;
   if (length === 0 || dax.readOnly || dax.windows.hasWindows(mapping)) return -1;
+  if (isCopied(dax, mapping)) return -1;
   const lock = mapping + MappingWord.ioLock;
   const record = tryExclusive(thread, lock);
   if (record === 0) return -1;
@@ -203,7 +243,7 @@ export function* writeFile(
       throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
     }
     if (source.length === 0) return 0;
-    if (start > size) yield* zeroTail(task, dax, mapping, size);
+    if (start > size) yield* zeroTail(task, dax, mapping, size, null);
     const { written, change } = yield* writeExtents(task, dax, mapping, source, start);
     const end = start + written;
     if (end > size || isTimeStale(dax, mapping)) yield* finishWrite(task, dax, mapping, end, size);
@@ -249,7 +289,11 @@ function* writeExtents(
       const whole = part === source.length;
       const from = whole ? source : source.subarray(done, done + part);
       const address = extent.address + (at - extent.start);
-      const copied = writeMapped(dax, mapping, address, from, at, change);
+      const copied = isCopied(dax, mapping)
+        ? yield* writeCopied(task, dax, mapping, from, at, (offset, bytes) =>
+            writeMapped(dax, mapping, address + offset, bytes, at + offset, change),
+          )
+        : writeMapped(dax, mapping, address, from, at, change);
       if (copied === 0) {
         if (done === 0) throw poisonedError(dax, mapping, at, address);
         break;
@@ -376,9 +420,16 @@ function mayShowZeroes(dax: Dax, mapping: Mapping, first: number, last: number):
 /**
  * Zeroes what lies between the file's end and the end of its last block, before the file grows over
  * it: stores through windows may have left bytes there. The io lock is held exclusively, and that block
- * is the file's own.
+ * is the file's own; `map`: as for `zeroCachedTail`.
  */
-export function* zeroTail(task: Task, dax: Dax, mapping: Mapping, size: number): Sleeps<void> {
+export function* zeroTail(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  size: number,
+  map: Held<"map"> | null,
+): Sleeps<void> {
+  yield* zeroCachedTail(task, dax, mapping, size, map);
   const rest = size % dax.driver.blockSize;
   if (rest === 0) return;
   const extent = yield* findExtent(task, dax, mapping, size);

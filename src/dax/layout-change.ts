@@ -11,12 +11,15 @@ import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown, roundUp } from "../base/quantit
 import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/break.ts";
 import { inoOf, type Mapping, noteWritten, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
 import type { Transaction } from "../metadata/transaction.ts";
+import type { Held } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { copyDirtyHome } from "./copied.ts";
 import {
   beginLayoutTransaction,
   changeSize,
   type Dax,
   findExtent,
+  isCopied,
   noteWrittenBytes,
   touchTimes,
 } from "./dax.ts";
@@ -121,14 +124,16 @@ function* zeroMapped(
 /**
  * The shape of every breaking change: refuse, break, remove the pages, change, show again.
  * `range` gives the bytes from which on, and up to which, the layout changes, or blocks are written that
- * have to be the file's own; null for nothing.
+ * have to be the file's own; null for nothing. `kept`: what begins before this of the range stays in the
+ * file. (Cached pages of it are copied home.)
  */
 function* changeLayout(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   range: (size: number) => { start: number; end: number } | null,
-  change: (size: number) => Sleeps<void>,
+  change: (size: number, map: Held<"map">) => Sleeps<void>,
+  kept = Number.POSITIVE_INFINITY,
 ): Sleeps<void> {
   dax.assertWritable();
   const plan = (): PageRange | null => {
@@ -138,8 +143,18 @@ function* changeLayout(
     return { first: Math.floor(bytes.start / PAGE_SIZE), last: Math.min(last, PAGE_INDEX_MAX) };
   };
   yield* withBrokenLayout(task, dax, mapping, plan, function* (broken: BrokenLayout) {
+    if (broken.range !== null && isCopied(dax, mapping)) {
+      const { first, last } = broken.range;
+      yield* copyDirtyHome(
+        task,
+        dax,
+        mapping,
+        first,
+        Math.min(last, Math.ceil(kept / PAGE_SIZE) - 1),
+      );
+    }
     if (broken.range !== null) removePages(dax, mapping, broken.range);
-    yield* change(sizeOf(dax.thread, mapping));
+    yield* change(sizeOf(dax.thread, mapping), broken.map);
     yield* showAgain(task, dax, mapping, broken.map);
   });
 }
@@ -155,8 +170,8 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
   }
   const range = (before: number) =>
     size < before ? { start: size, end: Infinity } : sharedTail(dax, mapping, before);
-  yield* changeLayout(task, dax, mapping, range, function* (before) {
-    if (size > before) yield* growTail(task, dax, mapping, before);
+  const change = function* (before: number, map: Held<"map">): Sleeps<void> {
+    if (size > before) yield* growTail(task, dax, mapping, before, map);
     const setSize = (transaction: Transaction): void => {
       changeSize(dax, transaction, mapping, size);
       touchTimes(dax, transaction, mapping);
@@ -167,7 +182,7 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
       const from = roundUp(size, dax.driver.blockSize);
       yield* unshareBroken(task, dax, mapping, tailOf(size));
       yield* freeBlocks(task, dax, mapping, from, Infinity, before, setSize);
-      yield* zeroTail(task, dax, mapping, size);
+      yield* zeroTail(task, dax, mapping, size, map);
       return;
     }
     yield* inTransactions(task, dax, mapping, (transaction) => {
@@ -177,7 +192,8 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
     if (size > before) {
       dax.windows.revoke(mapping, Math.floor(before / PAGE_SIZE), PAGE_INDEX_MAX);
     }
-  });
+  };
+  yield* changeLayout(task, dax, mapping, range, change, size);
 }
 
 /** The last block of a file about to grow, if zeroing it beyond the file's end takes a copy first. */
@@ -194,9 +210,15 @@ export function sharedTail(
 }
 
 /** Zeroes the last block beyond the file's end. Both locks are held, and it is broken if it is shared. */
-export function* growTail(task: Task, dax: Dax, mapping: Mapping, size: number): Sleeps<void> {
+export function* growTail(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  size: number,
+  map: Held<"map">,
+): Sleeps<void> {
   yield* unshareBroken(task, dax, mapping, tailOf(size));
-  yield* zeroTail(task, dax, mapping, size);
+  yield* zeroTail(task, dax, mapping, size, map);
 }
 
 function assertRange(offset: number, length: number): void {
@@ -275,13 +297,13 @@ export function* zeroRange(
       touchTimes(dax, transaction, mapping);
       return dax.driver.unwriteExtents(transaction, ino, first, last);
     });
-  yield* changeLayout(task, dax, mapping, range, function* (size) {
+  yield* changeLayout(task, dax, mapping, range, function* (size, map) {
     // Blocks first: when there is no room for them, what the file holds is as it was.
     if (grows(size)) yield* unshareBroken(task, dax, mapping, tailOf(size));
     yield* unshareBroken(task, dax, mapping, { start: offset, end });
     yield* backWithBlocks(task, dax, mapping, offset, end);
     yield* clearRange(task, dax, mapping, offset, end, unwrite);
-    if (grows(size)) yield* growTo(task, dax, mapping, size, end);
+    if (grows(size)) yield* growTo(task, dax, mapping, size, end, map);
   });
 }
 
@@ -388,7 +410,7 @@ export function* preallocate(
   const size = sizeOf(dax.thread, mapping);
   yield* backWithBlocks(task, dax, mapping, offset, end);
   if (end <= size || keepSize) return;
-  yield* growTo(task, dax, mapping, size, end);
+  yield* growTo(task, dax, mapping, size, end, null);
   const last = Math.floor((end - 1) / PAGE_SIZE);
   yield* refreshWindows(task, dax, mapping, Math.floor(size / PAGE_SIZE), last);
 }
@@ -414,10 +436,17 @@ function* backWithBlocks(
 
 /**
  * Makes the file larger; what is between reads as zeroes. The io lock is held exclusively, and the last
- * block is the file's own.
+ * block is the file's own. `map`: as for `zeroCachedTail`.
  */
-function* growTo(task: Task, dax: Dax, mapping: Mapping, size: number, end: number): Sleeps<void> {
-  yield* zeroTail(task, dax, mapping, size);
+function* growTo(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  size: number,
+  end: number,
+  map: Held<"map"> | null,
+): Sleeps<void> {
+  yield* zeroTail(task, dax, mapping, size, map);
   using transaction = yield* beginLayoutTransaction(task, dax, mapping);
   changeSize(dax, transaction, mapping, end);
   touchTimes(dax, transaction, mapping);
@@ -431,6 +460,9 @@ function* growTo(task: Task, dax: Dax, mapping: Mapping, size: number, end: numb
 export function* evictMapping(task: Task, dax: Dax, mapping: Mapping, free: boolean): Sleeps<void> {
   const all = (): PageRange => ({ first: 0, last: PAGE_INDEX_MAX });
   yield* withBrokenLayout(task, dax, mapping, all, function* (broken: BrokenLayout) {
+    if (!free && isCopied(dax, mapping)) {
+      yield* copyDirtyHome(task, dax, mapping, 0, PAGE_INDEX_MAX);
+    }
     removePages(dax, mapping, broken.range!);
     if (!free) return;
     const size = sizeOf(dax.thread, mapping);

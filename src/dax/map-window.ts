@@ -7,8 +7,9 @@ import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { type Window, WINDOW_BYTES_MAX } from "../window/window.ts";
-import type { Dax } from "./dax.ts";
-import { assertMappable, showAll } from "./fault.ts";
+import { type Dax, isCopied } from "./dax.ts";
+import { showAll } from "./fault.ts";
+import { makeRoom } from "./evict.ts";
 import { findShared, unshareRange } from "./unshare.ts";
 
 /** Address ranges whose window is closed are given back when no view of them is left. */
@@ -118,8 +119,8 @@ export class FileWindow implements ShownRange {
  * Shows [offset, offset + length) of a file as memory; `offset` a multiple of 4096. Beyond the
  * file's end touches are lost until it grows.
  * Locks: takes the map lock, exclusively. Sleeps: for it; where nothing can fault, also to show it.
- * Throws: EINVAL, EOPNOTSUPP for small blocks, EROFS, ENOMEM, ENFILE, EIO when the device is gone, and
- * where nothing can fault ENOSPC; no window is left then.
+ * Throws: EINVAL, EROFS, ENOMEM, ENFILE, EIO when the device is gone, and where nothing can fault ENOSPC; no
+ * window is left then.
  */
 export function* mapWindow(
   task: Task,
@@ -129,7 +130,6 @@ export function* mapWindow(
   length: number,
   writable: boolean,
 ): Sleeps<FileWindow> {
-  assertMappable(dax);
   if (writable) dax.assertWritable();
   if (offset % PAGE_SIZE !== 0 || length <= 0) {
     throw new HoldfastError(
@@ -147,6 +147,7 @@ export function* mapWindow(
   const { thread, windows } = dax;
   const name = { rankName: "map", order: inoOf(thread, mapping) } as const;
   const pages = Math.ceil(length / PAGE_SIZE);
+  if (!windows.port.faults && isCopied(dax, mapping)) yield* makeRoom(task, dax, pages);
   let window: Window = 0;
   // Where nothing can fault, what a window is to write has to be the file's own beforehand.
   const own = writable && !windows.port.faults;

@@ -13,7 +13,7 @@ import { type Sleeps, Task, type Wait } from "../sync/sleep.ts";
 import { WaitMeter } from "../sync/waits.ts";
 import type { FaultPort } from "../window/fault-port.ts";
 import type { Dax } from "./dax.ts";
-import { resolveFault } from "./fault.ts";
+import { serveFault } from "./evict.ts";
 
 /** Without anything put aside: how often it looks whether it should stop. */
 const IDLE_MS = 200;
@@ -77,7 +77,7 @@ class Pager {
     }
     const serial = windows.serial(window);
     const task = new Task(thread, undefined);
-    const generator = resolveFault(task, this.#dax, window, serial, address, write);
+    const generator = serveFault(task, this.#dax, window, serial, address, write);
     this.#serving.add(page);
     const wait = { word: 0, expected: 0, what: () => "" };
     this.#step({ generator, page, wait, since: 0, meter: null });

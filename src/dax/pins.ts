@@ -1,6 +1,6 @@
 /** Pins as a program holds them: the storage of a range of a file as buffers, until the release. */
 import { HoldfastError } from "../base/errors.ts";
-import { type DeviceByte, PAGE_SIZE, roundUp } from "../base/quantities.ts";
+import { PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import { assertGranted, assertNotExpired, type Lease, tiePin, untiePin } from "../layout/lease.ts";
 import { inoOf, type Mapping } from "../mapping/mapping.ts";
 import {
@@ -18,9 +18,13 @@ import { tracePin } from "../pin/trace.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import { type Dax, stableSize } from "./dax.ts";
-import { assertMappable, populate } from "./fault.ts";
+import { populate } from "./fault.ts";
 import { poisonedError } from "./poison.ts";
+import { makeRoom } from "./evict.ts";
 import { findShared, unshareRange } from "./unshare.ts";
+
+/** How often a pin makes room for all its pages in the page cache, where others take it away again. */
+const ROOM_TRIES_MAX = 4;
 
 /**
  * A pinned range. `buffers` are views of the device itself: I/O into them is I/O to the file. They
@@ -133,17 +137,17 @@ export class Pin implements Disposable {
   }
 
   #makeBuffers(): Uint8Array[] {
-    const { device } = this.#dax;
     const buffers: Uint8Array[] = [];
     let skip = this.offset % PAGE_SIZE;
     let rest = this.length;
     this.#forEachRun((_offset, devicePage, pages) => {
-      let at = devicePage * PAGE_SIZE + skip;
+      const { storage, at: start } = this.#dax.storageOf(devicePage);
+      let at = start + skip;
       let left = Math.min(rest, pages * PAGE_SIZE - skip);
       rest -= left;
       skip = 0;
       while (left > 0) {
-        const bytes = device.bytesUpTo(at as DeviceByte, left);
+        const bytes = storage.bytesUpTo(at, left);
         buffers.push(bytes);
         at += bytes.length;
         left -= bytes.length;
@@ -184,8 +188,8 @@ export interface ByteRange {
  * writing blocks that other files own, too, are copied.
  * Locks: none when all is present (the fast path), else the map lock, shared; exclusively for copies.
  * Sleeps: then; for copies also, holding nothing, for leases, and pins of what is copied.
- * Throws: EINVAL for a range outside the file, EOPNOTSUPP for small blocks, ENOSPC, EROFS, EIO for a page
- * whose bytes are lost, or when the device is gone.
+ * Throws: EINVAL for a range outside the file, ENOSPC, EROFS, EIO for a page whose bytes are lost, or when
+ * the device is gone; ENOMEM where the page cache has no room for a copied file's pages.
  */
 export function* pinRange(
   task: Task,
@@ -197,8 +201,27 @@ export function* pinRange(
 ): Sleeps<Pin> {
   const pin = tryPinRange(dax, mapping, offset, length, write);
   if (pin !== null) return pin;
+  for (let tries = 1; ; tries++) {
+    try {
+      return yield* pinPages(task, dax, mapping, offset, length, write);
+    } catch (error) {
+      if (error !== dax.pageCache?.fullError || tries === ROOM_TRIES_MAX) throw error;
+      const count = Math.ceil((offset + length) / PAGE_SIZE) - Math.floor(offset / PAGE_SIZE);
+      if (!(yield* makeRoom(task, dax, count))) throw error;
+    }
+  }
+}
+
+/** Pins as `pinRange`, where not all is present. Throws: ENOMEM when no page of the page cache is free. */
+function* pinPages(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  length: number,
+  write: boolean,
+): Sleeps<Pin> {
   const { thread, pages } = dax;
-  assertMappable(dax);
   if (write) dax.assertWritable();
   const first = Math.floor(offset / PAGE_SIZE);
   const count = Math.ceil((offset + length) / PAGE_SIZE) - first;

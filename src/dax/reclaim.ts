@@ -11,7 +11,8 @@ import { type PageRange, Patience, tryWithBrokenPages, waitForPage } from "../la
 import type { Mapping } from "../mapping/mapping.ts";
 import { forEachEntry, isPageKind, kindOf, nextPresent } from "../mapping/tree.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import type { Dax } from "./dax.ts";
+import { copyDirtyHome } from "./copied.ts";
+import { type Dax, isCopied } from "./dax.ts";
 import { removePages } from "./remove-pages.ts";
 
 export interface ReclaimedPages {
@@ -57,6 +58,9 @@ export function* reclaimPages(
   }
   function* take(broken: PageRange): Sleeps<void> {
     dax.windows.revoke(mapping, broken.first, broken.last);
+    if (isCopied(dax, mapping)) {
+      yield* copyDirtyHome(task, dax, mapping, broken.first, broken.last);
+    }
     forEachEntry(words, mapping, broken.first, broken.last, (entry, _index, count) => {
       if (isPageKind(kindOf(entry))) pages += count;
     });

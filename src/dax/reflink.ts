@@ -12,7 +12,15 @@ import type { BlockSharing, Extent } from "../iomap/contract.ts";
 import { type BrokenLayout, type PageRange, withBrokenLayouts } from "../layout/break.ts";
 import { inoOf, type Mapping, MappingWord, noteWritten, sizeOf } from "../mapping/mapping.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import { beginLayoutTransaction, changeSize, type Dax, findExtent, touchTimes } from "./dax.ts";
+import { copyDirtyHome } from "./copied.ts";
+import {
+  beginLayoutTransaction,
+  changeSize,
+  type Dax,
+  findExtent,
+  isCopied,
+  touchTimes,
+} from "./dax.ts";
 import { assertPagesFree, growTail, sharedTail } from "./layout-change.ts";
 import { copyOutHealthy, poisonedError } from "./poison.ts";
 import { showAgain } from "./refresh.ts";
@@ -121,6 +129,11 @@ function* withBothBroken(
         ];
   yield* withBrokenLayouts(task, dax, files, function* (broken) {
     const pair = known();
+    for (const [index, { mapping }] of files.entries()) {
+      const broke = broken[index]!.range;
+      if (broke === null || !isCopied(dax, mapping)) continue;
+      yield* copyDirtyHome(task, dax, mapping, broke.first, broke.last);
+    }
     if (pair.length > 0) yield* change(pair, broken);
     for (const [index, { mapping }] of files.entries()) {
       yield* showAgain(task, dax, mapping, broken[index]!.map);
@@ -215,7 +228,7 @@ function* shareBroken(
   const { sourceOffset, offset, length, targetSize } = pair;
   removePages(dax, source, broken[0]!.range!);
   if (source !== target) removePages(dax, target, broken[1]!.range!);
-  if (offset > targetSize) yield* growTail(task, dax, target, targetSize);
+  if (offset > targetSize) yield* growTail(task, dax, target, targetSize, broken.at(-1)!.map);
   const from = inoOf(dax.thread, source);
   const to = inoOf(dax.thread, target);
   const end = offset + roundUp(length, dax.driver.blockSize);

@@ -4,7 +4,7 @@ import { type Mapping, MappingWord, noteWritten } from "../mapping/mapping.ts";
 import { isPageKind, kindOf, Mark, nextMarked, pageOf, removeEntries } from "../mapping/tree.ts";
 import { load, loadUnsigned, store } from "../sync/atomics.ts";
 import { Slot } from "../sync/thread.ts";
-import type { Dax } from "./dax.ts";
+import { type Dax, isCopied } from "./dax.ts";
 
 /**
  * Removes the entries of a broken range and frees their pages; their dirty marks, which go with them,
@@ -20,8 +20,11 @@ export function removePages(dax: Dax, mapping: Mapping, range: PageRange): void 
   store(words, mapping + MappingWord.removing, 1);
   removeEntries(thread, mapping, range.first, range.last, (entry, _index, count, slot) => {
     if (!isPageKind(kindOf(entry))) return;
+    // Asked before: the record may go with its owner.
+    const cached = isCopied(dax, mapping) ? pages.devicePage(pageOf(entry)) : -1;
     if (pages.sharers(pageOf(entry)) > 0) pages.leave(pageOf(entry), slot);
     else pages.disassociate(pageOf(entry), count, mapping);
+    if (cached >= 0) dax.pageCache?.give(cached);
   });
   store(words, mapping + MappingWord.removing, 0);
 }
@@ -46,5 +49,6 @@ function finishRemoval(dax: Dax, mapping: Mapping): void {
     if (pages.sharers(pageOf(entry)) > 0) pages.leave(pageOf(entry), slot);
     else pages.takeBack(pageOf(entry), count, mapping);
   });
+  dax.pageCache?.giveOrphans(mapping, pages);
   store(words, mapping + MappingWord.removing, 0);
 }

@@ -53,7 +53,8 @@ export function showDevicePages(
       const address = addressOfPage(dax, window, index + at);
       const length = (end - at) * PAGE_SIZE;
       tracePages(dax.thread, Event.insertMapping, window, index + at, end - at, devicePage + at);
-      windows.port.show(address, dax.device, (devicePage + at) * PAGE_SIZE, length, mode);
+      const { storage, at: from } = dax.storageOf(devicePage + at);
+      windows.port.show(address, storage, from, length, mode);
     }
     if (bad === null) return;
     at = bad.last + 1 - devicePage;
@@ -81,11 +82,22 @@ export function showLost(
 export function loseInWindows(dax: Dax, mapping: Mapping, first: number, last: number): void {
   const { windows } = dax;
   windows.revoke(mapping, first, last);
-  if (windows.port.faults) return;
+  if (!windows.port.faults) loseShown(dax, mapping, first, last, "poisoned");
+}
+
+/** Shows pages [first, last] of the file as lost in every window over them. */
+export function loseShown(
+  dax: Dax,
+  mapping: Mapping,
+  first: number,
+  last: number,
+  cause: LostCause | null,
+): void {
+  const { windows } = dax;
   windows.forEachWindow(mapping, (window) => {
     const from = Math.max(first, windows.firstPage(window));
     const end = Math.min(last + 1, windows.firstPage(window) + windows.pages(window));
-    for (let index = from; index < end; index++) showLost(dax, window, index, "poisoned");
+    for (let index = from; index < end; index++) showLost(dax, window, index, cause);
   });
 }
 

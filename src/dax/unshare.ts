@@ -39,10 +39,10 @@ import {
   MappingWord,
   noteWritten,
 } from "../mapping/mapping.ts";
-import { lockShared } from "../sync/lock.ts";
+import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Window } from "../window/window.ts";
-import { beginLayoutTransaction, type Dax, findExtent } from "./dax.ts";
+import { beginLayoutTransaction, type Dax, findExtent, isCopied } from "./dax.ts";
 import { removePages } from "./remove-pages.ts";
 import { showInWindows, showLost } from "./show.ts";
 
@@ -128,7 +128,8 @@ export function* unshareBroken(
     const own = sharing.unshare(transaction, { ino, start }, length);
     // The copy, in case that nothing is written over it.
     noteWritten(dax.thread, mapping, shared.first, (own.start + own.length) / PAGE_SIZE - 1);
-    const shown = showOwn(dax, mapping, own);
+    // What windows show of a copied file, and entries name, are not the blocks.
+    const shown = !isCopied(dax, mapping) && showOwn(dax, mapping, own);
     transaction.commit();
     if (shown) yield* makeEntries(task, dax, mapping, own);
   }
@@ -207,12 +208,34 @@ export function* tryUnshare(
   mapping: Mapping,
   plan: () => Sleeps<PageRange | null>,
 ): Sleeps<BusyPage | null> {
+  if (isCopied(dax, mapping)) {
+    yield* unshareBeneath(task, dax, mapping, plan);
+    return null;
+  }
   return yield* tryWithBrokenPages(task, dax, mapping, plan, function* (range) {
     if (!showsOver(dax)) dax.windows.revoke(mapping, range.first, range.last);
     removePages(dax, mapping, range);
     const bytes = { start: range.first * PAGE_SIZE, end: (range.last + 1) * PAGE_SIZE };
     yield* unshareBroken(task, dax, mapping, bytes);
   });
+}
+
+/** As `tryUnshare`, of a copied file: its pages are in the cache, whoever uses them, and stay there. */
+function* unshareBeneath(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  plan: () => Sleeps<PageRange | null>,
+): Sleeps<void> {
+  const order = inoOf(dax.thread, mapping);
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
+    rankName: "map",
+    order,
+  });
+  const range = yield* plan();
+  if (range === null) return;
+  const bytes = { start: range.first * PAGE_SIZE, end: (range.last + 1) * PAGE_SIZE };
+  yield* unshareBroken(task, dax, mapping, bytes);
 }
 
 /** As `tryUnshare`, run by run of a range of bytes, for who holds the io lock exclusively. */

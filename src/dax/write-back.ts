@@ -31,11 +31,13 @@ import {
   setMark,
 } from "../mapping/tree.ts";
 import { traceFile } from "../mapping/trace.ts";
+import type { PageId } from "../pages/pages.ts";
 import { exchange, load, store } from "../sync/atomics.ts";
 import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
-import { type Dax, findExtent, stableSize } from "./dax.ts";
+import { copyRangeHome } from "./copied.ts";
+import { type Dax, findExtent, isCopied, stableSize } from "./dax.ts";
 import { healthyBytes, poisonedError } from "./poison.ts";
 
 /**
@@ -64,7 +66,9 @@ export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void>
   windows.forEachWritableRun(mapping, (first, last) => runs.push({ first, last }));
   for (const run of runs)
     lost = (yield* persistRange(task, dax, mapping, run.first, run.last)) ?? lost;
-  lost = persistMarked(dax, mapping) ?? lost;
+  lost = isCopied(dax, mapping)
+    ? ((yield* persistMarkedCopies(task, dax, mapping)) ?? lost)
+    : (persistMarked(dax, mapping) ?? lost);
   store(words, mapping + MappingWord.writingBack, 0);
   traceFile(thread, Event.writebackRangeDone, mapping);
   if (lost !== null) throw lost;
@@ -97,7 +101,10 @@ function persistHealthy(
   return lost;
 }
 
-/** Persists the mapped extents of pages [first, last] of the file. Returns the error to tell, as `persistHealthy`. */
+/**
+ * Persists the mapped extents of pages [first, last] of the file; of a copied file, what is cached is copied
+ * home first. Returns the error to tell, as `persistHealthy`.
+ */
 function* persistRange(
   task: Task,
   dax: Dax,
@@ -106,6 +113,7 @@ function* persistRange(
   last: number,
 ): Sleeps<HoldfastError | null> {
   let lost: HoldfastError | null = null;
+  if (isCopied(dax, mapping)) yield* copyRangeHome(task, dax, mapping, first, last);
   const size = yield* stableSize(task, dax, mapping);
   const end = Math.min((last + 1) * PAGE_SIZE, Math.ceil(size / PAGE_SIZE) * PAGE_SIZE);
   for (let at = first * PAGE_SIZE; at < end; ) {
@@ -128,7 +136,7 @@ function* persistRange(
  * what it wrote is persisted; or it marks the page anew.
  */
 function persistMarked(dax: Dax, mapping: Mapping): HoldfastError | null {
-  const { thread, pages } = dax;
+  const { pages, thread } = dax;
   const { words } = thread;
   let lost: HoldfastError | null = null;
   for (let index = 0; ; ) {
@@ -137,11 +145,34 @@ function persistMarked(dax: Dax, mapping: Mapping): HoldfastError | null {
     const entry = load(words, findSlot(words, mapping, index));
     const count = isHugeKind(kindOf(entry)) ? HUGE_PAGES : 1;
     const page = pageOf(entry);
-    clearMark(thread, mapping, index, Mark.dirty);
-    if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
+    takeMark(dax, mapping, index, page);
     const address = pages.devicePage(page) * PAGE_SIZE;
     traceFile(thread, Event.writebackOne, mapping, index, count);
     lost = persistHealthy(dax, mapping, index * PAGE_SIZE, address, count * PAGE_SIZE) ?? lost;
     index += count;
+  }
+}
+
+/** Takes a page's dirty mark, but from one that is pinned. */
+function takeMark({ pages, thread }: Dax, mapping: Mapping, index: number, page: PageId): void {
+  clearMark(thread, mapping, index, Mark.dirty);
+  if (pages.pinCount(page) > 0) setMark(thread, mapping, index, Mark.dirty);
+}
+
+/** As `persistMarked`, of a copied file: a marked page is copied home before it is persisted. */
+function* persistMarkedCopies(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+): Sleeps<HoldfastError | null> {
+  const { words } = dax.thread;
+  let lost: HoldfastError | null = null;
+  for (let from = 0; ; ) {
+    const index = nextMarked(words, mapping, from, PAGE_INDEX_MAX, Mark.dirty);
+    if (index < 0) return lost;
+    const page = pageOf(load(words, findSlot(words, mapping, index)));
+    takeMark(dax, mapping, index, page);
+    lost = (yield* persistRange(task, dax, mapping, index, index)) ?? lost;
+    from = index + 1;
   }
 }

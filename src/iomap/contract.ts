@@ -70,6 +70,8 @@ export interface InodeInfo {
   readonly deviceMinor: number;
   /** Set where writing is refused by the inode itself: immutable or append-only, by name. */
   readonly restriction: string | null;
+  /** The flag that asks for direct access, where the mount leaves that to each file. */
+  readonly dax: boolean;
 }
 
 export interface DirectoryEntry {
@@ -86,6 +88,8 @@ export interface AttributeChange {
   readonly accessTime?: Time;
   readonly modifyTime?: Time;
   readonly changeTime?: Time;
+  /** Of files and directories. */
+  readonly dax?: boolean;
 }
 
 export interface NewInode {
@@ -94,6 +98,8 @@ export interface NewInode {
   readonly uid: number;
   readonly gid: number;
   readonly time: Time;
+  /** As `InodeInfo.dax`; of files and directories. */
+  readonly dax?: boolean;
   readonly deviceMajor?: number;
   readonly deviceMinor?: number;
   /** A symlink's target. */

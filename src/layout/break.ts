@@ -295,7 +295,7 @@ const ANNOUNCED = [Slot.breaking, Slot.breakingToo] as const;
  * Announces the break of a range of each file and waits one epoch: from then on no fast pin in them is
  * under way. The map locks, held exclusively, are what makes the announcer the only one.
  */
-function announce(thread: Thread, ranges: ReadonlyMap<Mapping, PageRange>): Disposable {
+export function announce(thread: Thread, ranges: ReadonlyMap<Mapping, PageRange>): Disposable {
   const { words } = thread;
   const places: { mapping: Mapping; slot: number }[] = [];
   for (const [mapping, range] of ranges) {

@@ -14,7 +14,6 @@
  *     (none) -- lock --> empty, locked -- publish zero --> zero -- lock, publish --> page
  *     empty, locked -- give up --> (none)
  */
-import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { PageId, Pages } from "../pages/pages.ts";
 import { cas, casThenStore, load, store, type Words, wakeAll } from "../sync/atomics.ts";
@@ -303,13 +302,4 @@ function recoverEntry(words: Words, slot: number, value: Entry): Entry {
     if (isEntry(load(words, later))) store(words, later, 0);
   }
   return 0;
-}
-
-/** The error for a file whose blocks cannot be pages. */
-export function notMappable(blockSize: number): HoldfastError {
-  return new HoldfastError(
-    "EOPNOTSUPP",
-    `the volume's blocks are ${blockSize} bytes; only blocks of 4096 bytes can be mapped or pinned, ` +
-      "so use read and write, or make the volume with 4096-byte blocks",
-  );
 }

@@ -13,8 +13,8 @@
  *     32 written, not yet persistent: first page (-1: none) | 33 last page | 34 flags
  *     35 inode generation | 36 when the modification time was last set, ms
  *     37 the break's entries are being removed | 38 a write-back has not ended | 39 written ranges taken
- *     40..47 write-back lock | 48 leases' head | 49 lease wake (layout/lease.ts)
- *     56..59 the inode table's own (volume/inodes.ts)
+ *     40..47 write-back lock | 48 leases' head | 49 lease wake (layout/lease.ts) | 50 access: `Access`
+ *     56..60 the inode table's own (volume/inodes.ts)
  *
  * The io lock of a directory ranks as `directory`.
  */
@@ -57,7 +57,12 @@ export const MappingWord = {
   writeBackLock: 40,
   leases: 48,
   leaseWake: 49,
+  access: 50,
 } as const;
+
+/** How a file's pages are reached: as the blocks of the device, or through the page cache. */
+export const Access = { direct: 0, copied: 1 } as const;
+export type Access = (typeof Access)[keyof typeof Access];
 
 /** A mapping's name: the word offset of its record. */
 export type Mapping = number;
@@ -145,7 +150,7 @@ export function noteWritten(thread: Thread, mapping: Mapping, first: number, las
  * Whether pages [first, last] lie in the range that is noted. Without the guard: between two takes the
  * range only grows, so it covers them if what was read of it does and no take came in between.
  */
-function isNoted(thread: Thread, mapping: Mapping, first: number, last: number): boolean {
+export function isNoted(thread: Thread, mapping: Mapping, first: number, last: number): boolean {
   const { words } = thread;
   const takes = load(words, mapping + MappingWord.writtenTakes);
   if (first < loadUnsigned(words, mapping + MappingWord.writtenFirst)) return false;

@@ -61,6 +61,8 @@ export const Root = {
   pageTypes: 13,
   deviceState: 14,
   failureEvents: 15,
+  pageCache: 16,
+  cacheDevice: 17,
 } as const;
 
 export class Region {

@@ -1,5 +1,6 @@
 /** Putting a volume's layers together in one thread, from the bottom up. */
 import { Dax } from "../dax/dax.ts";
+import type { PageCache } from "../dax/page-cache.ts";
 import { HealingDevice } from "../dax/poison.ts";
 import { recoverRemovals } from "../dax/remove-pages.ts";
 import { attachDevice, type Device } from "../device/index.ts";
@@ -20,6 +21,7 @@ import { Thread } from "../sync/thread.ts";
 import { recoverWaits } from "../sync/waits.ts";
 import { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { createWindowArea, Windows } from "../window/window.ts";
+import { attachPageCache, createPageCache, makeCacheMemory } from "./access.ts";
 import { VolumeCore } from "./core.ts";
 import { makeDriver } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
@@ -40,11 +42,14 @@ export interface Assembled {
  */
 export function assembleMounted(
   device: Device,
-  about: Omit<VolumeHandle, "region" | "device" | "port">,
+  about: Omit<VolumeHandle, "region" | "device" | "port" | "cache">,
   regionBytes: number | undefined,
+  cacheBytes: number,
 ): Assembled {
   const region = Region.create(regionBytes);
   const thread = Thread.join(region);
+  const { blockSize } = about.driver;
+  const memory = makeCacheMemory(about.dax, blockSize, cacheBytes);
   try {
     createVolumeArea(thread);
     createFailureEvents(thread);
@@ -55,18 +60,22 @@ export function assembleMounted(
     createStatistics(thread);
     createLeaseArea(thread);
     device.useSegments(SharedSegmentTable.create(thread, device.segmentCount));
-    const pages = Pages.create(thread, device.size);
+    const cached = memory === null ? null : createPageCache(thread, memory, device.size);
+    const pages = Pages.create(thread, cached?.endByte ?? device.size);
     device.useState(thread);
-    const cache = MetadataCache.create(thread, device, about.driver.blockSize);
-    const port = openPort(about.driver.blockSize);
+    const cache = MetadataCache.create(thread, device, blockSize);
+    const opened = FaultPort.open();
+    const port = opened instanceof FaultPort ? opened : new PopulatedPort();
     const handle: VolumeHandle = {
       ...about,
       region: region.buffer,
       device: device.handle(),
       port: port instanceof FaultPort ? port.handle() : null,
+      cache: memory?.handle() ?? null,
     };
     try {
-      const core = assemble(thread, device, pages, cache, port, handle, true);
+      const parts = { thread, device, pages, cache, pageCache: cached, port };
+      const core = assemble(parts, handle, true);
       core.holding = claimDevice(core);
       return { core, device, handle };
     } catch (error) {
@@ -74,6 +83,7 @@ export function assembleMounted(
       throw error;
     }
   } catch (error) {
+    memory?.close();
     thread.leave();
     throw error;
   }
@@ -100,36 +110,44 @@ export function assembleAttached(handle: VolumeHandle): Assembled {
     const pages = Pages.attach(thread);
     const cache = MetadataCache.attach(thread, device);
     const port = handle.port === null ? new PopulatedPort() : FaultPort.attach(handle.port);
-    return { core: assemble(thread, device, pages, cache, port, handle, false), device, handle };
+    const pageCache =
+      handle.cache === null ? null : attachPageCache(thread, handle.cache, device.size);
+    const parts = { thread, device, pages, cache, pageCache, port };
+    return { core: assemble(parts, handle, false), device, handle };
   } catch (error) {
     thread.leave();
     throw error;
   }
 }
 
-/** Blocks smaller than a page are never mapped. */
-function openPort(blockSize: number): FaultPort | PopulatedPort {
-  if (blockSize < 4096) return new PopulatedPort();
-  const port = FaultPort.open();
-  return port instanceof FaultPort ? port : new PopulatedPort();
+interface Parts {
+  readonly thread: Thread;
+  readonly device: Device;
+  readonly pages: Pages;
+  readonly cache: MetadataCache;
+  readonly pageCache: PageCache | null;
+  readonly port: FaultPort | PopulatedPort;
 }
 
-function assemble(
-  thread: Thread,
-  device: Device,
-  pages: Pages,
-  cache: MetadataCache,
-  port: FaultPort | PopulatedPort,
-  handle: VolumeHandle,
-  create: boolean,
-): VolumeCore {
+function assemble(parts: Parts, handle: VolumeHandle, create: boolean): VolumeCore {
+  const { thread, device, pages, cache, pageCache, port } = parts;
   const windows = new Windows(thread, port);
   const healing = new HealingDevice(device, pages);
   const driver = makeDriver(handle.driver, thread, device, healing, cache, create);
   const { readOnly, protect } = handle;
-  const dax = new Dax({ thread, device, cache, pages, windows, driver, readOnly, protect });
+  const dax = new Dax({
+    thread,
+    device,
+    cache,
+    pages,
+    windows,
+    driver,
+    pageCache,
+    readOnly,
+    protect,
+  });
   const pager = port instanceof FaultPort ? new Pager(thread, port, () => handle) : null;
-  const core = new VolumeCore(dax, driver, pager);
+  const core = new VolumeCore(dax, driver, handle.dax, pager);
   keepHeldClock(thread);
   // What a dead thread held is given back from the last of these to the first. Its references go when
   // all else is: until then nobody takes the files for unused, or for nameless by what is undone.
@@ -137,6 +155,7 @@ function assemble(
   recoverWaits(thread);
   recoverLocks(thread);
   recoverTransactions(cache);
+  pageCache?.recoverFilling(pages);
   recoverEntries(thread, pages);
   recoverPins(thread, pages);
   recoverBreaks(thread);

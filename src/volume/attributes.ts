@@ -11,7 +11,7 @@ import type {
 } from "../iomap/contract.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable, tryReadStable } from "../metadata/sequence.ts";
-import { beginTransaction } from "../metadata/transaction.ts";
+import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
@@ -39,18 +39,19 @@ export function* readAttributes(
 }
 
 /** Changes attributes; `change` gets those of now. Sets the change time. Throws: EPERM, EROFS. */
-function* changeAttributes(
+export function* changeAttributes(
   task: Task,
   core: VolumeCore,
   inode: InodeReference,
-  change: (info: InodeInfo) => AttributeChange,
+  change: (info: InodeInfo, transaction: Transaction) => AttributeChange,
 ): Sleeps<void> {
   core.assertWritable();
   using _lock = yield* lockInode(task, inode);
   yield* inTransaction(task, core, [inode], (transaction) => {
     const info = core.driver.readInode(inode.ino);
     assertUnrestricted(info);
-    core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...change(info) });
+    const changed = change(info, transaction);
+    core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
   });
 }
 

@@ -14,8 +14,10 @@ import {
   checkWaitOptions,
   pathText,
   type WaitOptions,
+  wrongType,
   wrongValue,
 } from "./arguments.ts";
+import { changeDax, isDirect } from "./access.ts";
 import {
   changeMode,
   changeOwner,
@@ -66,8 +68,16 @@ function call<T>(
 /** The ways to open a file, by the names that Node has for them. */
 export type OpenMode = "r" | "r+" | "w" | "w+" | "wx" | "wx+" | "a" | "a+" | "ax" | "ax+";
 
+export interface OpenOptions extends WaitOptions {
+  /**
+   * As O_DIRECT: reads and writes of the handle pass by the page cache, of a copied file. They see what windows
+   * and pins have stored, and these see what they write. Default false.
+   */
+  readonly direct?: boolean;
+}
+
 /** Throws: ERR_INVALID_ARG_VALUE. */
-export function parseOpenMode(mode: unknown): OpenFlags {
+export function parseOpenMode(mode: unknown, options?: OpenOptions): OpenFlags {
   const match = typeof mode === "string" ? /^([rwa])(x?)(\+?)$/.exec(mode) : null;
   if (match === null || mode === "rx" || mode === "rx+") {
     throw wrongValue("flags", "must be one of r, r+, w, w+, wx, wx+, a, a+, ax, ax+", mode);
@@ -80,6 +90,7 @@ export function parseOpenMode(mode: unknown): OpenFlags {
     create: letter !== "r",
     exclusive: exclusive === "x",
     truncate: letter === "w",
+    direct: options?.direct ?? false,
   };
 }
 
@@ -208,7 +219,7 @@ export function stat(path: PathLike, follow: boolean): Call<Stats> {
 function* statAt(scope: Scope, path: Uint8Array, follow: boolean): Sleeps<Stats> {
   const inode = yield* scope.find(parsePath(path), follow);
   const info = yield* readAttributes(scope.task, scope.core, inode);
-  return new Stats(info, scope.core.driver.blockSize);
+  return new Stats(info, scope.core.driver.blockSize, isDirect(scope.core.dax, inode));
 }
 
 export function holders(path: PathLike): Call<FileHolders> {
@@ -216,6 +227,15 @@ export function holders(path: PathLike): Call<FileHolders> {
   return call("holders", path, function* (scope) {
     const { mapping, ino } = yield* scope.find(parsePath(bytes), true);
     return holdersOf(scope.core, mapping, ino, 1);
+  });
+}
+
+export function setDax(path: PathLike, flag: unknown): Call<void> {
+  const bytes = checkPath("path", path);
+  if (typeof flag !== "boolean") throw wrongType("flag", "a boolean", flag);
+  return call("setdax", path, function* (scope) {
+    const inode = yield* scope.find(parsePath(bytes), true);
+    yield* changeDax(scope.task, scope.core, inode, flag);
   });
 }
 

@@ -20,7 +20,7 @@ import { forEachRecord } from "../sync/table.ts";
 import { PIN_RECORD_WORDS, Slot } from "../sync/thread.ts";
 import type { VolumeCore } from "./core.ts";
 import { VolumeState, VolumeWord, volumeWord } from "./state.ts";
-import { flushMetadata } from "./sync.ts";
+import { flushMetadata, writeBackCopied } from "./sync.ts";
 
 function busy(what: string): HoldfastError {
   return new HoldfastError("EBUSY", `the volume is in use: ${what}`);
@@ -124,6 +124,7 @@ function endUse(core: VolumeCore, device: Device): void {
   device.failures.end();
   core.closed = true;
   core.dax.windows.port.close();
+  core.dax.pageCache?.memory.close();
   device.close();
   core.thread.leave();
 }
@@ -231,6 +232,11 @@ export function forgetAtExit(core: VolumeCore): void {
   if (mounted.size === 0) process.off("exit", flushMounted);
 }
 
+function* flushAll(task: Task, core: VolumeCore): Sleeps<void> {
+  yield* writeBackCopied(task, core);
+  yield* flushMetadata(task, core);
+}
+
 /**
  * The process, or the mounting thread, ends without a close. What has changed is written to the
  * image, where the system keeps it; the volume stays marked "in use". Waits at most a moment for a
@@ -241,7 +247,7 @@ function flushAtExit(core: VolumeCore): void {
   core.pager?.stop(false);
   if (core.readOnly || core.dax.device.isGone) return;
   try {
-    runBlocking(core.thread, (task) => flushMetadata(task, core), { timeoutMs: 100 });
+    runBlocking(core.thread, (task) => flushAll(task, core), { timeoutMs: 100 });
   } catch {
     // Nobody is left to tell: the volume says that it was not closed.
   }

@@ -1,7 +1,9 @@
 /** One thread's use of one volume: what every operation works with, and how operations are run. */
 import { readFileSync } from "node:fs";
 import { AbortError, type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
+import type { Ino } from "../base/quantities.ts";
 import type { Dax } from "../dax/dax.ts";
+import type { HeldMapping } from "../dax/poison.ts";
 import type { FilesystemDriver } from "../iomap/contract.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
@@ -10,6 +12,7 @@ import { runAsync, runBlocking } from "../sync/runners.ts";
 import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import type { DaxMode } from "./access-mode.ts";
 import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
 import { closedError } from "./state.ts";
@@ -55,17 +58,31 @@ export class VolumeCore {
   closing = false;
   closed = false;
 
-  constructor(dax: Dax, driver: FilesystemDriver, pager: PagerControl | null) {
+  constructor(dax: Dax, driver: FilesystemDriver, mode: DaxMode, pager: PagerControl | null) {
     this.thread = dax.thread;
     this.dax = dax;
     this.driver = driver;
     this.pager = pager;
     this.cache = dax.cache;
-    this.inodes = new InodeTable(dax, driver);
+    this.inodes = new InodeTable(dax, driver, mode);
+    dax.holdMapping = (ino) => this.#hold(ino);
     this.readOnly = dax.readOnly;
     this.umask = processUmask();
     this.uid = process.getuid?.() ?? 0;
     this.gid = process.getgid?.() ?? 0;
+  }
+
+  /** The record of an inode that is in memory, kept: for who evicts a page, or handles a lost one. */
+  #hold(ino: number): HeldMapping | null {
+    const reference = this.inodes.tryAcquire(ino as Ino);
+    if (reference === null) return null;
+    return {
+      mapping: reference.mapping,
+      [Symbol.dispose]: () => {
+        reference.release();
+        if (this.dax.isPager) this.inodes.leaveToOthers();
+      },
+    };
   }
 
   /** Throws: EROFS. */

@@ -1,10 +1,10 @@
 /** Memory failure as programs see it: reports of it, what is lost, and who is told. */
 import { HoldfastError } from "../base/errors.ts";
-import { type Ino, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
-import { type Dax, findExtent } from "../dax/dax.ts";
+import { PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
+import { type Dax, findExtent, isCopied } from "../dax/dax.ts";
 import { populate } from "../dax/fault.ts";
 import { handleRemoval, untilRemoved } from "../dax/device-removal.ts";
-import { type BadRange, badRanges, handlePoison, type HoldMapping } from "../dax/poison.ts";
+import { type BadRange, badRanges, handlePoison } from "../dax/poison.ts";
 import type { FailedPages, FailureReason } from "../device/failure-events.ts";
 import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import type { PoisonReport } from "../pages/bad-pages.ts";
@@ -84,7 +84,7 @@ export class VolumeFailure {
     const core = this.#core;
     return function* (task) {
       core.dax.device.remove(reason);
-      if (yield* untilRemoved(task, core.dax, holdIn(core))) tellRemoved(core);
+      if (yield* untilRemoved(task, core.dax, core.dax.holdMapping)) tellRemoved(core);
     };
   }
 
@@ -213,7 +213,8 @@ function* listInFile(
     if (extent.kind === "mapped") {
       const count = (to - at) / PAGE_SIZE;
       const first = (extent.address + (at - extent.start)) / PAGE_SIZE;
-      yield* populate(task, dax, mapping, at / PAGE_SIZE, count);
+      // What is cached of a copied file is not lost with its blocks.
+      if (!isCopied(dax, mapping)) yield* populate(task, dax, mapping, at / PAGE_SIZE, count);
       reports.push(dax.pages.bad.add(first, first + count - 1));
     }
     at = to;
@@ -223,13 +224,9 @@ function* listInFile(
 
 /** Handles a report that is listed, and tells of it. */
 function* handleReport(task: Task, core: VolumeCore, report: PoisonReport): Sleeps<void> {
-  for (const range of yield* handlePoison(task, core.dax, report, holdIn(core))) {
+  for (const range of yield* handlePoison(task, core.dax, report, core.dax.holdMapping)) {
     core.dax.device.failures.tell(failedPages(range));
   }
-}
-
-function holdIn(core: VolumeCore): HoldMapping {
-  return (ino) => core.inodes.tryAcquire(ino as Ino);
 }
 
 function tellRemoved(core: VolumeCore): void {
@@ -238,7 +235,7 @@ function tellRemoved(core: VolumeCore): void {
 
 /** Handles the removal of the device, where it was only noted, or its handler has died. */
 export function* finishRemoval(task: Task, core: VolumeCore): Sleeps<void> {
-  if (yield* handleRemoval(task, core.dax, holdIn(core))) tellRemoved(core);
+  if (yield* handleRemoval(task, core.dax, core.dax.holdMapping)) tellRemoved(core);
 }
 
 /** Handles the reports of threads that have died before they had done so. */

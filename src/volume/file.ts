@@ -7,14 +7,12 @@
  * the pins are found in its tables.
  */
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
-import { readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
+import { tryReadFile, tryWriteFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { writeBack } from "../dax/write-back.ts";
 import { LeaseKind, requestLease, returnLease } from "../layout/lease.ts";
-import { PAGE_SIZE } from "../base/quantities.ts";
-import { notMappable } from "../mapping/entries.ts";
 import { MappingWord, sizeOf } from "../mapping/mapping.ts";
 import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
@@ -30,6 +28,7 @@ import {
   wrongValue,
 } from "./arguments.ts";
 import { newBuffer } from "./buffer.ts";
+import { isDirect, readerOf, writerOf } from "./access.ts";
 import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
 import { FALLOCATE, type FallocateMode } from "./fallocate.ts";
@@ -142,7 +141,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("position", position);
     return (task) => {
       this.#assertMode("read", "read");
-      return readFile(task, this.#core.dax, this.#inode.mapping, target, position);
+      return readerOf(this.#flags)(task, this.#core.dax, this.#inode.mapping, target, position);
     };
   }
 
@@ -170,7 +169,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return (task) => {
       this.#assertMode("write", "write");
       const at = this.#flags.append ? "append" : position;
-      return writeFile(task, this.#core.dax, this.#inode.mapping, source, at);
+      return writerOf(this.#flags)(task, this.#core.dax, this.#inode.mapping, source, at);
     };
   }
 
@@ -208,7 +207,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       for (;;) {
         const { mapping } = file.#inode;
         const rest = bytes.subarray(done);
-        const count = yield* readFile(task, file.#core.dax, mapping, rest, done);
+        const count = yield* readerOf(file.#flags)(task, file.#core.dax, mapping, rest, done);
         done += count;
         const size = yield* file.#size(task);
         if (done >= size || count === 0) return bytes.subarray(0, done);
@@ -241,7 +240,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       }
       for (let done = 0; done < source.length; ) {
         const at = file.#flags.append ? "append" : done;
-        done += yield* writeFile(task, dax, mapping, source.subarray(done), at);
+        done += yield* writerOf(file.#flags)(task, dax, mapping, source.subarray(done), at);
       }
     };
   }
@@ -385,7 +384,8 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const core = this.#core;
     const inode = this.#inode;
     return function* (task) {
-      return new Stats(yield* readAttributes(task, core, inode), core.driver.blockSize);
+      const info = yield* readAttributes(task, core, inode);
+      return new Stats(info, core.driver.blockSize, isDirect(core.dax, inode));
     };
   }
 
@@ -438,7 +438,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * that have it mapped meet there. Pages come in as they are touched.
    * I/O (an asynchronous read into the memory, a socket) goes through `pin` instead.
    * Blocks, briefly: for layout changes of the file, and at a volume's first window for its pager.
-   * Throws: EOPNOTSUPP where blocks are smaller than 4096 bytes; EBADF, EINVAL, EROFS, ENOMEM, ENFILE.
+   * Throws: EBADF, EINVAL, EROFS, ENOMEM, ENFILE.
    */
   map(options: MapOptions = {}): FileWindow {
     const core = this.#core;
@@ -464,8 +464,6 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("length", length, 1);
     this.#assertMode("read", "pin");
     if (write) this.#assertMode("write", "pin");
-    const { blockSize } = this.#core.driver;
-    if (blockSize !== PAGE_SIZE) throw notMappable(blockSize);
   }
 
   /** The pin, if nothing is missing and nobody is in the way. Never sleeps. */
@@ -522,9 +520,9 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * `release()` (or `using`). Until then no layout change takes the blocks away: who wants to, waits.
    * So a pin is for as long as an I/O takes; one for longer is `longTerm` and needs a lease.
    * Holes get blocks. Sleeps: when pages have to be found first, and while a layout change that has
-   * waited long goes first. Throws: EOPNOTSUPP where blocks are smaller than 4096 bytes, and for a
-   * long-term pin without a lease; EBADF, EINVAL outside the file or the lease, EROFS, ENOSPC; EBUSY
-   * for a lease that is recalled, ESTALE for one that has expired.
+   * waited long goes first. Throws: EOPNOTSUPP for a long-term pin without a lease; EBADF, EINVAL outside
+   * the file or the lease, EROFS, ENOSPC, ENOMEM where the page cache is full; EBUSY for a lease that is
+   * recalled, ESTALE for one that has expired.
    */
   async pin(offset: number, length: number, options?: PinOptions): Promise<FilePin> {
     if (options?.longTerm === true) {

@@ -1,6 +1,7 @@
 /** What another thread needs to use a volume. */
 import type { DeviceHandle } from "../device/index.ts";
 import type { FaultPortHandle } from "../window/fault-port.ts";
+import type { DaxMode } from "./access-mode.ts";
 import type { DriverFacts } from "./drivers.ts";
 
 /**
@@ -18,4 +19,7 @@ export interface VolumeHandle {
   readonly readOnly: boolean;
   readonly readOnlyReason: string | null;
   readonly protect: boolean;
+  readonly dax: DaxMode;
+  /** Null where no file can be copied. */
+  readonly cache: DeviceHandle | null;
 }

@@ -8,7 +8,7 @@ import { load } from "../sync/atomics.ts";
 import type { InodeTable } from "./inodes.ts";
 
 /** The inode table's words in a record. */
-export const Own = { evictor: 56, discarded: 57, type: 58, nameless: 59 } as const;
+export const Own = { evictor: 56, discarded: 57, type: 58, nameless: 59, stale: 60 } as const;
 
 /** The types, by the number in a record. */
 export const TYPES: readonly FileType[] = [
@@ -49,6 +49,11 @@ export class InodeReference implements Disposable {
   /** Notes that the inode's last name is gone, or that it has one again; undone with the transaction. */
   setNameless(transaction: Transaction, nameless: boolean): void {
     transaction.setWord(this.mapping + Own.nameless, nameless ? 1 : 0);
+  }
+
+  /** Notes that the record goes with its last user, or need not; undone with the transaction. */
+  setStale(transaction: Transaction, stale: boolean): void {
+    transaction.setWord(this.mapping + Own.stale, stale ? 1 : 0);
   }
 
   /** Another reference of the same inode. */

@@ -4,12 +4,13 @@
  *
  * Area, in words:
  *
- *     0 guard | 1 idle records | 2 a thread has died: look for idle records without a name
+ *     0 guard | 1 idle records | 2 look for idle records that should be gone: a thread has died
  *     3 records that have left the table | 4 clock hand | 16..: buckets, each a list of records
  *
  * In a record, of the words that `initMapping` clears, this layer has
  *
  *     56 evictor: who takes the record out | 57 discarded | 58 type | 59 no name is left
+ *     60 stale: its access is no longer what the inode's flag asks for (access.ts)
  *
  * Life of a record:
  *
@@ -34,7 +35,14 @@ import type { Ino } from "../base/quantities.ts";
 import type { Dax } from "../dax/dax.ts";
 import { evictMapping } from "../dax/layout-change.ts";
 import type { FilesystemDriver } from "../iomap/contract.ts";
-import { initMapping, inoOf, type Mapping, MappingWord, mappingSlab } from "../mapping/mapping.ts";
+import {
+  type Access,
+  initMapping,
+  inoOf,
+  type Mapping,
+  MappingWord,
+  mappingSlab,
+} from "../mapping/mapping.ts";
 import { beginTransaction } from "../metadata/transaction.ts";
 import { add, addThenStore, exchange, load, store, wakeAll } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
@@ -44,6 +52,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
 import { InodeReference, Own, TYPES } from "./inode-reference.ts";
+import { accessOf, type DaxMode } from "./access-mode.ts";
 import { unusable } from "./state.ts";
 
 const Area = { guard: 0, idle: 1, abandoned: 2, left: 3, hand: 4, buckets: 16 } as const;
@@ -62,16 +71,18 @@ export class InodeTable {
   readonly thread: Thread;
   readonly #dax: Dax;
   readonly #driver: FilesystemDriver;
+  readonly #mode: DaxMode;
   readonly #area: number;
   /** What this thread has dropped last, and has to evict. Also found by their state. */
   #doomed: { mapping: Mapping; ino: Ino }[] = [];
   /** Set in the thread that closes the volume: it goes on when others are refused. */
   closing = false;
 
-  constructor(dax: Dax, driver: FilesystemDriver) {
+  constructor(dax: Dax, driver: FilesystemDriver, mode: DaxMode) {
     this.thread = dax.thread;
     this.#dax = dax;
     this.#driver = driver;
+    this.#mode = mode;
     this.#area = dax.thread.region.root(Root.inodes);
   }
 
@@ -164,7 +175,13 @@ export class InodeTable {
     initMapping(thread, mapping, ino, info.size, info.generation);
     store(thread.words, mapping + Own.type, TYPES.indexOf(info.type));
     store(thread.words, mapping + Own.nameless, info.linkCount === 0 ? 1 : 0);
+    store(thread.words, mapping + MappingWord.access, this.accessFor(info.dax));
     return mapping;
+  }
+
+  /** How a file with this flag is reached, once its record is made. */
+  accessFor(flag: boolean): Access {
+    return accessOf(this.#mode, this.#driver.blockSize, flag);
   }
 
   /** For InodeReference.release. */
@@ -177,8 +194,7 @@ export class InodeTable {
     let gone = 0;
     if (last) {
       const idle = add(words, this.#area + Area.idle, 1) + 1;
-      const nameless = load(words, mapping + Own.nameless) !== 0;
-      if (nameless) victim = mapping;
+      if (this.#leavesIdle(mapping)) victim = mapping;
       else if (idle > IDLE_MAX) victim = this.#nextIdle();
       if (victim !== 0 && !this.#needsEviction(victim)) {
         gone = victim;
@@ -191,6 +207,12 @@ export class InodeTable {
     thread.openFiles.give(record);
     if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
     if (victim !== 0) this.#doomed.push({ mapping: victim, ino: inoOf(thread, victim) });
+  }
+
+  /** Whether a record that nobody uses any more is to go at once. */
+  #leavesIdle(mapping: Mapping): boolean {
+    const { words } = this.thread;
+    return load(words, mapping + Own.nameless) !== 0 || load(words, mapping + Own.stale) !== 0;
   }
 
   /** Whether an idle record can go only with the help of the layers below. */
@@ -257,11 +279,18 @@ export class InodeTable {
     if (failure !== null) throw failure.error;
   }
 
+  /** Leaves what this thread has dropped last to whoever settles next: for a thread that never does. */
+  leaveToOthers(): void {
+    if (this.#doomed.length === 0) return;
+    this.#doomed = [];
+    store(this.thread.words, this.#area + Area.abandoned, 1);
+  }
+
   #doomAbandoned(): void {
     this.#enter();
     this.#forEach((mapping) => {
       if (!this.#isIdle(mapping)) return;
-      if (load(this.thread.words, mapping + Own.nameless) === 0) return;
+      if (!this.#leavesIdle(mapping)) return;
       this.#doomed.push({ mapping, ino: inoOf(this.thread, mapping) });
     });
     this.#leave();

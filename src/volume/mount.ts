@@ -7,6 +7,7 @@ import { beginTransaction } from "../metadata/transaction.ts";
 import { runBlocking } from "../sync/runners.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkInteger, checkPath, pathText, wrongType, wrongValue } from "./arguments.ts";
+import { type AccessOptions, checkAccess } from "./access-mode.ts";
 import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts";
 import type { VolumeCore } from "./core.ts";
 import { type DriverFacts, recognise } from "./drivers.ts";
@@ -14,7 +15,7 @@ import type { VolumeHandle } from "./handle.ts";
 import { startRecorder } from "./trace-recorder.ts";
 import { Volume } from "./volume.ts";
 
-export interface MountOptions {
+export interface MountOptions extends AccessOptions {
   /** Change nothing, and share the image with other readers. Default false. */
   readonly readOnly?: boolean;
   /** The type expected; default: found from the superblock. */
@@ -33,7 +34,7 @@ export interface MountOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface RamOptions {
+export interface RamOptions extends AccessOptions {
   /** Bytes of the memory device; it uses memory only where it is written. */
   readonly size: number;
   readonly regionBytes?: number;
@@ -69,6 +70,7 @@ function checkOptions(path: string | Uint8Array, options: MountOptions): string 
     throw wrongValue("options.type", "must be 'ext4', or left out", options.type);
   }
   if (options.regionBytes !== undefined) checkInteger("options.regionBytes", options.regionBytes);
+  checkAccess(options);
   if (options.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
   return pathText(path);
 }
@@ -100,14 +102,16 @@ function openAndRecognise(path: string, readOnly: boolean): Opened {
 /** Everything of a mount that changes nothing on the device. */
 function assembleOn(opened: Opened, options: Omit<MountOptions, "readOnly">): Assembled {
   const { device, facts, reason } = opened;
+  const { dax, cacheBytes } = checkAccess(options);
   const about = {
     id: randomUUID(),
     driver: facts,
     readOnly: reason !== null,
     readOnlyReason: reason,
     protect: options.protect ?? true,
+    dax,
   };
-  const assembled = assembleMounted(device, about, options.regionBytes);
+  const assembled = assembleMounted(device, about, options.regionBytes, cacheBytes);
   try {
     const { driver } = assembled.core;
     const root = driver.readInode(driver.rootIno);
@@ -132,6 +136,7 @@ function abandon({ core }: Assembled): void {
   core.closed = true;
   core.holding?.[Symbol.dispose]();
   core.dax.windows.port.close();
+  core.dax.pageCache?.memory.close();
   core.thread.leave();
 }
 
@@ -229,6 +234,7 @@ export function mountUnread(
 export function mountRamSync(options: RamOptions): Volume {
   try {
     checkInteger("options.size", options?.size);
+    checkAccess(options);
     return mountUnread(memoryDevice(options.size), "ram", options).volume;
   } catch (error) {
     throw withContext(error, { syscall: "mount", path: "memory" });

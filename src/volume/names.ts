@@ -70,6 +70,7 @@ export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<Inod
     uid: core.uid,
     gid: inherits ? parent.gid : core.gid,
     time: timeNow(),
+    dax: parent.dax && draft.type !== "symlink",
   };
   const ino = yield* inTransaction(task, core, [directory], (transaction) =>
     core.driver.create(transaction, directory.ino, name, inode),
@@ -320,6 +321,8 @@ export interface OpenFlags {
   readonly create: boolean;
   readonly exclusive: boolean;
   readonly truncate: boolean;
+  /** Reads and writes pass by the page cache. */
+  readonly direct: boolean;
 }
 
 /** Finds the file to open, or makes it. Permission bits and truncation are the caller's. */

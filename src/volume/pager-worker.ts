@@ -20,5 +20,6 @@ if (port instanceof FaultPort) {
   }
 }
 port?.close();
+core.dax.pageCache?.memory.close();
 device.close();
 core.thread.leave();

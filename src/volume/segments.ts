@@ -29,18 +29,23 @@ export class SharedSegmentTable implements SegmentTable {
   readonly #thread: Thread;
   readonly #area: number;
 
-  private constructor(thread: Thread) {
+  private constructor(thread: Thread, root: number) {
     this.#thread = thread;
-    this.#area = thread.region.root(Root.device);
+    this.#area = thread.region.root(root);
   }
 
-  static create(thread: Thread, segmentCount: number): SharedSegmentTable {
-    thread.region.setRoot(Root.device, thread.region.allocatePages(segmentCount));
-    return new SharedSegmentTable(thread);
+  /** `root`: of the region, for this device. */
+  static create(
+    thread: Thread,
+    segmentCount: number,
+    root: number = Root.device,
+  ): SharedSegmentTable {
+    thread.region.setRoot(root, thread.region.allocatePages(segmentCount));
+    return new SharedSegmentTable(thread, root);
   }
 
-  static attach(thread: Thread): SharedSegmentTable {
-    return new SharedSegmentTable(thread);
+  static attach(thread: Thread, root: number = Root.device): SharedSegmentTable {
+    return new SharedSegmentTable(thread, root);
   }
 
   get(index: number): Address | 0 {

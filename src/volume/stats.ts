@@ -50,9 +50,13 @@ export class Stats {
   readonly birthtimeMs: number;
   /** Tells this file from earlier ones with the same number. */
   readonly generation: number;
+  /** Whether the file is reached directly now, as statx(2) tells it by STATX_ATTR_DAX. */
+  readonly dax: boolean;
+  /** The flag on the volume (chattr +x), which decides where the mount leaves it to each file. */
+  readonly daxFlag: boolean;
   readonly #info: InodeInfo;
 
-  constructor(info: InodeInfo, blockSize: number) {
+  constructor(info: InodeInfo, blockSize: number, isDirect: boolean) {
     this.#info = info;
     this.ino = info.ino;
     this.mode = TYPE_BITS[info.type] | info.mode;
@@ -68,6 +72,8 @@ export class Stats {
     this.ctimeMs = millisecondsOf(info.changeTime);
     this.birthtimeMs = millisecondsOf(info.birthTime);
     this.generation = info.generation;
+    this.dax = isDirect;
+    this.daxFlag = info.dax;
   }
 
   get atime(): Date {

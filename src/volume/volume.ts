@@ -10,7 +10,7 @@ import { summariseWaits, type WaitSummary } from "../sync/wait-histograms.ts";
 import { checkWaitOptions, pathText, type WaitOptions, wrongValue } from "./arguments.ts";
 import type { Assembled } from "./assemble.ts";
 import * as calls from "./calls.ts";
-import type { Call, MkdirOptions, OpenMode, PathLike } from "./calls.ts";
+import type { Call, MkdirOptions, OpenMode, OpenOptions, PathLike } from "./calls.ts";
 import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./close.ts";
 import type { Operation, VolumeCore } from "./core.ts";
 import { VolumeFailure } from "./failure.ts";
@@ -20,7 +20,7 @@ import type { FileHolders } from "./holders.ts";
 import { Scope } from "./paths.ts";
 import type { FilePin, PinRequest } from "./pin.ts";
 import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
-import { flushMetadata } from "./sync.ts";
+import { flushMetadata, writeBackCopied } from "./sync.ts";
 import { VolumeTrace } from "./trace.ts";
 
 /** Seconds since 1970 (fractions allowed), or a Date. */
@@ -147,7 +147,7 @@ export class Volume implements Disposable, AsyncDisposable {
    * Starts the thread that serves windows.
    */
   share(): VolumeHandle {
-    if (this.#core.driver.blockSize >= 4096) this.#core.pager?.start();
+    this.#core.pager?.start();
     return this.#handle;
   }
 
@@ -160,9 +160,9 @@ export class Volume implements Disposable, AsyncDisposable {
     path: PathLike,
     flags: OpenMode = "r",
     mode?: number | string,
-    options?: WaitOptions,
+    options?: OpenOptions,
   ): Promise<FileHandle> {
-    const parsed = calls.parseOpenMode(flags);
+    const parsed = calls.parseOpenMode(flags, options);
     const inode = await this.#async(calls.open(path, parsed, mode, options));
     return new FileHandle(this.#core, inode, parsed, pathText(path));
   }
@@ -171,9 +171,9 @@ export class Volume implements Disposable, AsyncDisposable {
     path: PathLike,
     flags: OpenMode = "r",
     mode?: number | string,
-    options?: WaitOptions,
+    options?: OpenOptions,
   ): FileHandle {
-    const parsed = calls.parseOpenMode(flags);
+    const parsed = calls.parseOpenMode(flags, options);
     const inode = this.#sync(calls.open(path, parsed, mode, options));
     return new FileHandle(this.#core, inode, parsed, pathText(path));
   }
@@ -333,6 +333,20 @@ export class Volume implements Disposable, AsyncDisposable {
     this.#sync(calls.chmod(path, mode));
   }
 
+  /**
+   * Sets or clears the flag that asks for direct access (chattr +x) of a file, or of a directory, whose new files
+   * and directories then have it. It counts where the volume is mounted with `dax: "inode"`, and takes effect
+   * when the file's last user (handle, window, pin) is gone and it is opened again: see `Stats.dax`.
+   * Throws: EINVAL for other types, EPERM, EROFS.
+   */
+  async setDax(path: PathLike, flag: boolean): Promise<void> {
+    return this.#async(calls.setDax(path, flag));
+  }
+
+  setDaxSync(path: PathLike, flag: boolean): void {
+    this.#sync(calls.setDax(path, flag));
+  }
+
   /** Sets owner and group; -1 leaves one as it is. */
   async chown(path: PathLike, uid: number, gid: number): Promise<void> {
     return this.#async(calls.chown(path, uid, gid, true));
@@ -461,7 +475,9 @@ export class Volume implements Disposable, AsyncDisposable {
     return function* (task) {
       using scope = new Scope(core, task);
       yield* scope.root();
-      if (!core.readOnly) yield* flushMetadata(task, core);
+      if (core.readOnly) return;
+      yield* writeBackCopied(task, core);
+      yield* flushMetadata(task, core);
     };
   }
 

@@ -1,9 +1,7 @@
 /** Windows as programs hold them. */
-import { PAGE_SIZE } from "../base/quantities.ts";
 import { copyWindow } from "../dax/copied-window.ts";
 import { stableSize } from "../dax/dax.ts";
 import { type LostRange, mapWindow, type ShownRange } from "../dax/map-window.ts";
-import { notMappable } from "../mapping/entries.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkInteger, wrongValue } from "./arguments.ts";
@@ -56,8 +54,6 @@ export function* showRange(
   mapping: Mapping,
   { offset, length, writable, copy }: MapRange,
 ): Sleeps<ShownRange> {
-  const { blockSize } = core.driver;
-  if (!copy && blockSize !== PAGE_SIZE) throw notMappable(blockSize);
   const bytes = length ?? (yield* stableSize(task, core.dax, mapping)) - offset;
   if (copy) return yield* copyWindow(task, core.dax, mapping, offset, newBuffer(bytes));
   core.pager?.ensure();
@@ -96,7 +92,8 @@ export class FileWindow implements OpenThing, Disposable {
 
   /**
    * Whether stores reach the file; if not, they change this window's own copy of the page. Such a copy is
-   * gone, and the file shown again, after a layout change of the page (truncate, punch and so on): map with
+   * gone, and the file shown again, after a layout change of the page (truncate, punch and so on), or when the
+   * page of a copied file leaves the page cache: map with
    * `copy` to keep stores.
    */
   get writable(): boolean {

@@ -345,6 +345,18 @@ export class Windows {
     }
   }
 
+  /** Whether a window, or one that writes, may show page `index` of the file. Locks: the map lock. */
+  mayShow(mapping: Mapping, index: number, writes = false): boolean {
+    let shown = false;
+    this.forEachWindow(mapping, (window) => {
+      const within = index - this.firstPage(window);
+      if (within < 0 || within >= this.pages(window)) return;
+      if (writes && !this.isWritable(window)) return;
+      if (this.#isShown(window, Math.floor(within / HUGE_PAGES))) shown = true;
+    });
+    return shown;
+  }
+
   #isShown(window: Window, slice: number): boolean {
     const word = load(this.thread.words, window + Record.shown + (slice >>> 5));
     return ((word >>> (slice & 31)) & 1) !== 0;

@@ -58,8 +58,8 @@ export function ramCore(bytes: number, regionBytes = 2 ** 28): Core {
   recoverTransactions(cache);
   const driver = RamDriver.create(thread, device, bytes, timeNow());
   const windows = new Windows(thread, new PopulatedPort());
-  const parts = { thread, device, cache, pages, windows, driver, readOnly: false, protect: true };
-  const dax = new Dax(parts);
+  const access = { pageCache: null, readOnly: false, protect: true };
+  const dax = new Dax({ thread, device, cache, pages, windows, driver, ...access });
   const run = <T>(operation: (task: Task) => Sleeps<T>, options?: SleepOptions): T =>
     runBlocking(thread, operation, options);
   return {

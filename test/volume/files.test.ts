@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import type { FileHandle, Volume } from "../../src/index.ts";
-import { type TestVolume, volumeKinds } from "./volumes.ts";
+import { copiedKinds, type TestVolume, volumeKinds } from "./volumes.ts";
 
 const code = (name: string): unknown => expect.objectContaining({ code: name });
 
@@ -10,7 +10,9 @@ function open(made: TestVolume, flags: Parameters<Volume["openSync"]>[1] = "w+")
   return made.volume.openSync("/file", flags);
 }
 
-describe.each(volumeKinds)("$name", (kind) => {
+const kinds = [...volumeKinds, ...copiedKinds.filter(({ name }) => name.endsWith("copied"))];
+
+describe.each(kinds)("$name", (kind) => {
   test("a handle does what its mode allows, and says EBADF to the rest", () => {
     using made = kind.make();
     made.volume.writeFileSync("/file", "0123456789");
@@ -234,17 +236,6 @@ describe.each(volumeKinds)("$name", (kind) => {
     expect(bytes.length).toBe(100_001);
     expect(new Set(bytes.subarray(0, 50_000)).size).toBe(1);
   });
-
-  if (!kind.mappable) {
-    test("blocks smaller than a page cannot be mapped or pinned, and say so", () => {
-      using made = kind.make();
-      using file = open(made);
-      file.writeSync(new Uint8Array(10_000), 0);
-      expect(() => file.map()).toThrow(code("EOPNOTSUPP"));
-      expect(() => file.pinSync(0, 4096)).toThrow(code("EOPNOTSUPP"));
-    });
-    return;
-  }
 
   test("a window is the file: stores are read, writes are seen, and it may be larger than the file", () => {
     using made = kind.make();

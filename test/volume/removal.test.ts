@@ -286,8 +286,8 @@ describe("a mounted volume", () => {
   it("is the holder of its device, until it is unmounted", () => {
     const device = memoryDevice(16 << 20);
     const driver = { type: "ram", blockSize: PAGE } as const;
-    const about = { id: "x", driver, readOnly: false, readOnlyReason: null, protect: true };
-    const { core } = assembleMounted(device, about, undefined);
+    const access = { readOnly: false, readOnlyReason: null, protect: true, dax: "always" } as const;
+    const { core } = assembleMounted(device, { id: "x", driver, ...access }, undefined, 0);
     const silent = { onFailure: () => {}, onRemoval: () => {} };
     const busy = /EBUSY.*held by a mounted volume \(thread 0/;
     expect(() => device.claim("another", silent)).toThrow(busy);
@@ -299,8 +299,8 @@ describe("a mounted volume", () => {
   it("finishes a removal that was only noted, though nobody calls it", async () => {
     const device = memoryDevice(16 << 20);
     const driver = { type: "ram", blockSize: PAGE } as const;
-    const about = { id: "x", driver, readOnly: false, readOnlyReason: null, protect: true };
-    const { core } = assembleMounted(device, about, undefined);
+    const access = { readOnly: false, readOnlyReason: null, protect: true, dax: "always" } as const;
+    const { core } = assembleMounted(device, { id: "x", driver, ...access }, undefined, 0);
     const view = device.bytes(0, PAGE);
     view[0] = 7;
     device.remove("noted by a thread that has died since");

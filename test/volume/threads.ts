@@ -61,11 +61,10 @@ export function startChurn(
   handle: VolumeHandle,
   name: string,
   seed: number,
-  mappable: boolean,
 ): { worker: Worker; turns: () => number; failure: Promise<Error> } {
   const progress = new SharedArrayBuffer(4);
   const worker = new Worker(new URL("./workers/churn.mjs", import.meta.url), {
-    workerData: { handle, name, seed, mappable, progress },
+    workerData: { handle, name, seed, progress },
   });
   const failure = new Promise<Error>((resolve) => worker.on("error", resolve));
   return { worker, turns: () => Atomics.load(new Int32Array(progress), 0), failure };

@@ -8,9 +8,9 @@ export const blocksBeforeEntries = variant({
   edits: [
     {
       file: "dax/layout-change.ts",
-      find: "        yield* change(sizeOf(dax.thread, mapping));\n        yield* showAgain",
+      find: "        yield* change(sizeOf(dax.thread, mapping), broken.map);\n        yield* showAgain",
       replace:
-        "        yield* change(sizeOf(dax.thread, mapping));\n" +
+        "        yield* change(sizeOf(dax.thread, mapping), broken.map);\n" +
         "        if (broken.range !== null)\n            removePages(dax, mapping, broken.range);\n" +
         "        yield* showAgain",
     },

@@ -147,7 +147,7 @@ export const oldBlockShown = variant({
   edits: [
     {
       file: "dax/unshare.ts",
-      find: "        const shown = showOwn(dax, mapping, own);\n",
+      find: "        const shown = !isCopied(dax, mapping) && showOwn(dax, mapping, own);\n",
       replace: "        const shown = false;\n",
     },
   ],
@@ -204,8 +204,8 @@ export const sharedFolio = variant({
     },
     {
       file: "dax/fault.ts",
-      find: "        if (extent.shared)\n            publishShared(",
-      replace: "        if (extent.shared && held.pages === 1)\n            publishShared(",
+      find: "        if (shared)\n            publishShared(",
+      replace: "        if (shared && held.pages === 1)\n            publishShared(",
     },
   ],
   caughtBy: { "shared-huge": "invariant" },

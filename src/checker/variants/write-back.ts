@@ -10,7 +10,7 @@ export const pinsLookedAtLast = variant({
   edits: [
     {
       file: "dax/write-back.ts",
-      find: "        if (pages.pinCount(page) > 0)\n            setMark(thread, mapping, index, Mark.dirty);\n",
+      find: "    if (pages.pinCount(page) > 0)\n        setMark(thread, mapping, index, Mark.dirty);\n",
       replace: "",
     },
     {

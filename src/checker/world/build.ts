@@ -6,6 +6,7 @@ import { HoldfastError } from "../../base/errors.ts";
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { Dax, type DataDriver } from "../../dax/dax.ts";
 import { resolveFault, showAll } from "../../dax/fault.ts";
+import { firstCachePage, PageCache } from "../../dax/page-cache.ts";
 import { pinRange } from "../../dax/pins.ts";
 import { cloneRange } from "../../dax/reflink.ts";
 import { writeBack } from "../../dax/write-back.ts";
@@ -13,9 +14,11 @@ import type { Device } from "../../device/index.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { createLeaseArea } from "../../layout/lease.ts";
 import {
+  Access,
   createMappingArea,
   initMapping,
   type Mapping,
+  MappingWord,
   mappingSlab,
   noteWritten,
   nodeSlab,
@@ -93,6 +96,8 @@ export interface VolumeSpec {
    * and then their last pages were written ("N"). Default: what they hold is persistent, marks are left.
    */
   readonly synced?: true | "noted";
+  /** Pages of a page cache: then all files are copied. Default: they are direct. */
+  readonly cachePages?: number;
   /** Whether the region has no word left to give; or no page record only. */
   readonly exhausted?: boolean | "page records";
 }
@@ -118,6 +123,8 @@ export interface VolumeShared {
   readonly files: readonly BuiltFile[];
   readonly windows: readonly BuiltWindow[];
   readonly device: number;
+  /** The memory of the page cache, or 0. */
+  readonly cacheMemory: number;
   readonly port: number;
 }
 
@@ -149,9 +156,12 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   makeFirstLeases(thread);
   const simulated = new SimulatedDevice(thread, device, spec.blocks);
   MetadataCache.create(thread, simulated, PAGE_SIZE);
-  Pages.create(thread, spec.blocks * PAGE_SIZE);
+  const { cachePages = 0 } = spec;
+  const cacheMemory = cachePages === 0 ? 0 : createDeviceArea(region, cachePages);
+  const cached = cachePages === 0 ? null : createCache(thread, spec, cacheMemory);
+  Pages.create(thread, cached?.endByte ?? spec.blocks * PAGE_SIZE);
   const ram = RamDriver.create(thread, simulated, spec.blocks * PAGE_SIZE, TIME);
-  const hand = makeHand(thread, { device, port, spec }, ram);
+  const hand = makeHand(thread, { device, cacheMemory, port, spec }, ram);
   const { task } = taskOf(thread);
   const files: BuiltFile[] = [];
   for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
@@ -172,7 +182,17 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
     windows.push(yield* buildWindow(task, hand, files, window));
   }
   if (spec.exhausted) exhaust(thread, spec.exhausted);
-  return { spec, region, files, windows, device, port };
+  return { spec, region, files, windows, device, cacheMemory, port };
+}
+
+function createCache(thread: Thread, spec: VolumeSpec, area: number): PageCache {
+  const first = firstCachePage(spec.blocks * PAGE_SIZE);
+  return PageCache.create(thread, simulatedMemory(thread, spec, area), first);
+}
+
+function simulatedMemory(thread: Thread, spec: VolumeSpec, area: number): Device {
+  const first = firstCachePage(spec.blocks * PAGE_SIZE);
+  return new SimulatedDevice(thread, area, spec.cachePages!, null, first) as unknown as Device;
 }
 
 /** Takes all pages that the region could still hand out, and all tree nodes; or all page records. */
@@ -205,6 +225,7 @@ function* buildFile(task: Task, hand: Hand, ram: RamDriver, spec: FileSpec): Sle
   }
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, ino, size, 1);
+  if (dax.pageCache !== null) store(thread.words, mapping + MappingWord.access, Access.copied);
   for (const { code, first, count } of runsOf(spec.pages)) {
     if (code !== "#") continue;
     const [at, length] = [first * PAGE_SIZE, count * PAGE_SIZE];
@@ -280,10 +301,17 @@ function* buildWindow(
 
 export function makeHand(
   thread: Thread,
-  { device, port, spec }: Pick<VolumeShared, "device" | "port" | "spec">,
+  {
+    device,
+    cacheMemory,
+    port,
+    spec,
+  }: Pick<VolumeShared, "device" | "cacheMemory" | "port" | "spec">,
   driver: DataDriver | ((device: SimulatedDevice, pages: Pages) => DataDriver),
 ): Hand {
-  const simulated = new SimulatedDevice(thread, device, spec.blocks);
+  const first = firstCachePage(spec.blocks * PAGE_SIZE);
+  const behind = cacheMemory === 0 ? null : { area: cacheMemory, first };
+  const simulated = new SimulatedDevice(thread, device, spec.blocks, behind);
   const faults = spec.faults ?? true;
   const simulatedPort = new SimulatedPort(thread, port, { faults, reads: false });
   const pagersPort = new SimulatedPort(thread, port, { faults, reads: true });
@@ -295,6 +323,10 @@ export function makeHand(
     pages,
     windows: new Windows(thread, simulatedPort.asPort),
     driver: typeof driver === "function" ? driver(simulated, pages) : driver,
+    pageCache:
+      cacheMemory === 0
+        ? null
+        : PageCache.attach(thread, simulatedMemory(thread, spec, cacheMemory), first),
     readOnly: spec.readOnly ?? false,
     protect: true,
   };

@@ -54,46 +54,68 @@ export type FailingCall =
 /** Bytes that stand for any range of the device. */
 const ANY_BYTES = new Uint8Array(2 ** 21);
 
-/** The device in one thread: what the core uses of `Device`. */
+/** The addresses that views stand for. */
+const addresses = new WeakMap<Uint8Array, number>();
+
+/** Blocks of another area, numbered on from `first`: a page cache behind a device. */
+export interface BlocksBehind {
+  readonly area: number;
+  readonly first: number;
+}
+
+/** The device in one thread: what the core uses of `Device`. So is the memory of a page cache. */
 export class SimulatedDevice {
   readonly size: number;
+  /** The number by which others know block 0. */
+  readonly first: number;
   /** Calls that fail, and with what. */
   readonly failing = new Map<FailingCall, Error>();
   readonly #thread: Thread;
   readonly #area: number;
   /** Null where nothing removes the device. */
   readonly #state: DeviceState | null;
-  readonly #addresses = new WeakMap<Uint8Array, number>();
+  readonly #behind: BlocksBehind | null;
 
-  constructor(thread: Thread, area: number, blocks: number) {
+  constructor(
+    thread: Thread,
+    area: number,
+    blocks: number,
+    behind: BlocksBehind | null = null,
+    first = 0,
+  ) {
     this.#thread = thread;
     this.#area = area;
     const isShared = thread.region.findRoot(Root.deviceState) !== 0;
     this.#state = isShared ? new DeviceState(thread) : null;
+    this.#behind = behind;
+    this.first = first;
     this.size = blocks * PAGE_SIZE;
   }
 
   word(block: number): number {
-    return this.#area + block;
+    const behind = this.#behind;
+    return behind !== null && block >= behind.first
+      ? behind.area + (block - behind.first)
+      : this.#area + block;
   }
 
   readBlock(block: number): Content {
-    return load(this.#thread.words, this.#area + block);
+    return load(this.#thread.words, this.word(block));
   }
 
   writeBlock(block: number, content: Content): void {
-    store(this.#thread.words, this.#area + block, content);
+    store(this.#thread.words, this.word(block), content);
   }
 
   zero(at: number, length: number): void {
     this.assertPresent();
     this.failIfAsked("zero");
-    this.#write(at, length, 0);
+    this.#write(at, length, () => 0);
   }
 
   copyIn(at: number, source: Uint8Array): void {
     this.failIfAsked("copyIn");
-    this.#write(at, source.length, source[0] ?? 0);
+    this.#write(at, source.length, (byte) => source[byte - at] ?? 0);
   }
 
   copyOut(at: number, target: Uint8Array): void {
@@ -143,12 +165,12 @@ export class SimulatedDevice {
   /** A view that stands for a range; `addressOf` tells which. Its bytes mean nothing. */
   bytesUpTo(at: number, length: number): Uint8Array {
     const bytes = ANY_BYTES.subarray(0, Math.min(length, ANY_BYTES.length));
-    this.#addresses.set(bytes, at);
+    addresses.set(bytes, this.first * PAGE_SIZE + at);
     return bytes;
   }
 
   addressOf(bytes: Uint8Array): number {
-    return this.#addresses.get(bytes)!;
+    return addresses.get(bytes)!;
   }
 
   /** Throws: what the call fails with, if it is among the failing ones. */
@@ -157,7 +179,8 @@ export class SimulatedDevice {
     if (error !== undefined) throw error;
   }
 
-  #write(at: number, length: number, tag: number): void {
+  /** `tagOf`: what is written at a byte; one tag for each half of a block. */
+  #write(at: number, length: number, tagOf: (byte: number) => number): void {
     const end = at + length;
     if (at % HALF !== 0 || end % HALF !== 0) {
       throw new Error(`the simulated device writes half blocks, not [${at}, ${end})`);
@@ -166,8 +189,9 @@ export class SimulatedDevice {
       const start = block * PAGE_SIZE;
       const first = at <= start ? FIRST_HALF : 0;
       const second = end >= start + PAGE_SIZE ? SECOND_HALF : 0;
-      if (first + second === 0xffff) this.writeBlock(block, tag * 0x101);
-      else this.#writeHalf(block, first + second, tag);
+      if (first + second === 0xffff) {
+        this.writeBlock(block, tagOf(start) + tagOf(start + HALF) * 0x100);
+      } else this.#writeHalf(block, first + second, tagOf(first === 0 ? start + HALF : start));
     }
   }
 

@@ -7,12 +7,12 @@ import { HoldfastError } from "../../base/errors.ts";
 import { addressOf } from "../../base/libc.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
 import type { Dax } from "../../dax/dax.ts";
-import { resolveFault } from "../../dax/fault.ts";
 import { readFile } from "../../dax/file-io.ts";
 import { FileWindow, mapWindow } from "../../dax/map-window.ts";
 import { recoverRemovals } from "../../dax/remove-pages.ts";
 import type { Pin } from "../../dax/pins.ts";
-import { HealingDevice } from "../../dax/poison.ts";
+import { HealingDevice, type HeldMapping } from "../../dax/poison.ts";
+import { serveFault } from "../../dax/evict.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { ExtentFlag, Header, Inode, Node } from "../../drivers/ram/layout.ts";
@@ -48,8 +48,9 @@ import {
   makeHand,
   type VolumeShared,
 } from "./build.ts";
+import { CachedPages, isShownRight } from "./cached-pages.ts";
 import { assertGivenBack, assertIdle } from "./leftovers.ts";
-import { finishReports } from "./poison.ts";
+import { finishReports, holdFile } from "./poison.ts";
 import { finishRemoval } from "./removal.ts";
 import { blockShown, TableEntry, tableWord, windowAddress, writesShown } from "./port.ts";
 import { volumeWordName } from "./volume-names.ts";
@@ -83,6 +84,7 @@ export class Volume {
   readonly #uses = new Set<Use>();
   readonly #windows: TouchedWindow[];
   readonly #tables: DriverTables;
+  readonly #cached: CachedPages;
 
   constructor(shared: VolumeShared, actors: readonly Self[]) {
     this.shared = shared;
@@ -91,6 +93,7 @@ export class Volume {
     this.#windows = shared.windows.map((window) => ({ ...window, view: null, owner: null }));
     this.#tables = new DriverTables(shared.region);
     this.#hands = actors.map((self) => this.#makeHand(self));
+    this.#cached = new CachedPages(shared, this.#hands[0]!.dax.pageCache);
   }
 
   #makeHand({ thread }: Self): Hand {
@@ -99,6 +102,7 @@ export class Volume {
       if (windows) this.#assertShown(`when ${what}`);
     };
     const { removedAtOnce = Infinity } = this.shared.spec;
+    const hold = (ino: number): HeldMapping | null => holdFile(this, ino);
     const hand = makeHand(thread, this.shared, (device, pages) => {
       const ram = RamDriver.attach(thread, new HealingDevice(device, pages));
       return new WatchedDriver(ram, device, changed, removedAtOnce);
@@ -106,6 +110,9 @@ export class Volume {
     const { cache, pages } = hand.dax;
     recoverLocks(thread);
     recoverTransactions(cache);
+    hand.dax.holdMapping = hold;
+    hand.pager.holdMapping = hold;
+    hand.dax.pageCache?.recoverFilling(pages);
     recoverEntries(thread, pages);
     recoverPins(thread, pages);
     recoverBreaks(thread);
@@ -165,8 +172,15 @@ export class Volume {
     }
   }
 
+  /** Of a block of the device, or a page of the cache. */
   content(block: number): Content {
-    return this.words[this.shared.device + block]!;
+    return this.words[this.hand(this.actors[0]!).device.word(block)]!;
+  }
+
+  /** Where the bytes of a page of the file are: in a page of the cache, or in its block. -1: nowhere. */
+  placeOf(file: BuiltFile, page: number, undone?: Undone): number {
+    const cached = this.#cached.pageOf(file.mapping, page);
+    return cached >= 0 ? cached : this.blockOf(file, page, undone);
   }
 
   /** What the block held when it was last persisted. */
@@ -178,8 +192,8 @@ export class Volume {
   fileShown(file: BuiltFile, pages: number): string {
     const shown: string[] = [];
     for (let page = 0; page < pages; page++) {
-      const block = this.blockOf(file, page);
-      shown.push(block < 0 ? "." : contentShown(this.content(block)));
+      const place = this.placeOf(file, page);
+      shown.push(place < 0 ? "." : contentShown(this.content(place)));
     }
     return shown.join("");
   }
@@ -227,17 +241,18 @@ export class Volume {
       for (let page = 0; page < pages; page++) {
         const word = tableWord(this.shared.port, address + page * PAGE_SIZE);
         const block = blockShown(this.words[word]!);
-        if (block < 0) continue;
-        const mine = this.blockOf(file, first + page) === block;
+        if (block < 0 || this.#cached.isFilling(block)) continue;
+        const mine = this.placeOf(file, first + page) === block;
         ensure(mine, `${when}, a window shows block ${block} as page ${first + page}`);
-        const alone = !writesShown(this.words[word]!) || this.#tables.ownersOf(block) === 1;
+        const owned = this.blockOf(file, first + page);
+        const alone = !writesShown(this.words[word]!) || this.#tables.ownersOf(owned) === 1;
         ensure(alone, `${when}, a window that writes shows block ${block}, which other files own`);
       }
     }
   }
 
   #assertUse({ self, file, page, block, writes }: Use, when: string, undone?: Undone): void {
-    const now = this.blockOf(file, page, undone);
+    const now = this.placeOf(file, page, undone);
     ensure(
       now === block,
       `${when}, ${self.name} has an I/O under way into block ${block}, which is page ${page} of ` +
@@ -347,11 +362,11 @@ export class Volume {
     const built = this.#windows[window]!;
     const address = built.address + (page - built.first) * PAGE_SIZE;
     const onTouch = (block: number): void => {
-      const now = this.blockOf(built.file, page, this.#tables.undone());
+      const now = this.placeOf(built.file, page, this.#tables.undone());
       // A copy is shown to windows that do not write before its transaction has ended.
-      const next = stored === null ? this.blockOf(built.file, page) : now;
+      const next = stored === null ? this.placeOf(built.file, page) : now;
       ensure(
-        now === block || next === block,
+        now === block || next === block || this.#cached.isFilling(block),
         `${self.name} touches page ${page} of file ${built.file.name} in block ${block}; the ` +
           `page's block is ${now}`,
       );
@@ -368,7 +383,7 @@ export class Volume {
       if (faulted === null) continue;
       const serial = pager.windows.serial(faulted);
       try {
-        yield* resolveFault(self.task, pager, faulted, serial, address, stored !== null);
+        yield* serveFault(self.task, pager, faulted, serial, address, stored !== null);
       } catch (error) {
         // As the pager does (dax/pager.ts).
         if (!(error instanceof HoldfastError)) throw error;
@@ -473,10 +488,11 @@ export class Volume {
   ensurePersistent(file: BuiltFile, when: string, first = 0, count = Infinity): void {
     const end = Math.min(first + count, Math.ceil(this.sizeOf(file) / PAGE_SIZE));
     for (let page = first; page < end; page++) {
+      const place = this.placeOf(file, page, this.#tables.undone());
       const block = this.blockOf(file, page, this.#tables.undone());
-      if (block < 0 || this.isBad(block)) continue;
-      const held = contentShown(this.content(block));
-      const kept = contentShown(this.persistent(block));
+      if (place < 0 || this.isBad(place)) continue;
+      const held = contentShown(this.content(place));
+      const kept = block < 0 ? "." : contentShown(this.persistent(block));
       ensure(
         held === kept,
         `${when}, page ${page} of file ${file.name} holds "${held}", and "${kept}" is persistent`,
@@ -614,9 +630,10 @@ export class Volume {
           ensure(pages.owner(page) === file.mapping, `page ${index} of ${file.name} is another's`);
           ensure(pages.index(page) === index, `page ${index} of ${file.name} has another index`);
         }
+        const isPlace = this.#cached.hasPage(file.mapping, pages.devicePage(page), block);
         ensure(
-          pages.devicePage(page) === block && pages.isHuge(page) === (count === HUGE_PAGES),
-          `page ${index} of ${file.name} is not its block ${block}`,
+          isPlace && pages.isHuge(page) === (count === HUGE_PAGES),
+          `page ${index} of ${file.name} is not its block ${block}, or not noted as its cache page`,
         );
         if (sharers === 0 || sharing.get(page) === 1) named++;
       });
@@ -625,7 +642,7 @@ export class Volume {
       const counted = pages.sharers(page);
       ensure(counted === entries, `${entries} entries name page ${page}, ${counted} are counted`);
     }
-    let owned = 0;
+    let owned = this.#cached.assertPages(pages);
     for (let block = 0; block < this.shared.spec.blocks; block++) {
       const page = pages.find(block);
       if (page === null) continue;
@@ -658,7 +675,7 @@ export class Volume {
       for (let at = 0; at < pages; at++) {
         const page = first + at;
         const entry = this.words[tableWord(this.shared.port, address + at * PAGE_SIZE)]!;
-        const block = this.blockOf(file, page);
+        const block = this.placeOf(file, page);
         const zero = entry === TableEntry.zero || entry === TableEntry.guarded;
         ensure(
           !zero || block < 0 || this.content(block) === 0,
@@ -677,12 +694,6 @@ export class Volume {
 
   nameOf(word: number): string | null {
     const { thread, dax } = this.#hands[0]!;
-    return volumeWordName(this.shared, thread, dax.pages, word);
+    return volumeWordName(this.shared, thread, dax.pages, word) ?? this.#cached.wordName(word);
   }
-}
-
-/** Whether a block's page belongs to a mapping, or to several: of a folio its first page tells. */
-function isShownRight(pages: Pages, block: number, mapping: number): boolean {
-  const page = pages.find(block);
-  return page !== null && (pages.sharers(page) > 0 || pages.ownerOf(block)?.owner === mapping);
 }

@@ -24,6 +24,7 @@ import {
   DiskSuperblock,
   INO_ROOT,
   INODE_APPEND_ONLY,
+  INODE_DAX,
   INODE_IMMUTABLE,
   MODE_PERMISSION_MASK,
   setPair,
@@ -44,6 +45,7 @@ import {
   linkCount,
   type RawInode,
   readRaw,
+  setInodeFlags,
   setInodeTime,
   setOwner,
   setPermissions,
@@ -144,6 +146,7 @@ export class ExtDriver implements FilesystemDriver {
       deviceMajor: device.major,
       deviceMinor: device.minor,
       restriction: restrictionOf(raw),
+      dax: (inodeFlags(raw) & INODE_DAX) !== 0,
     };
   }
 
@@ -188,6 +191,10 @@ export class ExtDriver implements FilesystemDriver {
     const { volume } = this;
     const raw = editInode(volume, transaction, ino);
     if (change.mode !== undefined) setPermissions(raw, change.mode);
+    if (change.dax !== undefined) {
+      const others = inodeFlags(raw) & ~INODE_DAX;
+      setInodeFlags(raw, change.dax ? others | INODE_DAX : others);
+    }
     const { uid, gid } = inodeOwner(raw);
     setOwner(raw, change.uid ?? uid, change.gid ?? gid);
     for (const name of ["accessTime", "modifyTime", "changeTime"] as const) {

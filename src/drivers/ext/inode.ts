@@ -18,6 +18,7 @@ import {
   DiskInode,
   getPair,
   INCOMPATIBLE,
+  INODE_DAX,
   INODE_EXTENTS,
   INODE_HUGE_FILE,
   INODE_SIZE_OLD,
@@ -334,7 +335,7 @@ export function initInode(
     setInodeTime(volume, raw, name, inode.time);
   }
   if (inode.type === "file" || inode.type === "directory" || inode.type === "symlink") {
-    setInodeFlags(raw, INODE_EXTENTS);
+    setInodeFlags(raw, inode.dax === true ? INODE_EXTENTS | INODE_DAX : INODE_EXTENTS);
     initializeRoot(raw);
   } else if (inode.type === "character-device" || inode.type === "block-device") {
     setDeviceNumber(raw, inode.deviceMajor ?? 0, inode.deviceMinor ?? 0);

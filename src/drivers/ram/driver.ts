@@ -151,6 +151,7 @@ export class RamDriver implements FilesystemDriver {
       deviceMajor: tables.get(inode + Inode.deviceMajor),
       deviceMinor: tables.get(inode + Inode.deviceMinor),
       restriction: null,
+      dax: tables.get(inode + Inode.dax) !== 0,
     };
   }
 
@@ -242,6 +243,7 @@ export class RamDriver implements FilesystemDriver {
     transaction.setWord(inode + Inode.links, made.type === "directory" ? 2 : 1);
     transaction.setWord(inode + Inode.deviceMajor, made.deviceMajor ?? 0);
     transaction.setWord(inode + Inode.deviceMinor, made.deviceMinor ?? 0);
+    transaction.setWord(inode + Inode.dax, made.dax ? 1 : 0);
     tables.add(transaction, tables.header + Header.generation, 1);
     transaction.setWord(inode + Inode.generation, tables.get(tables.header + Header.generation));
     for (const word of [Inode.accessTime, Inode.modifyTime, Inode.changeTime, Inode.birthTime]) {
@@ -380,6 +382,7 @@ export class RamDriver implements FilesystemDriver {
     if (change.mode !== undefined) {
       transaction.setWord(inode + Inode.mode, (mode & 0xf000) | (change.mode & 0o7777));
     }
+    if (change.dax !== undefined) transaction.setWord(inode + Inode.dax, change.dax ? 1 : 0);
     if (change.uid !== undefined) transaction.setWord(inode + Inode.uid, change.uid | 0);
     if (change.gid !== undefined) transaction.setWord(inode + Inode.gid, change.gid | 0);
     for (const name of ["accessTime", "modifyTime", "changeTime"] as const) {

@@ -61,6 +61,7 @@ export const Inode = {
   nextOrphan: 21,
   deviceMajor: 22,
   deviceMinor: 23,
+  dax: 24,
 } as const;
 
 export const Node = { next: 0, a: 1, b: 2, c: 3, d: 4, bytes: 8 } as const;

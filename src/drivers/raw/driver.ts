@@ -108,6 +108,7 @@ export class RawDriver implements FilesystemDriver {
       deviceMajor: 0,
       deviceMinor: 0,
       restriction: null,
+      dax: false,
     };
   }
 

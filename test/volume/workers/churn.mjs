@@ -28,13 +28,13 @@ const windows = [];
 /** @param {import("holdfast").FileHandle} file @param {number} turn */
 function useFile(file, turn) {
   file.writeSync(new Uint8Array(1 + random(60_000)).fill(turn), random(200_000));
-  if (workerData.mappable && random(3) === 0) {
+  if (random(3) === 0) {
     const window = file.map();
     for (let at = 0; at < window.bytes.length; at += 4096) window.bytes[at] = turn;
     windows.push(window);
     if (windows.length > 3) windows.shift()?.close();
   }
-  if (workerData.mappable && random(3) === 0) {
+  if (random(3) === 0) {
     // Another thread may truncate the file meanwhile: EINVAL.
     const length = Math.max(1, Math.min(file.statSync().size, 1 + random(50_000)));
     const pin = file.pinSync(0, length, { write: true });

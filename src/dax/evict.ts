@@ -1,0 +1,137 @@
+/**
+ * Making room in the page cache: pages that are not pinned are copied home, if they are dirty, and leave
+ * the cache, in the order of a clock: those that were used since its hand last passed stay.
+ *
+ * A page is evicted under the map lock of its file, held exclusively, and announced as a break of it is:
+ * a pin that has counted is seen, and no other comes (layout/break.ts, rule 3). Whoever makes room holds
+ * no lock, so that it may take that one, whatever file it is: its own as well.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { announce } from "../layout/break.ts";
+import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
+import { findSlot, pageOf } from "../mapping/tree.ts";
+import { load } from "../sync/atomics.ts";
+import { lockExclusive } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Window } from "../window/window.ts";
+import { cachedPages, copyDirtyHome, pageCacheOf } from "./copied.ts";
+import type { Dax } from "./dax.ts";
+import { resolveFault } from "./fault.ts";
+import { removePages } from "./remove-pages.ts";
+
+/** Pages evicted for a fault: the next ones find room. */
+const RECLAIM_PAGES = 16;
+
+/**
+ * Serves a fault (fault.ts), making room where the page cache has none. Locks: none held. Sleeps: as
+ * `resolveFault`, and for map locks.
+ */
+export function* serveFault(
+  task: Task,
+  dax: Dax,
+  window: Window,
+  serial: number,
+  address: number,
+  write: boolean,
+): Sleeps<void> {
+  for (let hasRoom = true; ; ) {
+    if (yield* resolveFault(task, dax, window, serial, address, write, hasRoom)) return;
+    hasRoom = yield* makeRoom(task, dax, Math.min(RECLAIM_PAGES, pageCacheOf(dax).count));
+  }
+}
+
+/**
+ * Frees cache pages, up to `count`. Returns whether one was found free, or freed; where the cache has
+ * fewer than `count`, false. The thread that reads fault messages evicts only what no window shows.
+ * Locks: none held; takes the map locks of files, exclusively. Sleeps: for them.
+ */
+export function* makeRoom(task: Task, dax: Dax, count: number): Sleeps<boolean> {
+  const cache = pageCacheOf(dax);
+  if (count > cache.count) return false;
+  let found = 0;
+  for (let ticks = 0; ticks < 2 * cache.count && found < count; ticks++) {
+    // The second time around it is in need, and comes to those again that it has freed, or found free.
+    const isFirst = ticks < cache.count;
+    const { page, state } = cache.tick();
+    if (state === "free" && (isFirst || found === 0)) found++;
+    const isWanted = state === "old" || (state === "used" && !isFirst);
+    if (isWanted && (yield* evict(task, dax, page))) found++;
+  }
+  return found > 0;
+}
+
+/**
+ * Evicts a page, if that can be. Returns whether it is free, by whoever evicted it.
+ * Locks: none held. Sleeps: for the map lock of its file, or for another thread that evicts it.
+ */
+function* evict(task: Task, dax: Dax, page: number): Sleeps<boolean> {
+  const { holdMapping, pages, thread } = dax;
+  const cache = pageCacheOf(dax);
+  const given = load(thread.words, cache.givenWord);
+  const found = pages.ownerOf(page);
+  if (found === null) {
+    if (!cache.isInUse(page)) return cache.isFree(page);
+    // Whoever has taken the owner from it gives it back next.
+    yield {
+      word: cache.givenWord,
+      expected: given,
+      what: () => "a page of the page cache to be given back",
+    };
+    return true;
+  }
+  // None: the record is being taken out, or is another's by now.
+  using held = holdMapping(inoOf(thread, found.owner));
+  if (held === null) return false;
+  const { mapping } = held;
+  const order = inoOf(thread, mapping);
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
+    rankName: "map",
+    order,
+  });
+  const now = pages.ownerOf(page);
+  if (now === null || now.owner !== mapping) return cache.isFree(page);
+  return yield* evictPage(task, dax, mapping, now.index);
+}
+
+/** Evicts a page that is cached. Locks: the map lock, exclusively. */
+function* evictPage(task: Task, dax: Dax, mapping: Mapping, index: number): Sleeps<boolean> {
+  const { pages, thread, windows } = dax;
+  const { words } = thread;
+  const isShown = windows.mayShow(mapping, index);
+  if (isShown && (dax.isPager || !windows.port.faults)) return false;
+  const range = { first: index, last: index };
+  using _announced = announce(thread, new Map([[mapping, range]]));
+  const entry = load(words, findSlot(words, mapping, index));
+  if (pages.pinCount(pageOf(entry)) > 0) return false;
+  if (isShown) windows.revoke(mapping, index, index);
+  try {
+    yield* copyDirtyHome(task, dax, mapping, index, index);
+  } catch (error) {
+    // It stays until it can be copied home, or is no longer wanted.
+    if (error instanceof HoldfastError) return false;
+    throw error;
+  }
+  removePages(dax, mapping, range);
+  return true;
+}
+
+/**
+ * Takes pages [first, last] of a file out of the cache, but for those that are pinned.
+ * Locks: none held; takes the map lock, exclusively. Sleeps: for it.
+ */
+export function* dropCached(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  first: number,
+  last: number,
+): Sleeps<void> {
+  const order = inoOf(dax.thread, mapping);
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
+    rankName: "map",
+    order,
+  });
+  for (const index of cachedPages(dax, mapping, first, last)) {
+    yield* evictPage(task, dax, mapping, index);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Which files are direct and which are copied: the mount's choice, each file's flag, and the switch.
+ *
+ * The flag lies on the volume; what is in effect is in the inode's record (MappingWord.access), from when
+ * that is made until it goes. A change of the flag that makes a difference marks the record stale; it leaves
+ * the table, copied home, when its last user is gone, and who opens the file next finds the flag.
+ */
+import { HoldfastError } from "../base/errors.ts";
+import { PAGE_SIZE } from "../base/quantities.ts";
+import { type Dax, isCopied } from "../dax/dax.ts";
+import { writeDirect } from "../dax/direct-io.ts";
+import { readDirect, readFile, writeFile } from "../dax/file-io.ts";
+import { firstCachePage, PageCache } from "../dax/page-cache.ts";
+import { attachDevice, type Device, type DeviceHandle, memoryDevice } from "../device/index.ts";
+import type { InodeInfo } from "../iomap/contract.ts";
+import { Access } from "../mapping/mapping.ts";
+import { Root } from "../sync/region.ts";
+import type { Thread } from "../sync/thread.ts";
+import type { DaxMode } from "./access-mode.ts";
+import { changeAttributes } from "./attributes.ts";
+import type { VolumeCore } from "./core.ts";
+import type { InodeReference } from "./inode-reference.ts";
+import { SharedSegmentTable } from "./segments.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+
+/** The memory of a new volume's page cache; null where no file can be copied. Throws: ENOMEM, EMFILE. */
+export function makeCacheMemory(mode: DaxMode, blockSize: number, bytes: number): Device | null {
+  return mode === "always" && blockSize === PAGE_SIZE ? null : memoryDevice(bytes);
+}
+
+/** Makes the page cache of a new region. */
+export function createPageCache(thread: Thread, memory: Device, deviceBytes: number): PageCache {
+  memory.useSegments(SharedSegmentTable.create(thread, memory.segmentCount, Root.cacheDevice));
+  return PageCache.create(thread, memory, firstCachePage(deviceBytes));
+}
+
+/** The page cache in a thread that attaches. */
+export function attachPageCache(
+  thread: Thread,
+  handle: DeviceHandle,
+  deviceBytes: number,
+): PageCache {
+  const memory = attachDevice(handle, SharedSegmentTable.attach(thread, Root.cacheDevice));
+  return PageCache.attach(thread, memory, firstCachePage(deviceBytes));
+}
+
+/** What reads a file that was opened so. */
+export function readerOf({ direct }: { readonly direct: boolean }): typeof readFile {
+  return direct ? readDirect : readFile;
+}
+
+/** What writes it. */
+export function writerOf({ direct }: { readonly direct: boolean }): typeof writeFile {
+  return direct ? writeDirect : writeFile;
+}
+
+/** Whether direct access is in effect for an inode: of files only, as statx tells it. */
+export function isDirect(dax: Dax, inode: InodeReference): boolean {
+  return inode.type === "file" && !isCopied(dax, inode.mapping);
+}
+
+/**
+ * Sets the flag of a file or directory. Locks: takes the inode's, exclusively. Sleeps: for it.
+ * Throws: EINVAL for what is neither, EPERM, EROFS.
+ */
+export function* changeDax(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+  flag: boolean,
+): Sleeps<void> {
+  if (inode.type !== "file" && inode.type !== "directory") {
+    throw new HoldfastError("EINVAL", `is a ${inode.type}; files and directories have the flag`);
+  }
+  yield* changeAttributes(task, core, inode, (_info: InodeInfo, transaction) => {
+    const wanted = core.inodes.accessFor(flag);
+    const isStale =
+      inode.type === "file" && isDirect(core.dax, inode) !== (wanted === Access.direct);
+    inode.setStale(transaction, isStale);
+    return { dax: flag };
+  });
+}

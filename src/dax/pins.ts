@@ -184,10 +184,12 @@ export interface ByteRange {
 }
 
 /**
- * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated, and for
- * writing blocks that other files own, too, are copied.
+ * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated, and
+ * blocks that other files own, too, are copied, also for a pin that only reads: a fault that had to copy a
+ * pinned page would wait for that pin, perhaps in the thread that is to release it. (Linux does the same
+ * for pins of anonymous pages, FAULT_FLAG_UNSHARE.) What is only mounted for reading is never copied.
  * Locks: none when all is present (the fast path), else the map lock, shared; exclusively for copies.
- * Sleeps: then; for copies also, holding nothing, for leases, and pins of what is copied.
+ * Sleeps: then; for copies also, holding nothing, for leases.
  * Throws: EINVAL for a range outside the file, ENOSPC, EROFS, EIO for a page whose bytes are lost, or when
  * the device is gone; ENOMEM where the page cache has no room for a copied file's pages.
  */
@@ -236,7 +238,7 @@ function* pinPages(
         `the range [${offset}, ${offset + length}) is not inside the file of ${size} bytes`,
       );
     }
-    if (write && (yield* findShared(task, dax, mapping, bytes)) !== null) return false;
+    if (!dax.readOnly && (yield* findShared(task, dax, mapping, bytes)) !== null) return false;
     yield* populate(task, dax, mapping, first, count);
     assertHealthy(dax, mapping, first, count);
     return true;

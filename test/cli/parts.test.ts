@@ -129,6 +129,30 @@ describe("claims", () => {
   });
 });
 
+test("the board knows what a clone is one of", () => {
+  const board = Board.create(1, 1);
+  const origin = board.markOf(board.nextIdentity());
+  const before = board.nextGeneration();
+  const identity = board.nextClone(origin)!;
+  const mark = Board.attach(board.buffer).markOf(identity);
+  expect(mark.origin).toEqual({ mark: origin, generation: before + 1 });
+  expect(board.markOf(board.nextIdentity()).origin).toBeNull();
+});
+
+test("what a thread has claimed can be given back when it was killed", () => {
+  const claims = Claims.create(64);
+  const [mortal, other] = [
+    Claims.attach(claims.buffer, 1, true),
+    Claims.attach(claims.buffer, 2, false),
+  ];
+  expect(mortal.take(1, 0, 8, "read")).not.toBeNull();
+  expect(other.take(1, 8, 8, "write")).not.toBeNull();
+  expect(claims.take(1, 7, 1, "read")).toBeNull();
+  claims.giveBackOf(1);
+  expect(claims.take(1, 7, 1, "read")).not.toBeNull();
+  expect(claims.take(1, 8, 1, "read")).toBeNull();
+});
+
 test("the board tells every thread what each lane does, and whose inode is whose", () => {
   const board = Board.create(2, 3);
   const elsewhere = Board.attach(board.buffer);

@@ -193,3 +193,31 @@ describe.each(sides)("in a %s file", (_side, mark, other) => {
     }
   });
 });
+
+test("a clone has what its origin's I/Os wrote before it became one, and nothing of later ones", () => {
+  const origin = markOf(8);
+  const clone = markOf(9, { mark: origin, generation: 7 });
+  const cloned = markOf(11, { mark: clone, generation: 9 });
+  expect([clone.side, clone.ledger]).toEqual([origin.side, origin.ledger]);
+  for (const mark of [origin, clone, cloned]) {
+    expect(judgeBlock(blockOf(origin), mark, source)).toBeNull();
+    expect(judgeGlimpse(blockOf(origin), mark)).toBeNull();
+  }
+  const late = blockOf(origin);
+  late.set(encodeStamp(origin, { generation: 8, sourceByte: 100, writer: 1 }, "full"), 0);
+  expect(judgeBlock(late, origin, source)).toBeNull();
+  expect(judgeBlock(late, clone, source)).toMatchObject({ kind: "foreign" });
+  // The clone's clone has it neither, though it was made later: not from the origin itself.
+  expect(judgeBlock(late, cloned, source)).toMatchObject({ kind: "foreign" });
+  expect(judgeBlock(blockOf(clone), origin, source)).toMatchObject({ kind: "foreign" });
+});
+
+test("a block that a thread was filling when it was killed is judged by its stamp and ledger only", () => {
+  const mark = markOf(2);
+  const block = blockOf(mark, 100, "mortal");
+  block.fill(0xee, mark.plan.body + 5, mark.plan.body + 900);
+  expect(judgeBlock(block, mark, source)).toBeNull();
+  expect(judgeBlock(blockOf(markOf(4), 100, "mortal"), mark, source)).toMatchObject({
+    kind: "foreign",
+  });
+});

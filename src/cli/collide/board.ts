@@ -1,7 +1,7 @@
 /**
  * The board: what the threads of a run share besides the volume. Words:
  *
- *     0 stop | 1 last file identity | 2 last I/O number | 3 lanes per thread | 8.. lanes | inodes
+ *     0 stop | 1 last file identity | 2 last I/O number | 3 lanes per thread | 8.. lanes | clones | inodes
  *
  * A *lane* is one of a thread's concurrent activities: it does one thing at a time and writes here
  * what that is. Cutters of all threads read it to aim at ranges under I/O; the main thread reads it
@@ -11,7 +11,9 @@
  * Inode, one word: identity of the file that has this inode number now. It is written before the
  * file gets a name that others open, and an inode number is used again only after the last close:
  * so whoever has the file open reads the right one.
+ * Clone, in words, by identity: 0 the identity of its origin (0: it is none) | 1 the last I/O it has of that.
  */
+import { markOf, type FileMark } from "./stamp.ts";
 import { add, load, makeSharedBuffer, store, type Words } from "../../sync/atomics.ts";
 
 const Head = { stop: 0, identity: 1, generation: 2, lanes: 3, words: 8 } as const;
@@ -19,6 +21,10 @@ const Lane = { activity: 0, name: 1, first: 2, count: 3, since: 4, turns: 5, wor
 
 /** Inode numbers below this can be told apart. */
 export const INODES_MAX = 2 ** 18;
+
+/** Identities below this can be clones'. */
+const CLONES_MAX = 2 ** 18;
+const CLONE_WORDS = 2;
 
 /** What a lane can be doing, in words that fit "thread 2 has been …". */
 export const ACTIVITIES = [
@@ -46,6 +52,9 @@ export const ACTIVITIES = [
   "unlinking",
   "creating",
   "renaming",
+  "cloning a file",
+  "deduping a range",
+  "unsharing a range",
   "closing",
   "writing back",
   "checking a file",
@@ -74,12 +83,13 @@ export class Board {
     this.buffer = buffer;
     this.#words = new Int32Array(buffer);
     this.lanesPerThread = load(this.#words, Head.lanes);
-    const laneWords = this.#words.length - Head.words - INODES_MAX;
+    const laneWords = this.#words.length - Head.words - CLONES_MAX * CLONE_WORDS - INODES_MAX;
     this.#threads = laneWords / (Lane.words * this.lanesPerThread);
   }
 
   static create(threads: number, lanesPerThread: number): Board {
-    const words = Head.words + threads * lanesPerThread * Lane.words + INODES_MAX;
+    const lanes = threads * lanesPerThread * Lane.words;
+    const words = Head.words + lanes + CLONES_MAX * CLONE_WORDS + INODES_MAX;
     const buffer = makeSharedBuffer(4 * words);
     store(new Int32Array(buffer), Head.lanes, lanesPerThread);
     return new Board(buffer);
@@ -107,6 +117,31 @@ export class Board {
 
   nextGeneration(): number {
     return add(this.#words, Head.generation, 1) + 1;
+  }
+
+  /**
+   * An identity for a clone of a file, which has what I/Os wrote up to now; null when all are given away.
+   */
+  nextClone(origin: FileMark): number | null {
+    const identity = this.nextIdentity();
+    if (identity >= CLONES_MAX) return null;
+    const word = this.#cloneWord(identity);
+    store(this.#words, word, origin.identity);
+    store(this.#words, word + 1, this.nextGeneration());
+    return identity;
+  }
+
+  /** What the blocks of a file look like. */
+  markOf(identity: number): FileMark {
+    if (identity >= CLONES_MAX) return markOf(identity);
+    const word = this.#cloneWord(identity);
+    const of = load(this.#words, word);
+    if (of === 0) return markOf(identity);
+    return markOf(identity, { mark: this.markOf(of), generation: load(this.#words, word + 1) });
+  }
+
+  #cloneWord(identity: number): number {
+    return this.#words.length - INODES_MAX - (CLONES_MAX - identity) * CLONE_WORDS;
   }
 
   /** The identity of the file that has this inode number, 0 when it was never given one. */

@@ -28,6 +28,8 @@ export interface WorkerSetup {
   /** The thread may be killed at any time. */
   readonly isMortal: boolean;
   readonly mix: Mix;
+  /** Files share blocks. */
+  readonly shares: boolean;
   readonly seed: number;
   /** When the run began, ms since the epoch. */
   readonly beganAt: number;

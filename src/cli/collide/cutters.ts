@@ -14,6 +14,8 @@ const DEADLINE_ONE_IN = 12;
 /** Once in so many cuts of the full mix the cut is aborted. */
 const ABORT_ONE_IN = 10;
 
+/** Ranges that hold the same are short. */
+const DEDUPE_BLOCKS_MAX = 4;
 /** Once in so many truncations much of the file goes. */
 const DEEP_ONE_IN = 4;
 /** Once in so many allocations a whole 2 MiB is asked for. */
@@ -29,7 +31,13 @@ const CUTS = {
   unlink: 1,
   rename: 2,
   create: 1,
+  clone: 0,
+  dedupe: 0,
+  unshare: 0,
 } as const;
+
+/** What comes to it where files share blocks. */
+const SHARING_CUTS = { ...CUTS, clone: 3, dedupe: 5, unshare: 4 } as const;
 
 /** What a cut may meet: a full volume, our deadline, a range that is no longer in the file. */
 const CUT_CODES = ["ENOSPC", "ETIMEDOUT", "EINVAL"];
@@ -122,8 +130,9 @@ export function chooseCutTarget(lane: Lane): Target | null {
 
 export function cutterLane(files: Files): (lane: Lane) => Promise<void> {
   return async (lane) => {
-    const kind = lane.random.weighted(CUTS);
+    const kind = lane.random.weighted(lane.context.setup.shares ? SHARING_CUTS : CUTS);
     const target = chooseTarget(lane);
+    const { names } = lane.context;
     if (kind === "unlink" || kind === "rename") {
       await cutName(lane, kind, target.name);
       return;
@@ -135,11 +144,40 @@ export function cutterLane(files: Files): (lane: Lane) => Promise<void> {
     const file = await files.take(lane, target.name);
     if (file === null) return;
     try {
-      await cut(lane, file, kind, target);
+      if (kind === "clone") await files.replace(lane, lane.random.below(names.length), file);
+      else if (kind === "dedupe") await dedupe(lane, files, file, target);
+      else await cut(lane, file, kind, target);
     } finally {
       await files.giveBack(lane, file);
     }
   };
+}
+
+/** Has a range of a file own the blocks of another one's, at the same place, if they hold the same. */
+async function dedupe(lane: Lane, files: Files, file: OpenFile, target: Target): Promise<void> {
+  const { random, context } = lane;
+  const source = await files.take(lane, random.below(context.names.length));
+  if (source === null) return;
+  try {
+    const sizes = [file, source].map(({ handle }) => handle.statSync().size);
+    const blocks = Math.floor(Math.min(...sizes) / BLOCK_BYTES);
+    const first = Math.min(target.first, blocks - 1);
+    const count = Math.min(random.between(1, DEDUPE_BLOCKS_MAX), blocks - first);
+    if (first < 0 || source.handle.ino === file.handle.ino) return;
+    lane.enterRange(file.name, first, count);
+    const [offset, length] = [first * BLOCK_BYTES, count * BLOCK_BYTES];
+    const isSame = await lane.attempt("deduping a range", CUT_CODES, () =>
+      file.handle.dedupeRange(source.handle, {
+        sourceOffset: offset,
+        offset,
+        length,
+        ...context.waits,
+      }),
+    );
+    if (isSame === true) context.tally.countCut("dedupe");
+  } finally {
+    await files.giveBack(lane, source);
+  }
 }
 
 async function cutName(lane: Lane, kind: "unlink" | "rename", name: number): Promise<void> {
@@ -163,6 +201,7 @@ const MODES = {
   insert: "insert-range",
   zero: "zero-range",
   allocate: "allocate",
+  unshare: "unshare-range",
 } as const;
 
 const ACTIVITY_OF: Readonly<Record<FileCut, Activity>> = {
@@ -172,9 +211,10 @@ const ACTIVITY_OF: Readonly<Record<FileCut, Activity>> = {
   insert: "inserting a range",
   zero: "zeroing a range",
   allocate: "allocating",
+  unshare: "unsharing a range",
 };
 
-type FileCut = "truncate" | "punch" | "collapse" | "insert" | "zero" | "allocate";
+type FileCut = "truncate" | "punch" | "collapse" | "insert" | "zero" | "allocate" | "unshare";
 
 async function cut(lane: Lane, file: OpenFile, kind: FileCut, target: Target): Promise<void> {
   const { random, context } = lane;
@@ -238,6 +278,8 @@ function chooseRange(
       const from = start + random.below(BLOCK_BYTES);
       return legalRange(side, from, from + random.between(1, end - start));
     }
+    case "unshare":
+      return limit === 0 ? null : { start, end };
     case "collapse":
       return end < size ? { start, end } : null;
     case "insert": {

@@ -1,7 +1,7 @@
 /** The files of a run as one thread has them open. */
 import type { FileHandle, FileWindow } from "../../index.ts";
 import { type Context, codeOf, type Lane } from "./context.ts";
-import { BLOCK_BYTES, type FileMark, markOf } from "./stamp.ts";
+import { BLOCK_BYTES, type FileMark } from "./stamp.ts";
 
 /** Once in so many uses a cached file is closed, and whatever has the name then is opened. */
 const REOPEN_ONE_IN = 12;
@@ -17,9 +17,9 @@ export class OpenFile {
   users = 0;
   isRetired = false;
 
-  constructor(handle: FileHandle, identity: number, name: number, blocksMax: number) {
+  constructor(handle: FileHandle, mark: FileMark, name: number, blocksMax: number) {
     this.handle = handle;
-    this.mark = markOf(identity);
+    this.mark = mark;
     this.name = name;
     this.#blocksMax = blocksMax;
   }
@@ -39,6 +39,10 @@ export class OpenFile {
 
 /** What can go wrong for a name that others rename and unlink, on a full volume. */
 const NAME_CODES = ["ENOENT", "ENOSPC"];
+
+/** A clone waits for the pins of all of its origin. */
+const CLONE_MS_MAX = 500;
+const CLONE_CODES = ["ENOSPC", "ETIMEDOUT"];
 
 /** How files are called before they have the name that others open. */
 export const UNNAMED = "/new-";
@@ -90,38 +94,55 @@ export class Files {
     if (handle === null) return await this.#create(lane, name);
     const identity = this.#context.board.identityOf(handle.ino);
     if (identity === 0) throw new Error(`${path} is a file that nobody made (inode ${handle.ino})`);
-    return new OpenFile(handle, identity, name, this.#context.claims.blocksMax);
+    const { board, claims } = this.#context;
+    return new OpenFile(handle, board.markOf(identity), name, claims.blocksMax);
   }
 
   /**
    * Makes a file under a name that only this thread uses, gives it its identity, and only then the
-   * name that others open. A file that has the name loses it.
+   * name that others open. A file that has the name loses it. `origin`: makes it a clone of that.
    */
-  async #create(lane: Lane, name: number): Promise<OpenFile | null> {
+  async #create(
+    lane: Lane,
+    name: number,
+    origin: OpenFile | null = null,
+  ): Promise<OpenFile | null> {
     const { volume, board, setup, tally, claims, waits } = this.#context;
     const own = `${UNNAMED}${setup.thread}-${setup.incarnation}-${this.#made++}`;
     const handle = await lane.attempt("creating", NAME_CODES, () =>
       volume.open(own, "wx+", undefined, waits),
     );
     if (handle === null) return null;
-    const identity = board.nextIdentity();
-    board.setIdentity(handle.ino, identity);
-    const isNamed = await lane.attempt("renaming", NAME_CODES, async () => {
-      await volume.rename(own, this.#context.names[name]!);
-      return true;
-    });
-    if (isNamed !== null) {
-      tally.countCut("create");
-      return new OpenFile(handle, identity, name, claims.blocksMax);
+    const identity =
+      origin === null ? board.nextIdentity() : await this.#clone(lane, handle, origin);
+    if (identity !== null) {
+      board.setIdentity(handle.ino, identity);
+      const isNamed = await lane.attempt("renaming", NAME_CODES, async () => {
+        await volume.rename(own, this.#context.names[name]!);
+        return true;
+      });
+      if (isNamed !== null) {
+        tally.countCut(origin === null ? "create" : "clone");
+        return new OpenFile(handle, board.markOf(identity), name, claims.blocksMax);
+      }
     }
     await lane.attempt("closing", [], () => handle.close());
     await lane.attempt("unlinking", [], () => volume.unlink(own));
     return null;
   }
 
-  /** Replaces whatever has the name by a new, empty file. */
-  async replace(lane: Lane, name: number): Promise<void> {
-    const file = await this.#create(lane, name);
+  /** Makes a file that nobody else has a clone. Returns the clone's identity; null when that was refused. */
+  async #clone(lane: Lane, handle: FileHandle, origin: OpenFile): Promise<number | null> {
+    const { board, waits } = this.#context;
+    return await lane.attempt("cloning a file", CLONE_CODES, async () => {
+      await handle.cloneRange(origin.handle, { ...waits, timeoutMs: CLONE_MS_MAX });
+      return board.nextClone(origin.mark);
+    });
+  }
+
+  /** Replaces whatever has the name by a new file: empty, or a clone of another one. */
+  async replace(lane: Lane, name: number, origin: OpenFile | null = null): Promise<void> {
+    const file = await this.#create(lane, name, origin);
     if (file !== null) await this.#close(lane, file);
   }
 

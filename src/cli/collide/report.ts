@@ -111,9 +111,10 @@ function kindRows(tally: Tally, kinds: Readonly<Partial<Record<IoKind, string>>>
 }
 
 function cutRows(tally: Tally): Row[] {
-  const rows = (Object.keys(CUT_KINDS) as CutKind[]).map(
-    (kind): Row => [CUT_KINDS[kind], formatCount(tally.cuts(kind))],
-  );
+  const kinds = Object.keys(CUT_KINDS) as CutKind[];
+  const rows = kinds
+    .filter((kind) => tally.cuts(kind) > 0 || !SHARING_KINDS.includes(kind))
+    .map((kind): Row => [CUT_KINDS[kind], formatCount(tally.cuts(kind))]);
   return [...rows, ["all", formatCount(tally.cutTotal)]];
 }
 
@@ -140,6 +141,9 @@ function line(terminal: Terminal, label: string, text: string): void {
 function count(terminal: Terminal, label: string, value: number): void {
   line(terminal, label, terminal.style(value === 0 ? "green" : "red", formatCount(value)));
 }
+
+/** Of volumes whose files share blocks. */
+const SHARING_KINDS: readonly CutKind[] = ["clone", "dedupe", "unshare"];
 
 const REFUSAL_NAMES: Readonly<Record<string, string>> = {
   ENOSPC: "volume full",

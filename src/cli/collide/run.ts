@@ -171,6 +171,7 @@ export class Run {
     return new Crew(this.#board, this.#claims, threads, this.findings, {
       volume: volume.share(),
       mix: this.options.mix,
+      shares: this.options.mix === "full" && this.options.driver === "ram",
       board: this.#board.buffer,
       source: this.#source,
       sourcePath: this.options.source,

@@ -16,6 +16,8 @@
  *            them every edge of a cut is tried.
  *        (3) A layout change moves whole blocks within their file, so a block names its file and
  *            never its offset.
+ *        (4) A clone has what its origin's I/Os wrote until then, and nothing of later ones. Its side and
+ *            its ledger are its origin's.
  */
 import { crc32c } from "../../base/checksum.ts";
 
@@ -68,6 +70,14 @@ export interface FileMark {
   readonly plan: BlockPlan;
   /** The ledger in full. */
   readonly ledger: Buffer;
+  /** Of a clone: what it is one of. */
+  readonly origin: Origin | null;
+}
+
+/** What a clone is one of, as it was after an I/O's number. */
+export interface Origin {
+  readonly mark: FileMark;
+  readonly generation: number;
 }
 
 /** What one I/O writes into one block. */
@@ -89,15 +99,26 @@ export interface BlockFault {
 
 const marks = new Map<number, FileMark>();
 
-/** The mark of a file identity (1 and up). */
-export function markOf(identity: number): FileMark {
+/** The mark of a file identity (1 and up). Of a clone `origin` has to be given the first time. */
+export function markOf(identity: number, origin: Origin | null = null): FileMark {
   let mark = marks.get(identity);
   if (mark === undefined) {
-    const side = identity % 2 === 0 ? "head" : "tail";
-    mark = { identity, side, plan: PLAN[side], ledger: ledgerOf(identity) };
+    const side = origin?.mark.side ?? (identity % 2 === 0 ? "head" : "tail");
+    const ledger = origin?.mark.ledger ?? ledgerOf(identity);
+    mark = { identity, side, plan: PLAN[side], ledger, origin };
     marks.set(identity, mark);
   }
   return mark;
+}
+
+/** Whether an I/O of the file wrote a stamp: or of what it is a clone of, before it became one. */
+function isOwn(mark: FileMark, { identity, generation }: FoundStamp): boolean {
+  if (identity === mark.identity) return true;
+  for (let { origin } = mark; origin !== null && generation <= origin.generation; ) {
+    if (identity === origin.mark.identity) return true;
+    origin = origin.mark.origin;
+  }
+  return false;
 }
 
 /** Four bytes, none of them zero, over and over. */
@@ -155,7 +176,7 @@ export function judgeBlock(block: Buffer, mark: FileMark, source: Buffer): Block
     return judgeLedger(block, mark);
   }
   const found = decodeStamp(block, plan.stamp);
-  if (found === null || found.identity !== mark.identity) {
+  if (found === null || !isOwn(mark, found)) {
     return foreign(block, mark, "something else");
   }
   if (found.state === "filling") {
@@ -203,7 +224,7 @@ export function judgeGlimpse(block: Buffer, mark: FileMark): BlockFault | null {
   const { stamp } = mark.plan;
   const expected = encodeStamp(mark, { generation: 0, sourceByte: 0, writer: 0 }, "full");
   const constants: readonly [number, number][] = [
-    [4 * Word.magic, 8],
+    [4 * Word.magic, mark.origin === null ? 8 : 4], // a clone's identity may be its origin's
     [4 * TAG_WORD, STAMP_BYTES - 4 * TAG_WORD],
   ];
   for (const [at, length] of constants) {

@@ -2,7 +2,7 @@
 import type { FileHandle, Volume } from "../../index.ts";
 import { blocksOf, codeOf, type Lane } from "./context.ts";
 import { UNNAMED } from "./files.ts";
-import { BLOCK_BYTES, type FileMark, judgeBlock, markOf } from "./stamp.ts";
+import { BLOCK_BYTES, type FileMark, judgeBlock } from "./stamp.ts";
 
 const CHUNK_BLOCKS = 256;
 /** Faults described for one file; all are counted. */
@@ -28,7 +28,7 @@ export async function surveyVolume(lane: Lane, when: string): Promise<Survey> {
       const file = await volume.open(path, setup.mix === "full" ? "r+" : "r");
       try {
         const identity = board.identityOf(file.ino);
-        const { blocks, found } = judgeFile(file, markOf(identity), lane.context.source);
+        const { blocks, found } = judgeFile(file, board.markOf(identity), lane.context.source);
         survey.files++;
         survey.blocks += blocks;
         survey.foreignBlocks += found.length;

@@ -34,6 +34,9 @@ export const CUT_KINDS = {
   unlink: "unlink",
   create: "create",
   rename: "rename",
+  clone: "clone",
+  dedupe: "dedupe range",
+  unshare: "unshare range",
 } as const;
 export type CutKind = keyof typeof CUT_KINDS;
 

@@ -28,15 +28,7 @@ import {
   noteWritten,
 } from "../mapping/mapping.ts";
 import { traceFile } from "../mapping/trace.ts";
-import {
-  EntryKind,
-  findSlot,
-  isPageKind,
-  kindOf,
-  Mark,
-  nextMarked,
-  pageOf,
-} from "../mapping/tree.ts";
+import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
 import { load } from "../sync/atomics.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -295,7 +287,8 @@ const NO_ROOM = -1;
  * A window that writes never shows blocks that other files own, too, not even to a load: its stores
  * could not be told apart any more. They are copied first.
  * Locks: takes the map lock, shared; exclusively for a copy. Sleeps: for it, for entries and for the
- * transaction; for a copy also, holding nothing, for pins of the page.
+ * transaction; for a copy also, holding nothing, for leases. Never for a pin: the thread that touches may
+ * hold it.
  */
 export function* resolveFault(
   task: Task,
@@ -371,10 +364,7 @@ function* tryResolve(
   }
 }
 
-/**
- * Makes the page that is touched the file's own, and of the `count` pages from it on as many as were not
- * pinned: a fault waits for pins of its own page alone.
- */
+/** Makes the page that is touched the file's own, and up to `count` pages from it on. */
 function* unshareTouched(
   task: Task,
   dax: Dax,
@@ -382,16 +372,14 @@ function* unshareTouched(
   touch: Touch,
   count: number,
 ): Sleeps<void> {
-  const { thread, windows } = dax;
+  const { windows } = dax;
   const first = touchedPage(dax, touch);
   const end = first + count;
   function* plan(): Sleeps<PageRange | null> {
     if (!windows.isOver(touch.window, touch.serial, touch.address)) return null;
     const range = { start: first * PAGE_SIZE, end: end * PAGE_SIZE };
     const shared = yield* findStillShared(task, dax, mapping, range);
-    if (shared === null || shared.first !== first) return null;
-    const pinned = nextMarked(thread.words, mapping, first + 1, shared.last, Mark.pinned);
-    return { first, last: pinned < 0 ? shared.last : pinned - 1 };
+    return shared?.first === first ? shared : null;
   }
   yield* unshareAlone(task, dax, mapping, { first, last: end - 1 }, plan);
 }

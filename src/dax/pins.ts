@@ -17,7 +17,7 @@ import {
 import { tracePin } from "../pin/trace.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
-import { type Dax, stableSize } from "./dax.ts";
+import { type Dax, isCopied, stableSize } from "./dax.ts";
 import { populate } from "./fault.ts";
 import { poisonedError } from "./poison.ts";
 import { makeRoom } from "./evict.ts";
@@ -187,7 +187,8 @@ export interface ByteRange {
  * Pins [offset, offset + length) of a file, all of it in the file's pages; holes are allocated, and
  * blocks that other files own, too, are copied, also for a pin that only reads: a fault that had to copy a
  * pinned page would wait for that pin, perhaps in the thread that is to release it. (Linux does the same
- * for pins of anonymous pages, FAULT_FLAG_UNSHARE.) What is only mounted for reading is never copied.
+ * for pins of anonymous pages, FAULT_FLAG_UNSHARE.) A pin that only reads copies nothing on a volume mounted
+ * read-only, nor of a copied file, whose pages are nobody else's.
  * Locks: none when all is present (the fast path), else the map lock, shared; exclusively for copies.
  * Sleeps: then; for copies also, holding nothing, for leases.
  * Throws: EINVAL for a range outside the file, ENOSPC, EROFS, EIO for a page whose bytes are lost, or when
@@ -229,6 +230,7 @@ function* pinPages(
   const count = Math.ceil((offset + length) / PAGE_SIZE) - first;
   const ino = inoOf(thread, mapping);
   const bytes = { start: offset, end: offset + length };
+  const owns = write || !(dax.readOnly || isCopied(dax, mapping));
   function* populateRange(): Sleeps<boolean> {
     pages.deviceState.assertPresent();
     const size = yield* stableSize(task, dax, mapping);
@@ -238,7 +240,7 @@ function* pinPages(
         `the range [${offset}, ${offset + length}) is not inside the file of ${size} bytes`,
       );
     }
-    if (!dax.readOnly && (yield* findShared(task, dax, mapping, bytes)) !== null) return false;
+    if (owns && (yield* findShared(task, dax, mapping, bytes)) !== null) return false;
     yield* populate(task, dax, mapping, first, count);
     assertHealthy(dax, mapping, first, count);
     return true;

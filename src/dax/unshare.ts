@@ -5,32 +5,29 @@
  * Nothing is ever written to a block in place while its extent says that it may be shared: not by a
  * call, a pin, a window or the zeroing of part of a block. Each of them comes here first.
  *
- *     map lock, exclusively -> still shared? -> break the pages: announce, one epoch, no pin through this file
+ *     map lock, exclusively -> still shared? -> announce a break of the pages, one epoch
  *     -> take the old pages out of the windows and the file -> in one transaction: new blocks, a copy,
  *     one owner less of the old ones
  *
- * Linux has no such break: there the old block goes to its other owners, or is freed, under an I/O that
- * pinned it through this file.
+ * A pin that only reads comes here as well, so what is copied is pinned by nobody, and a copy waits for no
+ * pin. In Linux it may be pinned, and the old block goes to its other owners, or is freed, under that I/O.
+ * To wait for it here would not do: a fault asks for copies, in a thread that may hold the pin itself, or
+ * whose event loop has to end the I/O.
  *
  * Rules. (1) An extent that is not shared stays so as long as the file's io lock or map lock is held:
  *            `reflink` takes both, exclusively. So what has been made the file's own may be written.
  *        (2) The map lock alone is enough to unshare: a fault comes from a thread that may hold io locks.
  *            So a reader of a shared extent, who holds the io lock, looks at the layout's sequence again
  *            after its copy (file-io.ts).
- *        (3) Where pins or leases are waited for, no lock is held; then everything is looked at again.
+ *        (3) Where leases are waited for, no lock is held; then everything is looked at again.
  *        (4) A copy moves blocks, so leases over them are recalled: by who holds the io lock as for every
- *            change (write-lock.ts), by who does not in its turn (layout/lease.ts, recallInTurn).
+ *            change (write-lock.ts), by who does not ahead of requests (layout/lease.ts, recallAhead).
  */
+import { invariant } from "../base/invariant.ts";
 import { PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import type { BlockSharing, Extent } from "../iomap/contract.ts";
 import { lockEntry, publishPage, unlockEntry } from "../mapping/entries.ts";
-import {
-  type BusyPage,
-  type PageRange,
-  Patience,
-  tryWithBrokenPages,
-  waitForPage,
-} from "../layout/break.ts";
+import { type PageRange, tryWithBrokenPages } from "../layout/break.ts";
 import { LeaseBreak } from "../layout/lease.ts";
 import {
   hasLostUnlisted,
@@ -81,7 +78,7 @@ export function isShared(extent: Extent): boolean {
 
 /**
  * As `findShared`, after what has no other owner any more has ceased to count as shared: that takes no
- * copy, so nobody's pins are waited for and no window is disturbed.
+ * copy, so no window is disturbed.
  * Locks: map, exclusively. Sleeps: for transactions.
  */
 export function* findStillShared(
@@ -198,29 +195,29 @@ function loseIn(dax: Dax, window: Window, first: number, end: number): void {
 }
 
 /**
- * Breaks the pages that `plan` names and makes them the file's own, unless one is busy: that one is
- * returned, and nothing is done.
+ * Breaks the pages that `plan` names, if any, and makes them the file's own. Invariant: none is pinned.
  * Locks: takes map; the caller may hold io. Sleeps: for it and for the transaction. Throws: as above.
  */
-export function* tryUnshare(
+function* unsharePages(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   plan: () => Sleeps<PageRange | null>,
-): Sleeps<BusyPage | null> {
+): Sleeps<void> {
   if (isCopied(dax, mapping)) {
     yield* unshareBeneath(task, dax, mapping, plan);
-    return null;
+    return;
   }
-  return yield* tryWithBrokenPages(task, dax, mapping, plan, function* (range) {
+  const busy = yield* tryWithBrokenPages(task, dax, mapping, plan, function* (range) {
     if (!showsOver(dax)) dax.windows.revoke(mapping, range.first, range.last);
     removePages(dax, mapping, range);
     const bytes = { start: range.first * PAGE_SIZE, end: (range.last + 1) * PAGE_SIZE };
     yield* unshareBroken(task, dax, mapping, bytes);
   });
+  invariant(busy === null, () => `page ${busy!.index} is pinned, and other files own its block`);
 }
 
-/** As `tryUnshare`, of a copied file: its pages are in the cache, whoever uses them, and stay there. */
+/** As `unsharePages`, of a copied file: its pages are in the cache, whoever uses them, and stay there. */
 function* unshareBeneath(
   task: Task,
   dax: Dax,
@@ -238,20 +235,16 @@ function* unshareBeneath(
   yield* unshareBroken(task, dax, mapping, bytes);
 }
 
-/** As `tryUnshare`, run by run of a range of bytes, for who holds the io lock exclusively. */
-export function* tryUnshareBytes(
+/** As `unsharePages`, run by run of a range of bytes, for who holds the io lock exclusively. */
+export function* unshareBytes(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   range: ByteRange,
-): Sleeps<BusyPage | null> {
-  for (;;) {
-    let shared: PageRange | null = null;
-    const busy = yield* tryUnshare(task, dax, mapping, function* () {
-      shared = yield* findStillShared(task, dax, mapping, range);
-      return shared;
-    });
-    if (busy !== null || shared === null) return busy;
+): Sleeps<void> {
+  const plan = () => findStillShared(task, dax, mapping, range);
+  while ((yield* findShared(task, dax, mapping, range)) !== null) {
+    yield* unsharePages(task, dax, mapping, plan);
   }
 }
 
@@ -259,7 +252,7 @@ export function* tryUnshareBytes(
  * Makes the pages that `plan` names the file's own, for who holds no lock. `pages`: those that it may
  * name, whose leases are recalled. By the time that it returns they may be shared again: look, with a
  * lock.
- * Locks: takes map. Sleeps: for it, for transactions and, holding nothing, for leases and pins.
+ * Locks: takes map. Sleeps: for it, for transactions and, holding nothing, for leases.
  * Throws: ENOSPC, EIO for a lost page, the task's abort or deadline.
  */
 export function* unshareAlone(
@@ -269,14 +262,9 @@ export function* unshareAlone(
   pages: PageRange,
   plan: () => Sleeps<PageRange | null>,
 ): Sleeps<void> {
-  using patience = new Patience(dax.thread);
   using leases = new LeaseBreak(dax.thread, mapping);
-  for (;;) {
-    while (leases.recallInTurn(pages.first, pages.last)) yield* leases.wait();
-    const busy = yield* tryUnshare(task, dax, mapping, plan);
-    if (busy === null) return;
-    yield* waitForPage(dax, busy, patience);
-  }
+  while (leases.recallAhead(pages.first, pages.last)) yield* leases.wait();
+  yield* unsharePages(task, dax, mapping, plan);
 }
 
 /** As `unshareAlone`, run by run of a range of bytes. Locks: takes map, also shared. */

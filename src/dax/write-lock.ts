@@ -2,7 +2,7 @@
  * The break for `write`: leases only, where it writes in place. That moves no block, so it disturbs nobody
  * but the holders of exclusive leases; where it needs blocks, those as well who rely on a hole, or on an
  * unwritten extent that reads as zeroes. Blocks that other files own, too, are copied first, which is a
- * layout change (unshare.ts): all leases over them are recalled, and their pins waited for.
+ * layout change (unshare.ts): all leases over them are recalled.
  *
  * Faults and pins that fill holes recall nobody. They hold the map lock and cannot wait; and what a
  * holder relies on stays: a hole that is filled moves no block of his, and the blocks of his long-term
@@ -10,14 +10,13 @@
  */
 import { PAGE_SIZE } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
-import { type BusyPage, Patience, waitForPage } from "../layout/break.ts";
 import { LeaseBreak, Reason } from "../layout/lease.ts";
 import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import { load } from "../sync/atomics.ts";
 import { type Held, lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { type Dax, findExtent } from "./dax.ts";
-import { type ByteRange, findShared, tryUnshareBytes } from "./unshare.ts";
+import { type ByteRange, findShared, unshareBytes } from "./unshare.ts";
 
 /** What a change does to the bytes: store to all of them, or give blocks to what is a hole. */
 export type WriteKind = "write" | "preallocate";
@@ -27,8 +26,8 @@ export type WriteKind = "write" | "preallocate";
  * `plan` answers for the file's size; and with the blocks of those that `own` answers the file's own, as
  * long as the lock is held.
  * Locks: takes io, and map while blocks are copied. Sleeps: for them, for the transaction and, without
- * them, for leases and pins. Throws: CorruptionError, ENOMEM, ENOSPC, EIO for a lost page to be copied, or
- * when the device is gone.
+ * them, for leases. Throws: CorruptionError, ENOMEM, ENOSPC, EIO for a lost page to be copied, or when the
+ * device is gone.
  */
 export function* lockForWrite(
   task: Task,
@@ -43,40 +42,22 @@ export function* lockForWrite(
   const hasLeases = load(thread.words, mapping + MappingWord.leases) !== 0;
   if (!hasLeases && dax.driver.sharing === null) return io;
   using leases = new LeaseBreak(thread, mapping);
-  using patience = new Patience(thread);
   for (let held = io; ; held = yield* lockIo(task, dax, mapping)) {
-    let busy: BusyPage | null = null;
     let isFree = false;
     try {
       dax.pages.deviceState.assertPresent();
       const size = sizeOf(thread, mapping);
       const ranges = own(size);
       if (!(yield* recallForWrite(task, dax, mapping, leases, kind, plan(size), ranges))) {
-        busy = yield* unshareOwn(task, dax, mapping, ranges);
-        isFree = busy === null;
+        for (const range of ranges) yield* unshareBytes(task, dax, mapping, range);
+        isFree = true;
+        return held;
       }
-      if (isFree) return held;
     } finally {
       if (!isFree) held.release();
     }
-    if (busy === null) yield* leases.wait();
-    else yield* waitForPage(dax, busy, patience);
+    yield* leases.wait();
   }
-}
-
-/** Copies what is shared in the ranges. Returns the busy page that stands in the way, or null. */
-function* unshareOwn(
-  task: Task,
-  dax: Dax,
-  mapping: Mapping,
-  ranges: readonly ByteRange[],
-): Sleeps<BusyPage | null> {
-  for (const range of ranges) {
-    if ((yield* findShared(task, dax, mapping, range)) === null) continue;
-    const busy = yield* tryUnshareBytes(task, dax, mapping, range);
-    if (busy !== null) return busy;
-  }
-  return null;
 }
 
 function* lockIo(task: Task, dax: Dax, mapping: Mapping): Sleeps<Held<"io">> {

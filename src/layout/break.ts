@@ -24,8 +24,8 @@
  *        (6) Of several files, all io locks are taken, then all map locks, each in the order of their
  *            inodes, and all breaks are announced before the epoch. A lease to wait for, or a busy page,
  *            in any of them drops everything.
- *        (7) A page that several files share is waited for only where this file's entry was pinned
- *            since its last break. Its pins may then be those of another file, in vain.
+ *        (7) Nobody pins a page that several files share (pin/pin.ts, 6). So a copy of one waits for no
+ *            pin: a fault may ask for it, in whose thread's hands any pin may be.
  *
  * This is the break for `unmap`. That for `write` concerns leases only (dax/write-lock.ts).
  */

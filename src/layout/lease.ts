@@ -21,6 +21,9 @@
  *            it held exclusively: none is granted until that drops.
  *        (3) A request waits for all that conflicts and came before it, granted or not: nobody is
  *            overtaken. What is granted it recalls. A break that has waited once is waited for as well.
+ *            A copy for a fault or a pin goes ahead of all of them: a request may wait for a break, and
+ *            that for a pin of the very thread that touches. So it waits for what is granted alone, and
+ *            by (4) not for ever.
  *        (4) A recalled lease counts until it is returned, or its deadline: then whoever looks at it
  *            makes it expired, for good. So nobody waits for ever, and not in a ring.
  *        (5) Whoever drops a lock to wait for leases looks at everything again (break.ts, rule 2).
@@ -185,7 +188,7 @@ interface Obstacle {
 }
 
 /**
- * Puts a request at the end of the mapping's queue.
+ * Puts a request at the end of the mapping's queue, or ahead of all that are in it.
  * Throws: ENOMEM, with nothing changed.
  */
 function enqueue(
@@ -193,6 +196,7 @@ function enqueue(
   mapping: Mapping,
   { first, last, kind, graceMs }: Omit<LeaseRequest, "returnsOwn">,
   state: LeaseState,
+  ahead = false,
 ): Lease {
   const { words } = thread;
   const area = areaOf(thread);
@@ -217,8 +221,10 @@ function enqueue(
   store(words, record + 1, 0);
   store(words, record, lease);
   enter(thread);
-  store(words, lease + LeaseRecord.next, load(words, mapping + MappingWord.leases));
-  store(words, mapping + MappingWord.leases, lease);
+  let link = mapping + MappingWord.leases;
+  while (ahead && load(words, link) !== 0) link = load(words, link);
+  store(words, lease + LeaseRecord.next, load(words, link));
+  store(words, link, lease);
   leave(thread);
   return lease;
 }
@@ -339,8 +345,6 @@ interface Claim {
   readonly reason: Reason;
   /** Of a request: whether this thread's own leases are recalled for it. */
   readonly returnsOwn?: boolean;
-  /** Of a break: whether requests that wait are waited for, as they are for requests. */
-  readonly waitsForRequests?: boolean;
 }
 
 /**
@@ -359,8 +363,7 @@ function recallFrom(thread: Thread, mapping: Mapping, start: Lease, claim: Claim
     if (state === LeaseState.expired) continue;
     const isGranted = state >= LeaseState.granted;
     const isOwn = load(words, lease + LeaseRecord.holder) === thread.holder;
-    const waitsForRequests = claim.waitsForRequests ?? reason === Reason.lease;
-    if (!isGranted && !waitsForRequests) continue;
+    if (!isGranted && reason !== Reason.lease) continue;
     if (isOwn && reason === Reason.write) continue;
     if (isOwn && reason === Reason.lease && !claim.returnsOwn) {
       return obstacleAt(thread, mapping, lease);
@@ -522,21 +525,26 @@ export class LeaseBreak implements Disposable {
   }
 
   /**
-   * As `recall`, for a layout change of pages [first, last] that does not hold the io lock: it takes its
-   * place in the queue first, so that no later request is granted there, and waits for earlier ones as
-   * well. Whether one has to be waited for. Every time the same pages.
+   * As `recall`, for a layout change of pages [first, last] that does not hold the io lock, and waits for no
+   * request: it takes a place ahead of them first, so that none is granted there. Whether a lease has to be
+   * waited for. Every time the same pages.
    * Locks: none needed. Sleeps: never. Throws: ENOMEM.
    */
-  recallInTurn(first: number, last: number): boolean {
+  recallAhead(first: number, last: number): boolean {
     const thread = this.#thread;
-    const { words } = thread;
-    if (this.#place === 0) this.#queue(first, last);
+    const mapping = this.#mapping;
+    if (this.#place === 0) this.#takePlace(first, last, true);
     enter(thread);
-    const older = load(words, this.#place + LeaseRecord.next);
-    const claim = { first, last, isExclusive: true, reason: Reason.unmap, waitsForRequests: true };
-    this.#obstacle = recallFrom(thread, this.#mapping, older, claim);
+    const start = load(thread.words, mapping + MappingWord.leases);
+    const claim = { first, last, isExclusive: true, reason: Reason.unmap };
+    this.#obstacle = recallFrom(thread, mapping, start, claim);
     leave(thread);
     return this.#obstacle !== null;
+  }
+
+  #takePlace(first: number, last: number, ahead: boolean): void {
+    const request = { first, last, kind: LeaseKind.exclusive, graceMs: 0 };
+    this.#place = enqueue(this.#thread, this.#mapping, request, LeaseState.breaking, ahead);
   }
 
   /**
@@ -544,11 +552,9 @@ export class LeaseBreak implements Disposable {
    * at it under the io lock: no guard is needed for that.
    */
   #queue(first: number, last: number): void {
-    const thread = this.#thread;
-    const { words } = thread;
+    const { words } = this.#thread;
     if (this.#place === 0) {
-      const request = { first, last, kind: LeaseKind.exclusive, graceMs: 0 };
-      this.#place = enqueue(thread, this.#mapping, request, LeaseState.breaking);
+      this.#takePlace(first, last, false);
       return;
     }
     const before = loadUnsigned(words, this.#place + LeaseRecord.first);

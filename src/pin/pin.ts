@@ -17,8 +17,10 @@
  *             (4) A page pinned for writing is marked dirty, and was so after it was counted:
  *                 write-back clears the mark first, looks at the count second and persists third.
  *             (5) A pin of many pages holds all of them or none while it waits.
- *             (6) No page of an extent that may be shared is marked dirty, so the fast path never pins one
- *                 for writing; the slow path makes it the file's own first (dax/unshare.ts).
+ *             (6) No page of an extent that may be shared is pinned, or marked so: the slow path makes it
+ *                 the file's own first (dax/pins.ts), and entries go when it comes to be shared. But on a
+ *                 volume mounted read-only, where nothing is ever copied, and of copied files, whose
+ *                 pages are not those of their extents.
  *
  * An entry of 2 MiB is counted once for all its pages that one pin covers.
  */

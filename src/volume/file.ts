@@ -519,10 +519,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * Pins [offset, offset + length), inside the file: its storage as buffers, safe for I/O until
    * `release()` (or `using`). Until then no layout change takes the blocks away: who wants to, waits.
    * So a pin is for as long as an I/O takes; one for longer is `longTerm` and needs a lease.
-   * Holes get blocks. Sleeps: when pages have to be found first, and while a layout change that has
-   * waited long goes first. Throws: EOPNOTSUPP for a long-term pin without a lease; EBADF, EINVAL outside
-   * the file or the lease, EROFS, ENOSPC, ENOMEM where the page cache is full; EBUSY for a lease that is
-   * recalled, ESTALE for one that has expired.
+   * Holes get blocks; what other files own, too, is copied, also to read. Sleeps: to find or copy pages
+   * (then for leases, too), and while a layout change that has waited long goes first.
+   * Throws: EOPNOTSUPP for a long-term pin without a lease; EBADF, EINVAL outside the file or the lease,
+   * EROFS, ENOSPC, ENOMEM where the page cache is full; EBUSY, ESTALE for a recalled, expired lease.
    */
   async pin(offset: number, length: number, options?: PinOptions): Promise<FilePin> {
     if (options?.longTerm === true) {

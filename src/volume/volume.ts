@@ -427,6 +427,7 @@ export class Volume implements Disposable, AsyncDisposable {
   /**
    * Pins ranges of several files, or several ranges of one: all of them, or none. While it waits for one
    * it holds no other, so that batches and layout changes never wait for each other in a circle.
+   * Holes, and blocks that other files own, too: as `FileHandle.pin`, also when it ends with an error.
    * Sleeps and throws: as `FileHandle.pin`; EXDEV for files of other volumes.
    */
   async pinAll(ranges: readonly PinRequest[], options?: WaitOptions): Promise<FilePin[]> {

@@ -317,13 +317,13 @@ sharingRow(
 );
 sharingRow(
   "FileHandle.pin",
-  "a pin that writes, of what is shared; one that reads",
+  "a pin of what is shared, to write or to read: it is copied first",
   clone,
   (_volume, file) => {
     file.pinSync(3 * PAGE, PAGE, { write: true }).release();
-    file.pinSync(0, 2 * PAGE).release();
+    file.pinSync(4 * PAGE, 2 * PAGE).release();
   },
-  broken("u", 3, 3),
+  broken("u", 3, 5),
 );
 sharingRow(
   "FileHandle.fallocate",

@@ -386,7 +386,9 @@ test.each(["never", "inode"] as const)(
       [2, 1, 1, 1],
       [2, 1, 1, 1],
     ]);
+    const { blocksShared } = volume.statistics();
     using read = file.pinSync(2 * PAGE, PAGE);
+    expect(volume.statistics().blocksShared).toBe(blocksShared);
     using seen = twin.map({ writable: false });
     window.bytes.fill(3, PAGE, 2 * PAGE);
     twin.writeSync(new Uint8Array(PAGE).fill(4), 2 * PAGE);

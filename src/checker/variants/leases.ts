@@ -220,7 +220,7 @@ export const requestsOvertake = variant({
   edits: [
     {
       file: "layout/lease.ts",
-      find: "        if (!isGranted && !waitsForRequests)\n            continue;",
+      find: "        if (!isGranted && reason !== Reason.lease)\n            continue;",
       replace: "        if (!isGranted)\n            continue;",
     },
   ],
@@ -313,4 +313,29 @@ export const clockGoneRound = variant({
     },
   ],
   caughtBy: { "lease-long-expired": "check" },
+});
+
+export const copyWaitsInTurn = variant({
+  name: "copy-waits-in-turn",
+  about:
+    "A fault that has to copy a shared page takes its place behind the requests and breaks that wait, and waits " +
+    "for them. One of these waits for a pin of the thread that touches.",
+  from: "our own core, before collide --mix full cloned files: a touch waited for a layout change",
+  edits: [
+    {
+      file: "layout/lease.ts",
+      find: "            this.#takePlace(first, last, true);\n",
+      replace: "            this.#takePlace(first, last, false);\n",
+    },
+    {
+      file: "layout/lease.ts",
+      find:
+        "        const start = load(thread.words, mapping + MappingWord.leases);\n" +
+        "        const claim = { first, last, isExclusive: true, reason: Reason.unmap };\n",
+      replace:
+        "        const start = load(thread.words, this.#place + LeaseRecord.next);\n" +
+        "        const claim = { first, last, isExclusive: true, reason: Reason.lease, returnsOwn: true };\n",
+    },
+  ],
+  caughtBy: { "dax-lease-touch": "deadlock" },
 });

@@ -5,7 +5,7 @@
 import { HoldfastError } from "../../base/errors.ts";
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { Dax, type DataDriver } from "../../dax/dax.ts";
-import { resolveFault, showAll } from "../../dax/fault.ts";
+import { populate, resolveFault, showAll } from "../../dax/fault.ts";
 import { firstCachePage, PageCache } from "../../dax/page-cache.ts";
 import { pinRange } from "../../dax/pins.ts";
 import { cloneRange } from "../../dax/reflink.ts";
@@ -60,7 +60,7 @@ export interface FileSpec {
 
 /**
  * Pages of one file that another one owns, too, from the same place on. `present`: files whose entries
- * name them, and that had them pinned for reading.
+ * name them.
  */
 export interface CloneSpec {
   readonly source: string;
@@ -276,7 +276,7 @@ function* buildClone(
   const range = { sourceOffset: offset, offset, length };
   yield* cloneRange(task, dax, named(source), named(target), range);
   for (const name of present) {
-    (yield* pinRange(task, dax, named(name), offset, length, false)).release();
+    yield* populate(task, dax, named(name), first, count); // alone, so without its lock
   }
 }
 

@@ -47,10 +47,4 @@ export const sharingSurvivors: readonly Explanation[] = [
     what: ["never: if (!hasLeases && dax.driver.sharing === null)"],
     why: "costs time only: leases and shared extents are looked for in vain",
   },
-  {
-    file: "dax/write-lock.ts",
-    function: "unshareOwn",
-    what: ["never: if ((yield* findShared("],
-    why: "costs time only: a run of shared extents that is looked for in vain, with the map lock",
-  },
 ];

@@ -3,7 +3,9 @@ import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { preallocate, punchHole, truncateFile, zeroRange } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { cloneRange } from "../../../dax/reflink.ts";
-import { ensure } from "../../scenario.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import { ensure, type Self } from "../../scenario.ts";
+import type { Volume } from "../../world/volume.ts";
 import { ensureShown, loads, mayFail, syncsAll, volumeStory, writePages } from "./play.ts";
 
 import {
@@ -20,8 +22,8 @@ import {
 export const writeAgainstPin = volumeStory({
   name: "cow-write-pin",
   about:
-    "An I/O reads a block through A. A is written, so that it gets a block of its own, then B, which has " +
-    "the old one alone by then. The old block is B's to write only when the I/O has ended.",
+    "An I/O reads a page through A. A is written, then B, which has the old block alone by then. Whichever " +
+    "comes first, the pin or the write, gives A a block of its own: B is written where no I/O reads.",
   from: "hazard H4: copy-on-write hands a block over with a live pin; no break on that path in Linux",
   blocks: 2,
   files: AB,
@@ -64,8 +66,8 @@ export const copiesOverTime = volumeStory({
   name: "cow-pinned-over-time",
   about:
     "An I/O that reads a page of A takes its time, while a write, a pin that writes and a store through a " +
-    "window all want a copy of it. Each sleeps until the I/O ends.",
-  from: "hazard H4; dax/unshare.ts, rule 3",
+    "window all want it to be A's own. Nobody waits for another one's pin.",
+  from: "hazard H4; pin/pin.ts, invariant 6",
   blocks: 3,
   files: AB,
   clones: [{ ...A_IN_B, present: ["A", "B"] }],
@@ -120,8 +122,8 @@ export const copiedBeforehand = volumeStory({
 export const faultAgainstPin = volumeStory({
   name: "cow-fault-pin",
   about:
-    "An I/O reads a block through A while A is stored to through a window, which takes a copy, and then B " +
-    "is written in the block that it has alone. The fault waits for the I/O, holding nothing.",
+    "An I/O reads a page through A while A is stored to through a window, and then B is written in the block " +
+    "that it has alone. The pin takes a copy, or the fault: it waits for no pin.",
   from: "hazard H4: copy-on-write by a fault with a live pin",
   blocks: 2,
   files: AB,
@@ -140,6 +142,40 @@ export const faultAgainstPin = volumeStory({
   },
   explore: { strategy: "pct", depth: 3, schedules: 1000 },
 });
+
+export const touchWithPin = volumeStory({
+  name: "cow-touch-with-pin",
+  about:
+    "Two threads have a page of A each pinned for reading, and store to both pages through a window before " +
+    "they let go. Both pages are A's own since they were pinned: no touch waits for a pin, which might be " +
+    "its own thread's.",
+  from: "pin/pin.ts, invariant 6; FAULT_FLAG_UNSHARE for pins of anonymous pages (Linux 5.19)",
+  blocks: 4,
+  files: [
+    { name: "A", pages: "==" },
+    { name: "B", pages: ".." },
+  ],
+  clones: [{ ...A_IN_B, count: 2, present: ["A", "B"] }],
+  windows: [{ file: "A", first: 0, pages: 2, writable: true }],
+  actors: {
+    first: (volume, self) => storesWithPin(volume, self, 0, "S"),
+    second: (volume, self) => storesWithPin(volume, self, 1, "T"),
+  },
+  finally(volume) {
+    ensureShown(volume, "A", ["SS", "ST", "TS", "TT"]);
+    ensureShown(volume, "B", ["AA"]);
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+function* storesWithPin(volume: Volume, self: Self, page: number, letter: string): Sleeps<void> {
+  const file = volume.file("A");
+  const dax = volume.dax(self);
+  const pin = yield* pinRange(self.task, dax, file.mapping, page * PAGE_SIZE, PAGE_SIZE, false);
+  yield* volume.store(self, 0, 1 - page, letter);
+  yield* volume.store(self, 0, page, letter);
+  volume.io(self, file, pin, null);
+}
 
 export const faultAgainstRead = volumeStory({
   name: "cow-fault-read",

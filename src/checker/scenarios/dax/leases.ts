@@ -18,7 +18,8 @@ import { clockMs } from "../../../sync/clock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, refused, truncate, volumeStory, writePages } from "./play.ts";
+import { ensureShown, mayFail, punch, refused, truncate, volumeStory, writePages } from "./play.ts";
+import { takesTime } from "./sharing-play.ts";
 
 function* hold(
   volume: Volume,
@@ -230,6 +231,39 @@ export const longTermRecalled = volumeStory({
     for (const { thread } of volume.actors) {
       ensure(thread.leases.count === 0, "a record is left of a pin and its lease");
     }
+  },
+});
+
+export const leaseTouch = volumeStory({
+  name: "dax-lease-touch",
+  about:
+    "A punch has waited for a lease until that expired, and waits for a pin under it. The thread that holds the " +
+    "pin touches a shared page of the same range through a window. The touch does not wait for the punch's " +
+    "place among the requests: it would wait for its own thread.",
+  from: "layout/lease.ts, rule 3, recallAhead",
+  blocks: 4,
+  files: [
+    { name: "A", pages: "#=" },
+    { name: "B", pages: ".." },
+  ],
+  clones: [{ source: "A", target: "B", first: 1, count: 1 }],
+  windows: [{ file: "A", first: 0, pages: 2, writable: true }],
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *holder(volume, self) {
+      const file = volume.file("A");
+      const lease = yield* hold(volume, self, 0, 0, "shared");
+      const pin = yield* pinRange(self.task, volume.dax(self), file.mapping, 0, PAGE_SIZE, false);
+      yield* takesTime(volume, 20);
+      yield* volume.store(self, 0, 1, "S");
+      volume.io(self, file, pin, null);
+      giveBack(self, lease);
+    },
+    punch: (volume, self) => punch(volume, self, 0, 2),
+  },
+  finally(volume) {
+    ensureShown(volume, "A", ["..", ".S"]);
+    ensureShown(volume, "B", [".A"]);
   },
 });
 

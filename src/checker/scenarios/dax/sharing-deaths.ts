@@ -6,17 +6,8 @@ import { cloneRange } from "../../../dax/reflink.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, mayFail, volumeStory, writePages } from "./play.ts";
-
-const A_IN_B = { source: "A", target: "B", first: 0, count: 1 } as const;
-
-function* readPinned(volume: Volume, self: Self, name: string): Sleeps<void> {
-  const file = volume.file(name);
-  yield* mayFail(self, ["EINVAL"], function* () {
-    const pin = yield* pinRange(self.task, volume.dax(self), file.mapping, 0, PAGE_SIZE, false);
-    ensure(volume.io(self, file, pin, null) === "A", `file ${name} holds something else`);
-  });
-}
+import { ensureShown, loads, volumeStory, writePages } from "./play.ts";
+import { A_AND_B_SHOWN, A_IN_B } from "./sharing-play.ts";
 
 function* clone(volume: Volume, self: Self): Sleeps<void> {
   const [a, b] = [volume.file("A").mapping, volume.file("B").mapping];
@@ -36,10 +27,11 @@ export const killShare = volumeStory({
     { name: "B", pages: "." },
   ],
   clones: [A_IN_B],
+  windows: A_AND_B_SHOWN,
   actors: {
-    dying: (volume, self) => readPinned(volume, self, "A"),
+    dying: (volume, self) => loads(volume, self, 0, 0, ["A", "."]),
     *other(volume, self) {
-      yield* readPinned(volume, self, "B");
+      yield* loads(volume, self, 1, 0, ["A"]);
       for (const name of ["B", "A"]) {
         yield* truncateFile(self.task, volume.dax(self), volume.file(name).mapping, 0);
       }
@@ -62,10 +54,11 @@ export const killLeave = volumeStory({
     { name: "B", pages: "." },
   ],
   clones: [{ ...A_IN_B, present: ["A", "B"] }],
+  windows: A_AND_B_SHOWN,
   actors: {
     dying: (volume, self) => truncateFile(self.task, volume.dax(self), volume.file("B").mapping, 0),
     *other(volume, self) {
-      yield* readPinned(volume, self, "A");
+      yield* loads(volume, self, 0, 0, ["A"]);
       yield* volume.read(self, volume.file("B"), 0, 1);
     },
   },
@@ -108,18 +101,19 @@ export const killCloneMarks = volumeStory({
   name: "clone-kill-marks",
   about:
     "A thread dies while it clones A, whose page was written through a pin, to B. Another one clones it " +
-    "again, reads the page through a pin and writes it through one: in a block of A's own.",
+    "again, loads the page through a window and writes it through a pin: in a block of A's own.",
   from: "pin/pin.ts, invariant 6; mapping/tree.ts, removeEntries: marks go first",
   blocks: 4,
   files: [
     { name: "A", pages: "#" },
     { name: "B", pages: "." },
   ],
+  windows: A_AND_B_SHOWN,
   actors: {
     dying: (volume, self) => clone(volume, self),
     *other(volume, self) {
       yield* clone(volume, self);
-      yield* readPinned(volume, self, "A");
+      yield* loads(volume, self, 0, 0, ["A"]);
       const file = volume.file("A");
       const pin = yield* pinRange(self.task, volume.dax(self), file.mapping, 0, PAGE_SIZE, true);
       volume.io(self, file, pin, "W");

@@ -10,18 +10,17 @@ import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
 import { mayFail } from "./play.ts";
 
-/** Reads pages of a file by an I/O into a pin: what they hold. */
+/** Reads a page of a file by an I/O into a pin: what it holds. */
 export function* readPinned(
   volume: Volume,
   self: Self,
   name: string,
   allowed: readonly string[],
-  count = 1,
+  codes = ["EINVAL"],
 ): Sleeps<void> {
   const file = volume.file(name);
-  yield* mayFail(self, ["EINVAL"], function* () {
-    const dax = volume.dax(self);
-    const pin = yield* pinRange(self.task, dax, file.mapping, 0, count * PAGE_SIZE, false);
+  yield* mayFail(self, codes, function* () {
+    const pin = yield* pinRange(self.task, volume.dax(self), file.mapping, 0, PAGE_SIZE, false);
     const held = volume.io(self, file, pin, null);
     ensure(allowed.includes(held), `a pin of file ${name} reads "${held}", not ${allowed}`);
   });
@@ -77,5 +76,10 @@ export function* clone(
 export const AB = [
   { name: "A", pages: "=" },
   { name: "B", pages: "." },
+] as const;
+/** Windows that read the first page of each, so that a load makes its entry. */
+export const A_AND_B_SHOWN = [
+  { file: "A", first: 0, pages: 1, writable: false },
+  { file: "B", first: 0, pages: 1, writable: false },
 ] as const;
 export const A_IN_B = { source: "A", target: "B", first: 0, count: 1 } as const;

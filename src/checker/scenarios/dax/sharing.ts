@@ -4,9 +4,10 @@ import { punchHole } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { dedupeRange } from "../../../dax/reflink.ts";
 import { ensure } from "../../scenario.ts";
-import { ensureShown, mayFail, volumeStory, writePages } from "./play.ts";
+import { ensureShown, loads, mayFail, volumeStory, writePages } from "./play.ts";
 
 import {
+  A_AND_B_SHOWN,
   AB,
   A_IN_B,
   clone,
@@ -20,15 +21,16 @@ import {
 export const ownersComeAndGo = volumeStory({
   name: "shared-owners",
   about:
-    "Files A and B share a block. An I/O pins it through A, so that A's entry comes to name it, while B, " +
-    "whose entry names it already, is truncated. The page counts the entries that name it, whichever " +
+    "Files A and B share a block. It is loaded through a window of A, so that A's entry comes to name it, " +
+    "while B, whose entry names it already, is truncated. The page counts the entries that name it, whichever " +
     "file they are of.",
   from: "hazard H3: share++ and share-- under two different locks; DESIGN.md 5.6, invariant 6",
   blocks: 2,
   files: AB,
   clones: [{ ...A_IN_B, present: ["B"] }],
+  windows: A_AND_B_SHOWN,
   actors: {
-    io: (volume, self) => readPinned(volume, self, "A", ["A"]),
+    load: (volume, self) => loads(volume, self, 0, 0, ["A"]),
     truncate: (volume, self) => truncate(volume, self, "B"),
   },
   finally: (volume) => ensureShown(volume, "A", ["A"]),
@@ -44,9 +46,10 @@ export const ownersTogether = volumeStory({
   blocks: 2,
   files: [...AB, { name: "C", pages: "." }],
   clones: [A_IN_B, { ...A_IN_B, target: "C", present: ["C"] }],
+  windows: A_AND_B_SHOWN,
   actors: {
-    a: (volume, self) => readPinned(volume, self, "A", ["A"]),
-    b: (volume, self) => readPinned(volume, self, "B", ["A"]),
+    a: (volume, self) => loads(volume, self, 0, 0, ["A"]),
+    b: (volume, self) => loads(volume, self, 1, 0, ["A"]),
     truncate: (volume, self) => truncate(volume, self, "C"),
   },
   explore: { strategy: "pct", depth: 3, schedules: 1500 },
@@ -55,8 +58,8 @@ export const ownersTogether = volumeStory({
 export const pinAcrossTruncate = volumeStory({
   name: "shared-pin-truncate",
   about:
-    "An I/O reads a block that it has pinned through A, while B, which shares it, is truncated, and the " +
-    "freed room is written by C. The block stays A's.",
+    "An I/O reads a page that it has pinned through A, while B, which shares its block, is truncated, and " +
+    "the freed room is written by C. The pin is on a block of A's own: a copy, or the old one when B has gone.",
   from: "hazard H4, its second half: the truncate of owner B does not see a pin through owner A",
   blocks: 2,
   files: [...AB, { name: "C", pages: "." }],
@@ -78,14 +81,15 @@ export const pinAcrossTruncate = volumeStory({
 export const lastOwnerPinned = volumeStory({
   name: "shared-last-owner",
   about:
-    "Both owners of a block are truncated, and C is written into it, while an I/O reads it through A. It " +
-    "is free when the last of them has let go, and that one waits for the I/O.",
+    "Both owners of a block are truncated, and C is written into it, while an I/O reads it through A. There " +
+    "is no room for a copy, so it is pinned only when B has gone. It is free when A has gone, too, which " +
+    "waits for the I/O.",
   from: "DESIGN.md 5.6, invariant 1; pages/pages.ts, invariant 3",
   blocks: 1,
   files: [...AB, { name: "C", pages: "." }],
   clones: [{ ...A_IN_B, present: ["A", "B"] }],
   actors: {
-    io: (volume, self) => readPinned(volume, self, "A", ["A"]),
+    io: (volume, self) => readPinned(volume, self, "A", ["A"], ["EINVAL", "ENOSPC"]),
     "truncate-a": (volume, self) => truncate(volume, self, "A"),
     *"truncate-b"(volume, self) {
       yield* truncate(volume, self, "B");
@@ -196,7 +200,7 @@ export const pinnedOverTime = volumeStory({
 export const sharedHuge = volumeStory({
   name: "shared-huge",
   about:
-    "Files A and B share 2 MiB that lie as one folio on the device. A page of each is pinned, and a part of " +
+    "Files A and B share 2 MiB that lie as one folio on the device. A page of each is loaded, and a part of " +
     "A is punched. What is shared is never a folio: each page counts its owners for itself.",
   from: "hazard H5: shared PMD folios",
   blocks: 513,
@@ -205,9 +209,10 @@ export const sharedHuge = volumeStory({
     { name: "B", pages: "." },
   ],
   clones: [{ ...A_IN_B, count: 512 }],
+  windows: A_AND_B_SHOWN,
   actors: {
-    a: (volume, self) => readPinned(volume, self, "A", ["A", "."]),
-    b: (volume, self) => readPinned(volume, self, "B", ["A"]),
+    a: (volume, self) => loads(volume, self, 0, 0, ["A", "."]),
+    b: (volume, self) => loads(volume, self, 1, 0, ["A"]),
     *punch(volume, self) {
       const { mapping } = volume.file("A");
       yield* punchHole(self.task, volume.dax(self), mapping, 0, PAGE_SIZE);

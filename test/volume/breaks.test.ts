@@ -101,6 +101,9 @@ row("Volume.chown", "chown", (volume, _file, path) => volume.chownSync(path, 1, 
 row("Volume.lchown", "lchown", (volume, _file, path) => volume.lchownSync(path, 1, 1));
 row("Volume.utimes", "utimes", (volume, _file, path) => volume.utimesSync(path, 1, 2));
 row("Volume.lutimes", "lutimes", (volume, _file, path) => volume.lutimesSync(path, 1, 2));
+row("Volume.setDax", "choosing how it is reached", (volume, _file, path) =>
+  volume.setDaxSync(path, false),
+);
 row("Volume.sync", "sync", (volume) => volume.syncSync());
 row("Volume.link", "another name", (volume, _file, path) => volume.linkSync(path, `${path}-link`));
 row("Volume.symlink Volume.readlink", "a symlink", (volume, _file, path) => {

@@ -27,6 +27,7 @@
 import { PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import { inoOf, isNoted, type Mapping, MappingWord, noteWritten } from "../mapping/mapping.ts";
 import {
+  entryAt,
   findSlot,
   forEachEntry,
   isLocked,
@@ -47,6 +48,7 @@ import {
   noteWrittenBytes,
   stableSize,
   touchTimes,
+  mapName,
 } from "./dax.ts";
 import type { PageCache } from "./page-cache.ts";
 import { isShared } from "./unshare.ts";
@@ -55,9 +57,6 @@ import { copyOutHealthy, healthyBytes, overwriteBad, poisonedError } from "./poi
 /** What a write call copies out of the program's memory at once, and stores under one map lock. */
 const WRITE_BYTES_MAX = 2 ** 16;
 
-const mapName = (dax: Dax, mapping: Mapping) =>
-  ({ rankName: "map", order: inoOf(dax.thread, mapping) }) as const;
-
 /** The cache of a volume that has copied files. */
 export function pageCacheOf(dax: Dax): PageCache {
   return dax.pageCache!;
@@ -65,9 +64,7 @@ export function pageCacheOf(dax: Dax): PageCache {
 
 /** The cache page of a page of a copied file, or -1. Locks: the io or the map lock, shared at least. */
 export function findCached(dax: Dax, mapping: Mapping, index: number): number {
-  const { words } = dax.thread;
-  const slot = findSlot(words, mapping, index);
-  const entry = slot === 0 ? 0 : load(words, slot);
+  const entry = entryAt(dax.thread.words, mapping, index);
   return isPageKind(kindOf(entry)) ? dax.pages.devicePage(pageOf(entry)) : -1;
 }
 
@@ -92,9 +89,7 @@ function* settledPage(task: Task, dax: Dax, mapping: Mapping, index: number): Sl
 
 /** Whether a page is cached, or about to be. Locks: the io or the map lock, shared at least. */
 function hasCached(dax: Dax, mapping: Mapping, index: number): boolean {
-  const { words } = dax.thread;
-  const slot = findSlot(words, mapping, index);
-  const entry = slot === 0 ? 0 : load(words, slot);
+  const entry = entryAt(dax.thread.words, mapping, index);
   return isLocked(entry) || isPageKind(kindOf(entry));
 }
 
@@ -108,7 +103,7 @@ interface Piece {
 }
 
 /** Where the blocks of a page lie, as far as the file goes. Locks: the map lock. Sleeps: as findExtent. */
-function* piecesOf(task: Task, dax: Dax, mapping: Mapping, index: number): Sleeps<Piece[]> {
+export function* piecesOf(task: Task, dax: Dax, mapping: Mapping, index: number): Sleeps<Piece[]> {
   const size = yield* stableSize(task, dax, mapping);
   const start = index * PAGE_SIZE;
   const end = Math.min(start + PAGE_SIZE, roundUp(size, dax.driver.blockSize));
@@ -167,16 +162,6 @@ export function* backPages(
       transaction.commit();
     } else at = until;
   }
-}
-
-/** What `fillPage` needs to know before an entry is locked. Locks: the map lock. */
-export function* planFill(
-  task: Task,
-  dax: Dax,
-  mapping: Mapping,
-  index: number,
-): Sleeps<readonly Piece[]> {
-  return yield* piecesOf(task, dax, mapping, index);
 }
 
 /**

@@ -185,6 +185,11 @@ export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number
   return extent;
 }
 
+/** What a file's map lock is called, and its place among those of other files. */
+export function mapName(dax: Dax, mapping: Mapping) {
+  return { rankName: "map", order: inoOf(dax.thread, mapping) } as const;
+}
+
 /** Whether the file is copied (copied.ts). It is so as long as its record is in memory. */
 export function isCopied(dax: Dax, mapping: Mapping): boolean {
   if (dax.pageCache === null) return false;

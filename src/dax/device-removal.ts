@@ -17,7 +17,7 @@ import { expireLeases } from "../layout/lease.ts";
 import { load } from "../sync/atomics.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import type { Dax } from "./dax.ts";
+import { type Dax, mapName } from "./dax.ts";
 import { loseAllInWindows } from "./show.ts";
 import type { HoldMapping } from "./poison.ts";
 
@@ -46,10 +46,7 @@ function* takeAway(task: Task, dax: Dax, hold: HoldMapping): Sleeps<void> {
     using held = hold(inoOf(thread, mapped));
     if (held === null) continue;
     const { mapping } = held;
-    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
-      rankName: "map",
-      order: inoOf(thread, mapping),
-    });
+    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
     windows.revoke(mapping, 0, PAGE_INDEX_MAX);
     if (!windows.port.faults) loseAllInWindows(dax, mapping);
   }

@@ -15,7 +15,7 @@ import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Window } from "../window/window.ts";
 import { cachedPages, copyDirtyHome, pageCacheOf } from "./copied.ts";
-import type { Dax } from "./dax.ts";
+import { type Dax, mapName } from "./dax.ts";
 import { resolveFault } from "./fault.ts";
 import { removePages } from "./remove-pages.ts";
 
@@ -83,11 +83,7 @@ function* evict(task: Task, dax: Dax, page: number): Sleeps<boolean> {
   using held = holdMapping(inoOf(thread, found.owner));
   if (held === null) return false;
   const { mapping } = held;
-  const order = inoOf(thread, mapping);
-  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
-    rankName: "map",
-    order,
-  });
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   const now = pages.ownerOf(page);
   if (now === null || now.owner !== mapping) return cache.isFree(page);
   return yield* evictPage(task, dax, mapping, now.index);
@@ -126,11 +122,7 @@ export function* dropCached(
   first: number,
   last: number,
 ): Sleeps<void> {
-  const order = inoOf(dax.thread, mapping);
-  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
-    rankName: "map",
-    order,
-  });
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   for (const index of cachedPages(dax, mapping, first, last)) {
     yield* evictPage(task, dax, mapping, index);
   }

@@ -28,8 +28,7 @@ import {
   noteWritten,
 } from "../mapping/mapping.ts";
 import { traceFile } from "../mapping/trace.ts";
-import { EntryKind, findSlot, isPageKind, kindOf, pageOf } from "../mapping/tree.ts";
-import { load } from "../sync/atomics.ts";
+import { EntryKind, isPageKind, kindOf, pageOf, entryAt } from "../mapping/tree.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
@@ -42,7 +41,7 @@ import {
   isHole,
   isKnownHole,
   pageCacheOf,
-  planFill,
+  piecesOf,
 } from "./copied.ts";
 import {
   beginLayoutTransaction,
@@ -51,6 +50,7 @@ import {
   isCopied,
   stableSize,
   touchTimes,
+  mapName,
 } from "./dax.ts";
 import { addressOfPage, loseShown, showDevicePages, showInWindows, showLost } from "./show.ts";
 import { findShared, findStillShared, unshareAlone } from "./unshare.ts";
@@ -60,9 +60,7 @@ const ALLOCATE_AROUND_PAGES = 16;
 
 /** How many pages from `index` on its entry makes present: 1, the rest of a folio, or none. */
 function pagesPresent(dax: Dax, mapping: Mapping, index: number): number {
-  const { words } = dax.thread;
-  const slot = findSlot(words, mapping, index);
-  const kind = slot === 0 ? EntryKind.empty : kindOf(load(words, slot));
+  const kind = kindOf(entryAt(dax.thread.words, mapping, index));
   if (kind === EntryKind.huge) return HUGE_PAGES - (index % HUGE_PAGES);
   return kind === EntryKind.page ? 1 : 0;
 }
@@ -104,7 +102,7 @@ function* cachePage(task: Task, dax: Dax, mapping: Mapping, index: number): Slee
     cache.noteUsed(cached);
     return;
   }
-  const pieces = yield* planFill(task, dax, mapping, index);
+  const pieces = yield* piecesOf(task, dax, mapping, index);
   const held = yield* lockEntry(task, mapping, index, false);
   if (isPageKind(kindOf(held.entry))) {
     unlockEntry(dax.thread, held);
@@ -334,8 +332,7 @@ function* tryResolve(
 ): Sleeps<number> {
   const { windows } = dax;
   const { window, serial, address, write } = touch;
-  const order = inoOf(dax.thread, mapping);
-  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   if (!windows.isOver(window, serial, address)) return 0;
   const index = touchedPage(dax, touch);
   windows.countFault();

@@ -2,12 +2,12 @@
 import { HoldfastError } from "../base/errors.ts";
 import { type Address, PAGE_SIZE } from "../base/quantities.ts";
 import { viewMemory } from "../base/libc.ts";
-import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
+import { type Mapping, MappingWord } from "../mapping/mapping.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { type Window, WINDOW_BYTES_MAX } from "../window/window.ts";
-import { type Dax, isCopied } from "./dax.ts";
+import { type Dax, isCopied, mapName } from "./dax.ts";
 import { showAll } from "./fault.ts";
 import { makeRoom } from "./evict.ts";
 import { findShared, unshareRange } from "./unshare.ts";
@@ -100,11 +100,12 @@ export class FileWindow implements ShownRange {
   /** Takes the window away. Locks: the map lock, exclusively. Sleeps: for it. Twice does nothing. */
   *closeWith(task: Task): Sleeps<void> {
     if (this.#window === 0) return;
-    const { thread, windows } = this.#dax;
-    using _map = yield* lockExclusive(task, this.mapping + MappingWord.mapLock, {
-      rankName: "map",
-      order: inoOf(thread, this.mapping),
-    });
+    const { windows } = this.#dax;
+    using _map = yield* lockExclusive(
+      task,
+      this.mapping + MappingWord.mapLock,
+      mapName(this.#dax, this.mapping),
+    );
     const window = this.#window;
     this.#window = 0;
     if (window === 0) return;
@@ -144,8 +145,8 @@ export function* mapWindow(
       `a window of ${length} bytes: ${WINDOW_BYTES_MAX} at most, map larger ranges as several`,
     );
   }
-  const { thread, windows } = dax;
-  const name = { rankName: "map", order: inoOf(thread, mapping) } as const;
+  const { windows } = dax;
+  const name = mapName(dax, mapping);
   const pages = Math.ceil(length / PAGE_SIZE);
   if (!windows.port.faults && isCopied(dax, mapping)) yield* makeRoom(task, dax, pages);
   let window: Window = 0;

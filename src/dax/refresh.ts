@@ -1,9 +1,9 @@
 /** Windows after a change that took no block away: holes were filled, or the file has grown. */
-import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
+import { type Mapping, MappingWord } from "../mapping/mapping.ts";
 import { dropZeroEntries } from "../mapping/tree.ts";
 import { type Held, lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import type { Dax } from "./dax.ts";
+import { type Dax, mapName } from "./dax.ts";
 import { showAll } from "./fault.ts";
 
 /**
@@ -18,8 +18,7 @@ export function* refreshWindows(
   last: number,
 ): Sleeps<void> {
   if (!dax.windows.hasWindows(mapping)) return;
-  const order = inoOf(dax.thread, mapping);
-  using map = yield* lockExclusive(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  using map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   dax.windows.revoke(mapping, first, last);
   dropZeroEntries(dax.thread.words, mapping, first, last);
   yield* showAgain(task, dax, mapping, map);

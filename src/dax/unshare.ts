@@ -39,7 +39,7 @@ import {
 import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Window } from "../window/window.ts";
-import { beginLayoutTransaction, type Dax, findExtent, isCopied } from "./dax.ts";
+import { beginLayoutTransaction, type Dax, findExtent, isCopied, mapName } from "./dax.ts";
 import { removePages } from "./remove-pages.ts";
 import { showInWindows, showLost } from "./show.ts";
 
@@ -224,11 +224,7 @@ function* unshareBeneath(
   mapping: Mapping,
   plan: () => Sleeps<PageRange | null>,
 ): Sleeps<void> {
-  const order = inoOf(dax.thread, mapping);
-  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
-    rankName: "map",
-    order,
-  });
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   const range = yield* plan();
   if (range === null) return;
   const bytes = { start: range.first * PAGE_SIZE, end: (range.last + 1) * PAGE_SIZE };
@@ -289,8 +285,7 @@ function* findSharedAlone(
   mapping: Mapping,
   range: ByteRange,
 ): Sleeps<PageRange | null> {
-  const order = inoOf(dax.thread, mapping);
-  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   return yield* findShared(task, dax, mapping, range);
 }
 

@@ -348,6 +348,12 @@ function nextMarkedBelow(
   return -1;
 }
 
+/** The entry of a page, or 0 where there is none. */
+export function entryAt(words: Words, mapping: Mapping, index: number): Entry {
+  const slot = findSlot(words, mapping, index);
+  return slot === 0 ? 0 : load(words, slot);
+}
+
 /** Calls `visit` for every entry in [from, last], with its first page and its pages. */
 export function forEachEntry(
   words: Words,

@@ -1,12 +1,12 @@
 /** Memory failure as programs see it: reports of it, what is lost, and who is told. */
 import { HoldfastError } from "../base/errors.ts";
 import { PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
-import { type Dax, findExtent, isCopied } from "../dax/dax.ts";
+import { type Dax, findExtent, isCopied, mapName } from "../dax/dax.ts";
 import { populate } from "../dax/fault.ts";
 import { handleRemoval, untilRemoved } from "../dax/device-removal.ts";
 import { type BadRange, badRanges, handlePoison } from "../dax/poison.ts";
 import type { FailedPages, FailureReason } from "../device/failure-events.ts";
-import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
+import { type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import type { PoisonReport } from "../pages/bad-pages.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -204,8 +204,7 @@ function* listInFile(
   end: number,
 ): Sleeps<PoisonReport[]> {
   const reports: PoisonReport[] = [];
-  const order = inoOf(dax.thread, mapping);
-  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   const stop = roundUp(Math.min(end, sizeOf(dax.thread, mapping)), PAGE_SIZE);
   for (let at = roundDown(start, PAGE_SIZE); at < stop; ) {
     const extent = yield* findExtent(task, dax, mapping, at);

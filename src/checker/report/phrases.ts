@@ -128,6 +128,7 @@ const PAGES: Readonly<Record<string, Readonly<Record<string, Phrase>>>> = {
     dropZeroEntries: does("removes the zero entries"),
     storeHuge: inside("writes the entry of 2 MiB"),
     findSlot: inside("looks up the entry"),
+    entryAt: inside("looks up the entry"),
     isMarked: inside("looks at the entry's mark"),
     isMarkedRelaxed: inside("looks at the entry's mark"),
     nextMarked: inside("looks for a marked entry"),

@@ -204,7 +204,7 @@ export const faultWithoutLock = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: 'using _map = yield* lockShared(task, mapping + MappingWord.mapLock, { rankName: "map", order });\n',
+      find: "using _map = yield* lockShared(task, mapping + MappingWord.mapLock, mapName(dax, mapping));\n",
       replace: "",
     },
   ],

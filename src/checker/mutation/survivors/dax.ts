@@ -44,14 +44,6 @@ export const daxSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/fault.ts",
-    function: "pagesPresent",
-    what: ["never: choice (slot === 0)"],
-    why:
-      "Word 0 of the region is its magic number, which read as an entry is of no kind that there is: no " +
-      "page is present, either way.",
-  },
-  {
-    file: "dax/fault.ts",
     function: "makePresent",
     what: ["never: if (!huge)", "never: if (made > 0)"],
     why:

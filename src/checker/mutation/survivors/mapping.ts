@@ -69,6 +69,14 @@ export const mappingSurvivors: readonly Explanation[] = [
   },
   {
     file: "mapping/tree.ts",
+    function: "entryAt",
+    what: ["never: choice (slot === 0)"],
+    why:
+      "Word 0 of the region is its magic number, which read as an entry is locked, and of no kind that there " +
+      "is: no page is present, either way; who reads a copied file looks once more, with the map lock.",
+  },
+  {
+    file: "mapping/tree.ts",
     function: "descend",
     what: [
       "swapped: store(words, child + Node.parent, node); store(words, child + Node.slotInParent, within);",

@@ -68,11 +68,13 @@ import * as trace from "./scenarios/sync/trace.ts";
 import * as waits from "./scenarios/sync/waits.ts";
 import * as pinWriteBack from "./scenarios/pins/write-back.ts";
 import * as tree from "./scenarios/mapping/tree.ts";
+import * as inodes from "./scenarios/volume/inodes.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as copiedVariants from "./variants/copied.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
+import * as inodeVariants from "./variants/inodes.ts";
 import * as leaseVariants from "./variants/leases.ts";
 import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
@@ -138,6 +140,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "metadata/blocks": metadataBlocks,
   "metadata/calls": metadataCalls,
   "ram/extents": extents,
+  "volume/inodes": inodes,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,
@@ -155,6 +158,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 
 const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   breakVariants,
+  inodeVariants,
   leaseVariants,
   pageVariants,
   entryVariants,

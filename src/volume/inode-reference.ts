@@ -2,7 +2,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { Ino } from "../base/quantities.ts";
 import type { FileType } from "../iomap/contract.ts";
-import { inoOf, type Mapping } from "../mapping/mapping.ts";
+import type { Mapping } from "../mapping/mapping.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 import { load } from "../sync/atomics.ts";
 import type { InodeTable } from "./inodes.ts";
@@ -29,12 +29,13 @@ export class InodeReference implements Disposable {
   readonly #table: InodeTable;
   #record: number;
 
-  constructor(table: InodeTable, mapping: Mapping, record: number) {
+  /** For InodeTable. `record`: of the thread's `openFiles`, which names `mapping`. */
+  constructor(table: InodeTable, mapping: Mapping, ino: Ino, type: FileType, record: number) {
     this.#table = table;
     this.#record = record;
     this.mapping = mapping;
-    this.ino = inoOf(table.thread, mapping);
-    this.type = TYPES[load(table.thread.words, mapping + Own.type)] as FileType;
+    this.ino = ino;
+    this.type = type;
   }
 
   get isDirectory(): boolean {
@@ -42,7 +43,7 @@ export class InodeReference implements Disposable {
   }
 
   /** Whether the inode's last name is gone. Locks: for a directory, its own. */
-  get nameless(): boolean {
+  get isNameless(): boolean {
     return load(this.#table.thread.words, this.mapping + Own.nameless) !== 0;
   }
 
@@ -59,7 +60,7 @@ export class InodeReference implements Disposable {
   /** Another reference of the same inode. */
   again(): InodeReference {
     invariant(this.#record !== 0, "a reference is copied after its release");
-    return this.#table.referenceAgain(this.mapping);
+    return this.#table.referenceAgain(this);
   }
 
   /** Drops the reference; dropping twice does nothing. Call `InodeTable.settle` afterwards. */

@@ -25,8 +25,8 @@
  *                 guard only. So at most one record of an inode is in the table, and a leaving one
  *                 gets no reference: whoever looks it up waits for its evictor, then looks again.
  *             (3) An inode without a name is freed by its evictor only, after all its extents, and
- *                 the record is marked discarded before: so a number that the driver hands out again
- *                 never meets the entries of the file before.
+ *                 the record is marked discarded by the same transaction: so a number that the driver
+ *                 hands out again never meets the entries of the file before.
  *             (4) A record is made from what the driver read while no record of the inode was in the
  *                 table and none left it: nobody changed the inode in between.
  */
@@ -34,7 +34,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Ino } from "../base/quantities.ts";
 import type { Dax } from "../dax/dax.ts";
 import { evictMapping } from "../dax/layout-change.ts";
-import type { FilesystemDriver } from "../iomap/contract.ts";
+import type { FileType, FilesystemDriver } from "../iomap/contract.ts";
 import {
   type Access,
   initMapping,
@@ -55,8 +55,8 @@ import { InodeReference, Own, TYPES } from "./inode-reference.ts";
 import { accessOf, type DaxMode } from "./access-mode.ts";
 import { unusable } from "./state.ts";
 
-const Area = { guard: 0, idle: 1, abandoned: 2, left: 3, hand: 4, buckets: 16 } as const;
-const BUCKETS = 4096;
+export const Area = { guard: 0, idle: 1, abandoned: 2, left: 3, hand: 4, buckets: 16 } as const;
+export const BUCKETS = 4096;
 const AREA_WORDS = Area.buckets + BUCKETS;
 
 /** Idle records kept, with their entries, for the next who opens the file. */
@@ -128,11 +128,11 @@ export class InodeTable {
   }
 
   /** Another reference of a record that has one, of this thread: lock-free (invariant 2). */
-  referenceAgain(mapping: Mapping): InodeReference {
+  referenceAgain({ mapping, ino, type }: InodeReference): InodeReference {
     const { thread } = this;
     const record = thread.openFiles.take();
     addThenStore(thread.words, mapping + MappingWord.references, 1, record, mapping);
-    return new InodeReference(this, mapping, record);
+    return new InodeReference(this, mapping, ino, type, record);
   }
 
   /**
@@ -161,7 +161,10 @@ export class InodeTable {
       if (before === 0) add(words, this.#area + Area.idle, -1);
     }
     this.#leave();
-    if (free) return new InodeReference(this, mapping, record);
+    if (free) {
+      const type = TYPES[load(words, mapping + Own.type)] as FileType;
+      return new InodeReference(this, mapping, ino, type, record);
+    }
     thread.openFiles.give(record);
     if (refusal !== null) throw refusal;
     return mapping === 0 ? null : mapping;
@@ -321,7 +324,6 @@ export class InodeTable {
       if (free) yield* this.#freeInode(task, mapping, ino);
     } catch (error) {
       this.#enter();
-      store(words, mapping + Own.discarded, 0);
       store(words, mapping + Own.evictor, 0);
       add(words, this.#area + Area.idle, 1);
       this.#leave();
@@ -347,7 +349,7 @@ export class InodeTable {
 
   *#freeInode(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {
     using transaction = yield* beginTransaction(task, this.#dax.cache);
-    store(this.thread.words, mapping + Own.discarded, 1);
+    transaction.setWord(mapping + Own.discarded, 1);
     transaction.beginLayoutChange(mapping + MappingWord.sequence);
     this.#driver.freeInode(transaction, ino);
     transaction.commit();

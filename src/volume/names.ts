@@ -43,7 +43,7 @@ export function assertUnrestricted(info: InodeInfo): void {
 
 /** The directory may take a new name. Locks: it, exclusively. Throws: ENOENT, EPERM. */
 function assertTakesNames(core: VolumeCore, directory: InodeReference): InodeInfo {
-  if (directory.nameless) throw missing();
+  if (directory.isNameless) throw missing();
   const info = core.driver.readInode(directory.ino);
   if (info.restriction !== null && info.restriction !== "append-only") assertUnrestricted(info);
   return info;
@@ -146,7 +146,7 @@ export function* makeLink(scope: Scope, existing: Path, path: Path): Sleeps<void
   assertTakesNames(core, directory);
   if (source.isDirectory) throw new HoldfastError("EPERM", "a directory gets no second name");
   using _source = yield* lockInode(task, source);
-  if (source.nameless) throw missing();
+  if (source.isNameless) throw missing();
   assertUnrestricted(core.driver.readInode(source.ino));
   yield* inTransaction(task, core, [directory, source], (transaction) => {
     core.driver.link(transaction, directory.ino, name, source.ino, timeNow());

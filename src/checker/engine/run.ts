@@ -97,6 +97,9 @@ export interface RunLimits {
 /** More turns than any schedule has. */
 const TURNS_MAX = 0x40000000;
 
+/** Runs of a schedule, one after another, that come no further than the one before. */
+const AGAIN_MAX = 10_000;
+
 /** Instead of an actor whose turn it is. */
 const UNDECIDED = -1;
 const GIVEN_UP = -2;
@@ -179,12 +182,17 @@ export class Run {
     this.#decided = 0;
     this.#planned = this.#strategy.plan?.(this.trace) ?? 0;
     this.#begun = false;
-    for (;;) {
+    for (let again = 0; ; ) {
       door.refused = false;
       this.#givenUp = false;
       const outcome = this.#once();
       if (!door.refused) return outcome;
       if (this.#givenUp) return { failure: null, redundant: true, steps: this.steps };
+      if (this.steps > this.#decided) again = 0;
+      else if (++again > AGAIN_MAX) {
+        const { name } = this.actors[door.actor]!;
+        throw new Error(`${name} comes to a contended word, or a wait, in a constructor`);
+      }
       this.#decided = this.steps;
     }
   }

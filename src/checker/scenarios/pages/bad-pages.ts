@@ -60,7 +60,7 @@ class BadList {
   }
 
   /** The first pages of ranges whose handler has died, or died where it may have been forgotten. */
-  get abandoned(): number[] {
+  get abandonedReports(): number[] {
     const dead = this.actors.filter(({ thread }) => isDead(thread));
     const isAbandoned = (handler: number): boolean =>
       handler < 0 || dead.some(({ thread }) => thread.holder === handler);
@@ -320,7 +320,7 @@ export const badPagesReporterDies = listStory({
     const handled = load(list.actors[0]!.thread.words, list.truth + HANDLED);
     ensure(!isListed || handled > 0 || bad.hasAbandoned, "a report is listed, and nobody's");
     ensure(handled < 2 || !bad.hasAbandoned, "a report that is handled is abandoned");
-    const left = list.abandoned;
+    const left = list.abandonedReports;
     for (let taken = bad.takeAbandoned(); taken !== null; taken = bad.takeAbandoned()) {
       const at = left.indexOf(taken.first);
       ensure(at >= 0, `page ${taken.first} is handled, which nobody had abandoned`);

@@ -1,0 +1,69 @@
+/** Variants of the inode table: when a record may be used, and when it leaves. */
+import { variant } from "../variant.ts";
+
+export const discardedBeforeItIsFreed = variant({
+  name: "discarded-before-it-is-freed",
+  about:
+    "Who frees a file without a name marks its record as done with before the transaction that frees it has " +
+    "committed. When he dies in between the inode is not free, and nobody knows of it.",
+  from: "our own core, before inode-unlink-dies found it; volume/inodes.ts, invariant 3",
+  edits: [
+    {
+      file: "volume/inodes.ts",
+      find: "transaction.setWord(mapping + Own.discarded, 1);",
+      replace: "store(this.thread.words, mapping + Own.discarded, 1);",
+    },
+  ],
+  caughtBy: { "inode-unlink-dies": "leak" },
+});
+
+export const recordMadeOfOldInode = variant({
+  name: "record-made-of-an-old-inode",
+  about:
+    "Who has read an inode to make its record does not look whether a record of the inode has left the " +
+    "table since then: the inode may have changed meanwhile.",
+  from: "volume/inodes.ts, invariant 4",
+  edits: [
+    {
+      file: "volume/inodes.ts",
+      find: "load(words, this.#area + Area.left) === left",
+      replace: "true",
+    },
+  ],
+  caughtBy: { "inode-stale-record": "check" },
+});
+
+export const leavingRecordUsed = variant({
+  name: "leaving-record-used",
+  about: "Who finds a record that is about to leave uses it, instead of waiting until it has left.",
+  from: "volume/inodes.ts, invariant 2",
+  edits: [
+    {
+      file: "volume/inodes.ts",
+      find: "const free = mapping !== 0 && load(words, mapping + Own.evictor) === 0;",
+      replace: "const free = mapping !== 0;",
+    },
+  ],
+  caughtBy: { "inode-used-again": "check" },
+});
+
+export const referencesOfTheDeadFirst = variant({
+  name: "references-of-the-dead-first",
+  about:
+    "A dead thread's references are given back before its transaction is undone: a file that it was " +
+    "unlinking is nobody's, and without a name for a moment.",
+  from: "our own core, before test/volume/dead-threads.test.ts found it; volume/assemble.ts",
+  edits: [
+    {
+      file: "checker/world/inodes.ts",
+      find: "            user.table.recoverInodes();\n",
+      replace: "",
+    },
+    {
+      file: "checker/world/inodes.ts",
+      find: "            recoverRemovals(user.dax);\n",
+      replace: "            recoverRemovals(user.dax);\n            user.table.recoverInodes();\n",
+    },
+  ],
+  caughtBy: { "inode-unlink-dies": "leak" },
+});

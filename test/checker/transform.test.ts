@@ -267,6 +267,21 @@ describe("what cannot be instrumented is refused", () => {
     });
   }
 
+  it("a cycle of imports", async () => {
+    const names = ["ring-a.mjs", "ring-b.mjs"];
+    for (const [index, name] of names.entries()) {
+      const other = names[1 - index]!;
+      writeFileSync(
+        join(directory, name),
+        `import { b as other } from "./${other}";\nexport const b = () => other;`,
+      );
+    }
+    const linking = Linked.load(pathToFileURL(join(directory, names[0]!)));
+    await expect(linking).rejects.toThrow(
+      /cycle of imports: .*ring-a\.mjs imports .*ring-b\.mjs imports .*ring-a\.mjs/,
+    );
+  });
+
   // Neither may they be left out in silence: what is passed by its name is a callback all the same.
   const RIGHT_OR_REFUSED: Readonly<Record<string, string>> = {
     "a named callback of an array": `

@@ -127,6 +127,8 @@ export class Linker {
   readonly #edits: readonly Edit[];
   readonly #schemas: Schemas;
   readonly #modules = new Map<string, ModuleSource>();
+  /** Addresses of the modules whose imports are being loaded, outermost first. */
+  readonly #loading: string[] = [];
   readonly #outside = new Map<string, Exports>();
   readonly #evaluated = new Map<string, Exports>();
 
@@ -157,8 +159,16 @@ export class Linker {
     return { exports: this.#evaluated.get(entry.href)!, sites: numbers.sites, moduleOf };
   }
 
-  /** Depth first, so that `#modules` is in the order of evaluation. */
+  /** Depth first, so that `#modules` is in the order of evaluation. Throws: for a cycle of imports. */
   async #load(url: URL, unused: Set<Edit>): Promise<void> {
+    const before = this.#loading.indexOf(url.href);
+    if (before >= 0) {
+      const way = [...this.#loading.slice(before), url.href]
+        .map((path) => shownPath(path))
+        .join(" imports ");
+      throw new Error(`the checked build has no way for a cycle of imports: ${way}`);
+    }
+    this.#loading.push(url.href);
     const schema = this.#schemas.texts.get(checkedPath(url.href) ?? "");
     const text = this.#edited(url, schema ?? readFileSync(fileURLToPath(url), "utf8"), unused);
     const program = parsed(text);
@@ -176,6 +186,7 @@ export class Linker {
     if (!this.#modules.has(url.href)) {
       this.#modules.set(url.href, { path: url.href, text, program, imports, passedOn });
     }
+    this.#loading.pop();
   }
 
   /** Where a name that a module exports was declared. */

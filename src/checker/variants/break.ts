@@ -198,3 +198,31 @@ export const givenUpInsists = variant({
   ],
   caughtBy: { "insisting-abort": "check", "insisting-deadline": "check" },
 });
+
+export const interruptedBreakKeepsALock = variant({
+  name: "interrupted-break-keeps-a-lock",
+  about:
+    "A break that is interrupted while it waits for the map lock leaves by a path that forgets the io " +
+    "lock: the next change of the file waits for ever.",
+  from: "hazard H7: open with O_TRUNC in fuse jumps past the release of invalidate_lock",
+  edits: [
+    {
+      file: "layout/break.ts",
+      find: "            using ios = new AllHeld();\n",
+      replace: "            const ios = new AllHeld();\n",
+    },
+    {
+      file: "layout/break.ts",
+      find: "                return yield* change(broken);\n",
+      replace:
+        "                const done = yield* change(broken);\n                ios.release();\n" +
+        "                return done;\n",
+    },
+    {
+      file: "layout/break.ts",
+      find: "            busy = found;\n",
+      replace: "            busy = found;\n            ios.release();\n",
+    },
+  ],
+  caughtBy: { "aborted-truncate": "leak" },
+});

@@ -180,3 +180,19 @@ export const healedNotShown = variant({
   edits: [{ file: "dax/file-io.ts", find: "change.healed || isHidden", replace: "isHidden" }],
   caughtBy: { "dax-poison-healed": "check" },
 });
+
+export const sharersTakenForAnOwner = variant({
+  name: "sharers-taken-for-an-owner",
+  about:
+    "A report takes what a shared page's owner word holds, which is how many owners it has, for the one " +
+    "owner's record.",
+  from: "hazard H8: in 6.12, memory failure dereferences PAGE_MAPPING_DAX_SHARED as a mapping",
+  edits: [
+    {
+      file: "pages/pages.ts",
+      find: "return owner <= 0 ? null : {",
+      replace: "return owner === 0 ? null : {",
+    },
+  ],
+  caughtBy: { "dax-poison-cloned": "error" },
+});

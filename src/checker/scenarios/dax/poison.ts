@@ -20,6 +20,7 @@ import {
   volumeStory,
   writePages,
 } from "./play.ts";
+import { clone } from "./sharing-play.ts";
 
 /** The storage loses a block, which is found and listed later, and the report handled. */
 function* lose(volume: Volume, self: Self, block = 0, owners = 1): Sleeps<void> {
@@ -378,6 +379,35 @@ export const poisonShared = volumeStory({
       yield* lose(volume, self, 0, 2);
       yield* loads(volume, self, 0, 0, ["."]);
       yield* loads(volume, self, 1, 0, ["."]);
+    },
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+export const poisonCloned = volumeStory({
+  name: "dax-poison-cloned",
+  about:
+    "The storage loses a block of A, which windows show, while B is given a share of it. Whether the report " +
+    "comes first or the clone: no window shows the block in the end, and A cannot be read.",
+  from: "hazard H8; a page that has one owner when a report looks, and several a moment later",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "#" },
+    { name: "B", pages: "." },
+  ],
+  windows: [
+    { file: "A", first: 0, pages: 1, writable: false, shown: [0] },
+    { file: "B", first: 0, pages: 1, writable: false },
+  ],
+  actors: {
+    *clone(volume, self) {
+      yield* mayFail(self, ["EIO"], () => clone(volume, self, "A", "B"));
+      yield* loads(volume, self, 1, 0, ["A", ".", "!"]);
+    },
+    *report(volume, self) {
+      yield* lose(volume, self, 0, 2);
+      yield* loads(volume, self, 0, 0, ["."]);
+      yield* reads(volume, self, []);
     },
   },
   explore: { strategy: "bounded", preemptions: 1 },

@@ -226,3 +226,40 @@ export const interruptedBreakKeepsALock = variant({
   ],
   caughtBy: { "aborted-truncate": "leak" },
 });
+
+export const evictionDoesNotWait = variant({
+  name: "eviction-does-not-wait",
+  about:
+    "The end of a file's use is no layout change: its pages and blocks go without a look for pins, whose " +
+    "I/O ends in what another file has by then.",
+  from: "dax: Ensure all pages are idle prior to filesystem unmount (bug 12)",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "    const all = () => ({ first: 0, last: PAGE_INDEX_MAX });\n    yield* withBrokenLayout(task, dax, mapping, all,",
+      replace: "    yield* withBrokenLayout(task, dax, mapping, () => null,",
+    },
+    {
+      file: "dax/layout-change.ts",
+      find: "        removePages(dax, mapping, broken.range);\n        if (!free)\n",
+      replace:
+        "        removePages(dax, mapping, { first: 0, last: PAGE_INDEX_MAX });\n        if (!free)\n",
+    },
+  ],
+  caughtBy: { "dax-evict-reuse": "invariant" },
+});
+
+export const zeroEntryTakenForAPage = variant({
+  name: "zero-entry-taken-for-a-page",
+  about:
+    "Who removes a zero page's entry takes the owner from the page that it names, which is none.",
+  from: "fs/dax: Don't disassociate zero page entries (bug 14)",
+  edits: [
+    {
+      file: "dax/remove-pages.ts",
+      find: "        if (!isPageKind(kindOf(entry)))\n            return;\n        // Asked before",
+      replace: "        // Asked before",
+    },
+  ],
+  caughtBy: { "dax-kill-removal": "check" },
+});

@@ -277,3 +277,36 @@ export const copyNotLookedAtAgain = variant({
   ],
   caughtBy: { "dax-poison-copied": "check" },
 });
+
+export const secondOwnerOverwrites = variant({
+  name: "second-owner-overwrites",
+  about:
+    "A page that a second file comes to own gets that one as its owner, in the place of the first: there " +
+    "is no count of owners.",
+  from: "fsdax: introduce page->share for fsdax in reflink mode (bug 18): before it, a warning and this",
+  edits: [
+    {
+      file: "mapping/entries.ts",
+      find: "    const page = pages.share(devicePage, held.slot, lockedPageEntry);\n",
+      replace:
+        "    const page = pages.associate(devicePage, held.pages, held.mapping, held.index, false);\n",
+    },
+    {
+      file: "mapping/entries.ts",
+      find: "    settle(thread, { ...held, entry }, entry);\n",
+      replace: "    settle(thread, held, entry);\n",
+    },
+    { file: "mapping/entries.ts", find: "if (isFree && shared) {", replace: "if (false) {" },
+    {
+      file: "mapping/entries.ts",
+      find: "const before = shared && page >= 0 ? locked(entry) : empty;",
+      replace: "const before = empty;",
+    },
+    {
+      file: "pages/pages.ts",
+      find: "        invariant(taken === null, () => {\n            const { offset, pins, owner",
+      replace: "        invariant(true, () => {\n            const { offset, pins, owner",
+    },
+  ],
+  caughtBy: { "shared-owners": "invariant" },
+});

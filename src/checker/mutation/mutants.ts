@@ -54,6 +54,7 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   "sync/wait-histograms.ts": "figures, which nothing goes by",
   "sync/waits.ts": "kept by the runners, for which the checker stands in",
   "sync/runners.ts": "waits of the event loop and of threads, for which the checker stands in",
+  "pin/held-clock.ts": "figures, which nothing goes by",
   "dax/pager.ts": "a loop around a system call, in a thread of its own",
   "window/fault-port.ts": "system calls, for which the checker's port stands in",
   "window/userfaultfd.ts": "system calls",

@@ -4,7 +4,7 @@
  * the verdicts are the same on a busy machine. A mutant that no scenario kills is either the same program
  * in other words, or a gap in the scenarios.
  */
-import { add, load, makeSharedBuffer, store, type Words } from "../../sync/atomics.ts";
+import { load, makeSharedBuffer, or, store, type Words } from "../../sync/atomics.ts";
 import { Checked, type CheckOptions } from "../check.ts";
 import { inLanes } from "../lanes.ts";
 import { type ListedScenario, listScenarios } from "../registry.ts";
@@ -33,7 +33,7 @@ export interface MutationLimits {
   onProgress(round: number, done: number, all: number, killed: number): void;
 }
 
-/** The rounds: schedules at random only; then, of what nobody explains, all that is allowed. */
+/** The rounds: schedules at random only, then all that is allowed. What is explained is not tried. */
 const ROUNDS = 2;
 const SHORT_WARM_UP = 50;
 
@@ -41,16 +41,22 @@ const SHORT_WARM_UP = 50;
 class Board {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Words;
-  readonly #reachedBy: number;
   readonly #at: number;
+  readonly #reached: number;
   readonly #mutants: number;
+  readonly #scenarios: number;
+  /** Of the mutants that a scenario comes to, a bit each. */
+  readonly #rowWords: number;
 
   constructor(mutants: number, scenarios: number, shared?: SharedArrayBuffer) {
-    this.buffer = shared ?? makeSharedBuffer((2 * (mutants + 1) + scenarios) * 4);
-    this.#words = new Int32Array(this.buffer);
     this.#mutants = mutants;
-    this.#reachedBy = mutants + 1;
-    this.#at = 2 * (mutants + 1);
+    this.#scenarios = scenarios;
+    this.#at = mutants + 1;
+    this.#reached = this.#at + scenarios;
+    this.#rowWords = (mutants >>> 5) + 1;
+    const words = this.#reached + scenarios * this.#rowWords;
+    this.buffer = shared ?? makeSharedBuffer(words * 4);
+    this.#words = new Int32Array(this.buffer);
   }
 
   /** The scenario that killed it, from 0; -1: none. */
@@ -75,12 +81,25 @@ class Board {
     return killed;
   }
 
-  reach(mutant: number): void {
-    add(this.#words, this.#reachedBy + mutant, 1);
+  #reachedWord(scenario: number, mutant: number): number {
+    return this.#reached + scenario * this.#rowWords + (mutant >>> 5);
   }
 
+  reach(scenario: number, mutant: number): void {
+    or(this.#words, this.#reachedWord(scenario, mutant), 1 << (mutant & 31));
+  }
+
+  isReached(scenario: number, mutant: number): boolean {
+    return (load(this.#words, this.#reachedWord(scenario, mutant)) & (1 << (mutant & 31))) !== 0;
+  }
+
+  /** How many scenarios come to it. */
   reachedBy(mutant: number): number {
-    return load(this.#words, this.#reachedBy + mutant);
+    let count = 0;
+    for (let scenario = 0; scenario < this.#scenarios; scenario++) {
+      if (this.isReached(scenario, mutant)) count++;
+    }
+    return count;
   }
 
   begin(scenario: number, mutant: number): void {
@@ -168,6 +187,9 @@ export class MutationLane {
   readonly #mutants: Mutants;
   readonly #board: Board;
   readonly #limits: Pick<MutationLimits, "schedules" | "seconds">;
+  readonly #tried: MutantSwitch;
+  /** The scenario before this one, whose program this one may belong to as well. */
+  #last: { readonly module: string; readonly checked: Checked } | null = null;
 
   constructor({ files, scenarios, schedules, seconds, board }: LaneData) {
     const listed = listScenarios();
@@ -175,32 +197,56 @@ export class MutationLane {
     this.#mutants = mutantsOf(files);
     this.#board = new Board(this.#mutants.all.length, scenarios.length, board);
     this.#limits = { schedules, seconds };
+    this.#tried = new MutantSwitch(this.#mutants.all.length);
   }
 
-  /** Tries those mutants on a scenario that it comes to and that nobody has killed. */
+  /** Tries the mutants that a scenario comes to and that nobody has killed. */
   async do({ scenario, round }: Job): Promise<void> {
-    const tried = new MutantSwitch(this.#mutants.all.length);
-    const schemas = { texts: this.#mutants.schemas, isTried: tried.is };
-    const place = this.#places[scenario]!;
-    const checked = await Checked.load(place, null, schemas);
+    const board = this.#board;
+    if (round > 1 && this.#left(scenario).length === 0) return;
+    const tried = this.#tried;
+    const checked = await this.#checked(scenario);
     const { seconds } = this.#limits;
     const short = { warmUp: SHORT_WARM_UP, schedules: 1, races: false, seconds };
-    if (await checked.fails(short))
-      throw new Error(`${place.scenario.name} fails without a mutant`);
-    const board = this.#board;
-    const reached = this.#mutants.all.filter(({ number }) => tried.seen[number]);
-    const options = round === 1 ? short : this.#limits;
-    for (const mutant of reached) {
-      const { number } = mutant;
-      if (round === 1) board.reach(number);
-      else if (explanationOf(mutant) !== null) continue;
+    if (round === 1) {
+      tried.seen.fill(0);
+      if (await checked.fails(short))
+        throw new Error(`${this.#places[scenario]!.scenario.name} fails without a mutant`);
+      for (const { number } of this.#mutants.all) {
+        if (tried.seen[number]) board.reach(scenario, number);
+      }
+    }
+    for (const { number } of this.#left(scenario)) {
       if (board.killer(number) >= 0) continue;
       board.begin(scenario, number);
       tried.active = number;
-      if (await fails(checked, options)) board.kill(number, scenario);
+      if (await fails(checked, round === 1 ? short : this.#limits)) board.kill(number, scenario);
+      tried.active = 0;
     }
-    tried.active = 0;
     board.begin(scenario, 0);
+  }
+
+  /** The mutants that a scenario comes to, and that are neither killed nor explained. */
+  #left(scenario: number): Mutant[] {
+    const board = this.#board;
+    return this.#mutants.all.filter(
+      (mutant) =>
+        board.isReached(scenario, mutant.number) &&
+        board.killer(mutant.number) < 0 &&
+        explanationOf(mutant) === null,
+    );
+  }
+
+  async #checked(scenario: number): Promise<Checked> {
+    const place = this.#places[scenario]!;
+    const module = place.module.href;
+    const schemas = { texts: this.#mutants.schemas, isTried: this.#tried.is };
+    const checked =
+      this.#last?.module === module
+        ? this.#last.checked.another(place)
+        : await Checked.load(place, null, schemas);
+    this.#last = { module, checked };
+    return checked;
   }
 }
 

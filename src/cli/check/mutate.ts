@@ -35,8 +35,8 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
     terminal.print(
       `${plural(verdicts.length, "mutant")} in ${formatMs(performance.now() - start)}: ` +
         `${verdicts.length - alive.length} killed, ${hanging} of them by a scenario that hangs, ` +
-        `${alive.length} survive, ` +
-        `${alive.length - unexplained.length} of them explained`,
+        `${alive.length - unexplained.length} explained and not tried, ` +
+        `${unexplained.length} survive`,
     );
   }
   return unexplained.length === 0 ? EXIT_OK : EXIT_FOUND;

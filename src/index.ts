@@ -14,6 +14,7 @@ export {
   type PinHolder,
 } from "./base/errors.ts";
 export type { LostRange } from "./dax/map-window.ts";
+export type { BlockUse } from "./base/block-use.ts";
 export type { FileType, Time } from "./iomap/contract.ts";
 export type { WaitKind } from "./sync/sleep.ts";
 export type { WaitSummary } from "./sync/wait-histograms.ts";
@@ -45,6 +46,7 @@ export {
   type RamOptions,
 } from "./volume/mount.ts";
 export type { PageType, PageTypeOptions } from "./volume/page-types.ts";
+export type { DeviceOwner, DeviceRange } from "./volume/owners.ts";
 export type { FilePin, PinOptions, PinRequest } from "./volume/pin.ts";
 export {
   attachRaw,

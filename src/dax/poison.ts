@@ -9,24 +9,34 @@
  *        (2) Owner and list are looked at again under the owner's map lock: it may have lost the page, and
  *            whoever has it by now has looked at the list; or has had it zeroed, and it is healthy.
  *        (3) What is overwritten is taken off the list last.
+ *        (4) Whose pages are that no one file has in memory, the driver's reverse mapping answers: files that
+ *            share them, a file of which no window shows them (nor will, by 1), or the filesystem itself.
+ *            That may be a long search, so it comes last, when all others are told of. A file that it
+ *            finds is asked again, with its map lock held if it is in memory, before it is named.
  */
 import { HoldfastError } from "../base/errors.ts";
-import { PAGE_SIZE } from "../base/quantities.ts";
+import { type Ino, PAGE_SIZE } from "../base/quantities.ts";
+import type { PageOwner } from "../device/failure-events.ts";
 import type { Device } from "../device/index.ts";
 import { inoOf, type Mapping, MappingWord } from "../mapping/mapping.ts";
-import type { BlockOwner, BlockSharing } from "../iomap/contract.ts";
+import type { BlockOwner, OwnerSearch } from "../iomap/contract.ts";
 import { beginTransaction } from "../metadata/transaction.ts";
 import type { PageRun, PoisonReport } from "../pages/bad-pages.ts";
 import type { Pages } from "../pages/pages.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import { type Dax, findExtent } from "./dax.ts";
+import { type Dax, isCopied, mapName } from "./dax.ts";
+import { findOwners, searchFor } from "./owners.ts";
 import { loseInWindows } from "./show.ts";
 
-/** Bad pages of the device and, where one is known, the file that has them. */
+/** Bad pages of the device and, where one is known, who has them. */
 export interface BadRange extends PageRun {
-  /** The first page's place, or null: no file that is in memory has the pages, or several share them. */
-  readonly owner: { readonly ino: number; readonly index: number } | null;
+  /** The first page's place. Null: nobody has the pages, or nobody in memory has, as far as that was asked. */
+  readonly owner: PageOwner | null;
+}
+
+function inFile(ino: number, index: number): PageOwner {
+  return { use: "data", ino, index, group: null };
 }
 
 /** Keeps a file's record while it is held. */
@@ -157,106 +167,144 @@ export class HealingDevice {
   }
 }
 
+/** Told of bad pages: of those that a file has, while its locks keep them with it. */
+export type TellBad = (range: BadRange) => void;
+
 /**
- * Handles a report that is listed: takes its pages out of all windows, whatever file has them. Returns
- * them with their owners, for those who are to be told.
- * Locks: takes the map lock of each owner, exclusively. Sleeps: for them.
+ * Handles a report that is listed: takes its pages out of all windows, whatever file has them, and tells of
+ * them with their owners. Those that no file in memory has are told of last, when they have been searched.
+ * Locks: takes the map lock of each owner, exclusively. Sleeps: for them, and as `findOwners`.
  */
 export function* handlePoison(
   task: Task,
   dax: Dax,
   { first, last, report }: PoisonReport,
   hold: HoldMapping,
-): Sleeps<BadRange[]> {
-  const handled: BadRange[] = [];
+  tell: TellBad,
+): Sleeps<void> {
+  const unknown: PageRun[] = [];
   for (let page = first; page <= last; ) {
-    const shared = yield* loseShared(task, dax, page, hold);
-    if (shared.length > 0) {
-      handled.push(...shared);
-      page++;
-      continue;
+    const lost = yield* loseRun(task, dax, page, last, hold, tell);
+    const before = unknown.at(-1);
+    if (lost === 0) {
+      if (before?.last === page - 1) unknown[unknown.length - 1] = { ...before, last: page };
+      else unknown.push({ first: page, last: page });
     }
-    const run = yield* loseRun(task, dax, page, last, hold);
-    const before = handled.at(-1);
-    if (run.owner === null && before?.owner === null) {
-      handled[handled.length - 1] = { ...before, last: run.last };
-    } else handled.push(run);
-    page = run.last + 1;
+    page += Math.max(lost, 1);
   }
+  for (const run of unknown) yield* loseSearched(task, dax, run, hold, tell);
   dax.pages.bad.noteHandled(report);
-  return handled;
 }
 
-/** Loses a page that several files share, in each of those that is in memory: the driver knows them. */
-function* loseShared(
+/** Loses pages whose owners the driver knows, or is to find: in each file, and as the volume's own. */
+function* loseSearched(
   task: Task,
   dax: Dax,
-  devicePage: number,
+  run: PageRun,
   hold: HoldMapping,
+  tell: TellBad,
+): Sleeps<void> {
+  const pages = run.last - run.first + 1;
+  const search = searchFor(dax, run.first * PAGE_SIZE, pages * PAGE_SIZE);
+  const owners = yield* findOwners(task, dax, search);
+  const named: BadRange[] = [];
+  for (const ino of new Set(owners.filter(isData).map((owner) => owner.ino))) {
+    named.push(...(yield* loseInFile(task, dax, search, ino, hold, tell)));
+  }
+  const others = owners.filter((owner) => !isData(owner)).flatMap((owner) => badOf(dax, owner));
+  for (const range of [...others, ...restOf(run, [...named, ...others])]) tell(range);
+}
+
+function isData(owner: BlockOwner): owner is BlockOwner & { ino: Ino } {
+  return owner.use === "data";
+}
+
+/** Loses what one file has of the searched pages now. Where it is not in memory, no window shows it. */
+function* loseInFile(
+  task: Task,
+  dax: Dax,
+  search: OwnerSearch,
+  ino: Ino,
+  hold: HoldMapping,
+  tell: TellBad,
 ): Sleeps<BadRange[]> {
-  const { pages } = dax;
-  const { sharing } = dax.driver;
-  const record = pages.find(devicePage);
-  if (sharing === null || record === null || pages.sharers(record) === 0) return [];
-  const ranges: BadRange[] = [];
-  for (const { ino, start } of yield* ownersOf(task, dax, sharing, devicePage)) {
-    using held = hold(ino);
-    if (held === null) continue;
-    const { mapping } = held;
-    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
-      rankName: "map",
-      order: ino,
-    });
-    const extent = yield* findExtent(task, dax, mapping, start);
-    const isThere =
-      extent.kind === "mapped" && extent.address + start - extent.start === devicePage * PAGE_SIZE;
-    if (!isThere || pages.bad.find(devicePage, devicePage) === null) continue;
-    const index = start / PAGE_SIZE;
-    loseInWindows(dax, mapping, index, index);
-    ranges.push({ first: devicePage, last: devicePage, owner: { ino, index } });
+  using held = hold(ino);
+  using _map =
+    held === null
+      ? null
+      : yield* lockExclusive(task, held.mapping + MappingWord.mapLock, mapName(dax, held.mapping));
+  using transaction = yield* beginTransaction(task, dax.cache);
+  const owned = dax.driver.ownedBy(transaction, search, ino).filter(isData);
+  const lost = owned.flatMap((owner) => badOf(dax, owner));
+  for (const range of lost) {
+    // What is cached of a copied file is not lost with its blocks.
+    if (held !== null && !isCopied(dax, held.mapping)) {
+      const index = range.owner.index;
+      loseInWindows(dax, held.mapping, index, index + (range.last - range.first));
+    }
+    tell(range);
+  }
+  return lost;
+}
+
+/** What is bad of the blocks of an owner. */
+function badOf(
+  dax: Dax,
+  { address, length, use, ino, start, group }: BlockOwner,
+): (BadRange & { owner: PageOwner })[] {
+  const ranges: (BadRange & { owner: PageOwner })[] = [];
+  const end = lastPageOf(address, length);
+  for (let page = firstPageOf(address); page <= end; ) {
+    const bad = dax.pages.bad.find(page, end);
+    if (bad === null) break;
+    const index = use === "data" ? firstPageOf((start ?? 0) + bad.first * PAGE_SIZE - address) : 0;
+    ranges.push({ first: bad.first, last: bad.last, owner: { use, ino, index, group } });
+    page = bad.last + 1;
   }
   return ranges;
 }
 
-function* ownersOf(
-  task: Task,
-  dax: Dax,
-  sharing: BlockSharing,
-  devicePage: number,
-): Sleeps<BlockOwner[]> {
-  using transaction = yield* beginTransaction(task, dax.cache);
-  return sharing.ownersOf(transaction, devicePage * PAGE_SIZE, PAGE_SIZE);
+/** The parts of a run that are in none of these ranges. */
+function restOf(run: PageRun, ranges: readonly PageRun[]): BadRange[] {
+  const rest: BadRange[] = [];
+  let page = run.first;
+  const sorted = [...ranges].sort((a, b) => a.first - b.first);
+  for (const { first, last } of [...sorted, { first: run.last + 1, last: run.last }]) {
+    if (first > page) rest.push({ first: page, last: first - 1, owner: null });
+    page = Math.max(page, last + 1);
+  }
+  return rest;
 }
 
-/** Loses the pages from `first` on that one file has, one after another; or one page of nobody's. */
+/**
+ * Loses the pages from `first` on that one file in memory has alone, one after another, and tells of them.
+ * Returns how many.
+ */
 function* loseRun(
   task: Task,
   dax: Dax,
   first: number,
   last: number,
   hold: HoldMapping,
-): Sleeps<BadRange> {
+  tell: TellBad,
+): Sleeps<number> {
   const { pages, thread } = dax;
-  const nobody: BadRange = { first, last: first, owner: null };
   const found = pages.ownerOf(first);
-  if (found === null) return nobody;
+  if (found === null) return 0;
   // None: its record is being taken out, when no window is left, or is another's by now.
   using held = hold(inoOf(thread, found.owner));
-  if (held === null) return nobody;
+  if (held === null) return 0;
   const { mapping } = held;
-  const ino = inoOf(thread, mapping);
-  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, {
-    rankName: "map",
-    order: ino,
-  });
+  using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   const bad = pages.bad.find(first, last);
-  if (bad?.first !== first) return nobody;
+  if (bad?.first !== first) return 0;
   const index = pages.ownerOf(first)?.index ?? 0;
   let end = first;
   while (end <= bad.last && isPageOf(pages, end, mapping, index + (end - first))) end++;
-  if (end === first) return nobody;
+  if (end === first) return 0;
   loseInWindows(dax, mapping, index, index + (end - first) - 1);
-  return { first, last: end - 1, owner: { ino, index } };
+  tell({ first, last: end - 1, owner: inFile(inoOf(thread, mapping), index) });
+  return end - first;
 }
 
 function isPageOf(pages: Pages, devicePage: number, mapping: Mapping, index: number): boolean {
@@ -273,7 +321,7 @@ export function badRanges(dax: Dax): BadRange[] {
       const found = pages.ownerOf(page);
       let end = page + 1;
       while (end <= last && continues(pages, end, found, end - page)) end++;
-      const owner = found === null ? null : { ino: inoOf(thread, found.owner), index: found.index };
+      const owner = found === null ? null : inFile(inoOf(thread, found.owner), found.index);
       ranges.push({ first: page, last: end - 1, owner });
       page = end;
     }

@@ -3,19 +3,29 @@
  * its own pace.
  *
  * Area, in words: 0 guard | 1 events so far | 2.. the last EVENTS_MAX events, EVENT_WORDS each
- * Event: 0 inode, low | 1 high (both 0: none known) | 2 first page in the file | 3 first device page
- * | 4 pages less one | 5 reason
+ * Event: 0 inode, low | 1 high (both 0: none) | 2 first page in the file | 3 first device page
+ * | 4 pages less one | 5 reason | 6 use + 1 (0: no owner known) | 7 block group + 1 (0: none)
  *
  * An event is written before it is counted, both within the guard, so a thread that dies there has told
  * nothing or all. Who listens waits for the count to change, without keeping the process alive.
  */
+import { BLOCK_USES, type BlockUse } from "../base/block-use.ts";
 import { add, load, loadUnsigned, sleepWhileAsync, store, wakeAll } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 
 const Area = { guard: 0, count: 1, events: 8 } as const;
-const Event = { inoLow: 0, inoHigh: 1, index: 2, devicePage: 3, pages: 4, reason: 5 } as const;
+const Event = {
+  inoLow: 0,
+  inoHigh: 1,
+  index: 2,
+  devicePage: 3,
+  pages: 4,
+  reason: 5,
+  use: 6,
+  group: 7,
+} as const;
 const EVENT_WORDS = 8;
 const EVENTS_MAX = 64;
 
@@ -23,10 +33,21 @@ const EVENTS_MAX = 64;
 export type FailureReason = "poisoned" | "removed";
 const REASONS: readonly FailureReason[] = ["poisoned", "removed"];
 
-/** Device pages that failed, and which pages of a file they are, if one is known. */
+/** Who has pages. */
+export interface PageOwner {
+  readonly use: BlockUse;
+  /** Null: the volume's own. */
+  readonly ino: number | null;
+  /** Of "data": the page of the file; else 0. */
+  readonly index: number;
+  /** The block group whose structure it is, or null. */
+  readonly group: number | null;
+}
+
+/** Device pages that failed, and whose they are, if that is known. */
 export interface FailedPages {
   readonly reason: FailureReason;
-  readonly owner: { readonly ino: number; readonly index: number } | null;
+  readonly owner: PageOwner | null;
   readonly devicePage: number;
   readonly pages: number;
 }
@@ -55,15 +76,18 @@ export class FailureEvents {
   /** Tells the listeners of all threads. */
   tell(failed: FailedPages): void {
     const { words } = this.#thread;
-    const ino = failed.owner?.ino ?? 0;
+    const { owner } = failed;
+    const ino = owner?.ino ?? 0;
     enterGuard(this.#thread, this.#area + Area.guard);
     const event = this.#event(load(words, this.#area + Area.count));
     store(words, event + Event.inoLow, ino | 0);
     store(words, event + Event.inoHigh, Math.floor(ino / 2 ** 32));
-    store(words, event + Event.index, (failed.owner?.index ?? 0) | 0);
+    store(words, event + Event.index, (owner?.index ?? 0) | 0);
     store(words, event + Event.devicePage, failed.devicePage | 0);
     store(words, event + Event.pages, (failed.pages - 1) | 0);
     store(words, event + Event.reason, REASONS.indexOf(failed.reason));
+    store(words, event + Event.use, owner === null ? 0 : BLOCK_USES.indexOf(owner.use) + 1);
+    store(words, event + Event.group, (owner?.group ?? -1) + 1);
     add(words, this.#area + Area.count, 1);
     leaveGuard(this.#thread, this.#area + Area.guard);
     wakeAll(words, this.#area + Area.count);
@@ -118,11 +142,9 @@ export class FailureEvents {
     const now = load(words, this.#area + Area.count);
     for (let number = Math.max(this.#seen, now - EVENTS_MAX); number < count; number++) {
       const event = this.#event(number);
-      const ino = load(words, event + Event.inoHigh) * 2 ** 32 + loadUnsigned(words, event);
-      const index = loadUnsigned(words, event + Event.index);
       failed.push({
         reason: REASONS[load(words, event + Event.reason)]!,
-        owner: ino === 0 ? null : { ino, index },
+        owner: this.#ownerIn(event),
         devicePage: loadUnsigned(words, event + Event.devicePage),
         pages: loadUnsigned(words, event + Event.pages) + 1,
       });
@@ -130,6 +152,20 @@ export class FailureEvents {
     leaveGuard(this.#thread, this.#area + Area.guard);
     this.#seen = count;
     return failed;
+  }
+
+  #ownerIn(event: number): PageOwner | null {
+    const { words } = this.#thread;
+    const use = BLOCK_USES[load(words, event + Event.use) - 1];
+    if (use === undefined) return null;
+    const ino = load(words, event + Event.inoHigh) * 2 ** 32 + loadUnsigned(words, event);
+    const group = load(words, event + Event.group) - 1;
+    return {
+      use,
+      ino: ino === 0 ? null : ino,
+      index: loadUnsigned(words, event + Event.index),
+      group: group < 0 ? null : group,
+    };
   }
 }
 

@@ -14,6 +14,7 @@
  * No fact lives in a driver's JavaScript objects: each thread attaches its own driver object to the
  * same volume, and whatever is cached in one must be recognisable as stale.
  */
+import type { BlockUse } from "../base/block-use.ts";
 import type { Ino } from "../base/quantities.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 
@@ -157,20 +158,50 @@ export interface IomapDriver {
    */
   shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void;
   setSize(transaction: Transaction, ino: Ino, size: number): void;
+  /**
+   * The reverse mapping: who has the blocks that are searched for, every file and place of it, and every
+   * structure. A search of the whole volume may be how they are found, so it goes by parts: `cursor` is 0
+   * at first, and that of the answer continues, null at the end. A part is bounded: of ext4 one group's inode
+   * table and about as many blocks of extents. Nothing of it stays in the cache. What is damaged is passed over.
+   * Locks: as with a transaction; what one part finds was so at once. Throws: EIO when the device is gone.
+   */
+  ownersOf(transaction: Transaction, search: OwnerSearch, cursor: number): OwnersFound;
+  /** The same of one inode alone, and whole: none where it is not in use. */
+  ownedBy(transaction: Transaction, search: OwnerSearch, ino: Ino): BlockOwner[];
   /** Sharing of blocks between files; null where the format has none. */
   readonly sharing: BlockSharing | null;
+}
+
+/** What owners are looked for: bytes of the device, whole blocks. */
+export interface OwnerSearch {
+  readonly address: number;
+  readonly length: number;
+  /** Whether bytes of the device must not be read: the storage has lost them. */
+  isLost(address: number, length: number): boolean;
+}
+
+/** Who has a run of blocks: `length` bytes at `address` on the device. */
+export interface BlockOwner {
+  readonly address: number;
+  readonly length: number;
+  readonly use: BlockUse;
+  /** Null: the volume's own. */
+  readonly ino: Ino | null;
+  /** The byte in the file; of "data" and "unwritten", else null. */
+  readonly start: number | null;
+  /** The block group whose structure it is; null without one. */
+  readonly group: number | null;
+}
+
+export interface OwnersFound {
+  readonly owners: BlockOwner[];
+  readonly cursor: number | null;
 }
 
 /** A place in a file. `start` is bytes, a multiple of the block size. */
 export interface FilePlace {
   readonly ino: Ino;
   readonly start: number;
-}
-
-/** A run of blocks that a file has: `length` bytes, at `start` in the file, `address` on the device. */
-export interface BlockOwner extends FilePlace {
-  readonly address: number;
-  readonly length: number;
 }
 
 /**
@@ -198,11 +229,6 @@ export interface BlockSharing {
    * returned says it.
    */
   reclaim(transaction: Transaction, place: FilePlace, length: number): Extent;
-  /**
-   * The reverse mapping: who owns the blocks of [address, address + length), every file and place of
-   * it. A search of all files may be how it is found.
-   */
-  ownersOf(transaction: Transaction, address: number, length: number): BlockOwner[];
   /** Blocks that have several owners now: for figures. */
   sharedBlocks(): number;
 }

@@ -113,9 +113,27 @@ export class MetadataCache {
     const known = this.#views.get(block);
     if (known !== undefined && this.#flags(known.header) & VALID) return known;
     this.#assertOnDevice(block);
+    return this.readCached(block) ?? this.#fill(block, verify);
+  }
+
+  /** The cached copy of `block`, or null. Locks: as `read`. */
+  readCached(block: number): MetadataBlock | null {
     const header = this.#find(block);
-    if (header !== 0 && this.#flags(header) & VALID) return this.#view(block, header);
-    return this.#fill(block, verify);
+    return header !== 0 && this.#flags(header) & VALID ? this.#view(block, header) : null;
+  }
+
+  /**
+   * As `read` of a block that is not cached, and it stays so: for who looks at much, once.
+   * Locks: the transaction: nobody changes blocks, or writes them home, meanwhile.
+   */
+  readCopy(block: number, verify: (block: MetadataBlock) => void): MetadataBlock {
+    this.#assertOnDevice(block);
+    const bytes = new Uint8Array(this.blockSize);
+    this.device.copyOut(block * this.blockSize, bytes);
+    this.device.assertPresent(); // else what was copied means nothing
+    const copy = { block, bytes, view: new DataView(bytes.buffer) };
+    verify(copy);
+    return copy;
   }
 
   /** The buffer of `block`, whatever it holds: for `Transaction.create` and `revoke`. */

@@ -32,6 +32,9 @@ export interface PagerControl {
 
 /** Something of this thread that is open and holds the volume: a file or a window. */
 export interface OpenThing {
+  /** Of a file: its inode, and the path it was opened by. */
+  readonly ino?: number;
+  readonly path?: string;
   /** Closes it, when the volume is closed under it. May block. */
   closeSync(): void;
 }

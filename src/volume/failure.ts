@@ -14,6 +14,7 @@ import { checkInteger, checkPath, pathText, wrongType } from "./arguments.ts";
 import { isDirectory } from "./names.ts";
 import type { PathLike } from "./calls.ts";
 import type { Operation, VolumeCore } from "./core.ts";
+import { pathOf, structureOf } from "./owners.ts";
 import { parsePath, Scope } from "./paths.ts";
 
 /**
@@ -24,10 +25,14 @@ export interface DeviceFailure {
   readonly reason: FailureReason;
   readonly deviceOffset: number;
   readonly length: number;
-  /** Null: no file whose pages are in memory has them, or none at all. */
+  /** Of the file, or whose structure it is; null: of none, or not known (`badRanges`). */
   readonly ino: number | null;
-  /** Of the range, in the file; null without one. */
+  /** Of the range, in the file; null where no bytes of a file are lost. */
   readonly offset: number | null;
+  /** The path by which this thread has the file open, if it has. */
+  readonly path: string | null;
+  /** What is lost of the filesystem itself, in words: "inode table of group 3"; null: nothing. */
+  readonly structure: string | null;
 }
 
 /** What is reported: bytes of a file, or bytes of the device. Rounded to pages. */
@@ -49,8 +54,10 @@ export class VolumeFailure {
    * pinned with EIO, windows show them as lost, pins of them say so, and listeners are told. They are
    * whole again when all of their page is written by a write call, or when the page is punched out or
    * truncated and given to somebody anew. What the list has no room for widens it: see `badRanges`.
-   * Sleeps: for layout changes of the files that have the pages.
-   * Throws: EINVAL, ENOENT, EISDIR, EFAULT outside the device, EOPNOTSUPP where blocks are smaller than
+   * Whose pages are that no file has in memory is searched for, after all else (`Volume.blockOwners`); it
+   * returns when that is told as well. Others are not held up.
+   * Sleeps: for layout changes of the files that have the pages; for the transaction, for each part of a
+   * search. Throws: EINVAL, ENOENT, EISDIR, EFAULT outside the device, EOPNOTSUPP where blocks are smaller than
    * 4096 bytes.
    */
   async poison(target: PoisonTarget): Promise<void> {
@@ -94,17 +101,19 @@ export class VolumeFailure {
     return device.isGone ? device.goneError() : null;
   }
 
-  /** What is lost now. */
+  /** What is lost now, with the file that has it as far as its pages are in memory. */
   badRanges(): DeviceFailure[] {
-    if (this.#core.dax.device.isGone) return [failureOf(removedPages(this.#core))];
-    return badRanges(this.#core.dax).map((range) => failureOf(failedPages(range)));
+    const core = this.#core;
+    if (core.dax.device.isGone) return [failureOf(core, removedPages(core))];
+    return badRanges(core.dax).map((range) => failureOf(core, failedPages(range)));
   }
 
   /** Has `listener` told of each failure that any thread reports. Returns how to end that. */
   onFailure(listener: (failure: DeviceFailure) => void): Disposable {
     if (typeof listener !== "function") throw wrongType("listener", "a function", listener);
-    const { failures } = this.#core.dax.device;
-    const end = failures.listen((failed) => listener(failureOf(failed)));
+    const core = this.#core;
+    const { failures } = core.dax.device;
+    const end = failures.listen((failed) => listener(failureOf(core, failed)));
     return { [Symbol.dispose]: end };
   }
 
@@ -139,13 +148,19 @@ function removedPages(core: VolumeCore): FailedPages {
   return { reason: "removed", owner: null, devicePage: 0, pages };
 }
 
-function failureOf({ reason, owner, devicePage, pages }: FailedPages): DeviceFailure {
+function failureOf(
+  core: VolumeCore,
+  { reason, owner, devicePage, pages }: FailedPages,
+): DeviceFailure {
+  const ino = owner?.ino ?? null;
   return {
     reason,
     deviceOffset: devicePage * PAGE_SIZE,
     length: pages * PAGE_SIZE,
-    ino: owner?.ino ?? null,
-    offset: owner === null ? null : owner.index * PAGE_SIZE,
+    ino,
+    offset: owner?.use === "data" ? owner.index * PAGE_SIZE : null,
+    path: pathOf(core, ino),
+    structure: owner === null ? null : structureOf(owner),
   };
 }
 
@@ -223,9 +238,9 @@ function* listInFile(
 
 /** Handles a report that is listed, and tells of it. */
 function* handleReport(task: Task, core: VolumeCore, report: PoisonReport): Sleeps<void> {
-  for (const range of yield* handlePoison(task, core.dax, report, core.dax.holdMapping)) {
-    core.dax.device.failures.tell(failedPages(range));
-  }
+  const { device, holdMapping } = core.dax;
+  const tell = (range: BadRange): void => device.failures.tell(failedPages(range));
+  yield* handlePoison(task, core.dax, report, holdMapping, tell);
 }
 
 function tellRemoved(core: VolumeCore): void {

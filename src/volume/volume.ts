@@ -17,6 +17,7 @@ import { VolumeFailure } from "./failure.ts";
 import { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
 import type { FileHolders } from "./holders.ts";
+import { blockOwners, type DeviceOwner, type DeviceRange } from "./owners.ts";
 import { Scope } from "./paths.ts";
 import type { FilePin, PinRequest } from "./pin.ts";
 import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
@@ -438,6 +439,23 @@ export class Volume implements Disposable, AsyncDisposable {
   pinAllSync(ranges: readonly PinRequest[], options?: WaitOptions): FilePin[] {
     const operation = FileHandle.pinAll(this.#core, ranges);
     return this.#core.runSync({ syscall: "pin" }, operation, checkWaitOptions(options));
+  }
+
+  /**
+   * Who has bytes of the device: files, structures of the filesystem. What nobody has (it is free) is left
+   * out; what files share has several owners. Where the format keeps no such map (ext) all inodes are
+   * searched, in parts, while others go on: what is said of each owner was true when its part was looked
+   * at. What is damaged is passed over.
+   * Sleeps: for the transaction, for each part. Throws: EFAULT outside the device, EIO, EBADF.
+   */
+  async blockOwners(range: DeviceRange, options?: WaitOptions): Promise<DeviceOwner[]> {
+    const operation = blockOwners(this.#core, range);
+    return this.#core.runAsync({ syscall: "blockOwners" }, operation, checkWaitOptions(options));
+  }
+
+  blockOwnersSync(range: DeviceRange, options?: WaitOptions): DeviceOwner[] {
+    const operation = blockOwners(this.#core, range);
+    return this.#core.runSync({ syscall: "blockOwners" }, operation, checkWaitOptions(options));
   }
 
   /** Figures of the volume, by all threads. What threads that have died held is given back first. */

@@ -104,6 +104,9 @@ row("Volume.lutimes", "lutimes", (volume, _file, path) => volume.lutimesSync(pat
 row("Volume.setDax", "choosing how it is reached", (volume, _file, path) =>
   volume.setDaxSync(path, false),
 );
+row("Volume.blockOwners", "asking who has blocks", (volume) =>
+  volume.blockOwnersSync({ deviceOffset: 0, length: PAGE }),
+);
 row("Volume.sync", "sync", (volume) => volume.syncSync());
 row("Volume.link", "another name", (volume, _file, path) => volume.linkSync(path, `${path}-link`));
 row("Volume.symlink Volume.readlink", "a symlink", (volume, _file, path) => {

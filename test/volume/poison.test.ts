@@ -1,8 +1,13 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it, vi } from "vitest";
-import { type DeviceFailure, mountRamSync } from "../../src/index.ts";
+import {
+  type DeviceFailure,
+  mountRamSync,
+  type PoisonTarget,
+  type Volume,
+} from "../../src/index.ts";
 import { startRunner } from "./threads.ts";
-import { volumeKinds } from "./volumes.ts";
+import { ext4, volumeKinds } from "./volumes.ts";
 
 const PAGE = 4096;
 const kinds = volumeKinds.filter(({ mappable }) => mappable);
@@ -34,6 +39,8 @@ describe.each(kinds)("memory failure on $name", ({ make }) => {
       length: PAGE,
       ino: file.ino,
       offset: 2 * PAGE,
+      path: null,
+      structure: null,
     });
     const target = new Uint8Array(4 * PAGE);
     expect(file.readSync(target, 0)).toBe(2 * PAGE);
@@ -168,7 +175,7 @@ describe.each(kinds)("memory failure on $name", ({ make }) => {
     using file = volume.openSync("/a", "r+");
     file.fallocateSync("punch-hole", PAGE, PAGE);
     expect(shown(volume.readFileSync("/a"))).toBe("a.cd");
-    expect(volume.failure.badRanges()).toEqual([
+    expect(volume.failure.badRanges()).toMatchObject([
       { reason: "poisoned", deviceOffset, length: PAGE, ino: null, offset: null },
     ]);
     // The allocators give the hole its block again. A part of a page is enough: the rest is zeroes.
@@ -207,13 +214,157 @@ describe.each(kinds)("memory failure on $name", ({ make }) => {
     const { deviceOffset } = volume.failure.badRanges()[0]!;
     file.writeSync(letters("b"), PAGE);
     volume.failure.poisonSync({ deviceOffset: deviceOffset + 17, length: 1 });
-    expect(volume.failure.badRanges()).toEqual([
-      { reason: "poisoned", deviceOffset, length: PAGE, ino: file.ino, offset: PAGE },
+    expect(volume.failure.badRanges()).toMatchObject([
+      { deviceOffset, length: PAGE, ino: file.ino, offset: PAGE, path: "/a", structure: null },
     ]);
     file.truncateSync(0);
     expect(volume.failure.badRanges()).toMatchObject([{ deviceOffset, ino: null }]);
     const outside = () => volume.failure.poisonSync({ deviceOffset: 2 ** 40, length: 1 });
     expect(outside).toThrow(expect.objectContaining({ code: "EFAULT" }));
+  });
+});
+
+/** Device bytes of a file's page, by the reverse mapping. */
+function placeOf(volume: Volume, path: string, offset: number): number {
+  const { ino } = volume.statSync(path);
+  const owners = volume.blockOwnersSync({ deviceOffset: 0, length: 24 * 2 ** 20 });
+  for (const owner of owners) {
+    const at = offset - (owner.offset ?? Infinity);
+    if (owner.ino === ino && at >= 0 && at < owner.length) return owner.deviceOffset + at;
+  }
+  throw new Error(`byte ${offset} of ${path} has no block`);
+}
+
+async function toldOf(
+  volume: Volume,
+  target: PoisonTarget,
+  count = 1,
+): Promise<readonly DeviceFailure[]> {
+  const told: DeviceFailure[] = [];
+  using _listening = volume.failure.onFailure((failure) => told.push(failure));
+  await volume.failure.poison(target);
+  await vi.waitFor(() => expect(told).toHaveLength(count), 10_000);
+  return told;
+}
+
+describe.each(kinds)("memory failure of what nobody has in memory, on $name", ({ make }) => {
+  it("names the file and the place, and only that range is lost", async () => {
+    using made = make();
+    made.volume.writeFileSync("/a", letters("abcd"));
+    made.volume.writeFileSync("/b", letters("xyz"));
+    const deviceOffset = placeOf(made.volume, "/a", 2 * PAGE);
+    made.remount();
+    const { volume } = made;
+    const told = await toldOf(volume, { deviceOffset: deviceOffset + 5, length: 1 });
+    const { ino } = volume.statSync("/a");
+    expect(told).toEqual([
+      {
+        reason: "poisoned",
+        deviceOffset,
+        length: PAGE,
+        ino,
+        offset: 2 * PAGE,
+        path: null,
+        structure: null,
+      },
+    ]);
+    using file = volume.openSync("/a", "r+");
+    const target = new Uint8Array(4 * PAGE);
+    expect(file.readSync(target, 0)).toBe(2 * PAGE);
+    expect(() => file.readSync(target, 2 * PAGE)).toThrow(expect.objectContaining({ code: "EIO" }));
+    expect(file.readSync(target, 3 * PAGE)).toBe(PAGE);
+    expect(shown(volume.readFileSync("/b"))).toBe("xyz");
+    file.writeSync(letters("C"), 2 * PAGE);
+    expect(shown(volume.readFileSync("/a"))).toBe("abCd");
+    file.closeSync();
+    expect(made.closeAndCheck()).toBe("");
+  });
+
+  it("tells a thread that has the file open its path, and says so of a window's next touch", async () => {
+    using made = make();
+    const { volume } = made;
+    volume.writeFileSync("/a", letters("abc"));
+    const deviceOffset = placeOf(volume, "/a", PAGE);
+    using file = volume.openSync("/a", "r+");
+    using window = file.map();
+    const isShown = volume.statistics().faults === 0 && window.bytes[PAGE] !== 0;
+    const told = await toldOf(volume, { deviceOffset, length: PAGE });
+    expect(told).toMatchObject([{ ino: file.ino, offset: PAGE, path: "/a" }]);
+    expect(isShown && shown(window.bytes) === "abc").toBe(false);
+    expect(shown(window.bytes)).toBe("a.c");
+    expect(window.lost).toMatchObject({ offset: PAGE, length: PAGE, poisoned: true });
+  });
+
+  it("tells first of what is in memory, then of other files, of unwritten blocks and of what is free", async () => {
+    using made = make();
+    const { volume } = made;
+    using file = volume.openSync("/all", "w+");
+    file.writeSync(letters("ab"), 0);
+    file.fallocateSync("keep-size", 2 * PAGE, PAGE);
+    file.pinSync(0, PAGE).release();
+    const deviceOffset = placeOf(volume, "/all", 0);
+    const owners = volume.blockOwnersSync({ deviceOffset, length: 4 * PAGE });
+    expect(owners.map(({ use, offset, length }) => [use, offset, length / PAGE])).toEqual([
+      ["data", 0, 2],
+      ["unwritten", 2 * PAGE, 1],
+    ]);
+    const told = await toldOf(volume, { deviceOffset, length: 4 * PAGE }, 4);
+    const { ino } = file;
+    expect(told).toMatchObject([
+      { deviceOffset, length: PAGE, ino, offset: 0 },
+      { deviceOffset: deviceOffset + PAGE, length: PAGE, ino, offset: PAGE },
+      { ino, offset: null, structure: `unwritten blocks of inode ${ino}`, path: "/all" },
+      { deviceOffset: deviceOffset + 3 * PAGE, ino: null, offset: null, structure: null },
+    ]);
+  });
+
+  it("names a copied file as well, of which what is cached is not lost", async () => {
+    using made = make(undefined, { dax: "never" });
+    const { volume } = made;
+    volume.writeFileSync("/a", letters("abc"));
+    const deviceOffset = placeOf(volume, "/a", 0);
+    using file = volume.openSync("/a", "r+");
+    file.pinSync(0, PAGE).release();
+    const told = await toldOf(volume, { deviceOffset, length: 2 * PAGE });
+    expect(told).toMatchObject([{ ino: file.ino, offset: 0, length: 2 * PAGE }]);
+    const target = new Uint8Array(PAGE);
+    expect(file.readSync(target, 0)).toBe(PAGE);
+    expect(() => file.readSync(target, PAGE)).toThrow(expect.objectContaining({ code: "EIO" }));
+  });
+});
+
+describe.skipIf(kinds.length < 2)("memory failure of metadata on ext4", () => {
+  it("names the structure, its group or its inode", async () => {
+    using made = ext4.make();
+    const { volume } = made;
+    volume.mkdirSync("/directory");
+    volume.symlinkSync("l".repeat(200), "/symlink");
+    using file = volume.openSync("/fragmented", "w+");
+    for (let at = 0; at < 10; at++) file.writeSync(letters("x"), 2 * at * PAGE);
+    const owners = volume.blockOwnersSync({ deviceOffset: 0, length: 24 * 2 ** 20 });
+    const directory = volume.statSync("/directory").ino;
+    const symlink = volume.lstatSync("/symlink").ino;
+    const structures = [
+      ["superblock of group 0", null],
+      ["group descriptors of group 0", null],
+      ["block bitmap of group 0", null],
+      ["inode bitmap of group 0", null],
+      ["inode table of group 0", null],
+      ["journal of inode 8", 8],
+      [`directory of inode ${directory}`, directory],
+      [`symlink of inode ${symlink}`, symlink],
+      [`block map of inode ${file.ino}`, file.ino],
+    ] as const;
+    const told: DeviceFailure[] = [];
+    using _listening = volume.failure.onFailure((failure) => told.push(failure));
+    for (const [structure, ino] of structures) {
+      const owner = owners.find((each) => each.structure === structure)!;
+      const { deviceOffset } = owner;
+      await volume.failure.poison({ deviceOffset, length: PAGE });
+      const expected = expect.objectContaining({ deviceOffset, structure, ino, offset: null });
+      await vi.waitFor(() => expect(told).toContainEqual(expected), 10_000);
+    }
+    expect(shown(volume.readFileSync("/fragmented").subarray(0, 3 * PAGE))).toBe("x.x");
   });
 });
 

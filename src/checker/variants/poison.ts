@@ -84,7 +84,7 @@ export const listTrusted = variant({
   edits: [
     {
       file: "dax/poison.ts",
-      find: "    if (bad?.first !== first)\n        return nobody;\n",
+      find: "    if (bad?.first !== first)\n        return 0;\n",
       replace: "",
     },
     {
@@ -94,6 +94,40 @@ export const listTrusted = variant({
     },
   ],
   caughtBy: { "dax-poison-reuse": "check", "dax-poison-punched": "check" },
+});
+
+export const ownerAskedUnheld = variant({
+  name: "owner-asked-unheld",
+  about:
+    "Who looks whether a file still has a lost page holds nothing that keeps it there: it is named after it was " +
+    "truncated.",
+  from: "debugfs icheck of a mounted volume; dax/poison.ts, rule 4",
+  edits: [
+    {
+      file: "dax/poison.ts",
+      find:
+        "    using transaction = yield* beginTransaction(task, dax.cache);\n" +
+        "    const owned = dax.driver.ownedBy(transaction,",
+      replace: "    const owned = dax.driver.ownedBy(null,",
+    },
+  ],
+  caughtBy: { "dax-poison-searched": "check" },
+});
+
+export const healedLossNamed = variant({
+  name: "healed-loss-named",
+  about:
+    "A file that is found to have a lost page is told of without a look whether the page is still lost: it was " +
+    "zeroed for that file meanwhile.",
+  from: "dax/poison.ts, rule 2",
+  edits: [
+    {
+      file: "dax/poison.ts",
+      find: "const bad = dax.pages.bad.find(page, end);",
+      replace: "const bad = { first: page, last: end };",
+    },
+  ],
+  caughtBy: { "dax-poison-searched": "check" },
 });
 
 export const pinOverlooksLoss = variant({

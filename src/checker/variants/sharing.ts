@@ -255,8 +255,8 @@ export const lostInOneOwner = variant({
   edits: [
     {
       file: "dax/poison.ts",
-      find: "of yield* ownersOf(task, dax, sharing, devicePage)) {",
-      replace: "of (yield* ownersOf(task, dax, sharing, devicePage)).slice(0, 1)) {",
+      find: "    const owners = yield* findOwners(task, dax, search);\n",
+      replace: "    const owners = (yield* findOwners(task, dax, search)).slice(0, 1);\n",
     },
   ],
   caughtBy: { "dax-poison-shared": "check" },

@@ -2,6 +2,7 @@
  * Builds the whole core over the ram filesystem, a simulated device and simulated windows, once for all
  * schedules of a scenario: files with their pages, windows, and what is shown in them.
  */
+import type { DriverSpec } from "./watched-driver.ts";
 import { HoldfastError } from "../../base/errors.ts";
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import { Dax, type DataDriver } from "../../dax/dax.ts";
@@ -79,7 +80,7 @@ export interface WindowSpec {
   readonly shown?: readonly number[];
 }
 
-export interface VolumeSpec {
+export interface VolumeSpec extends DriverSpec {
   readonly actors: number;
   /** Of the device. Those that no file has are free. */
   readonly blocks: number;
@@ -89,8 +90,6 @@ export interface VolumeSpec {
   /** Whether touches can fault. Default: true. */
   readonly faults?: boolean;
   readonly readOnly?: boolean;
-  /** Blocks that the driver frees in one transaction. Default: all. */
-  readonly removedAtOnce?: number;
   /**
    * Whether all files have been written back, so that nothing is noted or marked as written. "noted":
    * and then their last pages were written ("N"). Default: what they hold is persistent, marks are left.

@@ -14,6 +14,12 @@ export function finishReports(volume: Volume, self: Self): void {
   const dax = volume.dax(self);
   const { bad } = dax.pages;
   for (let report = bad.takeAbandoned(); report !== null; report = bad.takeAbandoned()) {
-    handlePoison(self.task, dax, report, (ino) => holdFile(volume, ino));
+    handlePoison(
+      self.task,
+      dax,
+      report,
+      (ino) => holdFile(volume, ino),
+      () => {},
+    );
   }
 }

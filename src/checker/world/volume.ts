@@ -101,11 +101,10 @@ export class Volume {
       this.#assertUses(`when ${what}`);
       if (windows) this.#assertShown(`when ${what}`);
     };
-    const { removedAtOnce = Infinity } = this.shared.spec;
     const hold = (ino: number): HeldMapping | null => holdFile(this, ino);
     const hand = makeHand(thread, this.shared, (device, pages) => {
       const ram = RamDriver.attach(thread, new HealingDevice(device, pages));
-      return new WatchedDriver(ram, device, changed, removedAtOnce);
+      return new WatchedDriver(ram, device, changed, this.shared.spec);
     });
     const { cache, pages } = hand.dax;
     recoverLocks(thread);

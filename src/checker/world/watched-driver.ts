@@ -2,7 +2,15 @@
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import type { DataDriver } from "../../dax/dax.ts";
 import type { RamDriver } from "../../drivers/ram/driver.ts";
-import type { BlockOwner, BlockSharing, Extent, FilePlace, Time } from "../../iomap/contract.ts";
+import type {
+  BlockOwner,
+  BlockSharing,
+  Extent,
+  FilePlace,
+  OwnerSearch,
+  OwnersFound,
+  Time,
+} from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import type { SimulatedDevice } from "./device.ts";
 
@@ -12,6 +20,13 @@ const BYTES_LOOKED_AT = 2 ** 22;
 /** `windows`: whether they show what there is by now. */
 export type Changed = (what: string, windows?: boolean) => void;
 
+export interface DriverSpec {
+  /** Blocks that the driver frees in one transaction. Default: all. */
+  readonly removedAtOnce?: number;
+  /** False: its search for owners comes past nobody, as where the inodes are damaged. */
+  readonly knowsOwners?: boolean;
+}
+
 /** Tells of the driver's changes of placement before anybody can use the blocks. */
 export class WatchedDriver implements DataDriver, BlockSharing {
   readonly blockSize = PAGE_SIZE;
@@ -20,13 +35,19 @@ export class WatchedDriver implements DataDriver, BlockSharing {
   readonly #device: SimulatedDevice;
   readonly #changed: Changed;
   readonly #removedAtOnce: number;
+  readonly #knowsOwners: boolean;
 
-  /** `removedAtOnce`: blocks that are freed in one transaction. */
-  constructor(ram: RamDriver, device: SimulatedDevice, changed: Changed, removedAtOnce: number) {
+  constructor(
+    ram: RamDriver,
+    device: SimulatedDevice,
+    changed: Changed,
+    { removedAtOnce = Infinity, knowsOwners = true }: DriverSpec,
+  ) {
     this.#ram = ram;
     this.#device = device;
     this.#changed = changed;
     this.#removedAtOnce = removedAtOnce * PAGE_SIZE;
+    this.#knowsOwners = knowsOwners;
   }
 
   extentAt(ino: Ino, byte: number, limit: number): Extent {
@@ -95,8 +116,13 @@ export class WatchedDriver implements DataDriver, BlockSharing {
     return this.#ram.sharing.reclaim(transaction, place, length);
   }
 
-  ownersOf(transaction: Transaction, address: number, length: number): BlockOwner[] {
-    return this.#ram.sharing.ownersOf(transaction, address, length);
+  ownersOf(transaction: Transaction, search: OwnerSearch): OwnersFound {
+    if (!this.#knowsOwners) return { owners: [], cursor: null };
+    return this.#ram.ownersOf(transaction, search);
+  }
+
+  ownedBy(transaction: Transaction, search: OwnerSearch, ino: Ino): BlockOwner[] {
+    return this.#ram.ownedBy(transaction, search, ino);
   }
 
   sharedBlocks(): number {

@@ -4,12 +4,15 @@ import { invariant } from "../../base/invariant.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type {
   AttributeChange,
+  BlockOwner,
   DirectoryEntry,
   Extent,
   FilesystemDriver,
   FileType,
   InodeInfo,
   NewInode,
+  OwnerSearch,
+  OwnersFound,
   SpaceInfo,
   Time,
 } from "../../iomap/contract.ts";
@@ -55,6 +58,7 @@ import { addLink, createInode, readTarget, removeLink, renameLink } from "./link
 import { listDirectory } from "./listing.ts";
 import { NAME_LENGTH_MAX } from "./names.ts";
 import { listOrphans } from "./orphans.ts";
+import { ownedBy, ownersOf } from "./owners.ts";
 import { allocate, removeExtents, setSize, shiftExtents, unwriteExtents } from "./placement.ts";
 import { formatUuid } from "./superblock.ts";
 import { editSuperblock, type ExtVolume } from "./volume.ts";
@@ -117,6 +121,14 @@ export class ExtDriver implements FilesystemDriver {
 
   setSize(transaction: Transaction, ino: Ino, size: number): void {
     setSize(this.volume, transaction, ino, size);
+  }
+
+  ownersOf(transaction: Transaction, search: OwnerSearch, cursor: number): OwnersFound {
+    return ownersOf(this.volume, transaction, search, cursor);
+  }
+
+  ownedBy(transaction: Transaction, search: OwnerSearch, ino: Ino): BlockOwner[] {
+    return ownedBy(this.volume, transaction, search, ino);
   }
 
   readInode(ino: Ino): InodeInfo {

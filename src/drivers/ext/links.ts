@@ -132,7 +132,7 @@ export function createInode(
 }
 
 /** Whether a symlink's target lies in the inode itself, where other files have their extents. */
-function isTargetInInode(raw: RawInode): boolean {
+export function isTargetInInode(raw: RawInode): boolean {
   return inodeSize(raw) < CONTENT_SIZE && (inodeFlags(raw) & INODE_EXTENTS) === 0;
 }
 

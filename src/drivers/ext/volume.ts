@@ -22,9 +22,12 @@ export interface Located {
   readonly at: number;
 }
 
+/** What the driver reads metadata by: the cache, or who looks at much that is not to stay there (owners.ts). */
+export type BlockReader = Pick<MetadataCache, "read">;
+
 export class ExtVolume {
   readonly facts: SuperblockFacts;
-  readonly cache: MetadataCache;
+  readonly cache: BlockReader;
   readonly device: DataDevice;
   readonly features: Features;
   readonly blockSize: number;
@@ -37,7 +40,7 @@ export class ExtVolume {
   readonly inodeTables: Float64Array;
   #zones: MetadataZones | undefined;
 
-  constructor(facts: SuperblockFacts, cache: MetadataCache, device: DataDevice) {
+  constructor(facts: SuperblockFacts, cache: BlockReader, device: DataDevice) {
     this.facts = facts;
     this.cache = cache;
     this.device = device;
@@ -51,11 +54,22 @@ export class ExtVolume {
     this.inodeTables = new Float64Array(facts.groups);
   }
 
+  /** The same volume, whose metadata is read by another reader. */
+  readBy(reader: BlockReader): ExtVolume {
+    const volume = new ExtVolume(this.facts, reader, this.device);
+    volume.#zones = this.#metadataZones();
+    return volume;
+  }
+
+  #metadataZones(): MetadataZones {
+    this.#zones ??= new MetadataZones(this);
+    return this.#zones;
+  }
+
   /** Whether these blocks can belong to a file: on the device, and not the volume's own. */
   isOwnable(start: number, count: number): boolean {
     if (!(start > this.facts.firstDataBlock && start + count <= this.facts.blocks)) return false;
-    this.#zones ??= new MetadataZones(this);
-    return !this.#zones.overlaps(start, start + count);
+    return !this.#metadataZones().overlaps(start, start + count);
   }
 
   /** The device byte of byte `at` of a block. */

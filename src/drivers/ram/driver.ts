@@ -6,12 +6,15 @@ import { HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type {
   AttributeChange,
+  BlockOwner,
   DirectoryEntry,
   Extent,
   FileType,
   FilesystemDriver,
   InodeInfo,
   NewInode,
+  OwnerSearch,
+  OwnersFound,
   SpaceInfo,
   Time,
 } from "../../iomap/contract.ts";
@@ -37,6 +40,7 @@ import {
   ROOT_INO,
   Tables,
 } from "./layout.ts";
+import { ownedBy, ownersOf } from "./owners.ts";
 import { RamSharing } from "./sharing.ts";
 
 const TYPE_BITS: Record<FileType, number> = {
@@ -128,6 +132,15 @@ export class RamDriver implements FilesystemDriver {
     const inode = this.#tables.inode(ino);
     transaction.setWord(inode + Inode.sizeLow, size | 0);
     transaction.setWord(inode + Inode.sizeHigh, Math.floor(size / 2 ** 32));
+  }
+
+  /** All in one part. */
+  ownersOf(_transaction: Transaction, search: OwnerSearch): OwnersFound {
+    return { owners: ownersOf(this.#tables, search), cursor: null };
+  }
+
+  ownedBy(_transaction: Transaction, search: OwnerSearch, ino: Ino): BlockOwner[] {
+    return ownedBy(this.#tables, search, ino, this.#tables.inodeRecord(ino));
   }
 
   readInode(ino: Ino): InodeInfo {

@@ -5,8 +5,7 @@
  */
 import { HoldfastError } from "../../base/errors.ts";
 import { invariant } from "../../base/invariant.ts";
-import type { Ino } from "../../base/quantities.ts";
-import type { BlockOwner, BlockSharing, Extent, FilePlace } from "../../iomap/contract.ts";
+import type { BlockSharing, Extent, FilePlace } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import {
   addSharer,
@@ -19,10 +18,6 @@ import {
   setBlocks,
 } from "./extents.ts";
 import { BLOCK_SIZE, ExtentFlag, Header, Inode, Node, type Tables } from "./layout.ts";
-
-/** The type bits of a file's mode. */
-const TYPE_MASK = 0xf000;
-const TYPE_FILE = 0x8000;
 
 export class RamSharing implements BlockSharing {
   readonly #tables: Tables;
@@ -111,31 +106,6 @@ export class RamSharing implements BlockSharing {
     this.#device.copy(start * BLOCK_SIZE, run.start * BLOCK_SIZE, run.length * BLOCK_SIZE);
     for (let at = 0; at < run.length; at++) addSharer(tables, transaction, start + at, -1);
     return run;
-  }
-
-  /** A search of every file's extents. */
-  ownersOf(_transaction: Transaction, address: number, length: number): BlockOwner[] {
-    const tables = this.#tables;
-    const owners: BlockOwner[] = [];
-    const first = address / BLOCK_SIZE;
-    const end = first + length / BLOCK_SIZE;
-    tables.forEachInode((ino, inode) => {
-      if ((tables.get(inode + Inode.mode) & TYPE_MASK) !== TYPE_FILE) return;
-      let node = tables.get(inode + Inode.nodes);
-      for (; node !== 0; node = tables.get(node + Node.next)) {
-        const device = tables.unsigned(node + Node.c);
-        const from = Math.max(first, device);
-        const to = Math.min(end, device + tables.get(node + Node.b));
-        if (from >= to) continue;
-        owners.push({
-          ino: ino as Ino,
-          start: (tables.unsigned(node + Node.a) + from - device) * BLOCK_SIZE,
-          address: from * BLOCK_SIZE,
-          length: (to - from) * BLOCK_SIZE,
-        });
-      }
-    });
-    return owners;
   }
 
   sharedBlocks(): number {

@@ -10,11 +10,14 @@ import { HoldfastError } from "../../base/errors.ts";
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
 import type {
   AttributeChange,
+  BlockOwner,
   DirectoryEntry,
   Extent,
   FileType,
   FilesystemDriver,
   InodeInfo,
+  OwnerSearch,
+  OwnersFound,
   SpaceInfo,
   Time,
 } from "../../iomap/contract.ts";
@@ -77,6 +80,16 @@ export class RawDriver implements FilesystemDriver {
 
   setSize(_transaction: Transaction, _ino: Ino, size: number): void {
     if (size !== this.#size) throw this.#fixedLayout();
+  }
+
+  ownersOf(transaction: Transaction, search: OwnerSearch): OwnersFound {
+    return { owners: this.ownedBy(transaction, search, DEVICE_INO), cursor: null };
+  }
+
+  ownedBy(_transaction: Transaction, { address, length }: OwnerSearch, ino: Ino): BlockOwner[] {
+    const end = Math.min(address + length, this.#size);
+    if (ino !== DEVICE_INO || address >= end) return [];
+    return [{ address, length: end - address, use: "data", ino, start: address, group: null }];
   }
 
   #fixedLayout(): HoldfastError {

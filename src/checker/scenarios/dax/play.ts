@@ -4,10 +4,13 @@ import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { writeFile } from "../../../dax/file-io.ts";
 import { punchHole, truncateFile } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
+import { type BadRange, handlePoison, type HoldMapping } from "../../../dax/poison.ts";
 import { writeBack } from "../../../dax/write-back.ts";
+import type { PoisonReport } from "../../../pages/bad-pages.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { buildVolume, type VolumeShared, type VolumeSpec } from "../../world/build.ts";
+import { holdFile } from "../../world/poison.ts";
 import { playedIn } from "../../world/plots.ts";
 import { Volume } from "../../world/volume.ts";
 
@@ -46,6 +49,28 @@ export function* truncate(volume: Volume, self: Self, name = "A", size = 0): Sle
 export function* punch(volume: Volume, self: Self, first: number, count: number): Sleeps<void> {
   const { mapping } = volume.file("A");
   yield* punchHole(self.task, volume.dax(self), mapping, first * PAGE_SIZE, count * PAGE_SIZE);
+}
+
+/**
+ * Handles a report of lost pages. Returns what it tells, by device page; the file that it names has the pages
+ * then. `hold`: what is in memory.
+ */
+export function* handleReport(
+  volume: Volume,
+  self: Self,
+  report: PoisonReport,
+  hold: HoldMapping = (ino) => holdFile(volume, ino),
+): Sleeps<BadRange[]> {
+  const told: BadRange[] = [];
+  const tell = (range: BadRange): void => {
+    told.push(range);
+    const file = volume.shared.files.find(({ ino }) => ino === range.owner?.ino);
+    if (file === undefined || range.owner?.use !== "data") return;
+    const block = volume.blockHeld(file, range.owner.index);
+    ensure(block === range.first, `block ${range.first} is told to be file ${file.name}'s`);
+  };
+  yield* handlePoison(self.task, volume.dax(self), report, hold, tell);
+  return told.sort((a, b) => a.first - b.first);
 }
 
 /** Runs what may end with an error of one of these codes. Returns whether it did. */

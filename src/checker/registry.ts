@@ -5,6 +5,7 @@ import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
 import * as contents from "./scenarios/dax/contents.ts";
 import * as copied from "./scenarios/dax/copied.ts";
+import * as copiedRoom from "./scenarios/dax/copied-room.ts";
 import * as copies from "./scenarios/dax/copies.ts";
 import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
@@ -106,6 +107,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "mapping/records": mappings,
   "dax/changes": changes,
   "dax/copied": copied,
+  "dax/copied-room": copiedRoom,
   "dax/contents": contents,
   "dax/copies": copies,
   "dax/ends": ends,

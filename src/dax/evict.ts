@@ -52,41 +52,28 @@ export function* makeRoom(task: Task, dax: Dax, count: number): Sleeps<boolean> 
   for (let ticks = 0; ticks < 2 * cache.count && found < count; ticks++) {
     // The second time around it is in need, and comes to those again that it has freed, or found free.
     const isFirst = ticks < cache.count;
-    const { page, state } = cache.tick();
-    if (state === "free" && (isFirst || found === 0)) found++;
-    const isWanted = state === "old" || (state === "used" && !isFirst);
-    if (isWanted && (yield* evict(task, dax, page))) found++;
+    const tick = cache.tick();
+    if (tick.state === "free" && (isFirst || found === 0)) found++;
+    const isWanted = tick.state === "old" || (tick.state === "used" && !isFirst);
+    if (isWanted && (yield* evict(task, dax, tick.page, tick.mapping))) found++;
   }
   return found > 0;
 }
 
 /**
- * Evicts a page, if that can be. Returns whether it is free, by whoever evicted it.
- * Locks: none held. Sleeps: for the map lock of its file, or for another thread that evicts it.
+ * Evicts a page that `user` has, or had, if that can be. Returns whether it is free, by whoever evicted it.
+ * Locks: none held. Sleeps: for the map lock of its file.
  */
-function* evict(task: Task, dax: Dax, page: number): Sleeps<boolean> {
+function* evict(task: Task, dax: Dax, page: number, user: Mapping): Sleeps<boolean> {
   const { holdMapping, pages, thread } = dax;
-  const cache = pageCacheOf(dax);
-  const given = load(thread.words, cache.givenWord);
-  const found = pages.ownerOf(page);
-  if (found === null) {
-    if (!cache.isInUse(page)) return cache.isFree(page);
-    // Whoever has taken the owner from it gives it back next.
-    yield {
-      word: cache.givenWord,
-      expected: given,
-      what: () => "a page of the page cache to be given back",
-    };
-    return true;
-  }
   // None: the record is being taken out, or is another's by now.
-  using held = holdMapping(inoOf(thread, found.owner));
+  using held = holdMapping(inoOf(thread, user));
   if (held === null) return false;
   const { mapping } = held;
   using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
-  const now = pages.ownerOf(page);
-  if (now === null || now.owner !== mapping) return cache.isFree(page);
-  return yield* evictPage(task, dax, mapping, now.index);
+  const found = pages.ownerOf(page);
+  if (found?.owner !== mapping) return pageCacheOf(dax).isFree(page);
+  return yield* evictPage(task, dax, mapping, found.index);
 }
 
 /** Evicts a page that is cached. Locks: the map lock, exclusively. */

@@ -3,8 +3,7 @@
  * behind the pages of the device, so that records, entries, windows and pins name its pages as they
  * name the device's.
  *
- * Area, in words: 0 pages | 1 where `take` looks next | 2 clock hand | 3 count of pages given back, to be
- * slept on | 16..: state of each page.
+ * Area, in words: 0 pages | 1 where `take` looks next | 2 clock hand | 16..: state of each page.
  *
  * State of a page: 0 free; -holder, filled by that thread; or the mapping that has it, its lowest bit
  * set when the page was used since the clock hand passed.
@@ -22,11 +21,11 @@ import { HUGE_PAGES, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Device } from "../device/index.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Pages } from "../pages/pages.ts";
-import { add, and, cas, load, or, store, wakeAll } from "../sync/atomics.ts";
+import { add, cas, load, or, store } from "../sync/atomics.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 
-const Area = { pages: 0, next: 1, hand: 2, given: 3, states: 16 } as const;
+const Area = { pages: 0, next: 1, hand: 2, states: 16 } as const;
 export { Area as PageCacheArea };
 const USED = 1;
 
@@ -34,6 +33,11 @@ const USED = 1;
 export function firstCachePage(deviceBytes: number): number {
   return roundUp(Math.ceil(deviceBytes / PAGE_SIZE), HUGE_PAGES);
 }
+
+/** What the clock hand came to. */
+export type Tick =
+  | { readonly page: number; readonly state: "free" | "filling" }
+  | { readonly page: number; readonly state: "used" | "old"; readonly mapping: Mapping };
 
 /** One thread's use of the volume's page cache. Pages are named by their place behind the device's. */
 export class PageCache {
@@ -87,11 +91,6 @@ export class PageCache {
     return this.#area + Area.states + (page - this.first);
   }
 
-  /** Changes, and is woken, when pages are given back. */
-  get givenWord(): number {
-    return this.#area + Area.given;
-  }
-
   /**
    * A free page, for this thread to fill: one after another as far as they are free, so that pages that
    * are filled together lie together. Sleeps: never. Throws: ENOMEM when none is free.
@@ -122,20 +121,17 @@ export class PageCache {
     return load(this.thread.words, this.#state(page)) === 0;
   }
 
-  /** Whether a page is a file's, or was until its owner was taken from it. */
-  isInUse(page: number): boolean {
-    return load(this.thread.words, this.#state(page)) > 0;
-  }
-
   /** The page that was taken is the mapping's, and its entry names it. Locks: its map lock. */
   settle(page: number, mapping: Mapping): void {
     store(this.thread.words, this.#state(page), mapping | USED);
   }
 
-  /** Notes that a page in use is used. Locks: the map lock of its file. */
+  /** Notes that a page is used, unless it is not settled yet. Locks: the map lock of its file. */
   noteUsed(page: number): void {
+    const { words } = this.thread;
     const state = this.#state(page);
-    if ((load(this.thread.words, state) & USED) === 0) or(this.thread.words, state, USED);
+    const value = load(words, state);
+    if (value > 0 && (value & USED) === 0) or(words, state, USED);
   }
 
   /** Frees a page whose owner has been taken from it. Locks: the map lock of its file, exclusively. */
@@ -143,8 +139,6 @@ export class PageCache {
     const { words } = this.thread;
     store(words, this.#state(page), 0);
     store(words, this.#area + Area.next, page - this.first);
-    add(words, this.givenWord, 1);
-    wakeAll(words, this.givenWord);
   }
 
   /**
@@ -153,42 +147,35 @@ export class PageCache {
    */
   giveOrphans(mapping: Mapping, pages: Pages): void {
     this.#forEach((page, state) => {
-      if (state > 0 && (state & ~USED) === mapping && pages.ownerOf(page) === null) this.give(page);
+      if ((state & ~USED) === mapping && pages.ownerOf(page) === null) this.give(page);
     });
   }
 
   /**
-   * Moves the clock hand on by one page: whether that is free, being filled, or in use, and then whether
-   * it was used since the hand last passed.
+   * Moves the clock hand on by one page: whether that is free, being filled, or in use, then by which
+   * mapping, and whether it was used since the hand last passed.
    */
-  tick(): { readonly page: number; readonly state: "free" | "filling" | "used" | "old" } {
+  tick(): Tick {
     const { words } = this.thread;
     const within = (add(words, this.#area + Area.hand, 1) >>> 0) % this.count;
     const page = this.first + within;
     const value = load(words, this.#state(page));
     if (value === 0) return { page, state: "free" };
     if (value < 0) return { page, state: "filling" };
-    if ((value & USED) === 0) return { page, state: "old" };
-    and(words, this.#state(page), ~USED);
-    return { page, state: "used" };
+    if ((value & USED) === 0) return { page, state: "old", mapping: value };
+    const mapping = value & ~USED;
+    cas(words, this.#state(page), value, mapping);
+    return { page, state: "used", mapping };
   }
 
-  /** The mappings that have pages here: for figures, and to write all of them back. Locks: none. */
-  mappings(): Set<Mapping> {
+  /** The mappings that own pages here, those included that entries name and nobody has settled. Locks: none. */
+  mappings(pages: Pages): Set<Mapping> {
     const found = new Set<Mapping>();
-    this.#forEach((_page, state) => {
-      if (state > 0) found.add(state & ~USED);
+    this.#forEach((page) => {
+      const owned = pages.ownerOf(page);
+      if (owned !== null) found.add(owned.owner);
     });
     return found;
-  }
-
-  /** Pages that are not free: for figures and leak tests. */
-  pagesInUse(): number {
-    let used = 0;
-    this.#forEach((_page, state) => {
-      if (state !== 0) used++;
-    });
-    return used;
   }
 
   #forEach(visit: (page: number, state: number) => void): void {

@@ -12,6 +12,7 @@
  * The mark goes to the medium after everything it vouches for.
  */
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
+import { writeBackCopied } from "../dax/write-back.ts";
 import type { Device } from "../device/index.ts";
 import { load, store } from "../sync/atomics.ts";
 import { runAsync, runBlocking } from "../sync/runners.ts";
@@ -20,7 +21,7 @@ import { forEachRecord } from "../sync/table.ts";
 import { PIN_RECORD_WORDS, Slot } from "../sync/thread.ts";
 import type { VolumeCore } from "./core.ts";
 import { VolumeState, VolumeWord, volumeWord } from "./state.ts";
-import { flushMetadata, writeBackCopied } from "./sync.ts";
+import { flushMetadata } from "./sync.ts";
 
 function busy(what: string): HoldfastError {
   return new HoldfastError("EBUSY", `the volume is in use: ${what}`);
@@ -233,7 +234,7 @@ export function forgetAtExit(core: VolumeCore): void {
 }
 
 function* flushAll(task: Task, core: VolumeCore): Sleeps<void> {
-  yield* writeBackCopied(task, core);
+  yield* writeBackCopied(task, core.dax);
   yield* flushMetadata(task, core);
 }
 

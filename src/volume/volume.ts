@@ -1,6 +1,7 @@
 /** A mounted volume, as programs see it. */
 import { type ErrorContext, HoldfastError } from "../base/errors.ts";
 import { requireSharing } from "../dax/reflink.ts";
+import { writeBackCopied } from "../dax/write-back.ts";
 import type { Device } from "../device/index.ts";
 import { breakStatistics } from "../layout/break.ts";
 import { leaseStatistics } from "../layout/lease.ts";
@@ -21,7 +22,7 @@ import { blockOwners, type DeviceOwner, type DeviceRange } from "./owners.ts";
 import { Scope } from "./paths.ts";
 import type { FilePin, PinRequest } from "./pin.ts";
 import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
-import { flushMetadata, writeBackCopied } from "./sync.ts";
+import { flushMetadata } from "./sync.ts";
 import { VolumeTrace } from "./trace.ts";
 
 /** Seconds since 1970 (fractions allowed), or a Date. */
@@ -495,7 +496,7 @@ export class Volume implements Disposable, AsyncDisposable {
       using scope = new Scope(core, task);
       yield* scope.root();
       if (core.readOnly) return;
-      yield* writeBackCopied(task, core);
+      yield* writeBackCopied(task, core.dax);
       yield* flushMetadata(task, core);
     };
   }

@@ -161,5 +161,70 @@ export const orphansForgotten = variant({
       replace: "",
     },
   ],
-  caughtBy: { "copied-evict-killed": "deadlock" },
+  caughtBy: { "copied-evict-killed": "error" },
+});
+
+export const usedWhileFilling = variant({
+  name: "used-while-filling",
+  about:
+    "A page is noted as used that has its owner and is not settled yet: the note changes the number of the " +
+    "thread that fills it, and when that dies, nobody knows that it was its page.",
+  from: "our own core, found by reading for mutants",
+  edits: [
+    {
+      file: "dax/page-cache.ts",
+      find: "value > 0 && (value & USED) === 0",
+      replace: "(value & USED) === 0",
+    },
+  ],
+  caughtBy: { "copied-used-while-filled": "check" },
+});
+
+export const handPassesWhateverIsThere = variant({
+  name: "hand-passes-whatever-is-there",
+  about:
+    "The clock's hand clears a bit of whatever a page's state is by then: if the page has been evicted and " +
+    "taken meanwhile, of the number of the thread that fills it.",
+  from: "our own core, found by reading for mutants",
+  edits: [
+    {
+      file: "dax/page-cache.ts",
+      find: "import { add, cas, load, or, store }",
+      replace: "import { add, and, cas, load, or, store }",
+    },
+    {
+      file: "dax/page-cache.ts",
+      find: "cas(words, this.#state(page), value, mapping);",
+      replace: "and(words, this.#state(page), ~USED);",
+    },
+  ],
+  caughtBy: { "copied-passed-while-taken": "leak" },
+});
+
+export const syncOverlooksFaults = variant({
+  name: "sync-overlooks-faults",
+  about:
+    "A write-back of all files looks for those that own pages of the cache, and not for those that windows " +
+    "show: a page takes the place of a zero page, and has no owner yet.",
+  from: "our own core, before mutants of it were tried",
+  edits: [{ file: "dax/write-back.ts", find: "...windows.mappings(), ", replace: "" }],
+  caughtBy: { "copied-sync-beside-fault": "check" },
+});
+
+export const syncOverlooksPins = variant({
+  name: "sync-overlooks-pins",
+  about:
+    "It looks for the files whose pages are settled: one that an entry names already, and a pin has written " +
+    "to, may not be.",
+  from: "our own core, before mutants of it were tried",
+  edits: [
+    {
+      file: "dax/page-cache.ts",
+      find: "            const owned = pages.ownerOf(page);\n            if (owned !== null)\n",
+      replace:
+        "            const owned = pages.ownerOf(page);\n" +
+        "            if (owned !== null && load(this.thread.words, this.#state(page)) > 0)\n",
+    },
+  ],
+  caughtBy: { "copied-sync-beside-pin": "check" },
 });

@@ -57,6 +57,8 @@ const TIME: Time = { seconds: LONG_AGO, nanoseconds: 0 };
 export interface FileSpec {
   readonly name: string;
   readonly pages: string;
+  /** Direct although the volume has a page cache. */
+  readonly direct?: true;
 }
 
 /**
@@ -95,7 +97,7 @@ export interface VolumeSpec extends DriverSpec {
    * and then their last pages were written ("N"). Default: what they hold is persistent, marks are left.
    */
   readonly synced?: true | "noted";
-  /** Pages of a page cache: then all files are copied. Default: they are direct. */
+  /** Pages of a page cache: then files are copied. Default: they are direct. */
   readonly cachePages?: number;
   /** Whether the region has no word left to give; or no page record only. */
   readonly exhausted?: boolean | "page records";
@@ -224,7 +226,8 @@ function* buildFile(task: Task, hand: Hand, ram: RamDriver, spec: FileSpec): Sle
   }
   const mapping = allocateZeroed(thread, mappingSlab(thread));
   initMapping(thread, mapping, ino, size, 1);
-  if (dax.pageCache !== null) store(thread.words, mapping + MappingWord.access, Access.copied);
+  const isCopied = dax.pageCache !== null && spec.direct === undefined;
+  if (isCopied) store(thread.words, mapping + MappingWord.access, Access.copied);
   for (const { code, first, count } of runsOf(spec.pages)) {
     if (code !== "#") continue;
     const [at, length] = [first * PAGE_SIZE, count * PAGE_SIZE];

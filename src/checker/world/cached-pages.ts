@@ -1,7 +1,7 @@
 /** The pages of a volume's page cache in one schedule, looked at from outside: in the words themselves. */
 import { HUGE_PAGES } from "../../base/quantities.ts";
 import { type PageCache, PageCacheArea } from "../../dax/page-cache.ts";
-import type { Mapping } from "../../mapping/mapping.ts";
+import { Access, type Mapping, MappingWord } from "../../mapping/mapping.ts";
 import { Area as PageArea, type Pages } from "../../pages/pages.ts";
 import type { Words } from "../../sync/atomics.ts";
 import { Root } from "../../sync/region.ts";
@@ -46,7 +46,15 @@ export class CachedPages {
 
   /** Whether an entry that names `page` is right: the file's page, or its block, where nothing is cached. */
   hasPage(mapping: Mapping, page: number, block: number): boolean {
-    return this.#cache === null ? page === block : (this.#state(page) & ~USED) === mapping;
+    const isCopied =
+      this.#cache !== null && this.#words[mapping + MappingWord.access] === Access.copied;
+    return isCopied ? this.#owner(page) === mapping : page === block;
+  }
+
+  /** Which mapping has a page by its state: 0 for a free one, below 0 for one that is being filled. */
+  #owner(page: number): Mapping {
+    const state = this.#state(page);
+    return state > USED ? state & ~USED : state;
   }
 
   #state(page: number): number {
@@ -62,7 +70,7 @@ export class CachedPages {
     for (let page = cache.first; page < cache.first + cache.count; page++) {
       const record = pages.find(page);
       const owner = record === null ? 0 : pages.owner(record);
-      const state = this.#state(page) & ~USED;
+      const state = this.#owner(page);
       ensureNoLeak(state === owner, `cache page ${page} is noted as ${state}'s, and is ${owner}'s`);
       if (record !== null)
         ensureNoLeak(pages.pinCount(record) === 0, `page ${page} is left pinned`);

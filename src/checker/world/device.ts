@@ -164,6 +164,7 @@ export class SimulatedDevice {
 
   /** A view that stands for a range; `addressOf` tells which. Its bytes mean nothing. */
   bytesUpTo(at: number, length: number): Uint8Array {
+    if (!(at >= 0 && at < this.size)) throw new Error(`no bytes from ${at} on`);
     const bytes = ANY_BYTES.subarray(0, Math.min(length, ANY_BYTES.length));
     addresses.set(bytes, this.first * PAGE_SIZE + at);
     return bytes;

@@ -114,13 +114,14 @@ export class SimulatedPort {
 
   show(
     address: number,
-    { first }: SimulatedDevice,
+    { first, size }: SimulatedDevice,
     at: number,
     length: number,
     mode: "shared" | "private",
   ): void {
     const entry = TableEntry.block + (mode === "shared" ? 1 : 0);
     if (length <= 0) throw new Error(`the simulated port shows a range of ${length} bytes`);
+    if (!(at >= 0 && at + length <= size)) throw new Error(`no bytes from ${at} on to show`);
     const block = first + at / PAGE_SIZE;
     for (let page = 0; page * PAGE_SIZE < length; page++) {
       this.#set(address + page * PAGE_SIZE, entry + (block + page) * 2);

@@ -197,6 +197,15 @@ export class Volume {
     return shown.join("");
   }
 
+  /** Which pages of a file are in the page cache: "#", or ".". From outside. */
+  cachedOf({ mapping }: BuiltFile, pages: number): string {
+    let shown = "";
+    for (let page = 0; page < pages; page++) {
+      shown += this.#cached.pageOf(mapping, page) >= 0 ? "#" : ".";
+    }
+    return shown;
+  }
+
   /** What backs the file's pages: "#" a block, "u" an unwritten one, "." nothing. From outside. */
   backingOf({ ino }: BuiltFile): string {
     return this.#tables.backingOf(ino);

@@ -1,5 +1,6 @@
 /** The mutants that live and why they may, layer by layer. */
 import type { Mutant } from "../mutants.ts";
+import { copiedSurvivors } from "./copied.ts";
 import { daxChangeSurvivors } from "./dax-changes.ts";
 import { daxSurvivors } from "./dax.ts";
 import { deviceSurvivors } from "./device.ts";
@@ -23,6 +24,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   ...layoutSurvivors,
   ...daxSurvivors,
   ...daxChangeSurvivors,
+  ...copiedSurvivors,
   ...windowSurvivors,
   ...metadataSurvivors,
   ...ramSurvivors,

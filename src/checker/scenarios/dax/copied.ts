@@ -1,13 +1,9 @@
 /** Copied files: pages that come into the page cache and leave it, whatever goes on beside. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { writeDirect } from "../../../dax/direct-io.ts";
 import { tryPinRange } from "../../../dax/pins.ts";
-import { makeRoom } from "../../../dax/evict.ts";
-import { readDirect } from "../../../dax/file-io.ts";
 import { punchHole } from "../../../dax/layout-change.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Self } from "../../scenario.ts";
-import type { Volume } from "../../world/volume.ts";
+import { ensure } from "../../scenario.ts";
+import { evicts, reads, readsDirectly, writesDirectly } from "./copied-play.ts";
 import {
   ensureShown,
   loads,
@@ -20,46 +16,6 @@ import {
   volumeStory,
   writePages,
 } from "./play.ts";
-
-/** Frees a page of the cache, if that can be. */
-function* evicts(volume: Volume, self: Self): Sleeps<void> {
-  const found = yield* makeRoom(self.task, volume.dax(self), 1);
-  self.say(found ? "it finds room" : "it finds no room");
-}
-
-/** Reads a page by a call and demands what it may hold. */
-function* reads(
-  volume: Volume,
-  self: Self,
-  page: number,
-  allowed: readonly string[],
-): Sleeps<void> {
-  const found = yield* volume.read(self, volume.file("A"), page, 1);
-  self.say(`it reads ${found}`);
-  ensure(allowed.includes(found), `${self.name} reads "${found}"; it may find "${allowed}"`);
-}
-
-/** The same by a direct call. */
-function* readsDirectly(
-  volume: Volume,
-  self: Self,
-  page: number,
-  allowed: readonly string[],
-): Sleeps<void> {
-  const target = new Uint8Array(PAGE_SIZE);
-  const { mapping } = volume.file("A");
-  yield* readDirect(self.task, volume.dax(self), mapping, target, page * PAGE_SIZE);
-  const found = target[0] === 0 ? "." : String.fromCharCode(target[0]!);
-  self.say(`it reads ${found}`);
-  ensure(allowed.includes(found), `${self.name} reads "${found}"; it may find "${allowed}"`);
-}
-
-const LETTERS = new Uint8Array(PAGE_SIZE).fill("D".charCodeAt(0));
-
-function* writesDirectly(volume: Volume, self: Self, page: number): Sleeps<void> {
-  const { mapping } = volume.file("A");
-  yield* writeDirect(self.task, volume.dax(self), mapping, LETTERS, page * PAGE_SIZE);
-}
 
 export const fillTruncate = volumeStory({
   name: "copied-fill-truncate",

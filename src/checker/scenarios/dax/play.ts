@@ -107,8 +107,9 @@ export function* pinnedIo(
   first: number,
   count: number,
   codes: readonly string[] = ["EINVAL"],
+  name = "A",
 ): Sleeps<void> {
-  const file = volume.file("A");
+  const file = volume.file(name);
   const [offset, length] = [first * PAGE_SIZE, count * PAGE_SIZE];
   yield* mayFail(self, codes, function* () {
     const dax = volume.dax(self);

@@ -2,10 +2,11 @@
  * Page types that programs register: for parts of a device, of 2 MiB each, somebody is told when a page
  * of them is idle, as a driver was by page_free of its pgmap.
  *
- * Area, in words: 0 guard | 1 the types of the device's chunks, a word each: 0 while nothing was registered
- * | 2 chunks of the device | 8.. types, TYPE_WORDS each
- * Type: 0 registrar, 0 for none | 1 times it was told | 2 bytes of the name, 0: not in use | 3 chunks that
- * were idle, a bit each | 4.. name
+ * Area, in words: 0 guard of the names | 1 chunk tables, 0 while nothing was registered | 2 chunks of the device
+ * | 8.. types, TYPE_WORDS each
+ * Type: 0 registrar, 0 for none | 1 times it was told | 2 bytes of the name, 0: not in use | 3.. name
+ * Chunk tables: the type of each chunk of the device, a word each; then of each type the chunks that were
+ * idle, a bit each
  *
  * Invariants. (1) Who takes the last pin of a chunk sets its bit first and wakes second; the registrar takes
  *                 the bits first and looks whether they are idle second. So of each last release that it
@@ -15,16 +16,19 @@
  * So a registrar is told of an idle chunk once too often at times, and never too seldom.
  */
 import { HoldfastError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
 import { add, cas, exchange, load, or, store, wakeAll } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 
-export const Area = { guard: 0, chunkTypes: 1, chunks: 2, table: 8 } as const;
-const Type = { registrar: 0, told: 1, nameBytes: 2, idle: 3, name: 4 } as const;
-export const TYPE_WORDS = 16;
+export const Area = { guard: 0, chunkTables: 1, chunks: 2, table: 8 } as const;
+const Type = { registrar: 0, told: 1, nameBytes: 2, name: 3 } as const;
+export const TYPE_NAME_BYTES_MAX = 48;
+export const TYPE_WORDS = Type.name + TYPE_NAME_BYTES_MAX / 4;
 export const TYPES_MAX = 7;
-export const TYPE_NAME_BYTES_MAX = (TYPE_WORDS - Type.name) * 4;
+/** The name of a type that is not in use. */
+const NO_NAME = new Uint8Array();
 
 export class PageTypes {
   readonly #thread: Thread;
@@ -46,26 +50,34 @@ export class PageTypes {
     return Math.ceil(load(this.#thread.words, this.#area + Area.chunks) / 32);
   }
 
+  /** Where the chunks of a type that were idle are noted, a bit each. */
+  #idleTable(type: number): number {
+    const { words } = this.#thread;
+    const tables = load(words, this.#area + Area.chunkTables);
+    return tables + load(words, this.#area + Area.chunks) + (type - 1) * this.#idleWords();
+  }
+
   #type(type: number): number {
+    invariant(type !== 0, "a page without a type is taken for one of a type");
     return this.#area + Area.table + (type - 1) * TYPE_WORDS;
   }
 
   /** Whether any type was ever registered. */
   get any(): boolean {
-    return load(this.#thread.words, this.#area + Area.chunkTypes) !== 0;
+    return load(this.#thread.words, this.#area + Area.chunkTables) !== 0;
   }
 
   /** The type of a chunk of the device; 0 for none. While nothing is registered it costs one load. */
   of(deviceChunk: number): number {
     const { words } = this.#thread;
-    const chunkTypes = load(words, this.#area + Area.chunkTypes);
-    return chunkTypes === 0 ? 0 : load(words, chunkTypes + deviceChunk);
+    const tables = load(words, this.#area + Area.chunkTables);
+    return tables === 0 ? 0 : load(words, tables + deviceChunk);
   }
 
   /** For `Pages.setType`, which marks the pages. `type` is one that `register` gave, or 0. */
   set(deviceChunk: number, type: number): void {
     const { words } = this.#thread;
-    store(words, load(words, this.#area + Area.chunkTypes) + deviceChunk, type);
+    store(words, load(words, this.#area + Area.chunkTables) + deviceChunk, type);
   }
 
   /** Tells the registrar of a chunk's type that a page of it is idle. */
@@ -74,7 +86,7 @@ export class PageTypes {
     const type = this.of(deviceChunk);
     if (type === 0) return;
     const bit = 1 << (deviceChunk & 31);
-    const idle = load(words, this.#type(type) + Type.idle) + (deviceChunk >>> 5);
+    const idle = this.#idleTable(type) + (deviceChunk >>> 5);
     if ((or(words, idle, bit) & bit) === 0) this.#wake(type);
   }
 
@@ -91,7 +103,7 @@ export class PageTypes {
   /** The chunks of which the registrar of a type was told since it asked last, ascending. */
   takeIdle(type: number): number[] {
     const { words } = this.#thread;
-    const idle = load(words, this.#type(type) + Type.idle);
+    const idle = this.#idleTable(type);
     const taken: number[] = [];
     for (let word = 0; word < this.#idleWords(); word++) {
       if (load(words, idle + word) === 0) continue;
@@ -125,27 +137,36 @@ export class PageTypes {
   register(name: Uint8Array): number {
     const { words, holder } = this.#thread;
     this.#makeTables();
+    const type = this.#named(name);
+    if (type === 0) throw new HoldfastError("ENOSPC", `there are ${TYPES_MAX} page types already`);
+    const word = this.#type(type) + Type.registrar;
+    for (;;) {
+      const registrar = load(words, word);
+      if (registrar !== 0 && this.#thread.isAlive(registrar)) {
+        const who = this.#thread.describe(registrar);
+        throw new HoldfastError("EEXIST", `the page type is registered by ${who}`);
+      }
+      if (cas(words, word, registrar, holder)) break;
+    }
+    this.#tellAll(type);
+    return type;
+  }
+
+  /** The type of a name: the one that has it, or a new one; 0 when there are TYPES_MAX. */
+  #named(name: Uint8Array): number {
+    const { words } = this.#thread;
     enterGuard(this.#thread, this.#area + Area.guard);
-    const found = this.find(name);
-    const type = found === 0 ? this.#firstFree() : found;
-    const at = this.#type(type);
-    const registrar = type === 0 ? 0 : load(words, at + Type.registrar);
-    const isFree = type !== 0 && (registrar === 0 || !this.#thread.isAlive(registrar));
-    if (isFree) {
-      store(words, at + Type.registrar, holder);
-      if (found === 0) {
+    let type = this.find(name);
+    if (type === 0) {
+      type = this.find(NO_NAME);
+      if (type !== 0) {
+        const at = this.#type(type);
         for (const [index, word] of wordsOf(name).entries())
           store(words, at + Type.name + index, word);
         store(words, at + Type.nameBytes, name.length);
       }
     }
     leaveGuard(this.#thread, this.#area + Area.guard);
-    if (type === 0) throw new HoldfastError("ENOSPC", `there are ${TYPES_MAX} page types already`);
-    if (!isFree) {
-      const who = this.#thread.describe(registrar);
-      throw new HoldfastError("EEXIST", `the page type is registered by ${who}`);
-    }
-    this.#tellAll(type);
     return type;
   }
 
@@ -155,30 +176,20 @@ export class PageTypes {
     this.#wake(type);
   }
 
-  /** A type that nobody has registered yet, or 0. The guard is held. */
-  #firstFree(): number {
-    for (let type = 1; type <= TYPES_MAX; type++) {
-      if (load(this.#thread.words, this.#type(type) + Type.nameBytes) === 0) return type;
-    }
-    return 0;
-  }
-
-  /** Makes what types need, for the first one. Of two threads that do so at once one makes it in vain. */
+  /** Makes the chunk tables, for the first type. Of two threads that do so at once one makes them in vain. */
   #makeTables(): void {
     const { region, words } = this.#thread;
-    if (load(words, this.#area + Area.chunkTypes) !== 0) return;
+    const word = this.#area + Area.chunkTables;
+    if (load(words, word) !== 0) return;
     const chunks = load(words, this.#area + Area.chunks);
-    for (let type = 1; type <= TYPES_MAX; type++) {
-      cas(words, this.#type(type) + Type.idle, 0, region.allocatePages(this.#idleWords()));
-    }
-    cas(words, this.#area + Area.chunkTypes, 0, region.allocatePages(chunks));
+    cas(words, word, 0, region.allocatePages(chunks + TYPES_MAX * this.#idleWords()));
   }
 
   /** Tells the registrar of all chunks of a type. Wakes it in any case: who has set a bit may have died. */
   #tellAll(type: number): void {
     const { words } = this.#thread;
     const chunks = load(words, this.#area + Area.chunks);
-    const idle = load(words, this.#type(type) + Type.idle);
+    const idle = this.#idleTable(type);
     for (let chunk = 0; chunk < chunks; chunk++) {
       if (this.of(chunk) === type) or(words, idle + (chunk >>> 5), 1 << (chunk & 31));
     }

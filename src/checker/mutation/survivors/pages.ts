@@ -34,6 +34,24 @@ export const pagesSurvivors: readonly Explanation[] = [
     why: "Nobody visits the range before it is counted.",
   },
   {
+    file: "pages/page-types.ts",
+    function: "create",
+    what: ["swapped: "],
+    why: "The area is made by one thread, and nobody can find it before the volume says that it is there.",
+  },
+  {
+    file: "pages/page-types.ts",
+    function: "takeIdle",
+    what: ["never: if (load(words, idle + word) === 0)"],
+    why: "Costs time only: zero is exchanged for zero.",
+  },
+  {
+    file: "pages/page-types.ts",
+    function: "recover",
+    what: ["always: if (load("],
+    why: "Nobody sleeps there, and the next registrar is told of all chunks anyway.",
+  },
+  {
     file: "pages/pages.ts",
     function: "create",
     what: ["swapped: "],

@@ -106,6 +106,14 @@ class TypedPages {
     }
   }
 
+  /** Registers the type, as another thread does. */
+  registerRaced(self: Self): void {
+    const registered = tryRegister(this.pages(self), "type");
+    if (registered !== "EEXIST") add(self.thread.words, this.#truth, 1);
+    ensure(load(self.thread.words, this.#truth) <= 1, "two threads are registrars of a type");
+    ensure(registered === "EEXIST" || registered === TYPE, "there are two types of one name");
+  }
+
   /** Sleeps until the chunk is idle, which it may be from the beginning. */
   *untilIdle(self: Self): Sleeps<void> {
     const pages = this.pages(self);
@@ -131,7 +139,7 @@ class TypedPages {
     if (offset >= 0 && offset < Area.table + TYPES_MAX * TYPE_WORDS) {
       return offset < Area.table
         ? `page types: ${fieldName(Area, offset)}`
-        : `page type: ${["registrar", "told"][(offset - Area.table) % TYPE_WORDS] ?? "name"}`;
+        : `page type: ${["registrar", "told", "length of the name"][(offset - Area.table) % TYPE_WORDS] ?? "name"}`;
     }
     const at = word - this.#truth;
     if (at === 0) return "pins taken";
@@ -225,7 +233,7 @@ export const typePinnerDies = typeStory({
   name: "type-pinner-dies",
   about:
     "A thread dies at any point while it pins and releases a page of a registered type. When what it held " +
-    "has been given back, the registrar has been told.",
+    "has been given back, by whoever comes first, the registrar has been told.",
   from: "pages/page-types.ts, invariant 2",
   typed: true,
   kept: true,
@@ -233,8 +241,24 @@ export const typePinnerDies = typeStory({
   actors: {
     dying: (typed, self) => typed.pinOnce(self),
     registrar: (typed, self) => typed.untilTold(self, 0),
+    other: (typed, self) => typed.records.reap(self),
   },
   environment: { death: { kill: "dying" } },
+});
+
+export const typeTakenAway = typeStory({
+  name: "type-taken-away",
+  about:
+    "A page of a registered type is pinned and released while it is made one of none. Its registrar is told " +
+    "or not; nobody else is.",
+  from: "pages/pages.ts, setType; pages/page-types.ts, tell",
+  typed: true,
+  kept: true,
+  explore: { strategy: "reduced" },
+  actors: {
+    pinner: (typed, self) => typed.pinOnce(self),
+    setter: (typed, self) => typed.pages(self).setType(CHUNK, 1, 0),
+  },
 });
 
 export const typeTakenOver = typeStory({
@@ -261,6 +285,16 @@ export const typeTakenOver = typeStory({
   environment: { death: { kill: "dying" } },
 });
 
+/** Registers a type: which it is, or why not. */
+function tryRegister(pages: Pages, name: string): number | string {
+  try {
+    return pages.types.register(new TextEncoder().encode(name));
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    return error.code;
+  }
+}
+
 /** Registers a type, has a page of a chunk come and go, and finds that it is told of this one alone. */
 function registerAndUse(typed: TypedPages, self: Self, name: string, chunk: number): void {
   const pages = typed.pages(self);
@@ -269,14 +303,7 @@ function registerAndUse(typed: TypedPages, self: Self, name: string, chunk: numb
   ensure(pages.types.any, "a type is registered, and none is");
   ensure(pages.types.find(bytes) === type, "a type is found by another name");
   ensure(pages.types.of(chunk) === 0, "pages are of a type that nobody has given them");
-  let refused = false;
-  try {
-    pages.types.register(bytes);
-  } catch (error) {
-    if (!(error instanceof HoldfastError && error.code === "EEXIST")) throw error;
-    refused = true;
-  }
-  ensure(refused, "a type is registered twice");
+  ensure(tryRegister(pages, name) === "EEXIST", "a type is registered twice");
   pages.setType(chunk, 1, type);
   const page = pages.associate(chunk * HUGE_PAGES, 1, FILE, 0, false);
   pages.disassociate(page, 1, FILE);
@@ -284,24 +311,61 @@ function registerAndUse(typed: TypedPages, self: Self, name: string, chunk: numb
   ensure(told.length === 1 && told[0] === chunk, "a registrar is told of another's pages");
 }
 
-export const typeRegistered = playedIn(
-  {
-    build(actors): TypesShared {
-      const shared = buildRecords(actors, 2);
-      return { ...shared, truth: shared.region.allocatePages(16) };
-    },
-    begin: (shared, actors) => new TypedPages(shared, actors),
+/** A device without a type. */
+const NO_TYPES = {
+  build(actors: number): TypesShared {
+    const shared = buildRecords(actors, 2);
+    return { ...shared, truth: shared.region.allocatePages(16) };
   },
-  {
-    name: "type-registered",
-    about:
-      "Two threads register the first types of a device, of names that are alike, and make a part of it theirs. " +
-      "Each is told of its part.",
-    from: "pages/page-types.ts: what types need is made for the first one",
-    explore: { strategy: "bounded", preemptions: 2 },
-    actors: {
-      one: (typed: TypedPages, self: Self) => registerAndUse(typed, self, "pages of one", 0),
-      other: (typed: TypedPages, self: Self) => registerAndUse(typed, self, "pages of two", 1),
+  begin: (shared: TypesShared, actors: readonly Self[]) => new TypedPages(shared, actors),
+};
+
+export const typeRegistered = playedIn(NO_TYPES, {
+  name: "type-registered",
+  about:
+    "Two threads register the first types of a device, of names that are alike, and make a part of it theirs. " +
+    "Each is told of its part.",
+  from: "pages/page-types.ts: what types need is made for the first one",
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    one: (typed: TypedPages, self: Self) => registerAndUse(typed, self, "pages of one", 0),
+    other: (typed: TypedPages, self: Self) => registerAndUse(typed, self, "pages of two", 1),
+  },
+});
+
+export const typeRaced = playedIn(NO_TYPES, {
+  name: "type-raced",
+  about: "Two threads register the same name at once. One of them is the registrar.",
+  from: "pages/page-types.ts, register: EEXIST",
+  explore: { strategy: "reduced" },
+  actors: {
+    one: (typed: TypedPages, self: Self) => typed.registerRaced(self),
+    other: (typed: TypedPages, self: Self) => typed.registerRaced(self),
+  },
+});
+
+export const typeNames = playedIn(NO_TYPES, {
+  name: "type-names",
+  about:
+    "Nothing is of a type before one is registered. Then seven are, whose names begin alike, and no eighth. " +
+    "What a thread registers in vain takes no memory.",
+  from: "pages/page-types.ts, register: ENOSPC, EEXIST",
+  explore: { strategy: "reduced" },
+  actors: {
+    user(typed: TypedPages, self: Self) {
+      const pages = typed.pages(self);
+      ensure(!pages.types.any && pages.types.of(CHUNK) === 0, "pages are of a type that is not");
+      const names = ["buffers of two", "buffers", "b", "buffers of one", "bu", "buff", "c"];
+      ensure(tryRegister(pages, names[0]!) === 1, "the first type has another number");
+      const used = self.thread.region.bytesUsed;
+      for (const [index, name] of names.slice(1).entries()) {
+        ensure(tryRegister(pages, name) === index + 2, `type ${name} is taken for another`);
+      }
+      ensure(tryRegister(pages, "eighth") === "ENOSPC", "there are more types than fit");
+      for (const name of names) {
+        ensure(tryRegister(pages, name) === "EEXIST", `type ${name} is registered twice`);
+      }
+      ensure(self.thread.region.bytesUsed === used, "each type takes memory of its own");
     },
   },
-);
+});

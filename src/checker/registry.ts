@@ -7,6 +7,7 @@ import * as contents from "./scenarios/dax/contents.ts";
 import * as copied from "./scenarios/dax/copied.ts";
 import * as copiedRoom from "./scenarios/dax/copied-room.ts";
 import * as copies from "./scenarios/dax/copies.ts";
+import * as copiesShown from "./scenarios/dax/copies-shown.ts";
 import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
 import * as daxExtents from "./scenarios/dax/extents.ts";
@@ -110,6 +111,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/copied-room": copiedRoom,
   "dax/contents": contents,
   "dax/copies": copies,
+  "dax/copies-shown": copiesShown,
   "dax/ends": ends,
   "dax/deaths": daxDeaths,
   "dax/faults": faults,

@@ -1,10 +1,10 @@
 /** Taking the entries of a broken range out of a file, with the pages that they name. */
-import type { PageRange } from "../layout/break.ts";
+import { announcedIn, type PageRange } from "../layout/break.ts";
 import { type Mapping, MappingWord, noteWritten } from "../mapping/mapping.ts";
 import { isPageKind, kindOf, Mark, nextMarked, pageOf, removeEntries } from "../mapping/tree.ts";
 import { load, loadUnsigned, store } from "../sync/atomics.ts";
-import { Slot } from "../sync/thread.ts";
 import { type Dax, isCopied } from "./dax.ts";
+import { loseShown } from "./show.ts";
 
 /**
  * Removes the entries of a broken range and frees their pages; their dirty marks, which go with them,
@@ -29,21 +29,24 @@ export function removePages(dax: Dax, mapping: Mapping, range: PageRange): void 
   store(words, mapping + MappingWord.removing, 0);
 }
 
-/** Has this thread finish the removals of entries that threads that die have begun. */
+/**
+ * Has this thread finish the removals of entries that threads that die have begun. Where touches cannot
+ * fault, what they broke is lost in windows: these may show a copy that is about to be undone (unshare.ts).
+ */
 export function recoverRemovals(dax: Dax): void {
   const { thread } = dax;
   thread.onThreadDeath((_dead, slotBase) => {
-    finishRemoval(dax, load(thread.words, slotBase + Slot.breaking));
-    finishRemoval(dax, load(thread.words, slotBase + Slot.breakingToo));
+    for (const { mapping } of announcedIn(thread.words, slotBase)) finishRemoval(dax, mapping);
   });
 }
 
 function finishRemoval(dax: Dax, mapping: Mapping): void {
   const { pages, thread } = dax;
   const { words } = thread;
-  if (mapping === 0 || load(words, mapping + MappingWord.removing) === 0) return;
   const first = loadUnsigned(words, mapping + MappingWord.breakFirst);
   const last = loadUnsigned(words, mapping + MappingWord.breakLast);
+  if (!dax.windows.port.faults) loseShown(dax, mapping, first, last, null);
+  if (load(words, mapping + MappingWord.removing) === 0) return;
   removeEntries(thread, mapping, first, last, (entry, _index, count, slot) => {
     if (!isPageKind(kindOf(entry))) return;
     if (pages.sharers(pageOf(entry)) > 0) pages.leave(pageOf(entry), slot);

@@ -6,8 +6,8 @@
  * call, a pin, a window or the zeroing of part of a block. Each of them comes here first.
  *
  *     map lock, exclusively -> still shared? -> announce a break of the pages, one epoch
- *     -> take the old pages out of the windows and the file -> in one transaction: new blocks, a copy,
- *     one owner less of the old ones
+ *     -> take the old pages out of the windows -> in one transaction: new blocks, a copy, the old pages
+ *     out of the file, one owner less of the old blocks
  *
  * A pin that only reads comes here as well, so what is copied is pinned by nobody, and a copy waits for no
  * pin. In Linux it may be pinned, and the old block goes to its other owners, or is freed, under that I/O.
@@ -34,6 +34,7 @@ import {
   inoOf,
   type Mapping,
   MappingWord,
+  noteLostUnlisted,
   noteWritten,
 } from "../mapping/mapping.ts";
 import { lockExclusive, lockShared } from "../sync/lock.ts";
@@ -41,7 +42,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Window } from "../window/window.ts";
 import { beginLayoutTransaction, type Dax, findExtent, isCopied, mapName } from "./dax.ts";
 import { removePages } from "./remove-pages.ts";
-import { showInWindows, showLost } from "./show.ts";
+import { loseShown, showInWindows, showLost } from "./show.ts";
 
 /** Copied in one transaction. */
 const UNSHARE_BYTES_MAX = 2 ** 24;
@@ -104,7 +105,8 @@ export function* findStillShared(
 }
 
 /**
- * Gives the shared extents of a range blocks of their own. The range is broken, and its entries are gone.
+ * Gives the shared extents of a range blocks of their own, and takes the entries of what it copies out of
+ * the file. The range is broken.
  * Locks: map, exclusively. Sleeps: for the transaction. Throws: ENOSPC; what was copied so far stays
  * the file's own, with the same bytes.
  */
@@ -124,9 +126,13 @@ export function* unshareBroken(
     using transaction = yield* beginLayoutTransaction(task, dax, mapping);
     const own = sharing.unshare(transaction, { ino, start }, length);
     // The copy, in case that nothing is written over it.
-    noteWritten(dax.thread, mapping, shared.first, (own.start + own.length) / PAGE_SIZE - 1);
+    const last = (own.start + own.length) / PAGE_SIZE - 1;
+    noteWritten(dax.thread, mapping, shared.first, last);
     // What windows show of a copied file, and entries name, are not the blocks.
-    const shown = !isCopied(dax, mapping) && showOwn(dax, mapping, own);
+    const isDirect = !isCopied(dax, mapping);
+    const shown = isDirect && showOwn(dax, mapping, own);
+    // Only now: where there is no room for a copy, what windows go on to show is the file's as before.
+    if (isDirect) removePages(dax, mapping, { first: shared.first, last });
     transaction.commit();
     if (shown) yield* makeEntries(task, dax, mapping, own);
   }
@@ -169,22 +175,40 @@ function showOwn(dax: Dax, mapping: Mapping, own: Extent): boolean {
 /**
  * Has entries name the blocks that windows show. A page that is lost in others, without its entry, is
  * shown there as well: nobody would come to look.
- * Locks: map, exclusively, so it does not sleep. Throws: ENOMEM.
+ * Locks: map, exclusively, so it does not sleep. Throws: ENOMEM; windows lose what has no entry.
  */
 function* makeEntries(task: Task, dax: Dax, mapping: Mapping, own: Extent): Sleeps<void> {
   if (own.kind !== "mapped") return;
   const [first, end] = [own.start / PAGE_SIZE, (own.start + own.length) / PAGE_SIZE];
   const page = own.address / PAGE_SIZE;
-  for (let index = first; index < end; index++) {
-    const held = yield* lockEntry(task, mapping, index, false);
-    try {
-      publishPage(dax.thread, dax.pages, held, page + (index - first));
-    } catch (error) {
-      unlockEntry(dax.thread, held);
-      throw error;
+  let index = first;
+  try {
+    for (; index < end; index++) {
+      yield* makeEntry(task, dax, mapping, index, page + (index - first));
     }
+  } catch (error) {
+    // A report of lost pages would not find them.
+    loseShown(dax, mapping, index, end - 1, null);
+    noteLostUnlisted(dax.thread, mapping);
+    throw error;
   }
   if (hasLostUnlisted(dax.thread, mapping)) showInWindows(dax, mapping, first, end, page);
+}
+
+function* makeEntry(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  index: number,
+  page: number,
+): Sleeps<void> {
+  const held = yield* lockEntry(task, mapping, index, false);
+  try {
+    publishPage(dax.thread, dax.pages, held, page);
+  } catch (error) {
+    unlockEntry(dax.thread, held);
+    throw error;
+  }
 }
 
 /** Shows pages [first, end) of the file, as far as the window has them, as lost. */
@@ -210,7 +234,6 @@ function* unsharePages(
   }
   const busy = yield* tryWithBrokenPages(task, dax, mapping, plan, function* (range) {
     if (!showsOver(dax)) dax.windows.revoke(mapping, range.first, range.last);
-    removePages(dax, mapping, range);
     const bytes = { start: range.first * PAGE_SIZE, end: (range.last + 1) * PAGE_SIZE };
     yield* unshareBroken(task, dax, mapping, bytes);
   });

@@ -326,11 +326,19 @@ function withdraw(words: Int32Array, mapping: Mapping, slot: number): void {
 export function recoverBreaks(thread: Thread): void {
   const { words } = thread;
   thread.onThreadDeath((_dead, slotBase) => {
-    for (const slot of ANNOUNCED) {
-      const mapping = load(words, slotBase + slot);
-      if (mapping !== 0) withdraw(words, mapping, slotBase + slot);
-    }
+    for (const { mapping, slot } of announcedIn(words, slotBase)) withdraw(words, mapping, slot);
   });
+}
+
+/** The breaks that a thread which has died had announced: of which files, and where it told so. */
+export function announcedIn(
+  words: Int32Array,
+  slotBase: number,
+): { readonly mapping: Mapping; readonly slot: number }[] {
+  return ANNOUNCED.map((word) => ({
+    mapping: load(words, slotBase + word),
+    slot: slotBase + word,
+  })).filter(({ mapping }) => mapping !== 0);
 }
 
 /** A busy page in one of the ranges, or null. */

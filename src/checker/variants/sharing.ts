@@ -182,11 +182,61 @@ export const oldBlockShown = variant({
   edits: [
     {
       file: "dax/unshare.ts",
-      find: "        const shown = !isCopied(dax, mapping) && showOwn(dax, mapping, own);\n",
+      find: "        const shown = isDirect && showOwn(dax, mapping, own);\n",
       replace: "        const shown = false;\n",
     },
   ],
   caughtBy: { "cow-fault-windows": "check" },
+});
+
+export const entriesGoFirst = variant({
+  name: "cow-entries-go-first",
+  about:
+    "The entries of what is to be copied are taken out of the file before it is known whether there is room. If " +
+    "not, windows go on to show blocks that no entry names, and no report of lost pages finds them there.",
+  from: "our own core, before cow-full-shown found it",
+  edits: [
+    {
+      file: "dax/unshare.ts",
+      find: "        const own = sharing.unshare(transaction, { ino, start }, length);\n",
+      replace:
+        "        if (!isCopied(dax, mapping))\n" +
+        "            removePages(dax, mapping, shared);\n" +
+        "        const own = sharing.unshare(transaction, { ino, start }, length);\n",
+    },
+  ],
+  caughtBy: { "cow-full-shown": "check", "cow-full-populated": "check" },
+});
+
+export const undoneCopyShown = variant({
+  name: "undone-copy-shown",
+  about:
+    "Where touches cannot fault, a thread dies between showing a copy and the end of its transaction. Windows " +
+    "go on to show the block, which is free, and another file's next.",
+  from: "our own core, before cow-kill-populated found it",
+  edits: [
+    {
+      file: "dax/remove-pages.ts",
+      find: "    if (!dax.windows.port.faults)\n        loseShown(dax, mapping, first, last, null);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "cow-kill-populated": "check" },
+});
+
+export const shownWithoutEntry = variant({
+  name: "shown-without-an-entry",
+  about:
+    "With no record left for the page of a copy, windows show it all the same, without an entry.",
+  from: "our own core, before cow-no-records found it",
+  edits: [
+    {
+      file: "dax/unshare.ts",
+      find: "        loseShown(dax, mapping, index, end - 1, null);\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "cow-no-records": "check" },
 });
 
 export const sharedAtLoad = variant({

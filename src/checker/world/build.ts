@@ -134,6 +134,8 @@ export interface Hand {
   readonly thread: Thread;
   readonly device: SimulatedDevice;
   readonly port: SimulatedPort;
+  /** Addresses where its windows cannot be shown anything. */
+  readonly refused: Set<number>;
   readonly dax: Dax;
   /** The same, for faults: as the pager has it. */
   readonly pager: Dax;
@@ -315,8 +317,9 @@ export function makeHand(
   const behind = cacheMemory === 0 ? null : { area: cacheMemory, first };
   const simulated = new SimulatedDevice(thread, device, spec.blocks, behind);
   const faults = spec.faults ?? true;
-  const simulatedPort = new SimulatedPort(thread, port, { faults, reads: false });
-  const pagersPort = new SimulatedPort(thread, port, { faults, reads: true });
+  const refused = new Set<number>();
+  const simulatedPort = new SimulatedPort(thread, port, { faults, refused, reads: false });
+  const pagersPort = new SimulatedPort(thread, port, { faults, refused, reads: true });
   const pages = Pages.attach(thread);
   const parts = {
     thread,
@@ -335,5 +338,5 @@ export function makeHand(
   const dax = new Dax(parts);
   const pager = new Dax({ ...parts, windows: new Windows(thread, pagersPort.asPort) });
   pager.isPager = true;
-  return { thread, device: simulated, port: simulatedPort, dax, pager };
+  return { thread, device: simulated, port: simulatedPort, refused, dax, pager };
 }

@@ -9,6 +9,7 @@
  * takes a page out of a table waits until every touch under way has ended, as a processor does that
  * has others flush their translations. (A thread that is in a touch has an odd word.)
  */
+import { HoldfastError } from "../../base/errors.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
 import { add, exchange, load, sleepWhile, store } from "../../sync/atomics.ts";
 import type { Region } from "../../sync/region.ts";
@@ -81,6 +82,8 @@ export type Touched = Content | "fault";
 export class SimulatedPort {
   readonly faults: boolean;
   readonly #reads: boolean;
+  /** Addresses where nothing can be shown: the process has too many mappings. */
+  readonly #refused: ReadonlySet<number>;
   readonly #thread: Thread;
   readonly #area: number;
   readonly #touching: number;
@@ -89,13 +92,22 @@ export class SimulatedPort {
   constructor(
     thread: Thread,
     area: number,
-    { faults, reads }: { readonly faults: boolean; readonly reads: boolean },
+    {
+      faults,
+      reads,
+      refused,
+    }: {
+      readonly faults: boolean;
+      readonly reads: boolean;
+      readonly refused: ReadonlySet<number>;
+    },
   ) {
     this.#thread = thread;
     this.#area = area;
     this.#touching = area + Area.touching + thread.slot;
     this.faults = faults;
     this.#reads = reads;
+    this.#refused = refused;
   }
 
   /** As the core knows ports. */
@@ -122,6 +134,9 @@ export class SimulatedPort {
     const entry = TableEntry.block + (mode === "shared" ? 1 : 0);
     if (length <= 0) throw new Error(`the simulated port shows a range of ${length} bytes`);
     if (!(at >= 0 && at + length <= size)) throw new Error(`no bytes from ${at} on to show`);
+    if (this.#refused.has(address)) {
+      throw new HoldfastError("ENOMEM", "the simulated process has too many mappings");
+    }
     const block = first + at / PAGE_SIZE;
     for (let page = 0; page * PAGE_SIZE < length; page++) {
       this.#set(address + page * PAGE_SIZE, entry + (block + page) * 2);

@@ -5,14 +5,6 @@ const ONE_TRANSACTION =
 
 export const daxChangeSurvivors: readonly Explanation[] = [
   {
-    file: "dax/remove-pages.ts",
-    function: "finishRemoval",
-    what: ["without mapping === 0: mapping === 0"],
-    why:
-      "equivalent: 0 is the region's header, whose word in the place of `removing` is that of a root " +
-      "which no layer has, and 0",
-  },
-  {
     file: "dax/layout-change.ts",
     function: "assertPagesFree",
     what: [

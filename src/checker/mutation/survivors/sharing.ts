@@ -37,6 +37,24 @@ export const sharingSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/unshare.ts",
+    function: "showOwn",
+    what: ["always: return (shown.length > 0)"],
+    why: "costs time and memory only: entries are made before somebody wants them",
+  },
+  {
+    file: "dax/unshare.ts",
+    function: "makeEntries",
+    what: ["always: if (hasLostUnlisted(dax.thread, mapping))"],
+    why: "costs time only: windows are shown what is the file's own before they are touched",
+  },
+  {
+    file: "dax/unshare.ts",
+    function: "makeEntries",
+    what: ["swapped: loseShown("],
+    why: "equivalent: who looks at either holds the map lock, which is held exclusively",
+  },
+  {
+    file: "dax/unshare.ts",
     function: "makeEntries",
     what: ['never: if (own.kind !== "mapped")'],
     why: "equivalent: what is unshared is mapped",

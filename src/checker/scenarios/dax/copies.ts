@@ -307,22 +307,13 @@ export const cowFull = volumeStory({
   explore: { strategy: "reduced" },
 });
 
-export const cowLostAgain = volumeStory({
-  name: "cow-lost-again",
-  about:
-    "A page is lost in two windows for want of room. When there is room, a touch of a third window has the " +
-    "file copied, and the page is found in all of them.",
+const LOST_AGAIN = {
   from: "mapping/mapping.ts, noteLostUnlisted; DESIGN.md 5.2",
   blocks: 2,
   files: [...AB, { name: "C", pages: "=" }],
   clones: [A_IN_B],
-  windows: [
-    { file: "A", first: 0, pages: 1, writable: true },
-    { file: "A", first: 0, pages: 1, writable: true },
-    { file: "A", first: 0, pages: 1, writable: true },
-  ],
   actors: {
-    *user(volume, self) {
+    *user(volume: Volume, self: Self) {
       yield* loads(volume, self, 0, 0, ["."]);
       yield* loads(volume, self, 1, 0, ["."]);
       yield* truncate(volume, self, "C");
@@ -332,6 +323,23 @@ export const cowLostAgain = volumeStory({
     },
   },
   explore: { strategy: "reduced" },
+} as const;
+const WRITES_A = { file: "A", first: 0, pages: 1, writable: true } as const;
+
+export const cowLostAgain = volumeStory({
+  ...LOST_AGAIN,
+  name: "cow-lost-again",
+  about:
+    "A page is lost in two windows for want of room. When there is room, a touch of a third window has the " +
+    "file copied, and the page is found in all of them.",
+  windows: [WRITES_A, WRITES_A, WRITES_A],
+});
+
+export const cowLostShown = volumeStory({
+  ...LOST_AGAIN,
+  name: "cow-lost-shown",
+  about: "The same, beside a window that reads, which is shown the copy before its entry is made.",
+  windows: [WRITES_A, WRITES_A, WRITES_A, { ...WRITES_A, writable: false, shown: [0] }],
 });
 
 export const cowParts = volumeStory({

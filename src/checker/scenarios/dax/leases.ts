@@ -270,6 +270,34 @@ export const leaseTouch = volumeStory({
 /** The word of a mapping that changes with its layout (mapping/mapping.ts). */
 const SEQUENCE = 6;
 
+export const leaseCopied = volumeStory({
+  name: "dax-lease-copied",
+  about:
+    "A lease of a shared page is held while another thread stores to it through a window, which takes a copy: " +
+    "not before the lease is returned.",
+  from: "dax/unshare.ts, rule 4; layout/lease.ts, recallAhead",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "=" },
+    { name: "B", pages: "." },
+  ],
+  clones: [{ source: "A", target: "B", first: 0, count: 1 }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true }],
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *holder(volume, self) {
+      const lease = yield* hold(volume, self, 0, 0, "shared");
+      const layout = (): number => load(self.thread.words, volume.file("A").mapping + SEQUENCE);
+      const before = layout();
+      yield* takesTime(volume, 5);
+      ensure(layout() === before, "a leased page gets another block");
+      giveBack(self, lease);
+    },
+    store: (volume, self) => volume.store(self, 0, 0, "S"),
+  },
+  finally: (volume) => ensureShown(volume, "A", ["S"]),
+});
+
 export const leaseInPlace = volumeStory({
   name: "dax-lease-in-place",
   about:

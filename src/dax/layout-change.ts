@@ -189,9 +189,6 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
       setSize(transaction);
       return true;
     });
-    if (size > before) {
-      dax.windows.revoke(mapping, Math.floor(before / PAGE_SIZE), PAGE_INDEX_MAX);
-    }
   };
   yield* changeLayout(task, dax, mapping, range, change, size);
 }
@@ -219,6 +216,12 @@ export function* growTail(
 ): Sleeps<void> {
   yield* unshareBroken(task, dax, mapping, tailOf(size));
   yield* zeroTail(task, dax, mapping, size, map);
+  revokeFrom(dax, mapping, size);
+}
+
+/** Of a file that grows: takes out of windows what they show from its end on, such as lost pages. */
+function revokeFrom({ windows }: Dax, mapping: Mapping, size: number): void {
+  windows.revoke(mapping, Math.floor(size / PAGE_SIZE), PAGE_INDEX_MAX);
 }
 
 function assertRange(offset: number, length: number): void {
@@ -303,7 +306,9 @@ export function* zeroRange(
     yield* unshareBroken(task, dax, mapping, { start: offset, end });
     yield* backWithBlocks(task, dax, mapping, offset, end);
     yield* clearRange(task, dax, mapping, offset, end, unwrite);
-    if (grows(size)) yield* growTo(task, dax, mapping, size, end, map);
+    if (!grows(size)) return;
+    yield* growTo(task, dax, mapping, size, end, map);
+    revokeFrom(dax, mapping, size);
   });
 }
 

@@ -26,3 +26,31 @@ describe("a page that a full volume could not allocate", () => {
     volume.closeSync();
   });
 });
+
+describe("a page behind the file's end", () => {
+  // Found when windows with `sync` were built: a range zeroed, or cloned, behind the file's end made the file larger
+  // without a look at windows over what lies before it, where stores went on to go nowhere.
+  it.each(["zero-range", "clone", "truncate", "write"] as const)(
+    "is lost until the file has grown over it, by whatever call: %s",
+    (call) => {
+      const volume = mountRamSync({ size: 16 << 20, regionBytes: 2 ** 26 });
+      using file = volume.openSync("/file", "wx+");
+      using source = volume.openSync("/source", "wx+");
+      file.writeSync(new Uint8Array(4096).fill(1), 0);
+      source.writeSync(new Uint8Array(4096).fill(2), 0);
+      using window = file.map({ length: 8 * 4096 });
+      window.bytes[3 * 4096] = 3;
+      expect(window.lost).toEqual({ offset: 3 * 4096, length: 4096, pages: 1 });
+      if (call === "zero-range") file.fallocateSync(call, 5 * 4096, 4096);
+      else if (call === "clone") file.cloneRangeSync(source, { offset: 5 * 4096 });
+      else if (call === "truncate") file.truncateSync(6 * 4096);
+      else file.writeSync(new Uint8Array(4096), 5 * 4096);
+      window.bytes[3 * 4096] = 3;
+      const read = new Uint8Array(1);
+      file.readSync(read, 3 * 4096);
+      expect(read[0]).toBe(3);
+      window.close();
+      volume.closeSync();
+    },
+  );
+});

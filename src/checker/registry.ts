@@ -27,6 +27,7 @@ import * as reclaim from "./scenarios/dax/reclaim.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as sharing from "./scenarios/dax/sharing.ts";
 import * as sharingDeaths from "./scenarios/dax/sharing-deaths.ts";
+import * as syncFaults from "./scenarios/dax/sync-faults.ts";
 import * as tries from "./scenarios/dax/tries.ts";
 import * as windowRecords from "./scenarios/dax/window-records.ts";
 import * as windowSlices from "./scenarios/dax/window-slices.ts";
@@ -84,6 +85,7 @@ import * as poisonVariants from "./variants/poison.ts";
 import * as sharingVariants from "./variants/sharing.ts";
 import * as removalVariants from "./variants/removal.ts";
 import * as syncVariants from "./variants/sync.ts";
+import * as syncFaultVariants from "./variants/sync-faults.ts";
 import * as tellingVariants from "./variants/telling.ts";
 import * as writeBackVariants from "./variants/write-back.ts";
 
@@ -125,6 +127,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/reuse": reuse,
   "dax/sharing": sharing,
   "dax/sharing-deaths": sharingDeaths,
+  "dax/sync-faults": syncFaults,
   "dax/tries": tries,
   "dax/writes": writes,
   "dax/hole-pins": holePins,
@@ -172,6 +175,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   sharingVariants,
   removalVariants,
   syncVariants,
+  syncFaultVariants,
   tellingVariants,
   writeBackVariants,
   metadataVariants,

@@ -27,5 +27,13 @@ export function* copyWindow(
     // Fewer than there are: up to a lost page, which the next call tells of.
     if (count === 0 || offset + done >= (yield* stableSize(task, dax, mapping))) break;
   }
-  return { bytes, offset, writable: false, lostRange: () => null, *closeWith() {} };
+  return {
+    bytes,
+    offset,
+    writable: false,
+    sync: false,
+    lostRange: () => null,
+    *persistWith() {},
+    *closeWith() {},
+  };
 }

@@ -77,6 +77,11 @@ export class Dax implements BreakContext {
   readonly scratch = new Uint8Array(PAGE_SIZE);
   /** Keeps the record of a file whose page is evicted. Set by the layer that has the records. */
   holdMapping: HoldMapping = () => null;
+  /**
+   * Writes all changed metadata home, and returns how many transactions that holds. Locks: takes the transaction.
+   * Sleeps: for it. Set by the layer that has the whole driver.
+   */
+  flushMetadata!: (task: Task) => Sleeps<number>;
   /** This thread reads the fault messages: it shows pages over others but never revokes. */
   isPager = false;
   readonly #extents = new Map<Mapping, CachedExtents>();

@@ -53,6 +53,7 @@ import {
   mapName,
 } from "./dax.ts";
 import { addressOfPage, loseShown, showDevicePages, showInWindows, showLost } from "./show.ts";
+import { persistForSync, persistLayout } from "./sync-fault.ts";
 import { findShared, findStillShared, unshareAlone } from "./unshare.ts";
 
 /** Blocks allocated at once for a store into a hole: neighbours are usually stored to next. */
@@ -154,7 +155,10 @@ function* makePresent(
   hidePoisoned(dax, mapping, held.index, held.pages, devicePageAt(extent, held.index));
 }
 
-/** The extent at a page, allocated first if it is a hole. */
+/**
+ * The extent at a page, allocated first if it is a hole. The pager may show it around the page, in all windows
+ * that show zeroes there.
+ */
 function* mappedExtent(
   task: Task,
   dax: Dax,
@@ -164,7 +168,11 @@ function* mappedExtent(
 ): Sleeps<Extent & { kind: "mapped" | "unwritten" }> {
   for (;;) {
     const extent = yield* extentAround(task, dax, mapping, index);
-    if (extent.kind === "mapped") return extent;
+    if (extent.kind === "mapped") {
+      const first = index - (index % HUGE_PAGES);
+      yield* persistForSync(task, dax, mapping, first, first + HUGE_PAGES - 1);
+      return extent;
+    }
     const pages = Math.min(end, pageEnd(extent)) - index;
     using transaction = yield* beginLayoutTransaction(task, dax, mapping);
     const ino = inoOf(dax.thread, mapping);
@@ -397,7 +405,7 @@ function* showFailed(task: Task, dax: Dax, window: Window, index: number): Sleep
   }
   if (isPageKind(kindOf(held.entry))) {
     // Somebody made the page real meanwhile.
-    showLockedPage(dax, window, index, held);
+    yield* showLockedPage(task, dax, window, index, held);
     return;
   }
   showLost(dax, window, index);
@@ -421,14 +429,34 @@ function showLostUnlisted(dax: Dax, window: Window, index: number): void {
 }
 
 /** Shows the page of a locked entry, and unlocks it. */
-function showLockedPage(dax: Dax, window: Window, index: number, held: LockedEntry): void {
+function* showLockedPage(
+  task: Task,
+  dax: Dax,
+  window: Window,
+  index: number,
+  held: LockedEntry,
+): Sleeps<void> {
   unlockEntry(dax.thread, held);
-  if (dax.windows.isWritable(window) && dax.pages.sharers(pageOf(held.entry)) > 0) {
+  if (!(yield* mayShow(task, dax, window, held))) {
     showLostUnlisted(dax, window, index);
     return;
   }
   const devicePage = dax.pages.devicePage(pageOf(held.entry)) + (index - held.index);
   showDevicePages(dax, window, index, 1, devicePage);
+}
+
+/** Whether a window may show what an entry names: its own alone if it writes, on the medium if it is `sync`. */
+function* mayShow(task: Task, dax: Dax, window: Window, held: LockedEntry): Sleeps<boolean> {
+  const { pages, windows } = dax;
+  if (windows.isWritable(window) && pages.sharers(pageOf(held.entry)) > 0) return false;
+  if (!windows.isSync(window)) return true;
+  try {
+    yield* persistLayout(task, dax, held.mapping);
+    return true;
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    return false;
+  }
 }
 
 /** Returns 0; where the window writes and blocks have other owners, too, how many should be copied first. */

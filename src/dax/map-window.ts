@@ -10,7 +10,9 @@ import { type Window, WINDOW_BYTES_MAX } from "../window/window.ts";
 import { type Dax, isCopied, mapName } from "./dax.ts";
 import { showAll } from "./fault.ts";
 import { makeRoom } from "./evict.ts";
+import { assertSync } from "./sync-fault.ts";
 import { findShared, unshareRange } from "./unshare.ts";
+import { persistStores } from "./write-back.ts";
 
 /** Address ranges whose window is closed are given back when no view of them is left. */
 const closedRanges = new FinalizationRegistry<ClosedRange>(({ port, address, length }) =>
@@ -39,7 +41,11 @@ export interface ShownRange {
   readonly bytes: Uint8Array;
   readonly offset: number;
   readonly writable: boolean;
+  /** Whether what is stored can be persisted by itself (sync-fault.ts). */
+  readonly sync: boolean;
   lostRange(): LostRange | null;
+  /** Of a range with `sync`: puts bytes of it on the medium. */
+  persistWith(task: Task, at: number, length: number): Sleeps<void>;
   closeWith(task: Task): Sleeps<void>;
 }
 
@@ -50,6 +56,7 @@ interface FileWindowParts {
   readonly bytes: Uint8Array;
   readonly offset: number;
   readonly writable: boolean;
+  readonly sync: boolean;
 }
 
 /**
@@ -62,6 +69,7 @@ export class FileWindow implements ShownRange {
   /** First byte of the window in the file. */
   readonly offset: number;
   readonly writable: boolean;
+  readonly sync: boolean;
   readonly mapping: Mapping;
   readonly #dax: Dax;
   #window: Window;
@@ -73,6 +81,7 @@ export class FileWindow implements ShownRange {
     this.bytes = parts.bytes;
     this.offset = parts.offset;
     this.writable = parts.writable;
+    this.sync = parts.sync;
   }
 
   get closed(): boolean {
@@ -97,6 +106,13 @@ export class FileWindow implements ShownRange {
     };
   }
 
+  /** `at`: of `bytes`. Locks, sleeps, throws: as `persistStores`. */
+  *persistWith(task: Task, at: number, length: number): Sleeps<void> {
+    const start = this.offset + at;
+    const last = Math.floor((start + length - 1) / PAGE_SIZE);
+    yield* persistStores(task, this.#dax, this.mapping, Math.floor(start / PAGE_SIZE), last);
+  }
+
   /** Takes the window away. Locks: the map lock, exclusively. Sleeps: for it. Twice does nothing. */
   *closeWith(task: Task): Sleeps<void> {
     if (this.#window === 0) return;
@@ -118,10 +134,10 @@ export class FileWindow implements ShownRange {
 
 /**
  * Shows [offset, offset + length) of a file as memory; `offset` a multiple of 4096. Beyond the
- * file's end touches are lost until it grows.
+ * file's end touches are lost until it grows. `sync`: what it shows is on the medium (sync-fault.ts).
  * Locks: takes the map lock, exclusively. Sleeps: for it; where nothing can fault, also to show it.
- * Throws: EINVAL, EROFS, ENOMEM, ENFILE, EIO when the device is gone, and where nothing can fault ENOSPC; no
- * window is left then.
+ * Throws: EINVAL, EROFS, ENOMEM, ENFILE, EIO when the device is gone, and where nothing can fault ENOSPC; with
+ * `sync` EOPNOTSUPP; no window is left then.
  */
 export function* mapWindow(
   task: Task,
@@ -130,8 +146,10 @@ export function* mapWindow(
   offset: number,
   length: number,
   writable: boolean,
+  sync = false,
 ): Sleeps<FileWindow> {
   if (writable) dax.assertWritable();
+  if (sync) assertSync(dax, mapping);
   if (offset % PAGE_SIZE !== 0 || length <= 0) {
     throw new HoldfastError(
       "EINVAL",
@@ -157,12 +175,12 @@ export function* mapWindow(
     if (own) yield* unshareRange(task, dax, mapping, range);
     using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, name);
     if (own && (yield* findShared(task, dax, mapping, range)) !== null) continue;
-    window = windows.add(mapping, offset / PAGE_SIZE, pages, writable);
+    window = windows.add(mapping, offset / PAGE_SIZE, pages, writable, sync);
     yield* showFirst(task, dax, window);
   }
   const buffer = viewMemory(windows.address(window), pages * PAGE_SIZE);
   const bytes = new Uint8Array(buffer, 0, length);
-  return new FileWindow({ dax, mapping, window, bytes, offset, writable });
+  return new FileWindow({ dax, mapping, window, bytes, offset, writable, sync });
 }
 
 /**

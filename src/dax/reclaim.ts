@@ -49,7 +49,9 @@ export function* reclaimPages(
       if (present < 0) return null;
       const end = roundDown(present, HUGE_PAGES) + HUGE_PAGES;
       range = { first: present, last: Math.min(last, end - 1) };
-      if (dax.windows.port.faults || !isShown(dax, mapping, range)) return range;
+      const { windows } = dax;
+      const isShown = windows.hasWindowOver(mapping, range.first, range.last);
+      if (windows.port.faults || !isShown) return range;
       kept.push(range);
       range = null;
       at = end;
@@ -77,14 +79,4 @@ export function* reclaimPages(
     if (busy !== null) kept.push(planned);
     at = planned.last + 1;
   }
-}
-
-/** Whether a window is over the range. The map lock is held exclusively. */
-function isShown({ windows }: Dax, mapping: Mapping, range: PageRange): boolean {
-  let shown = false;
-  windows.forEachWindow(mapping, (window) => {
-    const first = windows.firstPage(window);
-    if (first <= range.last && first + windows.pages(window) > range.first) shown = true;
-  });
-  return shown;
 }

@@ -43,6 +43,7 @@ import type { Window } from "../window/window.ts";
 import { beginLayoutTransaction, type Dax, findExtent, isCopied, mapName } from "./dax.ts";
 import { removePages } from "./remove-pages.ts";
 import { loseShown, showInWindows, showLost } from "./show.ts";
+import { persistForSync } from "./sync-fault.ts";
 
 /** Copied in one transaction. */
 const UNSHARE_BYTES_MAX = 2 ** 24;
@@ -175,7 +176,8 @@ function showOwn(dax: Dax, mapping: Mapping, own: Extent): boolean {
 /**
  * Has entries name the blocks that windows show. A page that is lost in others, without its entry, is
  * shown there as well: nobody would come to look.
- * Locks: map, exclusively, so it does not sleep. Throws: ENOMEM; windows lose what has no entry.
+ * Locks: map, exclusively. Sleeps: for the transaction at most, to flush. Throws: ENOMEM, EIO; windows lose
+ * what has no entry.
  */
 function* makeEntries(task: Task, dax: Dax, mapping: Mapping, own: Extent): Sleeps<void> {
   if (own.kind !== "mapped") return;
@@ -192,7 +194,9 @@ function* makeEntries(task: Task, dax: Dax, mapping: Mapping, own: Extent): Slee
     noteLostUnlisted(dax.thread, mapping);
     throw error;
   }
-  if (hasLostUnlisted(dax.thread, mapping)) showInWindows(dax, mapping, first, end, page);
+  if (!hasLostUnlisted(dax.thread, mapping)) return;
+  yield* persistForSync(task, dax, mapping, first, end - 1);
+  showInWindows(dax, mapping, first, end, page);
 }
 
 function* makeEntry(

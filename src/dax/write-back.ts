@@ -37,8 +37,9 @@ import { lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { Event } from "../sync/trace.ts";
 import { copyRangeHome } from "./copied.ts";
-import { type Dax, findExtent, isCopied, stableSize } from "./dax.ts";
+import { type Dax, findExtent, isCopied, mapName, stableSize } from "./dax.ts";
 import { healthyBytes, poisonedError } from "./poison.ts";
+import { persistLayout } from "./sync-fault.ts";
 
 /**
  * Persists the file's data (its metadata is the cache's to flush). What a pin writes after this has
@@ -197,4 +198,22 @@ function* persistMarkedCopies(
     lost = (yield* persistRange(task, dax, mapping, index, index)) ?? lost;
     from = index + 1;
   }
+}
+
+/**
+ * Puts what was stored to pages [first, last] of the file on the medium, and what a layout change has moved of
+ * them meanwhile. Locks: takes the map lock, shared. Sleeps: for it, and in the device.
+ * Throws: EIO, also where bytes are lost.
+ */
+export function* persistStores(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  first: number,
+  last: number,
+): Sleeps<void> {
+  using _map = yield* lockShared(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
+  const lost = yield* persistRange(task, dax, mapping, first, last);
+  if (lost !== null) throw lost;
+  yield* persistLayout(task, dax, mapping);
 }

@@ -5,7 +5,8 @@
  *
  * Area, in words:
  *
- *     0 mutex | 1 state | 2 log words used | 3 transactions committed | 4 log size, words | 16..: log
+ *     0 mutex | 1 state | 2 log words used | 3 transactions committed | 4 log size, words
+ *     | 5 how many of those are on the medium, at least | 16..: log
  *
  * State: idle -> open -> (committed | rolling back) -> idle. It is the mutex that is taken and
  * dropped; `state` tells a recoverer which of the two to finish.
@@ -18,7 +19,7 @@
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { add, load, store, wakeAll } from "../sync/atomics.ts";
+import { add, cas, load, store, wakeAll } from "../sync/atomics.ts";
 import { breakMutex, type Held, lockMutex } from "../sync/lock.ts";
 import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -26,7 +27,15 @@ import type { Thread } from "../sync/thread.ts";
 import { Event, trace } from "../sync/trace.ts";
 import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID } from "./cache.ts";
 
-const Area = { mutex: 0, state: 1, used: 2, committed: 3, size: 4, log: 16 } as const;
+const Area = {
+  mutex: 0,
+  state: 1,
+  used: 2,
+  committed: 3,
+  size: 4,
+  persistent: 5,
+  log: 16,
+} as const;
 const State = { idle: 0, open: 1, committed: 2 } as const;
 const Kind = { word: 1, block: 2, sequence: 3 } as const;
 export { Area as TransactionArea, State as TransactionState, Kind as UndoKind };
@@ -51,7 +60,10 @@ export function recoverTransactions(cache: MetadataCache): void {
   const area = thread.region.root(Root.transaction);
   thread.onThreadDeath((dead) => {
     if (Math.abs(load(thread.words, area + Area.mutex)) !== dead) return;
-    if (load(thread.words, area + Area.state) === State.open) rollBack(cache, area);
+    const state = load(thread.words, area + Area.state);
+    if (state === State.open) rollBack(cache, area);
+    // Once too often if it had counted it: nobody takes what it committed for persistent.
+    if (state === State.committed) add(thread.words, area + Area.committed, 1);
     endSequences(thread, area);
     store(thread.words, area + Area.used, 0);
     store(thread.words, area + Area.state, State.idle);
@@ -75,6 +87,21 @@ export function* beginTransaction(task: Task, cache: MetadataCache): Sleeps<Tran
 /** Transactions committed since the region was made. */
 export function transactionsCommitted(thread: Thread): number {
   return load(thread.words, thread.region.root(Root.transaction) + Area.committed);
+}
+
+/** Notes that the first `committed` transactions are on the medium. */
+export function notePersistent(thread: Thread, committed: number): void {
+  const { words } = thread;
+  const word = thread.region.root(Root.transaction) + Area.persistent;
+  for (let before = load(words, word); ((committed - before) | 0) > 0; before = load(words, word)) {
+    cas(words, word, before, committed);
+  }
+}
+
+/** Whether all that was committed is on the medium. */
+export function isAllPersistent(thread: Thread): boolean {
+  const area = thread.region.root(Root.transaction);
+  return load(thread.words, area + Area.persistent) === load(thread.words, area + Area.committed);
 }
 
 /** The open transaction. `using`: aborted unless it was committed. */

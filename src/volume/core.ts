@@ -7,7 +7,7 @@ import type { HeldMapping } from "../dax/poison.ts";
 import type { FilesystemDriver } from "../iomap/contract.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
-import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
+import { beginTransaction, notePersistent, type Transaction } from "../metadata/transaction.ts";
 import { runAsync, runBlocking } from "../sync/runners.ts";
 import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -16,6 +16,7 @@ import type { DaxMode } from "./access-mode.ts";
 import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
 import { closedError } from "./state.ts";
+import { flushMetadata } from "./sync.ts";
 
 /** An operation on a volume. */
 export type Operation<T> = (task: Task) => Sleeps<T>;
@@ -69,6 +70,7 @@ export class VolumeCore {
     this.cache = dax.cache;
     this.inodes = new InodeTable(dax, driver, mode);
     dax.holdMapping = (ino) => this.#hold(ino);
+    dax.flushMetadata = (task) => flushMetadata(task, this);
     this.readOnly = dax.readOnly;
     this.umask = processUmask();
     this.uid = process.getuid?.() ?? 0;
@@ -99,19 +101,21 @@ export class VolumeCore {
     if (device.isGone) throw withContext(device.goneError(), context);
   }
 
-  /** Puts the whole device on the medium. Sleeps: for it. Throws: EIO. */
-  persistAllSync(context: ErrorContext): void {
+  /** Puts the whole device on the medium; `flushed`: what `flushMetadata` returned. Sleeps: for it. Throws: EIO. */
+  persistAllSync(context: ErrorContext, flushed: number): void {
     try {
       this.dax.device.persistAll();
+      notePersistent(this.thread, flushed);
     } catch (error) {
       this.settleSync();
       throw withContext(error, context);
     }
   }
 
-  async persistAll(context: ErrorContext): Promise<void> {
+  async persistAll(context: ErrorContext, flushed: number): Promise<void> {
     try {
       await this.dax.device.persistAllAsync();
+      notePersistent(this.thread, flushed);
     } catch (error) {
       await this.settle();
       throw withContext(error, context);

@@ -629,13 +629,13 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return this.#runSync("reclaim", this.#reclaim(options), checkWaitOptions(options));
   }
 
-  #persist(): Operation<void> {
+  #persist(): Operation<number> {
     const core = this.#core;
     const { mapping } = this.#inode;
     return function* (task) {
-      if (core.readOnly) return;
+      if (core.readOnly) return 0;
       yield* writeBack(task, core.dax, mapping);
-      yield* flushMetadata(task, core);
+      return yield* flushMetadata(task, core);
     };
   }
 
@@ -644,13 +644,13 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * Sleeps: for the storage. Throws: EIO.
    */
   async sync(): Promise<void> {
-    await this.#runAsync("fsync", this.#persist());
-    if (!this.#core.readOnly) await this.#core.persistAll(this.#context("fsync"));
+    const flushed = await this.#runAsync("fsync", this.#persist());
+    if (!this.#core.readOnly) await this.#core.persistAll(this.#context("fsync"), flushed);
   }
 
   syncSync(): void {
-    this.#runSync("fsync", this.#persist());
-    if (!this.#core.readOnly) this.#core.persistAllSync(this.#context("fsync"));
+    const flushed = this.#runSync("fsync", this.#persist());
+    if (!this.#core.readOnly) this.#core.persistAllSync(this.#context("fsync"), flushed);
   }
 
   #close(): void {

@@ -3,7 +3,11 @@ import { randomUUID } from "node:crypto";
 import { AbortError, CorruptionError, HoldfastError, withContext } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { type Device, memoryDevice, openDevice } from "../device/index.ts";
-import { beginTransaction } from "../metadata/transaction.ts";
+import {
+  beginTransaction,
+  notePersistent,
+  transactionsCommitted,
+} from "../metadata/transaction.ts";
 import { runBlocking } from "../sync/runners.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkInteger, checkPath, pathText, wrongType, wrongValue } from "./arguments.ts";
@@ -165,6 +169,11 @@ function begin({ core, handle }: Assembled): void {
   if (!handle.readOnly) runBlocking(core.thread, (task) => markInUse(task, core));
 }
 
+/** The device has been persisted, and nobody else has used the volume: what was committed has been flushed. */
+function notePersisted({ core }: Assembled): void {
+  notePersistent(core.thread, transactionsCommitted(core.thread));
+}
+
 /**
  * Mounts the ext2, ext3 or ext4 volume on an image file or block device. It is this process's alone,
  * or, read-only, shared with other readers. A volume that this version cannot write safely is
@@ -181,6 +190,7 @@ export async function mount(
     try {
       begin(assembled);
       if (!assembled.handle.readOnly) await assembled.device.persistAllAsync();
+      notePersisted(assembled);
     } catch (error) {
       abandon(assembled);
       assembled.device.close();
@@ -199,6 +209,7 @@ export function mountSync(path: string | Uint8Array, options: MountOptions = {})
     try {
       begin(assembled);
       if (!assembled.handle.readOnly) assembled.device.persistAll();
+      notePersisted(assembled);
     } catch (error) {
       abandon(assembled);
       assembled.device.close();

@@ -490,14 +490,14 @@ export class Volume implements Disposable, AsyncDisposable {
     };
   }
 
-  #flush(): Operation<void> {
+  #flush(): Operation<number> {
     const core = this.#core;
     return function* (task) {
       using scope = new Scope(core, task);
       yield* scope.root();
-      if (core.readOnly) return;
+      if (core.readOnly) return 0;
       yield* writeBackCopied(task, core.dax);
-      yield* flushMetadata(task, core);
+      return yield* flushMetadata(task, core);
     };
   }
 
@@ -507,13 +507,17 @@ export class Volume implements Disposable, AsyncDisposable {
 
   /** Puts everything written so far, of all threads, on the medium. Throws: EIO. */
   async sync(options?: WaitOptions): Promise<void> {
-    await this.#core.runAsync(this.#context, this.#flush(), checkWaitOptions(options));
-    if (!this.readOnly) await this.#core.persistAll(this.#context);
+    const flushed = await this.#core.runAsync(
+      this.#context,
+      this.#flush(),
+      checkWaitOptions(options),
+    );
+    if (!this.readOnly) await this.#core.persistAll(this.#context, flushed);
   }
 
   syncSync(options?: WaitOptions): void {
-    this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
-    if (!this.readOnly) this.#core.persistAllSync(this.#context);
+    const flushed = this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
+    if (!this.readOnly) this.#core.persistAllSync(this.#context, flushed);
   }
 
   /**

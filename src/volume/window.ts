@@ -1,4 +1,5 @@
 /** Windows as programs hold them. */
+import { HoldfastError } from "../base/errors.ts";
 import { copyWindow } from "../dax/copied-window.ts";
 import { stableSize } from "../dax/dax.ts";
 import { type LostRange, mapWindow, type ShownRange } from "../dax/map-window.ts";
@@ -21,6 +22,14 @@ export interface MapOptions {
    * later. Works with blocks of any size. Default false.
    */
   readonly copy?: boolean;
+  /**
+   * As MAP_SYNC: a touch returns when the metadata by which its page is found (its block, the file's size) is
+   * on the medium, so what is stored there needs no fsync, only `persist`; on persistent memory, the
+   * processor's flush instructions will do. The first touch of a page that was allocated or moved since
+   * the last sync is as slow as an fsync, and so are other touches of the volume's windows meanwhile. For
+   * windows that write, of files with direct access, on systems with userfaultfd. Default false.
+   */
+  readonly sync?: boolean;
 }
 
 /** What is to be mapped, checked. */
@@ -30,6 +39,7 @@ interface MapRange {
   readonly length: number | null;
   readonly writable: boolean;
   readonly copy: boolean;
+  readonly sync: boolean;
 }
 
 /**
@@ -38,13 +48,16 @@ interface MapRange {
  */
 export function checkMapOptions(options: MapOptions, opensForWriting: boolean): MapRange {
   const offset = checkInteger("options.offset", options.offset ?? 0);
-  const { length = null, copy = false } = options;
+  const { length = null, copy = false, sync = false } = options;
   if (length !== null) checkInteger("options.length", length, 1);
   const writable = options.writable ?? (opensForWriting && !copy);
   if (copy && writable) {
     throw wrongValue("options.writable", "must be left out of a copy", writable);
   }
-  return { offset, length, writable, copy };
+  if (sync && !writable) {
+    throw wrongValue("options.sync", "must be left out of a window that does not write", sync);
+  }
+  return { offset, length, writable, copy, sync };
 }
 
 /** Sleeps and throws: as `mapWindow`, and `copyWindow`. */
@@ -52,12 +65,12 @@ export function* showRange(
   task: Task,
   core: VolumeCore,
   mapping: Mapping,
-  { offset, length, writable, copy }: MapRange,
+  { offset, length, writable, copy, sync }: MapRange,
 ): Sleeps<ShownRange> {
   const bytes = length ?? (yield* stableSize(task, core.dax, mapping)) - offset;
   if (copy) return yield* copyWindow(task, core.dax, mapping, offset, newBuffer(bytes));
   core.pager?.ensure();
-  return yield* mapWindow(task, core.dax, mapping, offset, bytes, writable);
+  return yield* mapWindow(task, core.dax, mapping, offset, bytes, writable, sync);
 }
 
 /**
@@ -100,6 +113,11 @@ export class FileWindow implements OpenThing, Disposable {
     return this.#window.writable;
   }
 
+  /** Whether `persist` is enough to keep what is stored (see `MapOptions`). */
+  get sync(): boolean {
+    return this.#window.sync;
+  }
+
   get closed(): boolean {
     return this.#endUse === null;
   }
@@ -110,6 +128,25 @@ export class FileWindow implements OpenThing, Disposable {
    */
   get lost(): LostRange | null {
     return this.closed ? null : this.#window.lostRange();
+  }
+
+  /**
+   * Puts what was stored to `bytes` from byte `at` on on the medium, in whole pages, as msync does: of a window
+   * with `sync` it is found after a crash then. Blocks: for the storage, and for layout changes of the
+   * file. Throws: EBADF when closed; EINVAL for a window without `sync`; ERR_OUT_OF_RANGE; EIO, also for
+   * bytes that the storage has lost.
+   */
+  persist(at = 0, length: number = this.bytes.length - at): void {
+    const context = { syscall: "msync", path: this.#path };
+    checkInteger("at", at, 0, this.bytes.length - 1);
+    checkInteger("length", length, 1, this.bytes.length - at);
+    if (this.closed) throw new HoldfastError("EBADF", "the window is closed", context);
+    if (!this.sync) {
+      const message =
+        "the window was mapped without sync: its pages may not be found after a crash; call the file's sync()";
+      throw new HoldfastError("EINVAL", message, context);
+    }
+    this.#core.runSync(context, (task) => this.#window.persistWith(task, at, length));
   }
 
   /** Takes the window away; closing twice does nothing. Blocks, briefly, for the file's map lock. */

@@ -54,6 +54,8 @@ const WRITABLE = 1;
 export type LostCause = "poisoned" | "removed";
 /** In the flags: a page was lost for this cause. */
 const LOST_BY: Record<LostCause, number> = { poisoned: 2, removed: 4 };
+/** In the flags: it shows only pages whose metadata is on the medium (dax/sync-fault.ts). */
+const SYNC = 8;
 
 const Area = {
   generation: SLAB_WORDS,
@@ -120,7 +122,7 @@ export class Windows {
    * Makes a window over pages of a file. Locks: the mapping's map lock, exclusively.
    * Throws: ENOMEM, ENFILE when 4,096 windows are open; nothing is left behind.
    */
-  add(mapping: Mapping, first: number, pages: number, writable: boolean): Window {
+  add(mapping: Mapping, first: number, pages: number, writable: boolean, sync = false): Window {
     const { thread, port } = this;
     const { words } = thread;
     this.pruneDead(mapping);
@@ -135,7 +137,7 @@ export class Windows {
       store(words, window + Record.addressLow, address | 0);
       store(words, window + Record.addressHigh, Math.floor(address / 2 ** 32));
       store(words, window + Record.owner, thread.holder);
-      store(words, window + Record.flags, writable ? WRITABLE : 0);
+      store(words, window + Record.flags, (writable ? WRITABLE : 0) | (sync ? SYNC : 0));
       store(words, window + Record.serial, add(words, this.#area + Area.serial, 1) + 1);
       store(words, window + Record.next, load(words, mapping + MappingWord.windows));
       this.#enterTable(window);
@@ -228,6 +230,10 @@ export class Windows {
     return (load(this.thread.words, window + Record.flags) & WRITABLE) !== 0;
   }
 
+  isSync(window: Window): boolean {
+    return (load(this.thread.words, window + Record.flags) & SYNC) !== 0;
+  }
+
   /** Tells a window from a later one in the same record; 0 when it has been removed. */
   serial(window: Window): number {
     return load(this.thread.words, window + Record.serial);
@@ -246,6 +252,21 @@ export class Windows {
 
   hasWindows(mapping: Mapping): boolean {
     return load(this.thread.words, mapping + MappingWord.windows) !== 0;
+  }
+
+  /** Whether a window, or one that `wanted` says, is over one of pages [first, last]. Locks: the map lock. */
+  hasWindowOver(
+    mapping: Mapping,
+    first: number,
+    last: number,
+    wanted: (window: Window) => boolean = () => true,
+  ): boolean {
+    let found = false;
+    this.forEachWindow(mapping, (window) => {
+      const base = this.firstPage(window);
+      if (base <= last && base + this.pages(window) > first && wanted(window)) found = true;
+    });
+    return found;
   }
 
   forEachWindow(mapping: Mapping, visit: (window: Window) => void): void {

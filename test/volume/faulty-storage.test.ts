@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect } from "vitest";
 import { mountSync } from "../../src/index.ts";
-import { runFaulty } from "../support/faulty-storage.ts";
+import { type FaultyStorage, runFaulty } from "../support/faulty-storage.ts";
 import {
   e2fsckClean,
   mkfsExt4,
@@ -28,7 +28,7 @@ interface Outcome {
 function useVolumes(
   holdfast: typeof import("../../src/index.ts"),
   fs: typeof import("node:fs"),
-  failAt: (call: number, errno: number, forGood: boolean) => void,
+  { failAt }: FaultyStorage,
   image: string | null,
   errno: number,
 ): Outcome[] {

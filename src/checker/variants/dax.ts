@@ -292,7 +292,7 @@ export const lostOverPage = variant({
   edits: [
     {
       file: "dax/fault.ts",
-      find: "        // Somebody made the page real meanwhile.\n        showLockedPage(dax, window, index, held);\n",
+      find: "        // Somebody made the page real meanwhile.\n        yield* showLockedPage(task, dax, window, index, held);\n",
       replace: "        unlockEntry(dax.thread, held);\n        showLost(dax, window, index);\n",
     },
   ],

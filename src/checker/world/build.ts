@@ -28,6 +28,7 @@ import { MetadataCache } from "../../metadata/cache.ts";
 import {
   beginTransaction,
   createTransactionArea,
+  notePersistent,
   type Transaction,
 } from "../../metadata/transaction.ts";
 import type { Time } from "../../iomap/contract.ts";
@@ -41,6 +42,7 @@ import type { Thread } from "../../sync/thread.ts";
 import { createWindowArea, type Window, Windows } from "../../window/window.ts";
 import { ensure } from "../scenario.ts";
 import { contentOf, createDeviceArea, SimulatedDevice } from "./device.ts";
+import { createMediumArea, MetadataMedium } from "./metadata-medium.ts";
 import { createPortArea, SimulatedPort } from "./port.ts";
 import { makeFirstLeases, regionWithThreads, taskOf } from "./threads.ts";
 
@@ -80,6 +82,7 @@ export interface WindowSpec {
   readonly pages: number;
   readonly writable: boolean;
   readonly shown?: readonly number[];
+  readonly sync?: boolean;
 }
 
 export interface VolumeSpec extends DriverSpec {
@@ -116,6 +119,7 @@ export interface BuiltWindow {
   readonly address: number;
   readonly first: number;
   readonly pages: number;
+  readonly sync: boolean;
 }
 
 export interface VolumeShared {
@@ -127,6 +131,8 @@ export interface VolumeShared {
   /** The memory of the page cache, or 0. */
   readonly cacheMemory: number;
   readonly port: number;
+  /** What of the metadata is on the medium, or 0 (metadata-medium.ts). */
+  readonly medium: number;
 }
 
 /** One thread's use of the volume. */
@@ -151,6 +157,7 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   const { region, thread } = regionWithThreads(spec.actors, REGION_BYTES);
   const device = createDeviceArea(region, spec.blocks);
   const port = createPortArea(region);
+  const medium = createMediumArea(region, spec);
   createTransactionArea(thread);
   createMappingArea(thread);
   createWindowArea(thread);
@@ -164,9 +171,9 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   const cached = cachePages === 0 ? null : createCache(thread, spec, cacheMemory);
   Pages.create(thread, cached?.endByte ?? spec.blocks * PAGE_SIZE);
   const ram = RamDriver.create(thread, simulated, spec.blocks * PAGE_SIZE, TIME);
-  const hand = makeHand(thread, { device, cacheMemory, port, spec }, ram);
-  const { task } = taskOf(thread);
   const files: BuiltFile[] = [];
+  const hand = makeHand(thread, { device, cacheMemory, port, medium, spec, files }, ram);
+  const { task } = taskOf(thread);
   for (const file of spec.files) files.push(yield* buildFile(task, hand, ram, file));
   for (const clone of spec.clones ?? []) yield* buildClone(task, hand, files, clone);
   simulated.persist(0, simulated.size);
@@ -180,12 +187,17 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
     simulated.writeBlock(extent.address / PAGE_SIZE, contentOf("N"));
     noteWritten(thread, mapping, last, last);
   }
+  if (medium !== 0) {
+    const flushed = yield* hand.dax.flushMetadata(task);
+    hand.device.persistAll();
+    notePersistent(thread, flushed);
+  }
   const windows: BuiltWindow[] = [];
   for (const window of spec.windows ?? []) {
     windows.push(yield* buildWindow(task, hand, files, window));
   }
   if (spec.exhausted) exhaust(thread, spec.exhausted);
-  return { spec, region, files, windows, device, cacheMemory, port };
+  return { spec, region, files, windows, device, cacheMemory, port, medium };
 }
 
 function createCache(thread: Thread, spec: VolumeSpec, area: number): PageCache {
@@ -292,27 +304,24 @@ function* buildWindow(
 ): Sleeps<BuiltWindow> {
   const file = files.find(({ name }) => name === spec.file)!;
   const { windows } = dax;
-  const window = windows.add(file.mapping, spec.first, spec.pages, spec.writable);
+  const { first, pages, writable, sync = false } = spec;
+  const window = windows.add(file.mapping, first, pages, writable, sync);
   const address = windows.address(window);
   const serial = windows.serial(window);
   if (!windows.port.faults) yield* showAll(task, dax, window);
   for (const page of spec.shown ?? []) {
-    const at = address + (page - spec.first) * PAGE_SIZE;
+    const at = address + (page - first) * PAGE_SIZE;
     yield* resolveFault(task, pager, window, serial, at, false);
   }
-  return { window, file, address, first: spec.first, pages: spec.pages };
+  return { window, file, address, first, pages, sync };
 }
 
 export function makeHand(
   thread: Thread,
-  {
-    device,
-    cacheMemory,
-    port,
-    spec,
-  }: Pick<VolumeShared, "device" | "cacheMemory" | "port" | "spec">,
+  shared: Omit<VolumeShared, "region" | "windows">,
   driver: DataDriver | ((device: SimulatedDevice, pages: Pages) => DataDriver),
 ): Hand {
+  const { device, cacheMemory, port, spec } = shared;
   const first = firstCachePage(spec.blocks * PAGE_SIZE);
   const behind = cacheMemory === 0 ? null : { area: cacheMemory, first };
   const simulated = new SimulatedDevice(thread, device, spec.blocks, behind);
@@ -338,5 +347,11 @@ export function makeHand(
   const dax = new Dax(parts);
   const pager = new Dax({ ...parts, windows: new Windows(thread, pagersPort.asPort) });
   pager.isPager = true;
+  if (shared.medium !== 0) {
+    const medium = new MetadataMedium(thread.region, shared);
+    simulated.metadata = medium;
+    dax.flushMetadata = (task) => medium.flush(task, parts.cache);
+    pager.flushMetadata = dax.flushMetadata;
+  }
   return { thread, device: simulated, port: simulatedPort, refused, dax, pager };
 }

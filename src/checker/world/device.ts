@@ -11,7 +11,7 @@ import { type Region, Root } from "../../sync/region.ts";
 import type { Thread } from "../../sync/thread.ts";
 
 /** The smallest part of a block that is written. */
-const HALF = PAGE_SIZE / 2;
+export const HALF = PAGE_SIZE / 2;
 const FIRST_HALF = 0xff;
 const SECOND_HALF = 0xff00;
 
@@ -51,6 +51,11 @@ export type FailingCall =
   | "extentAt"
   | "extentAt 0";
 
+/** Metadata that is on the device beside the blocks, as far as it was written home. */
+interface MetadataHome {
+  persistHome(persistent: (block: number) => Content): void;
+}
+
 /** Bytes that stand for any range of the device. */
 const ANY_BYTES = new Uint8Array(2 ** 21);
 
@@ -75,6 +80,8 @@ export class SimulatedDevice {
   /** Null where nothing removes the device. */
   readonly #state: DeviceState | null;
   readonly #behind: BlocksBehind | null;
+  /** Null where no scenario looks at it. */
+  metadata: MetadataHome | null = null;
 
   constructor(
     thread: Thread,
@@ -147,6 +154,14 @@ export class SimulatedDevice {
     for (let block = Math.floor(at / PAGE_SIZE); block < end; block++) {
       store(words, this.#area + this.size / PAGE_SIZE + block, this.readBlock(block));
     }
+  }
+
+  /** Metadata first: nothing says in what order a device persists what it has. */
+  persistAll(): void {
+    const { words } = this.#thread;
+    const first = this.#area + this.size / PAGE_SIZE;
+    this.metadata?.persistHome((block) => words[first + block]!);
+    this.persist(0, this.size);
   }
 
   /** The storage of a device that is gone: what was mapped of it are zeroes of nobody. */

@@ -37,6 +37,13 @@ export class DriverTables {
     return this.#inodes + ino * INODE_WORDS;
   }
 
+  sizeOf(ino: Ino): number {
+    const inode = this.inodeWord(ino);
+    return (
+      this.#words[inode + Inode.sizeHigh]! * 2 ** 32 + (this.#words[inode + Inode.sizeLow]! >>> 0)
+    );
+  }
+
   /** The block that a page of a file has; -1 for a hole. */
   blockOf(ino: Ino, page: number, undone: Undone = NOTHING): number {
     let node = this.#word(this.inodeWord(ino) + Inode.nodes, undone);

@@ -87,6 +87,8 @@ export class SimulatedPort {
   readonly #thread: Thread;
   readonly #area: number;
   readonly #touching: number;
+  /** Told before a block is shown at an address. */
+  onShow: (address: number, block: number) => void = () => {};
 
   /** `reads`: for the thread that reads fault messages, which must not revoke. */
   constructor(
@@ -139,6 +141,7 @@ export class SimulatedPort {
     }
     const block = first + at / PAGE_SIZE;
     for (let page = 0; page * PAGE_SIZE < length; page++) {
+      this.onShow(address + page * PAGE_SIZE, block + page);
       this.#set(address + page * PAGE_SIZE, entry + (block + page) * 2);
     }
     this.#flush();

@@ -15,7 +15,7 @@ import { HealingDevice, type HeldMapping } from "../../dax/poison.ts";
 import { serveFault } from "../../dax/evict.ts";
 import { writeBack } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
-import { ExtentFlag, Header, Inode, Node } from "../../drivers/ram/layout.ts";
+import { Inode } from "../../drivers/ram/layout.ts";
 import { recoverBreaks } from "../../layout/break.ts";
 import { recoverLeases } from "../../layout/lease.ts";
 import { recoverEntries } from "../../mapping/entries.ts";
@@ -40,7 +40,7 @@ import type { Sleeps } from "../../sync/sleep.ts";
 import { OWNER_DIED, Slot, type Thread } from "../../sync/thread.ts";
 import type { LostPages } from "../../window/window.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
-import { type Content, contentOf, contentShown, type FailingCall, LOST_BYTES } from "./device.ts";
+import { type Content, contentOf, contentShown, type FailingCall } from "./device.ts";
 import {
   type BuiltFile,
   type BuiltWindow,
@@ -49,10 +49,19 @@ import {
   type VolumeShared,
 } from "./build.ts";
 import { CachedPages, isShownRight } from "./cached-pages.ts";
+import { assertBlocks } from "./blocks.ts";
 import { assertGivenBack, assertIdle } from "./leftovers.ts";
+import { MetadataMedium } from "./metadata-medium.ts";
 import { finishReports, holdFile } from "./poison.ts";
 import { finishRemoval } from "./removal.ts";
-import { blockShown, TableEntry, tableWord, windowAddress, writesShown } from "./port.ts";
+import {
+  blockShown,
+  type SimulatedPort,
+  TableEntry,
+  tableWord,
+  windowAddress,
+  writesShown,
+} from "./port.ts";
 import { volumeWordName } from "./volume-names.ts";
 import { DriverTables, type Undone } from "./driver-tables.ts";
 import { type Changed, WatchedDriver } from "./watched-driver.ts";
@@ -85,6 +94,7 @@ export class Volume {
   readonly #windows: TouchedWindow[];
   readonly #tables: DriverTables;
   readonly #cached: CachedPages;
+  readonly #medium: MetadataMedium;
 
   constructor(shared: VolumeShared, actors: readonly Self[]) {
     this.shared = shared;
@@ -93,6 +103,7 @@ export class Volume {
     this.#windows = shared.windows.map((window) => ({ ...window, view: null, owner: null }));
     this.#tables = new DriverTables(shared.region);
     this.#hands = actors.map((self) => this.#makeHand(self));
+    this.#medium = new MetadataMedium(shared.region, shared);
     this.#cached = new CachedPages(shared, this.#hands[0]!.dax.pageCache);
   }
 
@@ -111,6 +122,10 @@ export class Volume {
     recoverTransactions(cache);
     hand.dax.holdMapping = hold;
     hand.pager.holdMapping = hold;
+    const onShow = (address: number, block: number): void => this.#assertMayShow(address, block);
+    for (const dax of [hand.dax, hand.pager]) {
+      (dax.windows.port as unknown as SimulatedPort).onShow = onShow;
+    }
     hand.dax.pageCache?.recoverFilling(pages);
     recoverEntries(thread, pages);
     recoverPins(thread, pages);
@@ -258,6 +273,15 @@ export class Volume {
     }
   }
 
+  /** A sync window shows what a crash leaves where it is. */
+  #assertMayShow(at: number, block: number): void {
+    for (const { file, address, first, pages, sync } of this.#windows) {
+      const page = (at - address) / PAGE_SIZE;
+      if (!sync || page < 0 || page >= pages) continue;
+      this.#medium.assertKept(file, first + page, block, "when a sync window is shown it");
+    }
+  }
+
   #assertUse({ self, file, page, block, writes }: Use, when: string, undone?: Undone): void {
     const now = this.placeOf(file, page, undone);
     ensure(
@@ -329,7 +353,7 @@ export class Volume {
     const dax = this.dax(self);
     const view = yield* mapWindow(self.task, dax, file.mapping, offset, length, writable);
     const address = addressOf(view.bytes);
-    const made = { window: null, file, address, first, pages, view, owner: self };
+    const made = { window: null, file, address, first, pages, sync: false, view, owner: self };
     return { window: this.#windows.push(made) - 1, view };
   }
 
@@ -342,7 +366,7 @@ export class Volume {
   /** What a program holds of a window: all actors the same. */
   viewOf(self: Self, number: number): FileWindow {
     const touched = this.#windows[number]!;
-    const { file, first, pages, window } = touched;
+    const { file, first, pages, sync, window } = touched;
     touched.view ??= new FileWindow({
       dax: this.dax(self),
       mapping: file.mapping,
@@ -350,6 +374,7 @@ export class Volume {
       bytes: new Uint8Array(pages * PAGE_SIZE),
       offset: first * PAGE_SIZE,
       writable: true,
+      sync,
     });
     return touched.view;
   }
@@ -382,6 +407,8 @@ export class Volume {
         `${self.name} stores to page ${page} of file ${built.file.name} in block ${block}, which other ` +
           "files own",
       );
+      const when = `${self.name} stores to it`;
+      if (built.sync && stored !== null) this.#medium.assertKept(built.file, page, block, when);
     };
     for (;;) {
       const touched = port.touch(device, address, stored, onTouch);
@@ -446,7 +473,7 @@ export class Volume {
       this.#assertMappingIdle(file);
       this.#assertSize(file);
     }
-    this.#assertBlocks();
+    assertBlocks(this, this.#tables);
     this.#assertPages(this.dax(anybody).pages);
     if (this.isGone()) {
       this.ensureNothingShown("at the end");
@@ -492,6 +519,11 @@ export class Volume {
       }
       this.ensurePersistent(file, "after a last write-back");
     }
+  }
+
+  /** Demands that all of the file is found after a crash, as far as its size goes. */
+  ensureSizeKept(file: BuiltFile, when: string): void {
+    this.#medium.assertSizeKept(file, this.sizeOf(file), when);
   }
 
   /** Demands that what the file holds now is persistent, of these pages or of all. */
@@ -561,61 +593,6 @@ export class Volume {
     ensureNoLeak(word(MappingWord.removing) === 0, `a removal of file ${name} is not finished`);
     ensureNoLeak(word(MappingWord.treeGuard) === 0, `the tree of file ${name} is still guarded`);
     ensureNoLeak((word(MappingWord.sequence) & 1) === 0, `the sequence of file ${name} is odd`);
-  }
-
-  /** Every block is free, or files have it as often as its owners are counted; the counts agree. */
-  #assertBlocks(): void {
-    const { words } = this;
-    const { header, bitmap } = this.#tables;
-    const { blocks } = this.shared.spec;
-    const owners = new Map<number, string>();
-    const counts = new Map<number, number>();
-    for (const file of this.shared.files) {
-      const { name, ino } = file;
-      const inode = this.inodeWord({ ino });
-      const pages = Math.ceil(this.sizeOf(file) / PAGE_SIZE);
-      let count = 0;
-      for (let node = words[inode + Inode.nodes]!; node !== 0; node = words[node + Node.next]!) {
-        const end = words[node + Node.a]! + words[node + Node.b]!;
-        ensureNoLeak(end <= pages, `file ${name} has blocks beyond its end`);
-        for (let at = 0; at < words[node + Node.b]!; at++) {
-          const block = words[node + Node.c]! + at;
-          const flags = words[node + Node.d]!;
-          const alone = (flags & ExtentFlag.shared) === 0;
-          const other = owners.get(block);
-          ensure(!alone || other === undefined, `block ${block} is file ${name}'s and ${other}'s`);
-          ensure(
-            !alone || this.#tables.ownersOf(block) === 1,
-            `file ${name} has block ${block} for its own, which has several owners`,
-          );
-          owners.set(block, name);
-          const lost = this.content(block) === LOST_BYTES;
-          ensure(
-            !lost || this.isBad(block),
-            `block ${block} of file ${name} is lost and not listed`,
-          );
-          counts.set(block, (counts.get(block) ?? 0) + 1);
-          count++;
-        }
-      }
-      ensure(count === words[inode + Inode.blocks], `file ${name} counts its blocks wrong`);
-    }
-    let free = 0;
-    let several = 0;
-    for (const [block, count] of counts) {
-      const counted = this.#tables.ownersOf(block);
-      ensure(counted === count, `block ${block} has ${count} owners, and ${counted} are counted`);
-      if (count > 1) several++;
-    }
-    const shared = words[header + Header.blocksShared];
-    ensure(several === shared, `${several} blocks are shared, ${shared} are counted`);
-    for (let block = 0; block < blocks; block++) {
-      const used = ((words[bitmap + (block >>> 5)]! >>> (block & 31)) & 1) !== 0;
-      if (!used) free++;
-      ensureNoLeak(!used || owners.has(block), `block ${block} is in use, but no file has it`);
-      ensure(used || !owners.has(block), `block ${block} of file ${owners.get(block)} is free`);
-    }
-    ensure(free === words[header + Header.blocksFree], "the free blocks are counted wrong");
   }
 
   /**
@@ -703,6 +680,10 @@ export class Volume {
 
   nameOf(word: number): string | null {
     const { thread, dax } = this.#hands[0]!;
-    return volumeWordName(this.shared, thread, dax.pages, word) ?? this.#cached.wordName(word);
+    return (
+      volumeWordName(this.shared, thread, dax.pages, word) ??
+      this.#cached.wordName(word) ??
+      this.#medium.wordName(word)
+    );
   }
 }

@@ -44,7 +44,7 @@ export const sharingSurvivors: readonly Explanation[] = [
   {
     file: "dax/unshare.ts",
     function: "makeEntries",
-    what: ["always: if (hasLostUnlisted(dax.thread, mapping))"],
+    what: ["never: if (!hasLostUnlisted(dax.thread, mapping))"],
     why: "costs time only: windows are shown what is the file's own before they are touched",
   },
   {

@@ -19,7 +19,7 @@
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { add, cas, load, store, wakeAll } from "../sync/atomics.ts";
+import { add, addThenStore, cas, load, store, wakeAll } from "../sync/atomics.ts";
 import { breakMutex, type Held, lockMutex } from "../sync/lock.ts";
 import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -60,10 +60,7 @@ export function recoverTransactions(cache: MetadataCache): void {
   const area = thread.region.root(Root.transaction);
   thread.onThreadDeath((dead) => {
     if (Math.abs(load(thread.words, area + Area.mutex)) !== dead) return;
-    const state = load(thread.words, area + Area.state);
-    if (state === State.open) rollBack(cache, area);
-    // Once too often if it had counted it: nobody takes what it committed for persistent.
-    if (state === State.committed) add(thread.words, area + Area.committed, 1);
+    if (load(thread.words, area + Area.state) === State.open) rollBack(cache, area);
     endSequences(thread, area);
     store(thread.words, area + Area.used, 0);
     store(thread.words, area + Area.state, State.idle);
@@ -184,8 +181,8 @@ export class Transaction implements Disposable {
       for (const seal of seals.values()) seal(block);
     }
     const { thread } = this.cache;
-    store(thread.words, this.#area + Area.state, State.committed);
-    add(thread.words, this.#area + Area.committed, 1);
+    const { words } = thread;
+    addThenStore(words, this.#area + Area.committed, 1, this.#area + Area.state, State.committed);
     trace(thread, Event.transactionCommit, this.#seals.size);
     this.#end();
   }

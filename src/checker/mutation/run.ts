@@ -210,7 +210,7 @@ export class MutationLane {
     const short = { warmUp: SHORT_WARM_UP, schedules: 1, races: false, seconds };
     if (round === 1) {
       tried.seen.fill(0);
-      if (await checked.fails(short))
+      if (await fails(checked, short))
         throw new Error(`${this.#places[scenario]!.scenario.name} fails without a mutant`);
       for (const { number } of this.#mutants.all) {
         if (tried.seen[number]) board.reach(scenario, number);

@@ -141,14 +141,16 @@ export const shownAfterFailedFlush = variant({
 export const deathUncounted = variant({
   name: "commit-of-the-dead-uncounted",
   about:
-    "A thread dies when its transaction is committed and not yet counted. Nobody counts it: what is on the " +
-    "medium counts for all there is.",
-  from: "metadata/transaction.ts, recoverTransactions",
+    "A transaction is committed first and counted second. A thread that dies in between leaves one that " +
+    "nobody counts: what is on the medium counts for all there is.",
+  from: "metadata/transaction.ts, commit",
   edits: [
     {
       file: "metadata/transaction.ts",
-      find: "            add(thread.words, area + Area.committed, 1);\n        endSequences",
-      replace: "            void 0;\n        endSequences",
+      find: "        addThenStore(words, this.#area + Area.committed, 1, this.#area + Area.state, State.committed);\n",
+      replace:
+        "        store(words, this.#area + Area.state, State.committed);\n" +
+        "        add(words, this.#area + Area.committed, 1);\n",
     },
   ],
   caughtBy: { "sync-fault-killed": "check" },

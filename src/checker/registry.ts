@@ -5,6 +5,7 @@ import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
 import * as contents from "./scenarios/dax/contents.ts";
 import * as copied from "./scenarios/dax/copied.ts";
+import * as copiedHome from "./scenarios/dax/copied-home.ts";
 import * as copiedRoom from "./scenarios/dax/copied-room.ts";
 import * as copies from "./scenarios/dax/copies.ts";
 import * as copiesShown from "./scenarios/dax/copies-shown.ts";
@@ -24,6 +25,7 @@ import * as daxFolios from "./scenarios/dax/folios.ts";
 import * as lost from "./scenarios/dax/lost.ts";
 import * as daxMarks from "./scenarios/dax/marks.ts";
 import * as reclaim from "./scenarios/dax/reclaim.ts";
+import * as reclaimRanges from "./scenarios/dax/reclaim-ranges.ts";
 import * as reuse from "./scenarios/dax/reuse.ts";
 import * as sharing from "./scenarios/dax/sharing.ts";
 import * as sharingDeaths from "./scenarios/dax/sharing-deaths.ts";
@@ -110,6 +112,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "mapping/records": mappings,
   "dax/changes": changes,
   "dax/copied": copied,
+  "dax/copied-home": copiedHome,
   "dax/copied-room": copiedRoom,
   "dax/contents": contents,
   "dax/copies": copies,
@@ -124,6 +127,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/marks": daxMarks,
   "dax/leases": daxLeases,
   "dax/reclaim": reclaim,
+  "dax/reclaim-ranges": reclaimRanges,
   "dax/reuse": reuse,
   "dax/sharing": sharing,
   "dax/sharing-deaths": sharingDeaths,

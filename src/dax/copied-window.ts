@@ -22,10 +22,9 @@ export function* copyWindow(
   bytes: Uint8Array,
 ): Sleeps<ShownRange> {
   for (let done = 0; done < bytes.length; ) {
-    const count = yield* readFile(task, dax, mapping, bytes.subarray(done), offset + done);
-    done += count;
+    done += yield* readFile(task, dax, mapping, bytes.subarray(done), offset + done);
     // Fewer than there are: up to a lost page, which the next call tells of.
-    if (count === 0 || offset + done >= (yield* stableSize(task, dax, mapping))) break;
+    if (offset + done >= (yield* stableSize(task, dax, mapping))) break;
   }
   return {
     bytes,

@@ -25,7 +25,8 @@
  *            volume, and a crash shows what was copied home, or zeroes, never another file's bytes.
  */
 import { PAGE_SIZE, roundUp } from "../base/quantities.ts";
-import { inoOf, isNoted, type Mapping, MappingWord, noteWritten } from "../mapping/mapping.ts";
+import { untilUnlocked } from "../mapping/entries.ts";
+import { inoOf, isNoted, type Mapping, MappingWord } from "../mapping/mapping.ts";
 import {
   entryAt,
   findSlot,
@@ -78,12 +79,7 @@ function* settledPage(task: Task, dax: Dax, mapping: Mapping, index: number): Sl
     const slot = findSlot(words, mapping, index);
     const entry = slot === 0 ? 0 : load(words, slot);
     if (!isLocked(entry)) return findCached(dax, mapping, index);
-    yield {
-      word: slot,
-      expected: entry,
-      kind: "entry",
-      what: () => `the entry of page ${index}`,
-    };
+    yield untilUnlocked(slot, entry, index);
   }
 }
 
@@ -329,7 +325,6 @@ export function* writeCopied(
   const bytes = source.slice(0, WRITE_BYTES_MAX);
   const cache = pageCacheOf(dax);
   using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
-  dax.pages.deviceState.assertPresent();
   let done = 0;
   try {
     while (done < bytes.length) {
@@ -370,12 +365,10 @@ export function* zeroCachedTail(
     map === null
       ? yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping))
       : null;
-  const index = Math.floor(size / PAGE_SIZE);
-  const page = findCached(dax, mapping, index);
+  const page = findCached(dax, mapping, Math.floor(size / PAGE_SIZE));
   if (page < 0) return;
   const cache = pageCacheOf(dax);
   cache.memory.zero(cache.byteOf(page) + (size % PAGE_SIZE), PAGE_SIZE - (size % PAGE_SIZE));
-  noteWritten(dax.thread, mapping, index, index);
 }
 
 /**

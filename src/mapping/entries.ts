@@ -17,7 +17,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { PageId, Pages } from "../pages/pages.ts";
 import { cas, casThenStore, load, store, type Words, wakeAll } from "../sync/atomics.ts";
-import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { Sleeps, Task, Wait } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
 import { hasLostUnlisted, type Mapping } from "./mapping.ts";
@@ -79,12 +79,7 @@ export function* lockEntry(
       const entry = load(words, slot);
       if (!isEntry(entry)) continue;
       if (isLocked(entry)) {
-        yield {
-          word: slot,
-          expected: entry,
-          kind: "entry",
-          what: () => `the entry of page ${index}`,
-        };
+        yield untilUnlocked(slot, entry, index);
         continue;
       }
       if (!casThenStore(words, slot, entry, locked(entry), record, slot)) continue;
@@ -95,6 +90,11 @@ export function* lockEntry(
     thread.entryLocks.give(record);
     throw error;
   }
+}
+
+/** The wait until another thread has unlocked an entry. */
+export function untilUnlocked(slot: number, entry: Entry, index: number): Wait {
+  return { word: slot, expected: entry, kind: "entry", what: () => `the entry of page ${index}` };
 }
 
 /** A record that tells of nothing yet, and of `count` lock bits when it gets its slot. */

@@ -12,8 +12,8 @@ export const writtenBesideFill = variant({
       file: "dax/copied.ts",
       find:
         "    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));\n" +
-        "    dax.pages.deviceState.assertPresent();\n",
-      replace: "    dax.pages.deviceState.assertPresent();\n",
+        "    let done = 0;\n",
+      replace: "    let done = 0;\n",
     },
   ],
   caughtBy: { "copied-fill-write": "check" },

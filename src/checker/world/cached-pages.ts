@@ -39,6 +39,13 @@ export class CachedPages {
     return -1;
   }
 
+  /** Which of the first pages of a file are cached: "#", or ".". */
+  shown(mapping: Mapping, pages: number): string {
+    let shown = "";
+    for (let page = 0; page < pages; page++) shown += this.pageOf(mapping, page) < 0 ? "." : "#";
+    return shown;
+  }
+
   /** Whether a page is the cache's, and in the hands of a thread that makes it a file's. */
   isFilling(page: number): boolean {
     return this.#cache?.contains(page) === true && this.#state(page) < 0;

@@ -127,6 +127,7 @@ export class SimulatedDevice {
 
   copyOut(at: number, target: Uint8Array): void {
     this.failIfAsked("copyOut");
+    if (!(at >= 0 && at + target.length <= this.size)) throw new Error(`no bytes from ${at} on`);
     for (let done = 0; done < target.length; ) {
       const from = at + done;
       const part = Math.min(target.length - done, HALF - (from % HALF));
@@ -198,6 +199,7 @@ export class SimulatedDevice {
   /** `tagOf`: what is written at a byte; one tag for each half of a block. */
   #write(at: number, length: number, tagOf: (byte: number) => number): void {
     const end = at + length;
+    if (!(at >= 0 && end <= this.size)) throw new Error(`no bytes from ${at} on to write`);
     if (at % HALF !== 0 || end % HALF !== 0) {
       throw new Error(`the simulated device writes half blocks, not [${at}, ${end})`);
     }

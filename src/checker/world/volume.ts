@@ -93,7 +93,7 @@ export class Volume {
   readonly #uses = new Set<Use>();
   readonly #windows: TouchedWindow[];
   readonly #tables: DriverTables;
-  readonly #cached: CachedPages;
+  readonly cached: CachedPages;
   readonly #medium: MetadataMedium;
 
   constructor(shared: VolumeShared, actors: readonly Self[]) {
@@ -104,7 +104,7 @@ export class Volume {
     this.#tables = new DriverTables(shared.region);
     this.#hands = actors.map((self) => this.#makeHand(self));
     this.#medium = new MetadataMedium(shared.region, shared);
-    this.#cached = new CachedPages(shared, this.#hands[0]!.dax.pageCache);
+    this.cached = new CachedPages(shared, this.#hands[0]!.dax.pageCache);
   }
 
   #makeHand({ thread }: Self): Hand {
@@ -193,7 +193,7 @@ export class Volume {
 
   /** Where the bytes of a page of the file are: in a page of the cache, or in its block. -1: nowhere. */
   placeOf(file: BuiltFile, page: number, undone?: Undone): number {
-    const cached = this.#cached.pageOf(file.mapping, page);
+    const cached = this.cached.pageOf(file.mapping, page);
     return cached >= 0 ? cached : this.blockOf(file, page, undone);
   }
 
@@ -210,15 +210,6 @@ export class Volume {
       shown.push(place < 0 ? "." : contentShown(this.content(place)));
     }
     return shown.join("");
-  }
-
-  /** Which pages of a file are in the page cache: "#", or ".". From outside. */
-  cachedOf({ mapping }: BuiltFile, pages: number): string {
-    let shown = "";
-    for (let page = 0; page < pages; page++) {
-      shown += this.#cached.pageOf(mapping, page) >= 0 ? "#" : ".";
-    }
-    return shown;
   }
 
   /** What backs the file's pages: "#" a block, "u" an unwritten one, "." nothing. From outside. */
@@ -263,7 +254,7 @@ export class Volume {
       for (let page = 0; page < pages; page++) {
         const word = tableWord(this.shared.port, address + page * PAGE_SIZE);
         const block = blockShown(this.words[word]!);
-        if (block < 0 || this.#cached.isFilling(block)) continue;
+        if (block < 0 || this.cached.isFilling(block)) continue;
         const mine = this.placeOf(file, first + page) === block;
         ensure(mine, `${when}, a window shows block ${block} as page ${first + page}`);
         const owned = this.blockOf(file, first + page);
@@ -398,7 +389,7 @@ export class Volume {
       // A copy is shown to windows that do not write before its transaction has ended.
       const next = stored === null ? this.placeOf(built.file, page) : now;
       ensure(
-        now === block || next === block || this.#cached.isFilling(block),
+        now === block || next === block || this.cached.isFilling(block),
         `${self.name} touches page ${page} of file ${built.file.name} in block ${block}; the ` +
           `page's block is ${now}`,
       );
@@ -616,7 +607,7 @@ export class Volume {
           ensure(pages.owner(page) === file.mapping, `page ${index} of ${file.name} is another's`);
           ensure(pages.index(page) === index, `page ${index} of ${file.name} has another index`);
         }
-        const isPlace = this.#cached.hasPage(file.mapping, pages.devicePage(page), block);
+        const isPlace = this.cached.hasPage(file.mapping, pages.devicePage(page), block);
         ensure(
           isPlace && pages.isHuge(page) === (count === HUGE_PAGES),
           `page ${index} of ${file.name} is not its block ${block}, or not noted as its cache page`,
@@ -628,7 +619,7 @@ export class Volume {
       const counted = pages.sharers(page);
       ensure(counted === entries, `${entries} entries name page ${page}, ${counted} are counted`);
     }
-    let owned = this.#cached.assertPages(pages);
+    let owned = this.cached.assertPages(pages);
     for (let block = 0; block < this.shared.spec.blocks; block++) {
       const page = pages.find(block);
       if (page === null) continue;
@@ -682,7 +673,7 @@ export class Volume {
     const { thread, dax } = this.#hands[0]!;
     return (
       volumeWordName(this.shared, thread, dax.pages, word) ??
-      this.#cached.wordName(word) ??
+      this.cached.wordName(word) ??
       this.#medium.wordName(word)
     );
   }

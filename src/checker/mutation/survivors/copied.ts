@@ -48,4 +48,115 @@ export const copiedSurvivors: readonly Explanation[] = [
     what: ["without !isCopied(dax, held.mapping)"],
     why: "Costs time only: direct files are written back as well; the flush of the device that follows has them.",
   },
+  {
+    file: "dax/copied.ts",
+    function: "hasCached",
+    what: ["always: "],
+    why: "Costs time only: the map lock is taken, under which it is found that the page is not cached.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "isKnownHole",
+    what: ['without extent.kind === "mapped"'],
+    why:
+      "Needs two faults that one thread serves, one of them put aside while the other one reads the " +
+      "extent anew. An actor serves one fault at a time; the pager's loop is not instrumented.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "backPages",
+    what: ["swapped: dax.driver.allocate(", "swapped: touchTimes("],
+    why: "All of it is one transaction, and the note comes before its end.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "copyHome",
+    what: ["pieces.some(", "piece.address === null", "holdsBytes(", "left out: yield* backPages("],
+    why:
+      "Needs blocks that are smaller than pages; the scenarios' are as large. Where all of a page has a block, " +
+      "nothing is to be had. (test/volume/copied-agrees.test.ts has volumes with blocks of 1 and 2 KiB.)",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "holdsBytes",
+    why: "As above.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "copyHome",
+    what: ["address === null"],
+    why: "As above: a page without a block that is cached was not stored to, and is not copied home.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "copyHome",
+    what: ["without shared"],
+    why:
+      "Costs time only: what is cached of a block that has other owners was not stored to since it was shared, so " +
+      "the block is given the bytes that it has.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "copyHome",
+    what: ["never: if (healthyBytes("],
+    why: "Costs time only: a healthy page is looked for in the list of lost ones.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "copyHome",
+    what: ["never: if (overwriteBad("],
+    why:
+      "The storage loses the block again while it is written: as if it were lost a moment later. It is listed, " +
+      "and whoever persists it says so.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "cachedPages",
+    what: ["always: "],
+    why: "Costs time only: entries of zero pages, too, are looked at for nothing, or dropped and made anew.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "readCached",
+    what: ["never: if (!hasCached(", "swapped: "],
+    why:
+      "Costs time only: the map lock is taken for nothing; the bit has nothing to do with the bytes. And the page's " +
+      "memory is not the device's: what was copied is true, if the device is gone before or after it.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "uncachedBytes",
+    what: ["never: while ("],
+    why: "Costs time only: blocks are read page by page.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "writeCopied",
+    what: ["always: if (stored < part)"],
+    why: "Costs time only: the rest is stored under the map lock anew.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "writeCopied",
+    what: ["always: if (done > 0)"],
+    why: "Where nothing was stored no page is noted, or one too many.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "zeroCachedTail",
+    what: ["without size % PAGE_SIZE === 0"],
+    why: "Costs time only: no page behind the end is cached.",
+  },
+  {
+    file: "dax/copied.ts",
+    function: "settleHome",
+    what: ["without end <= start", "never: if (end <= start"],
+    why: "Costs time only: a page that nobody reads is copied home, or none.",
+  },
+  {
+    file: "dax/direct-io.ts",
+    function: "writeDirect",
+    what: ["swapped: yield* dropCached("],
+    why: "What is dropped is copied home for that; what stays is copied home by the other one, before or after it.",
+  },
 ];

@@ -119,6 +119,7 @@ interface Look {
   readonly how: string;
   readonly faults: boolean;
   readonly windows: readonly WindowSpec[];
+  readonly cachePages?: number;
 }
 
 const shown = [0, 1, 2, 3];
@@ -141,6 +142,13 @@ const POPULATED: Look = {
     { file: "A", first: 0, pages: 9, writable: false },
     { file: "A", first: 2, pages: 2, writable: false },
   ],
+};
+
+const COPIED: Look = {
+  ...WINDOWS,
+  name: "-copied",
+  how: ` It is a copied file.${WINDOWS.how}`,
+  cachePages: 24,
 };
 
 interface Contents {
@@ -177,6 +185,7 @@ const TRUNCATE: Contents = {
 export const truncated = contents(TRUNCATE, READS);
 export const truncatedShown = contents(TRUNCATE, WINDOWS);
 export const truncatedPopulated = contents(TRUNCATE, POPULATED);
+export const truncatedCopied = contents(TRUNCATE, COPIED);
 
 const CLEAR: Contents = {
   name: "clear",
@@ -189,6 +198,7 @@ const CLEAR: Contents = {
 export const cleared = contents(CLEAR, READS);
 export const clearedShown = contents(CLEAR, WINDOWS);
 export const clearedPopulated = contents(CLEAR, POPULATED);
+export const clearedCopied = contents(CLEAR, COPIED);
 
 const WRITE: Contents = {
   name: "write",
@@ -201,6 +211,7 @@ const WRITE: Contents = {
 export const written = contents(WRITE, READS);
 export const writtenShown = contents(WRITE, WINDOWS);
 export const writtenPopulated = contents(WRITE, POPULATED);
+export const writtenCopied = contents(WRITE, COPIED);
 
 const ALLOCATE: Contents = {
   name: "allocate",
@@ -213,6 +224,7 @@ const ALLOCATE: Contents = {
 export const allocated = contents(ALLOCATE, READS);
 export const allocatedShown = contents(ALLOCATE, WINDOWS);
 export const allocatedPopulated = contents(ALLOCATE, POPULATED);
+export const allocatedCopied = contents(ALLOCATE, COPIED);
 
 const SHIFT: Contents = {
   name: "shift",
@@ -225,3 +237,4 @@ const SHIFT: Contents = {
 export const shifted = contents(SHIFT, READS);
 export const shiftedShown = contents(SHIFT, WINDOWS);
 export const shiftedPopulated = contents(SHIFT, POPULATED);
+export const shiftedCopied = contents(SHIFT, COPIED);

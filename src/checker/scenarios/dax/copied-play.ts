@@ -1,7 +1,7 @@
 /** What the scenarios of copied files have in common. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { writeDirect } from "../../../dax/direct-io.ts";
-import { makeRoom } from "../../../dax/evict.ts";
+import { dropCached, makeRoom } from "../../../dax/evict.ts";
 import { readDirect } from "../../../dax/file-io.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
@@ -14,9 +14,14 @@ export function* evicts(volume: Volume, self: Self, count = 1): Sleeps<boolean> 
   return found;
 }
 
+/** Takes the first page of a file out of the cache. */
+export function* drops(volume: Volume, self: Self, name: string): Sleeps<void> {
+  yield* dropCached(self.task, volume.dax(self), volume.file(name).mapping, 0, 0);
+}
+
 /** Demands which pages of a file are cached: "#", or "." for those that are not. Nobody else evicts. */
 export function ensureCached(volume: Volume, name: string, expected: string): void {
-  const cached = volume.cachedOf(volume.file(name), expected.length);
+  const cached = volume.cached.shown(volume.file(name).mapping, expected.length);
   ensure(cached === expected, `of file ${name}, "${cached}" is cached, not "${expected}"`);
 }
 
@@ -38,9 +43,10 @@ export function* readsDirectly(
   self: Self,
   page: number,
   allowed: readonly string[],
+  name = "A",
 ): Sleeps<void> {
   const target = new Uint8Array(PAGE_SIZE);
-  const { mapping } = volume.file("A");
+  const { mapping } = volume.file(name);
   yield* readDirect(self.task, volume.dax(self), mapping, target, page * PAGE_SIZE);
   const found = target[0] === 0 ? "." : String.fromCharCode(target[0]!);
   self.say(`it reads ${found}`);
@@ -50,7 +56,12 @@ export function* readsDirectly(
 const LETTERS = new Uint8Array(PAGE_SIZE).fill("D".charCodeAt(0));
 
 /** Writes a page of D's by a direct call. */
-export function* writesDirectly(volume: Volume, self: Self, page: number): Sleeps<void> {
-  const { mapping } = volume.file("A");
+export function* writesDirectly(
+  volume: Volume,
+  self: Self,
+  page: number,
+  name = "A",
+): Sleeps<void> {
+  const { mapping } = volume.file(name);
   yield* writeDirect(self.task, volume.dax(self), mapping, LETTERS, page * PAGE_SIZE);
 }

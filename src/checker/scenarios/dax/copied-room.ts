@@ -1,20 +1,21 @@
 /** Room in the page cache: which pages leave it, which stay, and what a thread that dies leaves of it. */
 import { InvariantError } from "../../../base/invariant.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { dropCached } from "../../../dax/evict.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { writeBackCopied } from "../../../dax/write-back.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
 import { contentShown } from "../../world/device.ts";
-import { ensureCached, evicts, reads } from "./copied-play.ts";
+import {
+  drops,
+  ensureCached,
+  evicts,
+  reads,
+  readsDirectly,
+  writesDirectly,
+} from "./copied-play.ts";
 import { ensureShown, loads, pinnedIo, refused, volumeStory, writePages } from "./play.ts";
-
-/** Takes the first page of a file out of the cache. */
-function* drops(volume: Volume, self: Self, name: string): Sleeps<void> {
-  yield* dropCached(self.task, volume.dax(self), volume.file(name).mapping, 0, 0);
-}
 
 /** What `sync` does with files before it flushes the device. */
 function* syncsVolume(volume: Volume, self: Self): Sleeps<void> {
@@ -256,12 +257,17 @@ export const directBeside = volumeStory({
     *user(volume, self) {
       yield* pinnedIo(volume, self, 0, 1, [], "B");
       yield* loads(volume, self, 0, 0, ["W"]);
+      const read = yield* volume.read(self, volume.file("B"), 0, 1);
+      ensure(read === "W", `a read of the direct file finds "${read}"`);
+      yield* readsDirectly(volume, self, 0, ["W"], "B");
+      yield* writesDirectly(volume, self, 0, "B");
+      yield* loads(volume, self, 0, 0, ["D"]);
     },
     io: (volume, self) => pinnedIo(volume, self, 0, 1),
   },
   finally(volume) {
     ensureShown(volume, "A", ["W"]);
-    ensureShown(volume, "B", ["W"]);
+    ensureShown(volume, "B", ["D"]);
   },
   explore: { strategy: "bounded", preemptions: 1 },
 });

@@ -15,7 +15,7 @@ import {
 } from "../../../dax/layout-change.ts";
 import { writeBack } from "../../../dax/write-back.ts";
 import { Inode } from "../../../drivers/ram/layout.ts";
-import { MappingWord } from "../../../mapping/mapping.ts";
+import { Access, MappingWord } from "../../../mapping/mapping.ts";
 import { load, store } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
@@ -257,7 +257,15 @@ export class ModelledFile {
     ensure(target[0] === 1, "a read that was not done has changed the target");
     const extent = yield* findExtent(this.#self.task, this.#dax, mapping, position);
     const whole = position + count <= extent.start + extent.length;
-    ensure(extent.kind !== "mapped" || !whole, `a read at ${position} need not wait`);
+    const waits = extent.kind !== "mapped" || !whole || this.#hasCachedPages();
+    ensure(waits, `a read at ${position} need not wait`);
+  }
+
+  #hasCachedPages(): boolean {
+    const { words } = this.#volume;
+    const { mapping } = this.#file;
+    const isCopied = load(words, mapping + MappingWord.access) === Access.copied;
+    return isCopied && load(words, mapping + MappingWord.root) !== 0;
   }
 
   #ensureRead(target: Uint8Array, position: number, count: number): void {

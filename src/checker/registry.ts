@@ -4,6 +4,7 @@ import { checkedModule } from "./instrument/places.ts";
 import type { Scenario } from "./scenario.ts";
 import * as changes from "./scenarios/dax/changes.ts";
 import * as contents from "./scenarios/dax/contents.ts";
+import * as clones from "./scenarios/dax/clones.ts";
 import * as copied from "./scenarios/dax/copied.ts";
 import * as copiedHome from "./scenarios/dax/copied-home.ts";
 import * as copiedRoom from "./scenarios/dax/copied-room.ts";
@@ -115,6 +116,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/copied-home": copiedHome,
   "dax/copied-room": copiedRoom,
   "dax/contents": contents,
+  "dax/clones": clones,
   "dax/copies": copies,
   "dax/copies-shown": copiesShown,
   "dax/ends": ends,

@@ -143,19 +143,23 @@ function* changeLayout(
     return { first: Math.floor(bytes.start / PAGE_SIZE), last: Math.min(last, PAGE_INDEX_MAX) };
   };
   yield* withBrokenLayout(task, dax, mapping, plan, function* (broken: BrokenLayout) {
-    if (broken.range !== null && isCopied(dax, mapping)) {
-      const { first, last } = broken.range;
-      yield* copyDirtyHome(
-        task,
-        dax,
-        mapping,
-        first,
-        Math.min(last, Math.ceil(kept / PAGE_SIZE) - 1),
-      );
+    try {
+      if (broken.range !== null && isCopied(dax, mapping)) {
+        const { first, last } = broken.range;
+        yield* copyDirtyHome(
+          task,
+          dax,
+          mapping,
+          first,
+          Math.min(last, Math.ceil(kept / PAGE_SIZE) - 1),
+        );
+      }
+      if (broken.range !== null) removePages(dax, mapping, broken.range);
+      yield* change(sizeOf(dax.thread, mapping), broken.map);
+    } finally {
+      // Also what has failed has revoked what windows showed.
+      yield* showAgain(task, dax, mapping, broken.map);
     }
-    if (broken.range !== null) removePages(dax, mapping, broken.range);
-    yield* change(sizeOf(dax.thread, mapping), broken.map);
-    yield* showAgain(task, dax, mapping, broken.map);
   });
 }
 

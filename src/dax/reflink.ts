@@ -113,42 +113,46 @@ function* withBothBroken(
   dax.assertWritable();
   // Plans run when the locks of both are held, and again whenever they had to be dropped.
   const known = (): KnownPair => knownPair(dax, source, target, range, dedupe);
-  const planSource = (): PageRange | null => pagesOf(known().sourceOffset, known().length);
-  const planTarget = (): PageRange | null => {
-    const { offset, length, targetSize } = known();
+  const planned = (rangeOf: (pair: KnownPair) => PageRange) => (): PageRange | null => {
+    const pair = known();
+    return pair.length === 0 ? null : rangeOf(pair);
+  };
+  const ofSource = ({ sourceOffset, length }: KnownPair): PageRange =>
+    pagesOf(sourceOffset, sourceOffset + length);
+  const ofTarget = ({ offset, length, targetSize }: KnownPair): PageRange => {
     const tail = offset > targetSize ? sharedTail(dax, target, targetSize) : null;
-    const start = tail?.start ?? offset;
-    return pagesOf(start, length === 0 ? 0 : offset + length - start);
+    return pagesOf(tail?.start ?? offset, offset + length);
   };
   const files =
     source === target
-      ? [{ mapping: source, plan: () => hull(planSource(), planTarget()) }]
+      ? [{ mapping: source, plan: planned((pair) => hull(ofSource(pair), ofTarget(pair))) }]
       : [
-          { mapping: source, plan: planSource },
-          { mapping: target, plan: planTarget },
+          { mapping: source, plan: planned(ofSource) },
+          { mapping: target, plan: planned(ofTarget) },
         ];
   yield* withBrokenLayouts(task, dax, files, function* (broken) {
     const pair = known();
-    for (const [index, { mapping }] of files.entries()) {
-      const broke = broken[index]!.range;
-      if (broke === null || !isCopied(dax, mapping)) continue;
-      yield* copyDirtyHome(task, dax, mapping, broke.first, broke.last);
-    }
-    if (pair.length > 0) yield* change(pair, broken);
-    for (const [index, { mapping }] of files.entries()) {
-      yield* showAgain(task, dax, mapping, broken[index]!.map);
+    try {
+      for (const [index, { mapping }] of files.entries()) {
+        const broke = broken[index]!.range;
+        if (broke === null || !isCopied(dax, mapping)) continue;
+        yield* copyDirtyHome(task, dax, mapping, broke.first, broke.last);
+      }
+      if (pair.length > 0) yield* change(pair, broken);
+    } finally {
+      for (const [index, { mapping }] of files.entries()) {
+        yield* showAgain(task, dax, mapping, broken[index]!.map);
+      }
     }
   });
 }
 
-function pagesOf(start: number, length: number): PageRange | null {
-  if (length === 0) return null;
-  return { first: start / PAGE_SIZE, last: Math.ceil((start + length) / PAGE_SIZE) - 1 };
+function pagesOf(start: number, end: number): PageRange {
+  return { first: start / PAGE_SIZE, last: Math.ceil(end / PAGE_SIZE) - 1 };
 }
 
 /** The smallest range with both in it: one file has one break at a time. */
-function hull(a: PageRange | null, b: PageRange | null): PageRange | null {
-  if (a === null || b === null) return null;
+function hull(a: PageRange, b: PageRange): PageRange {
   return { first: Math.min(a.first, b.first), last: Math.max(a.last, b.last) };
 }
 

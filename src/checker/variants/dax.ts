@@ -8,16 +8,18 @@ export const blocksBeforeEntries = variant({
   edits: [
     {
       file: "dax/layout-change.ts",
-      find: "        yield* change(sizeOf(dax.thread, mapping), broken.map);\n        yield* showAgain",
+      find: "            yield* change(sizeOf(dax.thread, mapping), broken.map);\n        }",
       replace:
-        "        yield* change(sizeOf(dax.thread, mapping), broken.map);\n" +
-        "        if (broken.range !== null)\n            removePages(dax, mapping, broken.range);\n" +
-        "        yield* showAgain",
+        "            yield* change(sizeOf(dax.thread, mapping), broken.map);\n" +
+        "            if (broken.range !== null)\n                removePages(dax, mapping, broken.range);\n" +
+        "        }",
     },
     {
       file: "dax/layout-change.ts",
-      find: "        if (broken.range !== null)\n            removePages(dax, mapping, broken.range);\n        yield* change",
-      replace: "        yield* change",
+      find:
+        "            if (broken.range !== null)\n                removePages(dax, mapping, broken.range);\n" +
+        "            yield* change",
+      replace: "            yield* change",
     },
   ],
   caughtBy: { "dax-punch": "invariant" },
@@ -176,11 +178,33 @@ export const notShownAgain = variant({
   edits: [
     {
       file: "dax/layout-change.ts",
-      find: "        yield* showAgain(task, dax, mapping, broken.map);\n",
+      find: "            yield* showAgain(task, dax, mapping, broken.map);\n",
       replace: "",
     },
   ],
   caughtBy: { "dax-populated-window": "check" },
+});
+
+export const failedNotShownAgain = variant({
+  name: "failed-not-shown-again",
+  about:
+    "Where touches cannot fault, what a layout change revoked is not shown again if the change fails: windows " +
+    "show zeroes, and the file holds what it held.",
+  from: "our own core, before clone-full-populated found it",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "        finally {\n            // Also what has failed has revoked what windows showed.\n",
+      replace:
+        "        catch (error) {\n            throw error;\n        }\n        if (broken.range !== null) {\n",
+    },
+    {
+      file: "dax/reflink.ts",
+      find: "        finally {\n",
+      replace: "        catch (error) {\n            throw error;\n        }\n        {\n",
+    },
+  ],
+  caughtBy: { "clone-full-populated": "check", "dax-full-zero-populated": "check" },
 });
 
 export const pinWithoutLock = variant({

@@ -25,12 +25,14 @@ export interface DriverSpec {
   readonly removedAtOnce?: number;
   /** False: its search for owners comes past nobody, as where the inodes are damaged. */
   readonly knowsOwners?: boolean;
+  /** Whether its format can share blocks. Default: true. */
+  readonly shares?: boolean;
 }
 
 /** Tells of the driver's changes of placement before anybody can use the blocks. */
 export class WatchedDriver implements DataDriver, BlockSharing {
   readonly blockSize = PAGE_SIZE;
-  readonly sharing = this;
+  readonly sharing: BlockSharing | null;
   readonly #ram: RamDriver;
   readonly #device: SimulatedDevice;
   readonly #changed: Changed;
@@ -41,9 +43,10 @@ export class WatchedDriver implements DataDriver, BlockSharing {
     ram: RamDriver,
     device: SimulatedDevice,
     changed: Changed,
-    { removedAtOnce = Infinity, knowsOwners = true }: DriverSpec,
+    { removedAtOnce = Infinity, knowsOwners = true, shares = true }: DriverSpec,
   ) {
     this.#ram = ram;
+    this.sharing = shares ? this : null;
     this.#device = device;
     this.#changed = changed;
     this.#removedAtOnce = removedAtOnce * PAGE_SIZE;

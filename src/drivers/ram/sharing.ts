@@ -3,7 +3,6 @@
  * word of the table `sharers`; an extent says by a flag that its blocks may have others. The flag stays
  * when the others leave, until the file's own `unshare` finds that out.
  */
-import { HoldfastError } from "../../base/errors.ts";
 import { invariant } from "../../base/invariant.ts";
 import type { BlockSharing, Extent, FilePlace } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
@@ -46,9 +45,6 @@ export class RamSharing implements BlockSharing {
     });
     const inode = tables.inode(to.ino);
     for (const run of shared) {
-      if (run.block + run.length > 2 ** 32) {
-        throw new HoldfastError("EFBIG", "a file ends at 16 TiB at most");
-      }
       for (let at = 0; at < run.length; at++) addSharer(tables, transaction, run.device + at, 1);
       insertExtent(tables, transaction, inode, { ...run, flags: ExtentFlag.shared });
       tables.add(transaction, inode + Inode.blocks, run.length);

@@ -60,6 +60,42 @@ export const sharingSurvivors: readonly Explanation[] = [
     why: "equivalent: what is unshared is mapped",
   },
   {
+    file: "dax/reflink.ts",
+    function: "withBothBroken",
+    what: ["swapped: requireSharing(dax); dax.assertWritable();"],
+    why: "which of two reasons is told, where a volume is read-only and its format cannot share",
+  },
+  {
+    file: "dax/reflink.ts",
+    function: "withBothBroken",
+    what: ["never: choice (pair.length === 0)"],
+    why: "costs time only: an empty range is broken, or the last block of a file that stays as it is",
+  },
+  {
+    file: "dax/reflink.ts",
+    function: "knownPair",
+    what: ["swapped: assertNoWriters("],
+    why: "the wording of a message: in both cases a window that writes is in the way",
+  },
+  {
+    file: "dax/reflink.ts",
+    function: "shareBroken",
+    what: ["left out: yield* assertPagesFree("],
+    why: "an assertion of the core about itself",
+  },
+  {
+    file: "dax/reflink.ts",
+    function: "shareBroken",
+    what: ["swapped: touchTimes(dax, transaction, target);"],
+    why: "equivalent: the note is no part of the transaction, and only who holds a lock looks at the times",
+  },
+  {
+    file: "dax/reflink.ts",
+    function: "holdSame",
+    what: ["swapped: readPart("],
+    why: "which of two errors is told, where both files have lost bytes",
+  },
+  {
     file: "dax/write-lock.ts",
     function: "lockForWrite",
     what: ["never: if (!hasLeases && dax.driver.sharing === null)"],

@@ -2,6 +2,7 @@
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { preallocate } from "../../../dax/layout-change.ts";
 import { pinRange, tryPinRange } from "../../../dax/pins.ts";
+import { dedupeRange } from "../../../dax/reflink.ts";
 import type { PoisonReport } from "../../../pages/bad-pages.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
@@ -53,6 +54,28 @@ function* reads(volume: Volume, self: Self, allowed: readonly string[], page = 0
   });
   ensure(!failed || known || bad.any || bad.lastReport > 0, "a healthy page is not read");
 }
+
+export const poisonDedupe = volumeStory({
+  name: "dax-poison-dedupe",
+  about:
+    "Two blocks that held the same are compared when one of them is lost: they are not shared.",
+  from: "dax/reflink.ts, holdSame; FIDEDUPERANGE with -EIO",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "#" },
+    { name: "Aa", pages: "=" },
+  ],
+  actors: {
+    *user(volume, self) {
+      yield* loseListed(volume, self);
+      const [a, b] = [volume.file("A").mapping, volume.file("Aa").mapping];
+      const range = { sourceOffset: 0, offset: 0, length: PAGE_SIZE };
+      const dedupe = () => dedupeRange(self.task, volume.dax(self), a, b, range);
+      yield* refused(self, "EIO", dedupe, "a dedupe of what is lost");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
 
 export const poisonRead = volumeStory({
   name: "dax-poison-read",

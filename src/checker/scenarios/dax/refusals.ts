@@ -16,7 +16,7 @@ import type { Mapping } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import { ensure } from "../../scenario.ts";
 import { HALF, ModelledFile } from "./model.ts";
-import { ensureShown, punch, refused, volumeStory } from "./play.ts";
+import { ensureShown, loads, punch, refused, volumeStory } from "./play.ts";
 
 type Operation = (task: Task, dax: Dax, mapping: Mapping) => Sleeps<unknown>;
 type Refused = readonly [code: string, what: string, operation: Operation];
@@ -113,6 +113,25 @@ export const fullZero = volumeStory({
       yield* file.refuses("ENOSPC", "a zero with no block left", () =>
         zeroRange(self.task, volume.dax(self), mapping, 0, 2 * PAGE, true),
       );
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const fullZeroPopulated = volumeStory({
+  name: "dax-full-zero-populated",
+  about: "The same where touches cannot fault: the window shows the bytes as they were.",
+  from: "DESIGN.md 5.6, invariant 7; dax/refresh.ts",
+  blocks: 1,
+  files: [{ name: "A", pages: "#." }],
+  faults: false,
+  windows: [{ file: "A", first: 0, pages: 2, writable: false }],
+  actors: {
+    *user(volume, self) {
+      const { mapping } = volume.file("A");
+      const zero = () => zeroRange(self.task, volume.dax(self), mapping, 0, 2 * PAGE, true);
+      yield* refused(self, "ENOSPC", zero, "a zero with no block left");
+      yield* loads(volume, self, 0, 0, ["A"]);
     },
   },
   explore: { strategy: "reduced" },

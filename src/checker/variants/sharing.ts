@@ -161,8 +161,8 @@ export const sourceNotBroken = variant({
   edits: [
     {
       file: "dax/reflink.ts",
-      find: "const planSource = () => pagesOf(known().sourceOffset, known().length);",
-      replace: "const planSource = () => null;",
+      find: "{ mapping: source, plan: planned(ofSource) }",
+      replace: "{ mapping: source, plan: () => null }",
     },
     {
       file: "dax/reflink.ts",

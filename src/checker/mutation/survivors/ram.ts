@@ -52,4 +52,40 @@ export const ramSurvivors: readonly Explanation[] = [
     what: ["swapped: splitAt(tables, transaction, inode, first)"],
     why: "Two cuts at two places give the same extents in either order.",
   },
+  {
+    file: "drivers/ram/sharing.ts",
+    function: "reflink",
+    what: ["swapped: insertExtent("],
+    why: ONE_TRANSACTION,
+  },
+  {
+    file: "drivers/ram/sharing.ts",
+    function: "reflink",
+    what: ["swapped: transaction.setWord(node + Node.d, ExtentFlag.shared); shared.push("],
+    why: "Equivalent: the list is the call's own, and has nothing of the word that is set.",
+  },
+  {
+    file: "drivers/ram/sharing.ts",
+    function: "reclaim",
+    what: ["always: if (run.shared)"],
+    why: "Costs time only: what has no other owner any more is broken, and unshared without a copy.",
+  },
+  {
+    file: "drivers/ram/sharing.ts",
+    function: "#runAlike",
+    what: ["never: while (alike * BLOCK_SIZE < found.length"],
+    why: "Costs time only: a transaction for each block.",
+  },
+  {
+    file: "drivers/ram/sharing.ts",
+    function: "#own",
+    what: ["swapped: transaction.setWord"],
+    why: ONE_TRANSACTION,
+  },
+  {
+    file: "drivers/ram/sharing.ts",
+    function: "#copy",
+    what: ["swapped: setBlocks(tables, transaction, run, true); this.#device.copy("],
+    why: "Nobody reaches the new blocks before the transaction has ended; and if the copy fails, it is undone.",
+  },
 ];

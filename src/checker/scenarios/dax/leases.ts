@@ -3,6 +3,7 @@ import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../../../base/quantities.ts";
 import { tryWriteFile, writeFile } from "../../../dax/file-io.ts";
 import { preallocate } from "../../../dax/layout-change.ts";
 import { pinLongTerm, pinRange } from "../../../dax/pins.ts";
+import { cloneRange } from "../../../dax/reflink.ts";
 import {
   type Lease,
   LeaseBreak,
@@ -270,6 +271,46 @@ export const leaseTouch = volumeStory({
 /** The word of a mapping that changes with its layout (mapping/mapping.ts). */
 const SEQUENCE = 6;
 
+/** Takes a moment, and demands that no page of A gets another block meanwhile. */
+function* staysAsItIs(volume: Volume, self: Self): Sleeps<void> {
+  const layout = (): number => load(self.thread.words, volume.file("A").mapping + SEQUENCE);
+  const before = layout();
+  yield* takesTime(volume, 5);
+  ensure(layout() === before, "a leased page gets another block");
+}
+
+export const leaseTail = volumeStory({
+  name: "dax-lease-tail",
+  about:
+    "A lease of a file's last block, which is shared, is held while another thread clones something beyond the " +
+    "file's end: what the block holds behind the end is zeroed, in a copy, when the lease is returned.",
+  from: "dax/reflink.ts, growTail; dax/unshare.ts, rule 4",
+  blocks: 5,
+  files: [
+    { name: "A", pages: "." },
+    { name: "B", pages: "=" },
+    { name: "C", pages: "=" },
+  ],
+  explore: { strategy: "pct", depth: 2, schedules: 150 },
+  actors: {
+    *holder(volume, self) {
+      const [a, b] = [volume.file("A").mapping, volume.file("B").mapping];
+      yield* truncate(volume, self);
+      yield* truncate(volume, self, "B", PAGE_SIZE / 2);
+      const whole = { sourceOffset: 0, offset: 0, length: null };
+      yield* mayFail(self, ["EINVAL"], () => cloneRange(self.task, volume.dax(self), b, a, whole));
+      const lease = yield* hold(volume, self, 0, 0, "shared");
+      yield* staysAsItIs(volume, self);
+      giveBack(self, lease);
+    },
+    *clone(volume, self) {
+      const [a, c] = [volume.file("A").mapping, volume.file("C").mapping];
+      const beyond = { sourceOffset: 0, offset: 2 * PAGE_SIZE, length: PAGE_SIZE };
+      yield* cloneRange(self.task, volume.dax(self), c, a, beyond);
+    },
+  },
+});
+
 export const leaseCopied = volumeStory({
   name: "dax-lease-copied",
   about:
@@ -287,10 +328,7 @@ export const leaseCopied = volumeStory({
   actors: {
     *holder(volume, self) {
       const lease = yield* hold(volume, self, 0, 0, "shared");
-      const layout = (): number => load(self.thread.words, volume.file("A").mapping + SEQUENCE);
-      const before = layout();
-      yield* takesTime(volume, 5);
-      ensure(layout() === before, "a leased page gets another block");
+      yield* staysAsItIs(volume, self);
       giveBack(self, lease);
     },
     store: (volume, self) => volume.store(self, 0, 0, "S"),

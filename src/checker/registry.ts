@@ -8,6 +8,7 @@ import * as clones from "./scenarios/dax/clones.ts";
 import * as copied from "./scenarios/dax/copied.ts";
 import * as copiedHome from "./scenarios/dax/copied-home.ts";
 import * as copiedRoom from "./scenarios/dax/copied-room.ts";
+import * as evicting from "./scenarios/dax/evicting.ts";
 import * as copies from "./scenarios/dax/copies.ts";
 import * as copiesShown from "./scenarios/dax/copies-shown.ts";
 import * as daxDeaths from "./scenarios/dax/deaths.ts";
@@ -115,6 +116,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/copied": copied,
   "dax/copied-home": copiedHome,
   "dax/copied-room": copiedRoom,
+  "dax/evicting": evicting,
   "dax/contents": contents,
   "dax/clones": clones,
   "dax/copies": copies,

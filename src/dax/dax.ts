@@ -82,6 +82,11 @@ export class Dax implements BreakContext {
    * Sleeps: for it. Set by the layer that has the whole driver.
    */
   flushMetadata!: (task: Task) => Sleeps<number>;
+  /**
+   * Whether a thread evicts what windows show, for the pager (evict.ts); starts one if there is none. Set by
+   * the layer that has threads.
+   */
+  hasEvictor: () => boolean = () => false;
   /** This thread reads the fault messages: it shows pages over others but never revokes. */
   isPager = false;
   readonly #extents = new Map<Mapping, CachedExtents>();

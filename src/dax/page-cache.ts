@@ -3,7 +3,8 @@
  * behind the pages of the device, so that records, entries, windows and pins name its pages as they
  * name the device's.
  *
- * Area, in words: 0 pages | 1 where `take` looks next | 2 clock hand | 16..: state of each page.
+ * Area, in words: 0 pages | 1 where `take` looks next | 2 clock hand | 3 requests for room | 4 the last
+ * request that was answered, doubled, and 1 if room was found | 16..: state of each page.
  *
  * State of a page: 0 free; -holder, filled by that thread; or the mapping that has it, its lowest bit
  * set when the page was used since the clock hand passed.
@@ -21,11 +22,11 @@ import { HUGE_PAGES, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Device } from "../device/index.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Pages } from "../pages/pages.ts";
-import { add, cas, load, or, store } from "../sync/atomics.ts";
+import { add, cas, load, or, store, wakeAll } from "../sync/atomics.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 
-const Area = { pages: 0, next: 1, hand: 2, states: 16 } as const;
+const Area = { pages: 0, next: 1, hand: 2, wanted: 3, answered: 4, states: 16 } as const;
 export { Area as PageCacheArea };
 const USED = 1;
 
@@ -91,6 +92,42 @@ export class PageCache {
     return this.#area + Area.states + (page - this.first);
   }
 
+  /** Changes, and is woken, when room is wanted: what the evicting thread sleeps on. */
+  get wantedWord(): number {
+    return this.#area + Area.wanted;
+  }
+
+  /** Changes, and is woken, when requests for room are answered. */
+  get answeredWord(): number {
+    return this.#area + Area.answered;
+  }
+
+  /** Asks the evicting thread for room. Returns the request's number, for `answerTo`. */
+  wantRoom(): number {
+    const request = (add(this.thread.words, this.wantedWord, 1) + 1) | 0;
+    wakeAll(this.thread.words, this.wantedWord);
+    return request;
+  }
+
+  /** Whether room was found for a request, by `answered`, what the word of answers holds; null: not yet known. */
+  answerTo(request: number, answered: number): boolean | null {
+    // Numbers of 31 bits, which may wrap.
+    return ((answered - (request << 1)) | 0) >= 0 ? (answered & 1) !== 0 : null;
+  }
+
+  /** The last request, or null where all are answered. */
+  unansweredRequest(): number | null {
+    const request = load(this.thread.words, this.wantedWord);
+    const answered = load(this.thread.words, this.answeredWord);
+    return this.answerTo(request, answered) === null ? request : null;
+  }
+
+  /** Answers a request and all before it. The evicting thread alone. */
+  answer(request: number, found: boolean): void {
+    store(this.thread.words, this.answeredWord, (request << 1) | (found ? 1 : 0));
+    wakeAll(this.thread.words, this.answeredWord);
+  }
+
   /**
    * A free page, for this thread to fill: one after another as far as they are free, so that pages that
    * are filled together lie together. Sleeps: never. Throws: ENOMEM when none is free.
@@ -114,7 +151,19 @@ export class PageCache {
 
   /** Gives back a page that this thread has taken and not settled. */
   giveTaken(page: number): void {
-    store(this.thread.words, this.#state(page), 0);
+    this.#endFilling(page, 0);
+  }
+
+  #endFilling(page: number, state: number): void {
+    store(this.thread.words, this.#state(page), state);
+    wakeAll(this.thread.words, this.#state(page));
+  }
+
+  /** The state of a page while a thread fills it, and the word that has it, to be slept on; null: none does. */
+  filling(page: number): { readonly word: number; readonly expected: number } | null {
+    const word = this.#state(page);
+    const expected = load(this.thread.words, word);
+    return expected < 0 ? { word, expected } : null;
   }
 
   isFree(page: number): boolean {
@@ -123,7 +172,7 @@ export class PageCache {
 
   /** The page that was taken is the mapping's, and its entry names it. Locks: its map lock. */
   settle(page: number, mapping: Mapping): void {
-    store(this.thread.words, this.#state(page), mapping | USED);
+    this.#endFilling(page, mapping | USED);
   }
 
   /** Notes that a page is used, unless it is not settled yet. Locks: the map lock of its file. */
@@ -194,7 +243,7 @@ export class PageCache {
       this.#forEach((page, state) => {
         if (state !== -dead) return;
         const owner = pages.ownerOf(page)?.owner;
-        store(thread.words, this.#state(page), owner === undefined ? 0 : owner | USED);
+        this.#endFilling(page, owner === undefined ? 0 : owner | USED);
       });
     });
   }

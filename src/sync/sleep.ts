@@ -30,6 +30,8 @@ export const WAIT_KINDS = [
   "leases",
   /** A new pin, for a break that insists. */
   "insisting",
+  /** A touch of a copied file, for room in the page cache. */
+  "room",
   /** A reader of a layout, for its change to end. */
   "layout",
   "other",

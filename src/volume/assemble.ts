@@ -26,7 +26,7 @@ import { VolumeCore } from "./core.ts";
 import { makeDriver } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { createInodeArea } from "./inodes.ts";
-import { Pager } from "./pager.ts";
+import { evictorOf, pagerOf } from "./pager.ts";
 import { SharedSegmentTable } from "./segments.ts";
 import { createVolumeArea } from "./state.ts";
 
@@ -146,8 +146,11 @@ function assemble(parts: Parts, handle: VolumeHandle, create: boolean): VolumeCo
     readOnly,
     protect,
   });
-  const pager = port instanceof FaultPort ? new Pager(thread, port, () => handle) : null;
-  const core = new VolumeCore(dax, driver, handle.dax, pager);
+  const isFaulting = port instanceof FaultPort;
+  const core = new VolumeCore(dax, driver, handle.dax, {
+    pager: isFaulting ? pagerOf(thread, port, handle) : null,
+    evictor: isFaulting && pageCache !== null ? evictorOf(thread, pageCache, handle) : null,
+  });
   keepHeldClock(thread);
   // What a dead thread held is given back from the last of these to the first. Its references go when
   // all else is: until then nobody takes the files for unused, or for nameless by what is undone.

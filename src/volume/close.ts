@@ -50,6 +50,7 @@ function othersUse(core: VolumeCore): string | null {
   for (let slot = 0; slot < region.slotsUsed; slot++) {
     const holder = thread.holderIn(slot);
     if (holder === 0 || holder === thread.holder || !thread.isAlive(holder)) continue;
+    if (core.evictor?.isServedBy(holder)) continue; // it serves the others
     const base = region.slotBase(slot);
     const before = uses + pins;
     forEachRecord(words, base + Slot.openFiles, 1, () => uses++);
@@ -79,12 +80,14 @@ function beginUnmount(core: VolumeCore): void {
     setState(core, VolumeState.live);
     throw busy(use);
   }
+  core.evictor?.stop();
   core.inodes.closing = true;
 }
 
 function giveUp(core: VolumeCore): void {
   core.closing = false;
   core.inodes.closing = false;
+  core.evictor?.allow();
   setState(core, VolumeState.live);
 }
 
@@ -241,11 +244,14 @@ function* flushAll(task: Task, core: VolumeCore): Sleeps<void> {
 /**
  * The process, or the mounting thread, ends without a close. What has changed is written to the
  * image, where the system keeps it; the volume stays marked "in use". Waits at most a moment for a
- * transaction of another thread, and never for the storage.
+ * transaction of another thread and for what serves windows to end, and never for the storage.
  */
 function flushAtExit(core: VolumeCore): void {
   if (core.closed) return;
-  core.pager?.stop(false);
+  core.evictor?.stop();
+  core.pager?.stop();
+  // Who touches a window from now on finds zeroes: a thread that waits in the kernel cannot be ended.
+  core.dax.windows.port.close();
   if (core.readOnly || core.dax.device.isGone) return;
   try {
     runBlocking(core.thread, (task) => flushAll(task, core), { timeoutMs: 100 });

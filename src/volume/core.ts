@@ -15,21 +15,12 @@ import type { InodeReference } from "./inode-reference.ts";
 import type { DaxMode } from "./access-mode.ts";
 import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
+import type { Service } from "./service.ts";
 import { closedError } from "./state.ts";
 import { flushMetadata } from "./sync.ts";
 
 /** An operation on a volume. */
 export type Operation<T> = (task: Task) => Sleeps<T>;
-
-/** Keeps a pager running in this process (pager.ts). */
-export interface PagerControl {
-  /** Starts one if there is none, without waiting. */
-  start(): void;
-  /** Returns when a pager serves the windows. Blocks while one starts. */
-  ensure(): void;
-  /** Ends the pager, for good. Blocks until it has ended, if `waits` (the default). */
-  stop(waits?: boolean): void;
-}
 
 /** Something of this thread that is open and holds the volume: a file or a window. */
 export interface OpenThing {
@@ -53,7 +44,12 @@ export class VolumeCore {
   readonly gid: number;
   /** What this thread has open. */
   readonly open = new Set<OpenThing>();
-  readonly pager: PagerControl | null;
+  /** Null where touches do not fault. */
+  readonly pager: Service | null;
+  /** Makes room in the page cache for the pager. Null where that has nothing to do. */
+  readonly evictor: Service | null;
+  /** This thread never settles what it has dropped last. */
+  leavesToOthers = false;
   /** In the thread that mounted the volume: its claim on the device, until the unmount. */
   holding: Disposable | null = null;
   /** Asynchronous operations of this thread that have not ended. */
@@ -62,11 +58,17 @@ export class VolumeCore {
   closing = false;
   closed = false;
 
-  constructor(dax: Dax, driver: FilesystemDriver, mode: DaxMode, pager: PagerControl | null) {
+  constructor(
+    dax: Dax,
+    driver: FilesystemDriver,
+    mode: DaxMode,
+    services: { readonly pager: Service | null; readonly evictor: Service | null },
+  ) {
     this.thread = dax.thread;
     this.dax = dax;
     this.driver = driver;
-    this.pager = pager;
+    this.pager = services.pager;
+    this.evictor = services.evictor;
     this.cache = dax.cache;
     this.inodes = new InodeTable(dax, driver, mode);
     dax.holdMapping = (ino) => this.#hold(ino);
@@ -85,7 +87,7 @@ export class VolumeCore {
       mapping: reference.mapping,
       [Symbol.dispose]: () => {
         reference.release();
-        if (this.dax.isPager) this.inodes.leaveToOthers();
+        if (this.leavesToOthers) this.inodes.leaveToOthers();
       },
     };
   }

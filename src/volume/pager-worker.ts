@@ -1,25 +1,26 @@
 /** The pager's thread: see pager.ts. Loaded by a Worker, never imported. */
-import { writeSync } from "node:fs";
 import { workerData } from "node:worker_threads";
 import { runPager } from "../dax/pager.ts";
 import { FaultPort } from "../window/fault-port.ts";
 import { assembleAttached } from "./assemble.ts";
 import type { VolumeHandle } from "./handle.ts";
-import { servePager } from "./pager.ts";
+import { PAGER } from "./pager.ts";
+import { endProcess, endServing, serveAs } from "./service.ts";
 
-const { core, device } = assembleAttached(workerData as VolumeHandle);
-const { port } = core.dax.windows;
+const assembled = assembleAttached(workerData as VolumeHandle);
+const { core } = assembled;
+const { dax, evictor } = core;
+const { port } = dax.windows;
+core.leavesToOthers = true;
+if (evictor !== null) dax.hasEvictor = () => evictor.isToCome();
 if (port instanceof FaultPort) {
   try {
-    servePager(core.thread, (stopped) => runPager(core.dax, port, stopped));
+    serveAs(PAGER, core.thread, (stopped) => {
+      runPager(dax, port, () => stopped() && (evictor?.hasStopped() ?? true));
+    });
   } catch (error) {
-    // Whoever touches a window would wait in the kernel for ever, this thread's parent perhaps among
-    // them. So the process ends, as by any error that nobody catches; the volume stays marked in use.
-    writeSync(2, `holdfast: the pager broke: ${(error as Error).stack}\n`);
-    process.kill(process.pid, "SIGABRT");
+    endProcess("the pager", error);
   }
 }
-port?.close();
-core.dax.pageCache?.memory.close();
-device.close();
+endServing(assembled);
 core.thread.leave();

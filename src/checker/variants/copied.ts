@@ -228,3 +228,87 @@ export const syncOverlooksPins = variant({
   ],
   caughtBy: { "copied-sync-beside-pin": "check" },
 });
+
+export const evictorTakesIoLock = variant({
+  name: "evictor-takes-io-lock",
+  about:
+    "Who evicts a page of a file takes its io lock, as a layout change does. A call that copies to a window holds " +
+    "it, and waits for the room.",
+  from: "dax/evict.ts, rule 1; reclaim that takes i_rwsem under a fault in generic_file_read_iter",
+  edits: [
+    {
+      file: "dax/evict.ts",
+      find:
+        "    const { mapping } = held;\n" +
+        "    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));\n",
+      replace:
+        "    const { mapping } = held;\n" +
+        "    const order = inoOf(thread, mapping);\n" +
+        "    using _io = yield* lockExclusive(task, mapping + MappingWord.ioLock, { rankName: 'io', order });\n" +
+        "    using _map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));\n",
+    },
+  ],
+  caughtBy: { "room-under-a-call": "deadlock" },
+});
+
+export const answeredByAnEarlierPass = variant({
+  name: "answered-by-an-earlier-pass",
+  about:
+    "The evicting thread answers all who have asked by the end of a pass, also who asked when it had looked at the " +
+    "pages already: a touch is lost although its page of the cache has been given back.",
+  from: "dax/evict.ts, rule 3; a wake-up of waiters that came after the work was looked at",
+  edits: [
+    {
+      file: "dax/evict.ts",
+      find: "        cache.answer(request, found);\n",
+      replace: "        cache.answer(load(task.thread.words, cache.wantedWord), found);\n",
+    },
+  ],
+  caughtBy: { "room-after-a-pin": "check" },
+});
+
+export const deadEvictorWaitedFor = variant({
+  name: "dead-evictor-waited-for",
+  about: "A touch waits for room, and nobody looks whether the thread that was asked still lives.",
+  from: "dax/evict.ts, askForRoom; a wait for kswapd that has gone",
+  edits: [
+    {
+      file: "dax/evict.ts",
+      find: "        if (!dax.hasEvictor())\n            return null;\n        yield {\n            word: cache.answeredWord,",
+      replace: "        yield {\n            word: cache.answeredWord,",
+    },
+  ],
+  caughtBy: { "room-evictor-killed": "deadlock" },
+});
+
+export const roomPagerAlone = variant({
+  name: "pager-evicts-alone",
+  about:
+    "The pager asks nobody for room: it evicts what no window shows, and where all is shown the touch is lost, " +
+    "though nobody pins a page.",
+  from: "our own core, before it had an evicting thread",
+  edits: [
+    {
+      file: "dax/evict.ts",
+      find: "    if (!dax.hasEvictor())\n        return null;\n    const request",
+      replace: "    if (dax !== null)\n        return null;\n    const request",
+    },
+  ],
+  caughtBy: { "room-asked": "check" },
+});
+
+export const fillingTakenForFull = variant({
+  name: "filling-taken-for-full",
+  about:
+    "Whoever makes room finds only pages that are being filled, and says that there is none to be had: a touch is " +
+    "lost beside another one that ends a moment later.",
+  from: "dax/evict.ts, makeRoom; shrink_folio_list: locked folios are tried again",
+  edits: [
+    {
+      file: "dax/evict.ts",
+      find: "    if (found > 0 || filled < 0)\n",
+      replace: "    if (found > 0 || filled !== null)\n",
+    },
+  ],
+  caughtBy: { "room-for-two": "check" },
+});

@@ -130,6 +130,8 @@ export interface VolumeShared {
   readonly device: number;
   /** The memory of the page cache, or 0. */
   readonly cacheMemory: number;
+  /** A word in which actors count what has come to pass. */
+  readonly told: number;
   readonly port: number;
   /** What of the metadata is on the medium, or 0 (metadata-medium.ts). */
   readonly medium: number;
@@ -196,8 +198,9 @@ function* build(spec: VolumeSpec): Sleeps<VolumeShared> {
   for (const window of spec.windows ?? []) {
     windows.push(yield* buildWindow(task, hand, files, window));
   }
+  const told = region.allocatePages(1);
   if (spec.exhausted) exhaust(thread, spec.exhausted);
-  return { spec, region, files, windows, device, cacheMemory, port, medium };
+  return { spec, region, files, windows, device, cacheMemory, told, port, medium };
 }
 
 function createCache(thread: Thread, spec: VolumeSpec, area: number): PageCache {
@@ -318,7 +321,7 @@ function* buildWindow(
 
 export function makeHand(
   thread: Thread,
-  shared: Omit<VolumeShared, "region" | "windows">,
+  shared: Omit<VolumeShared, "region" | "windows" | "told">,
   driver: DataDriver | ((device: SimulatedDevice, pages: Pages) => DataDriver),
 ): Hand {
   const { device, cacheMemory, port, spec } = shared;

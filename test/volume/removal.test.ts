@@ -188,6 +188,8 @@ describe.each(mappable)("device removal with users on $name", ({ make }) => {
       length: 24 * 1024 * 1024,
       ino: null,
       offset: null,
+      path: null,
+      structure: null,
     });
     await expect(volume.close()).rejects.toThrow(gone("unmount"));
   });

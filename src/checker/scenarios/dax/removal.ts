@@ -1,6 +1,7 @@
 /** The device is removed, while it is read, written, shown, pinned and changed. */
 import { HoldfastError } from "../../../base/errors.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { handleRemoval } from "../../../dax/device-removal.ts";
 import { tryReadFile, tryWriteFile } from "../../../dax/file-io.ts";
 import { pinRange, tryPinRange } from "../../../dax/pins.ts";
 import { StateArea } from "../../../device/state.ts";
@@ -15,6 +16,7 @@ import { add, load, store, wakeAll } from "../../../sync/atomics.ts";
 import { Root } from "../../../sync/region.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
+import { holdFile } from "../../world/poison.ts";
 import { removeDevice } from "../../world/removal.ts";
 import type { Volume } from "../../world/volume.ts";
 import { loads, mayFail, refused, truncate, volumeStory, writePages } from "./play.ts";
@@ -43,6 +45,26 @@ function* mayEndGone(
   ensure(!failed || volume.isGone(), "an operation ends as if the device were gone");
   return failed;
 }
+
+export const removalNone = volumeStory({
+  name: "dax-removal-none",
+  about:
+    "A thread looks for a removal to be handled, as it does after each operation, and the device is there. " +
+    "Nothing is taken away.",
+  from: "device/state.ts, hasUnhandled",
+  blocks: 1,
+  files: [{ name: "A", pages: "#" }],
+  windows: [{ file: "A", first: 0, pages: 1, writable: false, shown: [0] }],
+  actors: {
+    *user(volume, self) {
+      const hold = (ino: number) => holdFile(volume, ino);
+      const isHandler = yield* handleRemoval(self.task, volume.dax(self), hold);
+      ensure(!isHandler, "the removal of a device that is there is handled");
+      ensure(volume.windowShown(0) === "#", "a window has lost a page of a device that is there");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
 
 export const removalRead = volumeStory({
   name: "dax-removal-read",

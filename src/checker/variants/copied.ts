@@ -189,8 +189,8 @@ export const handPassesWhateverIsThere = variant({
   edits: [
     {
       file: "dax/page-cache.ts",
-      find: "import { add, cas, load, or, store }",
-      replace: "import { add, and, cas, load, or, store }",
+      find: "import { add, cas, load, or, store, wakeAll }",
+      replace: "import { add, and, cas, load, or, store, wakeAll }",
     },
     {
       file: "dax/page-cache.ts",

@@ -13,8 +13,8 @@ const PAGES = 256;
 /** The page that is pinned. */
 const HELD = 128;
 const AT = HELD * PAGE;
-/** A call that has not ended by then waits. */
-const PATIENCE_MS = 60;
+/** Between two looks at whether a call has ended, or waits. */
+const LOOK_MS = 2;
 /** What every byte of the file is before a call, and what its I/O stores late. */
 const BEFORE = 0x11;
 const LATE = 0x22;
@@ -46,14 +46,16 @@ function hold(kind: (typeof volumeKinds)[number]): Held & Disposable {
   };
 }
 
-/** Whether the call is still under way after a while. Then the I/O ends, and the call must end, too. */
-async function waits({ pin }: Held, call: () => unknown): Promise<boolean> {
+/** Whether the call waits for the pin, or ends. Then the I/O ends, and the call must end, too. */
+async function waits({ pin, volume }: Held, call: () => unknown): Promise<boolean> {
   let ended = false;
+  const before = volume.statistics().breakWaits;
   const running = (async () => {
     await call();
     ended = true;
   })();
-  await Promise.race([running, sleep(PATIENCE_MS)]);
+  const hasBegunToWait = (): boolean => volume.statistics().breakWaits > before;
+  while (!ended && !hasBegunToWait()) await Promise.race([running, sleep(LOOK_MS)]);
   const waited = !ended;
   for (const buffer of pin.buffers) buffer.fill(LATE);
   pin.release();
@@ -147,8 +149,9 @@ describe.each(volumeKinds.filter(({ mappable }) => mappable))(
       using held = hold(kind);
       using window = held.file.map();
       window.bytes[AT] = 1;
+      const before = held.volume.statistics().breakWaits;
       const truncate = held.file.truncate(0);
-      await sleep(PATIENCE_MS);
+      while (held.volume.statistics().breakWaits === before) await sleep(LOOK_MS);
       window.bytes[AT + 1] = 2;
       expect([...held.pin.buffers[0]!.subarray(0, 3)]).toEqual([1, 2, BEFORE]);
       expect(held.file.readSync(new Uint8Array(1), 0)).toBe(1);

@@ -186,7 +186,10 @@ export async function withPinnedPages(
         context.tally.countRefusal("cut shorter");
         return;
       }
-      const io = new PinnedIo(lane, file, pin, range.first);
+      const beginIo = async (): Promise<PinnedIo> => new PinnedIo(lane, file, pin, range.first);
+      // Of a long-term pin the lease may have expired since.
+      const io = await lane.attempt("waiting for a pin", ["ESTALE"], beginIo);
+      if (io === null) return;
       io.judgeFound();
       if (isOrphan) {
         closed = orphan(lane, file);

@@ -28,7 +28,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { Windows } from "../window/window.ts";
 import type { PageCache } from "./page-cache.ts";
-import type { HoldMapping } from "./poison.ts";
+import type { HeldMapping, HoldMapping } from "./poison.ts";
 
 /** The driver as direct access sees it: placement, and the times that a change of data sets. */
 export interface DataDriver extends IomapDriver {
@@ -77,6 +77,11 @@ export class Dax implements BreakContext {
   readonly scratch = new Uint8Array(PAGE_SIZE);
   /** Keeps the record of a file whose page is evicted. Set by the layer that has the records. */
   holdMapping: HoldMapping = () => null;
+  /**
+   * As `holdMapping`, when nobody takes the record out any more. Null: it is out. Sleeps: until then. Set by
+   * the same layer.
+   */
+  acquireMapping!: (ino: number) => Sleeps<HeldMapping | null>;
   /**
    * Writes all changed metadata home, and returns how many transactions that holds. Locks: takes the transaction.
    * Sleeps: for it. Set by the layer that has the whole driver.

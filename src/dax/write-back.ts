@@ -78,17 +78,17 @@ export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void>
 /**
  * Writes back all copied files of which something may be cached. A fault shows a page in the place of a zero
  * page before that has its owner: so those count that windows show. Locks: takes those of `writeBack`.
- * Sleeps: for them. Throws: as `writeBack`, when all have been tried.
+ * Sleeps: for them, and while a record is being taken out. Throws: as `writeBack`, when all have been tried.
  */
 export function* writeBackCopied(task: Task, dax: Dax): Sleeps<void> {
-  const { holdMapping, pages, thread, windows } = dax;
+  const { pages, thread, windows } = dax;
   const owners = dax.pageCache?.mappings(pages) ?? [];
   let failure: { error: unknown } | null = null;
   for (const used of new Set([...windows.mappings(), ...owners])) {
-    // None: it is being taken out, and copied home for that.
-    using held = holdMapping(inoOf(thread, used));
-    if (held === null || !isCopied(dax, held.mapping)) continue;
     try {
+      // None: it has been taken out, and copied home for that.
+      using held = yield* dax.acquireMapping(inoOf(thread, used));
+      if (held === null || !isCopied(dax, held.mapping)) continue;
       yield* writeBack(task, dax, held.mapping);
     } catch (error) {
       failure ??= { error };

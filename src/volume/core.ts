@@ -71,7 +71,8 @@ export class VolumeCore {
     this.evictor = services.evictor;
     this.cache = dax.cache;
     this.inodes = new InodeTable(dax, driver, mode);
-    dax.holdMapping = (ino) => this.#hold(ino);
+    dax.holdMapping = (ino) => this.#held(this.inodes.tryAcquire(ino as Ino));
+    dax.acquireMapping = (ino) => this.#acquireMapping(ino);
     dax.flushMetadata = (task) => flushMetadata(task, this);
     this.readOnly = dax.readOnly;
     this.umask = processUmask();
@@ -79,9 +80,12 @@ export class VolumeCore {
     this.gid = process.getgid?.() ?? 0;
   }
 
-  /** The record of an inode that is in memory, kept: for who evicts a page, or handles a lost one. */
-  #hold(ino: number): HeldMapping | null {
-    const reference = this.inodes.tryAcquire(ino as Ino);
+  *#acquireMapping(ino: number): Sleeps<HeldMapping | null> {
+    return this.#held(yield* this.inodes.acquireKnown(ino as Ino));
+  }
+
+  /** A record that is in memory, kept: for who evicts a page, handles a lost one, or writes all back. */
+  #held(reference: InodeReference | null): HeldMapping | null {
     if (reference === null) return null;
     return {
       mapping: reference.mapping,

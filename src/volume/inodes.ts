@@ -95,20 +95,9 @@ export class InodeTable {
   *acquire(ino: Ino): Sleeps<InodeReference> {
     const { words } = this.thread;
     for (;;) {
+      const known = yield* this.acquireKnown(ino);
+      if (known !== null) return known;
       const left = load(words, this.#area + Area.left);
-      const found = this.#lookUp(ino, 0, 0);
-      if (found instanceof InodeReference) return found;
-      if (found !== null) {
-        const evictor = load(words, found + Own.evictor);
-        // Zero: it has left meanwhile, or become idle again.
-        if (evictor === 0) continue;
-        yield {
-          word: found + Own.evictor,
-          expected: evictor,
-          what: () => `inode ${ino} to be freed by ${this.thread.describe(evictor)}`,
-        };
-        continue;
-      }
       const spare = this.#makeRecord(ino);
       let linked: InodeReference | Mapping | null = null;
       try {
@@ -118,6 +107,22 @@ export class InodeTable {
         const used = linked instanceof InodeReference && linked.mapping === spare;
         if (!used) freeObject(this.thread, mappingSlab(this.thread), spare);
       }
+    }
+  }
+
+  /** As `acquire`, if there is a record, or its evictor fails; else null. */
+  *acquireKnown(ino: Ino): Sleeps<InodeReference | null> {
+    for (;;) {
+      const found = this.#lookUp(ino, 0, 0);
+      if (found === null || found instanceof InodeReference) return found;
+      const evictor = load(this.thread.words, found + Own.evictor);
+      // Zero: it has left meanwhile, or become idle again.
+      if (evictor === 0) continue;
+      yield {
+        word: found + Own.evictor,
+        expected: evictor,
+        what: () => `inode ${ino} to be freed by ${this.thread.describe(evictor)}`,
+      };
     }
   }
 

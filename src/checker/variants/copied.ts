@@ -229,6 +229,22 @@ export const syncOverlooksPins = variant({
   caughtBy: { "copied-sync-beside-pin": "check" },
 });
 
+export const syncOverlooksLeaving = variant({
+  name: "sync-overlooks-leaving",
+  about:
+    "A write-back of all files passes over one whose record is being taken out of memory: the device is flushed " +
+    "before its pages are copied home.",
+  from: "our own core, found by reading for mutants",
+  edits: [
+    {
+      file: "dax/write-back.ts",
+      find: "yield* dax.acquireMapping(",
+      replace: "yield* dax.holdMapping(",
+    },
+  ],
+  caughtBy: { "inode-sync-while-leaving": "check" },
+});
+
 export const evictorTakesIoLock = variant({
   name: "evictor-takes-io-lock",
   about:

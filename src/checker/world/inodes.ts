@@ -4,7 +4,9 @@
  * somebody uses is the one that he has found, and at the end what has no name is free.
  */
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
+import { pinRange } from "../../dax/pins.ts";
 import { recoverRemovals } from "../../dax/remove-pages.ts";
+import { writeBackCopied } from "../../dax/write-back.ts";
 import { RamDriver } from "../../drivers/ram/driver.ts";
 import { Header } from "../../drivers/ram/layout.ts";
 import type { NewInode } from "../../iomap/contract.ts";
@@ -27,6 +29,7 @@ import { Area, BUCKETS, createInodeArea, InodeTable } from "../../volume/inodes.
 import { type InodeReference, Own } from "../../volume/inode-reference.ts";
 import { createVolumeArea, VolumeState, VolumeWord, volumeWord } from "../../volume/state.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
+import { contentOf, contentShown } from "./device.ts";
 import {
   type BuiltFile,
   buildVolume,
@@ -46,6 +49,8 @@ export interface InodesSpec {
   readonly names: readonly string[];
   /** Whether nobody has used them yet, so that they have no records. */
   readonly fresh?: boolean;
+  /** Whether files are copied, through a page cache of one page. */
+  readonly copied?: true;
 }
 
 export interface InodesShared {
@@ -56,6 +61,8 @@ export interface InodesShared {
   readonly lock: number;
   /** A word: whether somebody has seen that nobody uses the volume, and keeps all out. */
   readonly unused: number;
+  /** A word: the block of a page that was written to in memory, plus 1. */
+  readonly written: number;
 }
 
 /** What a thread uses of it. */
@@ -79,8 +86,10 @@ export function buildInodes(spec: InodesSpec): InodesShared {
 }
 
 function* build(spec: InodesSpec): Sleeps<InodesShared> {
-  const { actors, names, fresh = false } = spec;
-  const volume = buildVolume({ actors, blocks: names.length + BLOCKS_FREE, files: [] });
+  const { actors, names, fresh = false, copied } = spec;
+  const blocks = names.length + BLOCKS_FREE;
+  const cachePages = copied ? 1 : 0;
+  const volume = buildVolume({ actors, blocks, cachePages, files: [] });
   const { region } = volume;
   const thread = threadAt(region, actors);
   createInodeArea(thread);
@@ -95,7 +104,7 @@ function* build(spec: InodesSpec): Sleeps<InodesShared> {
     if (!fresh) (yield* user.table.acquire(ino)).release();
   }
   const lock = region.allocatePages(1);
-  return { spec, volume, region, lock, unused: lock + 16 };
+  return { spec, volume, region, lock, unused: lock + 16, written: lock + 32 };
 }
 
 /** So that no schedule makes the slab's first records. */
@@ -109,7 +118,10 @@ function makeFirstRecords(thread: Thread, count: number): void {
 function makeUser(thread: Thread, volume: VolumeShared): User {
   const hand = makeHand(thread, volume, (device) => RamDriver.attach(thread, device));
   const ram = RamDriver.attach(thread, hand.device);
-  return { ...hand, ram, table: new InodeTable(hand.dax, ram, "inode") };
+  const table = new InodeTable(hand.dax, ram, "inode");
+  hand.dax.holdMapping = (ino) => table.tryAcquire(ino as Ino);
+  hand.dax.acquireMapping = (ino) => table.acquireKnown(ino as Ino);
+  return { ...hand, ram, table };
 }
 
 function makeFile({ ram }: User, transaction: Transaction, name: string, size: number): Ino {
@@ -229,6 +241,28 @@ export class Inodes {
     ensure(info.size === size, `inode ${ino} has ${info.size} bytes, its record says ${size}`);
   }
 
+  /** Writes to the first page of a file through a pin. */
+  *write(self: Self, { ino, mapping }: InodeReference): Sleeps<void> {
+    const { dax, device, ram } = this.user(self);
+    const pin = yield* pinRange(self.task, dax, mapping, 0, PAGE_SIZE, true);
+    device.writeBlock(device.addressOf(pin.buffers[0]!) / PAGE_SIZE, contentOf("W"));
+    pin.release();
+    const extent = ram.extentAt(ino, 0, PAGE_SIZE);
+    ensure(extent.kind === "mapped", "a page that was written to has no block");
+    store(self.thread.words, this.shared.written, extent.address / PAGE_SIZE + 1);
+  }
+
+  /** As sync(2): what was written before is persistent. */
+  *sync(self: Self): Sleeps<void> {
+    const { dax, device } = this.user(self);
+    const written = load(self.thread.words, this.shared.written);
+    yield* writeBackCopied(self.task, dax);
+    device.persist(0, device.size);
+    if (written === 0) return;
+    const kept = contentShown(device.readBlock(device.size / PAGE_SIZE + written - 1));
+    ensure(kept === "W", `after a sync, "${kept}" is persistent of what was written`);
+  }
+
   /** Gives a reference back, and frees what was dropped last. */
   *close(self: Self, reference: InodeReference): Sleeps<void> {
     reference.release();
@@ -346,6 +380,7 @@ export class Inodes {
       return `lock of the directory: ${LOCK_FIELDS[word - lock]}`;
     }
     if (word === this.shared.unused) return "whether the volume is closed";
+    if (word === this.shared.written) return "the block of what was written";
     if (word - region.root(Root.volume) === VolumeWord.state) return "volume's state";
     const files: BuiltFile[] = [];
     for (let bucket = 0; bucket < BUCKETS; bucket++) {

@@ -122,6 +122,9 @@ export class Volume {
     recoverTransactions(cache);
     hand.dax.holdMapping = hold;
     hand.pager.holdMapping = hold;
+    hand.dax.acquireMapping = function* (ino) {
+      return hold(ino);
+    };
     const onShow = (address: number, block: number): void => this.#assertMayShow(address, block);
     for (const dax of [hand.dax, hand.pager]) {
       (dax.windows.port as unknown as SimulatedPort).onShow = onShow;

@@ -422,19 +422,21 @@ export const syncAll = volumeStory({
       yield* pinnedIo(volume, self, 0, 1);
       yield* pinnedIo(volume, self, 0, 1, [], "B");
       const dax = volume.dax(self);
-      const { holdMapping } = dax;
+      const { acquireMapping } = dax;
       const first = volume.file("A").ino;
-      dax.holdMapping = (ino) => {
+      dax.acquireMapping = function* (ino) {
         if (ino === first) volume.fail(self, "copyIn");
         else volume.mend(self);
-        return holdMapping(ino);
+        return yield* acquireMapping(ino);
       };
       yield* refused(self, "EIO", () => syncsVolume(volume, self), "a sync that cannot copy home");
       volume.ensurePersistent(volume.file("B"), "after a sync that has failed");
       volume.mend(self);
-      // Its record is being taken out.
+      // Its record has been taken out.
       yield* pinnedIo(volume, self, 0, 1, [], "B");
-      dax.holdMapping = (ino) => (ino === first ? null : holdMapping(ino));
+      dax.acquireMapping = function* (ino) {
+        return ino === first ? null : yield* acquireMapping(ino);
+      };
       yield* syncsVolume(volume, self);
       volume.ensurePersistent(volume.file("B"), "after a sync");
     },

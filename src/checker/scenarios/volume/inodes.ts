@@ -118,6 +118,30 @@ export const inodeStaleRecord = inodeStory({
   },
 });
 
+export const inodeSyncWhileLeaving = inodeStory({
+  name: "inode-sync-while-leaving",
+  about:
+    "A page of a copied file was written to, and the file's record is taken out of memory. The whole volume is " +
+    "written back meanwhile: what was written is persistent when that returns, whoever copied it home.",
+  from: "dax/write-back.ts, writeBackCopied; sync(2), and evict_inodes beside it",
+  names: ["A"],
+  copied: true,
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *user(inodes, self) {
+      const reference = yield* inodes.find(self, "A");
+      if (reference === null) return;
+      yield* inodes.write(self, reference);
+      yield* inodes.flag(self, reference, true);
+      yield* inodes.close(self, reference);
+    },
+    *sync(inodes, self) {
+      yield* inodes.sync(self);
+      yield* inodes.settle(self);
+    },
+  },
+});
+
 export const inodeVolumeCloses = inodeStory({
   name: "inode-volume-closes",
   about:

@@ -65,7 +65,6 @@ export function* serveFault(
  */
 function* askForRoom(task: Task, dax: Dax): Sleeps<boolean | null> {
   const cache = pageCacheOf(dax);
-  if (!dax.hasEvictor()) return null;
   const request = cache.wantRoom();
   for (;;) {
     const answered = load(task.thread.words, cache.answeredWord);

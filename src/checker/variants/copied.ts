@@ -306,8 +306,9 @@ export const roomPagerAlone = variant({
   edits: [
     {
       file: "dax/evict.ts",
-      find: "    if (!dax.hasEvictor())\n        return null;\n    const request",
-      replace: "    if (dax !== null)\n        return null;\n    const request",
+      find: "    const request = cache.wantRoom();\n",
+      replace:
+        "    if (dax !== null)\n        return null;\n    const request = cache.wantRoom();\n",
     },
   ],
   caughtBy: { "room-asked": "check" },

@@ -7,12 +7,13 @@ import { pageCacheOf } from "../../../dax/copied.ts";
 import { answerRequests } from "../../../dax/evict.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { MappingWord } from "../../../mapping/mapping.ts";
-import { add, load } from "../../../sync/atomics.ts";
+import { add, load, store } from "../../../sync/atomics.ts";
 import { lockExclusive } from "../../../sync/lock.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { OWNER_DIED, Slot } from "../../../sync/thread.ts";
-import type { Self } from "../../scenario.ts";
+import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
+import { ensureCached, evicts } from "./copied-play.ts";
 import { ensureShown, loads, sync, truncate, volumeStory } from "./play.ts";
 
 /** Whoever touches: what it does, with an evicting thread beside it as long as that lives. */
@@ -99,6 +100,79 @@ function* pinning(
     pin.release();
   }
 }
+
+export const roomNotWanted = volumeStory({
+  name: "room-not-wanted",
+  about:
+    "The evicting thread is asked twice, and answers both at once; asked by nobody it takes no page out of the cache.",
+  from: "dax/evict.ts, answerRequests; kswapd sleeps until it is woken",
+  blocks: 2,
+  cachePages: 2,
+  files: [{ name: "A", pages: "##" }],
+  actors: {
+    *evictor(volume, self) {
+      const dax = volume.dax(self);
+      const cache = pageCacheOf(dax);
+      ensure(!(yield* answerRequests(self.task, dax)), "it answers although nobody has asked");
+      ensureCached(volume, "A", "##");
+      const requests = [cache.wantRoom(), cache.wantRoom()];
+      ensure(yield* answerRequests(self.task, dax), "it does not answer");
+      ensureCached(volume, "A", ".#");
+      const answered = load(self.thread.words, cache.answeredWord);
+      for (const request of requests) {
+        ensure(cache.answerTo(request, answered) === true, "a request is not answered");
+      }
+      ensure(!(yield* answerRequests(self.task, dax)), "it answers once more");
+      ensureCached(volume, "A", ".#");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const roomBesideFill = volumeStory({
+  name: "room-beside-a-fill",
+  about:
+    "Room is made while a page of the cache is being filled: where another one can go, nobody waits for that.",
+  from: "dax/evict.ts, makeRoom; shrink_folio_list skips locked folios",
+  blocks: 1,
+  cachePages: 2,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *user(volume, self) {
+      const cache = pageCacheOf(volume.dax(self));
+      const filled = cache.take();
+      ensure(yield* evicts(volume, self), "no room is found");
+      ensureCached(volume, "A", ".");
+      cache.giveTaken(filled);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const roomBeingFilled = volumeStory({
+  name: "room-being-filled",
+  about:
+    "Room is made while the only page of the cache is being filled: that ends before anybody tries again.",
+  from: "dax/evict.ts, makeRoom; folio_wait_locked",
+  blocks: 1,
+  cachePages: 1,
+  files: [{ name: "A", pages: "=" }],
+  actors: {
+    filler(volume, self) {
+      const cache = pageCacheOf(volume.dax(self));
+      const filled = cache.take();
+      store(self.thread.words, volume.shared.told, filled);
+      cache.giveTaken(filled);
+    },
+    *evictor(volume, self) {
+      const filled = load(self.thread.words, volume.shared.told);
+      if (filled === 0) return;
+      ensure(yield* evicts(volume, self), "no room is found");
+      const cache = pageCacheOf(volume.dax(self));
+      ensure(cache.isFree(filled), "room is said to be found, and the page is being filled");
+    },
+  },
+});
 
 export const roomPinned = volumeStory({
   name: "room-pinned",

@@ -2,11 +2,21 @@
 import { HUGE_PAGES, PAGE_SIZE } from "../../../base/quantities.ts";
 import { cloneRange } from "../../../dax/reflink.ts";
 import { collapseRange, zeroRange } from "../../../dax/layout-change.ts";
+import { assertSync } from "../../../dax/sync-fault.ts";
 import { persistStores } from "../../../dax/write-back.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, loads, pinnedIo, punch, truncate, volumeStory, writePages } from "./play.ts";
+import {
+  ensureShown,
+  loads,
+  pinnedIo,
+  punch,
+  refused,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 import { A_IN_B, AB, clone } from "./sharing-play.ts";
 
 const plain = { file: "A", first: 0, pages: 1, writable: true };
@@ -20,6 +30,13 @@ function* persists(volume: Volume, self: Self, page: number): Sleeps<void> {
   const file = volume.file("A");
   yield* persistStores(self.task, volume.dax(self), file.mapping, page, page);
   volume.ensurePersistent(file, `after ${self.name} has persisted it`, page, 1);
+}
+
+function* refusesSync(volume: Volume, self: Self, name: string): Sleeps<void> {
+  const { mapping } = volume.file(name);
+  yield* refused(self, "EOPNOTSUPP", function* () {
+    assertSync(volume.dax(self), mapping);
+  });
 }
 
 export const holes = volumeStory({
@@ -236,14 +253,21 @@ export const clean = volumeStory({
   name: "sync-fault-clean",
   about:
     "What is on the medium is shown without a flush: at first, when nothing has changed at all; and later, when " +
-    "another file has changed. What is allocated is flushed once.",
+    "another file has changed. What is allocated is flushed once, with all that has changed, and not for a window " +
+    "without sync.",
   from: "IOMAP_F_DIRTY; dax/sync-fault.ts: a layout's sequence",
-  blocks: 4,
+  blocks: 6,
   files: [
     { name: "A", pages: "==." },
-    { name: "B", pages: "." },
+    { name: "B", pages: ".." },
+    { name: "C", pages: "=" },
   ],
-  windows: [0, 1].map(() => ({ ...synced, pages: 3 })),
+  windows: [
+    { ...synced, pages: 3 },
+    { ...synced, pages: 3 },
+    { ...plain, file: "B", pages: 2 },
+    { ...synced, file: "C" },
+  ],
   actors: {
     *user(volume, self) {
       volume.fail(self, "persist");
@@ -253,6 +277,9 @@ export const clean = volumeStory({
       volume.mend(self);
       yield* volume.store(self, 0, 2, "S");
       volume.fail(self, "persist");
+      yield* loads(volume, self, 3, 0, ["C"]);
+      yield* writePages(volume, self, "B", 1, 1);
+      yield* loads(volume, self, 2, 1, ["B"]);
       yield* loads(volume, self, 1, 2, ["S"]);
       ensure(volume.lostIn(self, 0) === null, "a touch was flushed for that has no need of it");
       ensure(volume.lostIn(self, 1) === null, "a page was flushed for twice");
@@ -262,11 +289,41 @@ export const clean = volumeStory({
   explore: { strategy: "reduced" },
 });
 
+export const refusedCopied = volumeStory({
+  name: "sync-window-copied",
+  about: "A file that is copied cannot have windows with sync, and a direct one beside it can.",
+  from: "dax/sync-fault.ts, assertSync; mmap(2): EOPNOTSUPP for MAP_SYNC",
+  blocks: 2,
+  cachePages: 1,
+  files: [
+    { name: "A", pages: "=" },
+    { name: "B", pages: "=", direct: true },
+  ],
+  actors: {
+    *user(volume, self) {
+      yield* refusesSync(volume, self, "A");
+      assertSync(volume.dax(self), volume.file("B").mapping);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const refusedPopulated = volumeStory({
+  name: "sync-window-populated",
+  about: "Where windows cannot fault, no file can have those with sync.",
+  from: "dax/sync-fault.ts, assertSync; hosts without userfaultfd",
+  blocks: 1,
+  files: [{ name: "A", pages: "=" }],
+  faults: false,
+  actors: { user: (volume, self) => refusesSync(volume, self, "A") },
+  explore: { strategy: "reduced" },
+});
+
 export const fails = volumeStory({
   name: "sync-fault-fails",
   about:
     "The medium fails while pages are touched through a sync window: they are lost there, and the window tells " +
-    "of them. The next fault of one that has no entry brings it back, by whatever window; one whose entry is " +
+    "of them. A pin fills a hole there all the same. The next fault of one that has no entry brings it back, by whatever window; one whose entry is " +
     `there is brought back by a write call. ${FOUND}`,
   from: "DESIGN.md 5.2: a touch never kills; dax_finish_sync_fault answers VM_FAULT_SIGBUS",
   blocks: 2,
@@ -277,8 +334,8 @@ export const fails = volumeStory({
   ],
   actors: {
     *user(volume, self) {
-      yield* pinnedIo(volume, self, 1, 1);
       volume.fail(self, "persist");
+      yield* pinnedIo(volume, self, 1, 1);
       yield* volume.store(self, 0, 0, "S");
       yield* volume.store(self, 0, 1, "S");
       ensure(volume.windowShown(0) === "xx", `the window shows ${volume.windowShown(0)}`);

@@ -25,6 +25,8 @@ export interface DriverSpec {
   readonly removedAtOnce?: number;
   /** False: its search for owners comes past nobody, as where the inodes are damaged. */
   readonly knowsOwners?: boolean;
+  /** Owners that it finds in one part of a search. Default: all. */
+  readonly ownersAtOnce?: number;
   /** Whether its format can share blocks. Default: true. */
   readonly shares?: boolean;
 }
@@ -38,12 +40,18 @@ export class WatchedDriver implements DataDriver, BlockSharing {
   readonly #changed: Changed;
   readonly #removedAtOnce: number;
   readonly #knowsOwners: boolean;
+  readonly #ownersAtOnce: number;
 
   constructor(
     ram: RamDriver,
     device: SimulatedDevice,
     changed: Changed,
-    { removedAtOnce = Infinity, knowsOwners = true, shares = true }: DriverSpec,
+    {
+      removedAtOnce = Infinity,
+      knowsOwners = true,
+      ownersAtOnce = Infinity,
+      shares = true,
+    }: DriverSpec,
   ) {
     this.#ram = ram;
     this.sharing = shares ? this : null;
@@ -51,6 +59,7 @@ export class WatchedDriver implements DataDriver, BlockSharing {
     this.#changed = changed;
     this.#removedAtOnce = removedAtOnce * PAGE_SIZE;
     this.#knowsOwners = knowsOwners;
+    this.#ownersAtOnce = ownersAtOnce;
   }
 
   extentAt(ino: Ino, byte: number, limit: number): Extent {
@@ -119,9 +128,11 @@ export class WatchedDriver implements DataDriver, BlockSharing {
     return this.#ram.sharing.reclaim(transaction, place, length);
   }
 
-  ownersOf(transaction: Transaction, search: OwnerSearch): OwnersFound {
+  ownersOf(transaction: Transaction, search: OwnerSearch, cursor: number): OwnersFound {
     if (!this.#knowsOwners) return { owners: [], cursor: null };
-    return this.#ram.ownersOf(transaction, search);
+    const { owners } = this.#ram.ownersOf(transaction, search);
+    const end = cursor + this.#ownersAtOnce;
+    return { owners: owners.slice(cursor, end), cursor: end < owners.length ? end : null };
   }
 
   ownedBy(transaction: Transaction, search: OwnerSearch, ino: Ino): BlockOwner[] {

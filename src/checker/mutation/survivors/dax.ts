@@ -222,4 +222,10 @@ export const daxSurvivors: readonly Explanation[] = [
     what: ["never: choice (first === -1)"],
     why: "The range that stands for none begins behind the end of every file: nothing of it is persisted.",
   },
+  {
+    file: "dax/owners.ts",
+    function: "findOwners",
+    what: ["never: if (dax.driver.sharing === null", ": if (cursor !== null)"],
+    why: "Costs time only: the search goes on when all are found, pauses once more, or lets others wait for all of it.",
+  },
 ];

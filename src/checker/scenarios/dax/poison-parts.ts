@@ -2,6 +2,7 @@
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { readFile, tryReadFile, tryWriteFile, writeFile } from "../../../dax/file-io.ts";
 import { punchHole } from "../../../dax/layout-change.ts";
+import { findOwners, searchFor } from "../../../dax/owners.ts";
 import { pinRange, tryPinRange } from "../../../dax/pins.ts";
 import { badRanges, type BadRange, type HoldMapping } from "../../../dax/poison.ts";
 import { Area, type PoisonReport, Range } from "../../../pages/bad-pages.ts";
@@ -73,6 +74,61 @@ export const poisonOwners = volumeStory({
       ensure(freed === "0-0:nobody 1-1:B1", `${freed} are told`);
       const left = shown(volume, badRanges(dax));
       ensure(left === `${freed} 4-4:D0`, `${left} are listed`);
+    },
+  },
+});
+
+/** Who has the blocks of the device, as the search comes to them, and whether the first page is lost. */
+function* ownersFound(volume: Volume, self: Self): Sleeps<string> {
+  const dax = volume.dax(self);
+  const search = searchFor(dax, 0, volume.shared.spec.blocks * PAGE);
+  const owners = yield* findOwners(self.task, dax, search);
+  const names = owners.map(
+    (owner) => volume.shared.files.find(({ ino }) => ino === owner.ino)?.name,
+  );
+  return `${names.join("")}${search.isLost(0, PAGE) ? " !" : ""}`;
+}
+
+export const ownersByParts = volumeStory({
+  name: "dax-owners-by-parts",
+  about:
+    "The owners of two blocks are searched for, a part of the volume after the other: both are found.",
+  from: "dax/owners.ts; xfs_rmap_query_range, where there is one",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "=" },
+    { name: "B", pages: "=" },
+  ],
+  shares: false,
+  ownersAtOnce: 1,
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(volume, self) {
+      const found = yield* ownersFound(volume, self);
+      ensure(found === "AB", `"${found}" are found`);
+      lose(volume, self, 0, 0);
+      const lost = yield* ownersFound(volume, self);
+      ensure(lost === "AB !", `"${lost}" are found, and a page is lost`);
+    },
+  },
+});
+
+export const ownersShared = volumeStory({
+  name: "dax-owners-shared",
+  about: "A block has two owners, in two parts of the volume: both are found.",
+  from: "dax/owners.ts, where blocks may have several owners",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "==" },
+    { name: "B", pages: "..." },
+  ],
+  clones: [{ source: "A", target: "B", first: 0, count: 2 }],
+  ownersAtOnce: 1,
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(volume, self) {
+      const found = yield* ownersFound(volume, self);
+      ensure(found === "AB", `"${found}" are found`);
     },
   },
 });

@@ -99,6 +99,22 @@ export const daxChangeSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/file-io.ts",
+    function: "readExtents",
+    what: ["always: choice (isCached)"],
+    why:
+      "costs time only: blocks are read in parts that end before pages with an entry, also where nothing is " +
+      "cached",
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "isStale",
+    what: ["without isShared(extent)"],
+    why:
+      "costs time only: what nobody else owns is read again, too, when the layout has moved meanwhile, or " +
+      "left to the call that may wait",
+  },
+  {
+    file: "dax/file-io.ts",
     function: "writeExtents",
     what: ["never: choice (whole)"],
     why: "equivalent: a subarray of the whole source is the source",

@@ -9,7 +9,14 @@ import { ensure, type Self } from "../../scenario.ts";
 import { contentShown, LOST_BYTES } from "../../world/device.ts";
 import { removeDevice } from "../../world/removal.ts";
 import type { Volume } from "../../world/volume.ts";
-import { drops, ensureCached, evicts, reads, writesDirectly } from "./copied-play.ts";
+import {
+  drops,
+  ensureCached,
+  evicts,
+  reads,
+  readsDirectly,
+  writesDirectly,
+} from "./copied-play.ts";
 import {
   ensureShown,
   handleReport,
@@ -72,6 +79,27 @@ export const lostBlock = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["WV"]),
+  explore: { strategy: "reduced" },
+});
+
+export const directLost = volumeStory({
+  name: "copied-direct-lost",
+  about:
+    "The storage loses the block of a page that is cached and clean. A direct call reads the block, and so " +
+    "finds it lost; another one reads the page.",
+  from: "dax/file-io.ts, readDirect; kiocb_write_and_wait, then the blocks alone",
+  blocks: 1,
+  cachePages: 1,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *user(volume, self) {
+      yield* sync(volume, self);
+      yield* lose(volume, self, 0);
+      const direct = (): Sleeps<void> => readsDirectly(volume, self, 0, []);
+      yield* refused(self, "EIO", direct, "a direct read of a lost block");
+      yield* reads(volume, self, 0, ["A"]);
+    },
+  },
   explore: { strategy: "reduced" },
 });
 

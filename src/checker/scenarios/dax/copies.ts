@@ -1,12 +1,12 @@
 /** Shared blocks that are copied before they are written: by calls, pins and faults. */
-import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../../../base/quantities.ts";
 import { preallocate, punchHole, truncateFile, zeroRange } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { cloneRange } from "../../../dax/reflink.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, loads, mayFail, syncsAll, volumeStory, writePages } from "./play.ts";
+import { ensureShown, loads, mayFail, refused, syncsAll, volumeStory, writePages } from "./play.ts";
 
 import {
   AB,
@@ -423,5 +423,37 @@ export const populatedWindows = volumeStory({
     ensureShown(volume, "A", ["V"]);
     ensureShown(volume, "B", ["S"]);
   },
+  explore: { strategy: "reduced" },
+});
+
+export const cowTail = volumeStory({
+  name: "cow-tail",
+  about:
+    "A file of a page and a half shares both blocks. A write of its first page, one of nothing behind its end " +
+    "and one that is refused leave the last block shared.",
+  from: "dax/file-io.ts, writeFile: what is copied is what is written, and zeroed",
+  blocks: 6,
+  files: [
+    { name: "A", pages: "" },
+    { name: "B", pages: "==" },
+  ],
+  actors: {
+    *user(volume, self) {
+      const dax = volume.dax(self);
+      const [a, b] = [volume.file("A"), volume.file("B")];
+      yield* truncateFile(self.task, dax, b.mapping, PAGE_SIZE + PAGE_SIZE / 2);
+      const whole = { sourceOffset: 0, offset: 0, length: null };
+      yield* cloneRange(self.task, dax, b.mapping, a.mapping, whole);
+      const isTailShared = (): boolean => volume.blockOf(a, 1) === volume.blockOf(b, 1);
+      yield* writePages(volume, self, "A", 0, 1, "V");
+      yield* writePages(volume, self, "A", 3, 0);
+      const far = () => writePages(volume, self, "A", DEVICE_BYTES_MAX / PAGE_SIZE, 1);
+      yield* refused(self, "EFBIG", far, "a write too far");
+      ensure(isTailShared(), "a block that is not written is copied");
+      yield* writePages(volume, self, "A", 3, 1, "W");
+      ensure(!isTailShared(), "the rest of a shared block is zeroed in place");
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["VB..W"]),
   explore: { strategy: "reduced" },
 });

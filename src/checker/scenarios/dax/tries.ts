@@ -1,11 +1,14 @@
 /** Reads and writes that never wait: where they are enough, and where they must leave it to the others. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { findExtent } from "../../../dax/dax.ts";
 import { tryReadFile, tryWriteFile, writeFile } from "../../../dax/file-io.ts";
 import { takeWritten } from "../../../mapping/mapping.ts";
 import { ensure } from "../../scenario.ts";
 import { contentOf } from "../../world/device.ts";
+import { removeDevice } from "../../world/removal.ts";
 import { ModelledFile } from "./model.ts";
-import { ensureShown, volumeStory, writePages } from "./play.ts";
+import { ensureShown, loads, volumeStory, writePages } from "./play.ts";
+import { AB, A_IN_B } from "./sharing-play.ts";
 
 export const tryWrite = volumeStory({
   name: "dax-try-write",
@@ -53,6 +56,125 @@ export const tryWriteShown = volumeStory({
       yield* file.write(0, "B");
       yield* file.check();
       yield* file.tryWrite(1, "C", false);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const tryWriteCopied = volumeStory({
+  name: "dax-try-write-copied",
+  about:
+    "A page of a copied file is cached: a write that does not wait is left to the one that looks there.",
+  from: "dax/copied.ts, rule 2",
+  blocks: 2,
+  cachePages: 1,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *user(volume, self) {
+      const file = new ModelledFile(volume, self);
+      const { mapping } = volume.file("A");
+      yield* findExtent(self.task, volume.dax(self), mapping, 0);
+      file.timeIsSet();
+      yield* file.tryWrite(0, "B", false);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const tryUnwritten = volumeStory({
+  name: "dax-try-unwritten",
+  about:
+    "An unwritten block that another file had before is read by a call that does not wait, which leaves it " +
+    "to the one that may: what the block holds is not shown.",
+  from: "dax/file-io.ts, tryReadFile; DESIGN.md 5.6, invariant 1",
+  blocks: 2,
+  files: [{ name: "A", pages: "u" }],
+  actors: {
+    *user(volume, self) {
+      const { device, dax } = volume.hand(self);
+      const file = volume.file("A");
+      device.writeBlock(volume.blockOf(file, 0), contentOf("X"));
+      yield* findExtent(self.task, dax, file.mapping, 0);
+      const target = new Uint8Array(PAGE_SIZE);
+      const length = tryReadFile(dax, file.mapping, target, 0);
+      ensure(length < 0 && target[0] === 0, "a read shows what an unwritten block holds");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const tryShared = volumeStory({
+  name: "dax-try-shared",
+  about:
+    "A block that two files share is read by a call that does not wait. A write that does not wait is " +
+    "left to the one that copies it.",
+  from: "dax/file-io.ts, tryWriteFile; DESIGN.md 5.6, invariant 2",
+  blocks: 2,
+  files: AB,
+  clones: [A_IN_B],
+  actors: {
+    *user(volume, self) {
+      const dax = volume.dax(self);
+      const { mapping } = volume.file("A");
+      yield* findExtent(self.task, dax, mapping, 0);
+      new ModelledFile(volume, self).timeIsSet();
+      const target = new Uint8Array(PAGE_SIZE);
+      ensure(tryReadFile(dax, mapping, target, 0) === PAGE_SIZE, "a read would have to wait");
+      const written = tryWriteFile(dax, mapping, LETTERS.subarray(0, PAGE_SIZE), 0);
+      ensure(written < 0, "a shared block is written in place");
+    },
+  },
+  finally: (volume) => ensureShown(volume, "B", ["A"]),
+  explore: { strategy: "reduced" },
+});
+
+export const trySharedRead = volumeStory({
+  name: "dax-try-shared-read",
+  about:
+    "A shared block of A is read by a call that does not wait, while a touch gives A a copy of it and B is " +
+    "written in the old block: the call finds what A holds, or is left to the one that reads again.",
+  from: "dax/unshare.ts, rule 2; dax/file-io.ts, isStale",
+  blocks: 2,
+  files: AB,
+  clones: [A_IN_B],
+  windows: [{ file: "A", first: 0, pages: 1, writable: true }],
+  actors: {
+    *read(volume, self) {
+      const dax = volume.dax(self);
+      const { mapping } = volume.file("A");
+      yield* findExtent(self.task, dax, mapping, 0);
+      const target = new Uint8Array(PAGE_SIZE);
+      const length = tryReadFile(dax, mapping, target, 0);
+      ensure(length < 0 || target[0] === "A".charCodeAt(0), "a read of A finds what B holds");
+    },
+    load: [
+      (volume, self) => loads(volume, self, 0, 0, ["A"]),
+      (volume, self) => writePages(volume, self, "B", 0, 1, "B"),
+    ],
+  },
+  finally: (volume) => ensureShown(volume, "A", ["A"]),
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+export const tryGone = volumeStory({
+  name: "dax-try-gone",
+  about:
+    "A page is read and written by calls that do not wait, and could until the device was removed: both are " +
+    "left to those that say so.",
+  from: "dax/device-removal.ts, rule 2",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *user(volume, self) {
+      const dax = volume.dax(self);
+      const { mapping } = volume.file("A");
+      yield* findExtent(self.task, dax, mapping, 0);
+      new ModelledFile(volume, self).timeIsSet();
+      const page = new Uint8Array(PAGE_SIZE);
+      ensure(tryReadFile(dax, mapping, page, 0) === PAGE_SIZE, "a read would have to wait");
+      yield* removeDevice(volume, self);
+      ensure(tryReadFile(dax, mapping, page, 0) < 0, "a removed device is read");
+      ensure(tryWriteFile(dax, mapping, page, 0) < 0, "a removed device is written");
     },
   },
   explore: { strategy: "reduced" },

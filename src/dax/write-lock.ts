@@ -45,7 +45,6 @@ export function* lockForWrite(
   for (let held = io; ; held = yield* lockIo(task, dax, mapping)) {
     let isFree = false;
     try {
-      dax.pages.deviceState.assertPresent();
       const size = sizeOf(thread, mapping);
       const ranges = own(size);
       if (!(yield* recallForWrite(task, dax, mapping, leases, kind, plan(size), ranges))) {
@@ -60,9 +59,17 @@ export function* lockForWrite(
   }
 }
 
+/** Takes the io lock exclusively. Throws: EIO when the device is gone. */
 function* lockIo(task: Task, dax: Dax, mapping: Mapping): Sleeps<Held<"io">> {
   const name = { rankName: "io", order: inoOf(dax.thread, mapping) } as const;
-  return yield* lockExclusive(task, mapping + MappingWord.ioLock, name);
+  const io = yield* lockExclusive(task, mapping + MappingWord.ioLock, name);
+  try {
+    dax.pages.deviceState.assertPresent();
+  } catch (error) {
+    io.release();
+    throw error;
+  }
+  return io;
 }
 
 /**

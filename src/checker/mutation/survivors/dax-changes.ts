@@ -106,6 +106,12 @@ export const daxChangeSurvivors: readonly Explanation[] = [
       "cached",
   },
   {
+    file: "dax/write-lock.ts",
+    function: "recallForWrite",
+    what: ["never: if (load(dax.thread.words, mapping + MappingWord.leases) === 0)"],
+    why: "costs time only: leases are looked for where there are none",
+  },
+  {
     file: "dax/file-io.ts",
     function: "isStale",
     what: ["without isShared(extent)"],

@@ -367,3 +367,60 @@ export const leaseInPlace = volumeStory({
     other() {},
   },
 });
+
+export const leaseShared = volumeStory({
+  name: "dax-lease-shared",
+  about:
+    "Shared leases of a file's pages are not returned. Where a write copies shared blocks it waits until the " +
+    "lease of each has expired, and recalls no other.",
+  from: "dax/write-lock.ts: copies move blocks, so all leases over them are recalled",
+  blocks: 8,
+  files: [
+    { name: "A", pages: "###" },
+    { name: "B", pages: "..." },
+  ],
+  clones: [
+    { source: "A", target: "B", first: 0, count: 1 },
+    { source: "A", target: "B", first: 2, count: 1 },
+  ],
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(volume, self) {
+      const other = volume.actors[1]!; // does nothing itself
+      const first = yield* hold(volume, other, 0, 0, "shared");
+      const second = yield* hold(volume, other, 1, 1, "shared");
+      yield* writePages(volume, self, "A", 0, 3, "W");
+      ensure(clockMs() === 10, `the lease of 10 ms has expired after ${clockMs()}`);
+      ensure(reasonOfRecall(self.thread, second) === null, "a lease is recalled for nothing");
+      giveBack(other, first);
+      giveBack(other, second);
+    },
+    other() {},
+  },
+  finally(volume) {
+    ensureShown(volume, "A", ["WWW"]);
+    ensureShown(volume, "B", ["A.A"]);
+  },
+});
+
+export const leaseUnshared = volumeStory({
+  name: "dax-lease-unshared",
+  about:
+    "Where the format cannot share blocks, a write waits for an exclusive lease of its page all the same.",
+  from: "dax/write-lock.ts",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  shares: false,
+  explore: { strategy: "reduced" },
+  actors: {
+    *one(volume, self) {
+      const other = volume.actors[1]!; // does nothing itself
+      const lease = yield* hold(volume, other, 0, 0, "exclusive");
+      yield* writePages(volume, self, "A", 0, 1, "W");
+      ensure(clockMs() === 10, `the lease of 10 ms has expired after ${clockMs()}`);
+      giveBack(other, lease);
+    },
+    other() {},
+  },
+  finally: (volume) => ensureShown(volume, "A", ["W"]),
+});

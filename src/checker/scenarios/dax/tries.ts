@@ -7,7 +7,7 @@ import { ensure } from "../../scenario.ts";
 import { contentOf } from "../../world/device.ts";
 import { removeDevice } from "../../world/removal.ts";
 import { ModelledFile } from "./model.ts";
-import { ensureShown, loads, volumeStory, writePages } from "./play.ts";
+import { ensureShown, loads, refused, volumeStory, writePages } from "./play.ts";
 import { AB, A_IN_B } from "./sharing-play.ts";
 
 export const tryWrite = volumeStory({
@@ -237,6 +237,26 @@ export const writtenNoted = volumeStory({
       const noted = takeWritten(self.thread, mapping);
       const found = volume.hand(self).device.readBlock(volume.blockOf(volume.file("A"), 0));
       ensure(noted === null || found === contentOf("W"), "what is noted is not written yet");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const writeGone = volumeStory({
+  name: "dax-write-gone",
+  about:
+    "A page is written in place, where that changes neither size nor time and no lease is to be looked at, when " +
+    "the device is removed: the write is refused like any other.",
+  from: "dax/device-removal.ts, rule 2; DESIGN.md 5.6, invariant 7",
+  blocks: 2,
+  files: [{ name: "A", pages: "#" }],
+  shares: false,
+  actors: {
+    *user(volume, self) {
+      yield* findExtent(self.task, volume.dax(self), volume.file("A").mapping, 0);
+      new ModelledFile(volume, self).timeIsSet();
+      yield* removeDevice(volume, self);
+      yield* refused(self, "EIO", () => writePages(volume, self, "A", 0, 1, "W"), "a write");
     },
   },
   explore: { strategy: "reduced" },

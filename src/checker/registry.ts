@@ -75,6 +75,7 @@ import * as trace from "./scenarios/sync/trace.ts";
 import * as waits from "./scenarios/sync/waits.ts";
 import * as pinWriteBack from "./scenarios/pins/write-back.ts";
 import * as tree from "./scenarios/mapping/tree.ts";
+import * as inodeEnds from "./scenarios/volume/inode-ends.ts";
 import * as inodes from "./scenarios/volume/inodes.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
@@ -156,6 +157,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "metadata/calls": metadataCalls,
   "ram/extents": extents,
   "volume/inodes": inodes,
+  "volume/inode-ends": inodeEnds,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

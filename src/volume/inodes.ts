@@ -5,7 +5,8 @@
  * Area, in words:
  *
  *     0 guard | 1 idle records | 2 look for idle records that should be gone: a thread has died
- *     3 records that have left the table | 4 clock hand | 16..: buckets, each a list of records
+ *     3 records that have left the table | 4 clock hand | 5 buckets | 6 idle records kept
+ *     16..: the buckets, each a list of records
  *
  * In a record, of the words that `initMapping` clears, this layer has
  *
@@ -55,35 +56,65 @@ import { InodeReference, Own, TYPES } from "./inode-reference.ts";
 import { accessOf, type DaxMode } from "./access-mode.ts";
 import { unusable } from "./state.ts";
 
-export const Area = { guard: 0, idle: 1, abandoned: 2, left: 3, hand: 4, buckets: 16 } as const;
-export const BUCKETS = 4096;
-const AREA_WORDS = Area.buckets + BUCKETS;
+export const Area = {
+  guard: 0,
+  idle: 1,
+  abandoned: 2,
+  left: 3,
+  hand: 4,
+  bucketCount: 5,
+  idleMax: 6,
+  buckets: 16,
+} as const;
 
-/** Idle records kept, with their entries, for the next who opens the file. */
-const IDLE_MAX = 1024;
+const HASH_BITS = 12;
+
+/** How large the table is. */
+export interface InodeTableSize {
+  /** 4,096 at most. */
+  readonly buckets: number;
+  /** Idle records kept, with their entries, for the next who opens the file. */
+  readonly idleMax: number;
+}
+
+const SIZE: InodeTableSize = { buckets: 2 ** HASH_BITS, idleMax: 1024 };
 
 /** Makes the table of a new region. */
-export function createInodeArea(thread: Thread): void {
-  thread.region.setRoot(Root.inodes, thread.region.allocatePages(AREA_WORDS));
+export function createInodeArea(thread: Thread, { buckets, idleMax } = SIZE): void {
+  const { region, words } = thread;
+  const area = region.allocatePages(Area.buckets + buckets);
+  store(words, area + Area.bucketCount, buckets);
+  store(words, area + Area.idleMax, idleMax);
+  region.setRoot(Root.inodes, area);
 }
+
+/** Of the driver, what the table needs. */
+export type InodeDriver = Pick<
+  FilesystemDriver,
+  "blockSize" | "readInode" | "removeExtents" | "freeInode"
+>;
 
 export class InodeTable {
   readonly thread: Thread;
   readonly #dax: Dax;
-  readonly #driver: FilesystemDriver;
+  readonly #driver: InodeDriver;
   readonly #mode: DaxMode;
   readonly #area: number;
+  readonly #buckets: number;
+  readonly #idleMax: number;
   /** What this thread has dropped last, and has to evict. Also found by their state. */
   #doomed: { mapping: Mapping; ino: Ino }[] = [];
   /** Set in the thread that closes the volume: it goes on when others are refused. */
   closing = false;
 
-  constructor(dax: Dax, driver: FilesystemDriver, mode: DaxMode) {
+  constructor(dax: Dax, driver: InodeDriver, mode: DaxMode) {
     this.thread = dax.thread;
     this.#dax = dax;
     this.#driver = driver;
     this.#mode = mode;
     this.#area = dax.thread.region.root(Root.inodes);
+    this.#buckets = load(dax.thread.words, this.#area + Area.bucketCount);
+    this.#idleMax = load(dax.thread.words, this.#area + Area.idleMax);
   }
 
   /**
@@ -170,7 +201,7 @@ export class InodeTable {
       const type = TYPES[load(words, mapping + Own.type)] as FileType;
       return new InodeReference(this, mapping, ino, type, record);
     }
-    thread.openFiles.give(record);
+    thread.openFiles.giveEmpty(record);
     if (refusal !== null) throw refusal;
     return mapping === 0 ? null : mapping;
   }
@@ -198,23 +229,27 @@ export class InodeTable {
     const { words } = thread;
     this.#enter();
     const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
-    let victim = 0;
     let gone = 0;
     if (last) {
       const idle = add(words, this.#area + Area.idle, 1) + 1;
-      if (this.#leavesIdle(mapping)) victim = mapping;
-      else if (idle > IDLE_MAX) victim = this.#nextIdle();
-      if (victim !== 0 && !this.#needsEviction(victim)) {
-        gone = victim;
-        victim = 0;
-        this.#unlink(gone);
-        add(words, this.#area + Area.idle, -1);
-      }
+      if (this.#leavesIdle(mapping)) gone = this.#retire(mapping);
+      else if (idle > this.#idleMax) gone = this.#retire(this.#nextIdle());
     }
     this.#leave();
-    thread.openFiles.give(record);
+    thread.openFiles.giveEmpty(record);
     if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
-    if (victim !== 0) this.#doomed.push({ mapping: victim, ino: inoOf(thread, victim) });
+  }
+
+  /** Takes an idle record out of the table and returns it, or 0: `settle` has to. Under the guard. */
+  #retire(mapping: Mapping): Mapping {
+    const { thread } = this;
+    if (this.#needsEviction(mapping)) {
+      this.#doomed.push({ mapping, ino: inoOf(thread, mapping) });
+      return 0;
+    }
+    this.#unlink(mapping);
+    add(thread.words, this.#area + Area.idle, -1);
+    return mapping;
   }
 
   /** Whether a record that nobody uses any more is to go at once. */
@@ -233,12 +268,13 @@ export class InodeTable {
     );
   }
 
-  /** The next idle record after the clock hand, or 0. Under the guard. */
+  /** The next idle record after the clock hand; there is one. Under the guard. */
   #nextIdle(): Mapping {
     const { words } = this.thread;
     const start = load(words, this.#area + Area.hand);
-    for (let step = 1; step <= BUCKETS; step++) {
-      const bucket = (start + step) % BUCKETS;
+    for (let step = 1; ; step++) {
+      invariant(step <= this.#buckets, "no record is idle");
+      const bucket = (start + step) % this.#buckets;
       let mapping = load(words, this.#area + Area.buckets + bucket);
       while (mapping !== 0) {
         if (this.#isIdle(mapping)) {
@@ -248,7 +284,6 @@ export class InodeTable {
         mapping = load(words, mapping + MappingWord.next);
       }
     }
-    return 0;
   }
 
   #isIdle(mapping: Mapping): boolean {
@@ -324,7 +359,7 @@ export class InodeTable {
       if (load(words, mapping + Own.type) === TYPES.indexOf("file")) {
         yield* evictMapping(task, this.#dax, mapping, free);
       } else if (free) {
-        yield* this.#removeExtents(task, mapping, ino);
+        yield* this.#removeExtents(task, ino);
       }
       if (free) yield* this.#freeInode(task, mapping, ino);
     } catch (error) {
@@ -343,10 +378,9 @@ export class InodeTable {
     freeObject(this.thread, mappingSlab(this.thread), mapping);
   }
 
-  *#removeExtents(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {
+  *#removeExtents(task: Task, ino: Ino): Sleeps<void> {
     for (let done = false; !done; ) {
       using transaction = yield* beginTransaction(task, this.#dax.cache);
-      transaction.beginLayoutChange(mapping + MappingWord.sequence);
       done = this.#driver.removeExtents(transaction, ino, 0, Number.POSITIVE_INFINITY);
       transaction.commit();
     }
@@ -355,7 +389,6 @@ export class InodeTable {
   *#freeInode(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {
     using transaction = yield* beginTransaction(task, this.#dax.cache);
     transaction.setWord(mapping + Own.discarded, 1);
-    transaction.beginLayoutChange(mapping + MappingWord.sequence);
     this.#driver.freeInode(transaction, ino);
     transaction.commit();
   }
@@ -446,8 +479,8 @@ export class InodeTable {
   }
 
   #bucket(ino: Ino): number {
-    const mixed = Math.imul((ino ^ (ino / 2 ** 32)) >>> 0, 0x9e3779b1) >>> 20;
-    return this.#area + Area.buckets + mixed;
+    const mixed = Math.imul((ino ^ (ino / 2 ** 32)) >>> 0, 0x9e3779b1) >>> (32 - HASH_BITS);
+    return this.#area + Area.buckets + (mixed % this.#buckets);
   }
 
   #find(ino: Ino): Mapping {
@@ -473,7 +506,7 @@ export class InodeTable {
 
   #forEach(visit: (mapping: Mapping) => void): void {
     const { words } = this.thread;
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    for (let bucket = 0; bucket < this.#buckets; bucket++) {
       let mapping = load(words, this.#area + Area.buckets + bucket);
       while (mapping !== 0) {
         const next = load(words, mapping + MappingWord.next);

@@ -49,7 +49,8 @@ export type FailingCall =
   | "persist"
   | "allocate"
   | "extentAt"
-  | "extentAt 0";
+  | "extentAt 0"
+  | "freeInode";
 
 /** Metadata that is on the device beside the blocks, as far as it was written home. */
 interface MetadataHome {

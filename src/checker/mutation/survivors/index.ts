@@ -5,6 +5,7 @@ import { daxChangeSurvivors } from "./dax-changes.ts";
 import { daxSurvivors } from "./dax.ts";
 import { deviceSurvivors } from "./device.ts";
 import type { Explanation } from "./explanation.ts";
+import { inodeSurvivors } from "./inodes.ts";
 import { layoutSurvivors } from "./layout.ts";
 import { mappingSurvivors } from "./mapping.ts";
 import { metadataSurvivors } from "./metadata.ts";
@@ -29,6 +30,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   ...metadataSurvivors,
   ...ramSurvivors,
   ...sharingSurvivors,
+  ...inodeSurvivors,
 ];
 
 /** The explanation of a mutant, or null. */

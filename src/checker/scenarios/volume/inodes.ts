@@ -1,44 +1,6 @@
 /** Inodes in use: their records are found, made, left and freed by several threads at once. */
-import { HoldfastError } from "../../../base/errors.ts";
-import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
-import { buildInodes, Inodes, type InodesShared, type InodesSpec } from "../../world/inodes.ts";
-import { playedIn } from "../../world/plots.ts";
-
-interface Story extends Plot<InodesShared, Inodes>, Omit<InodesSpec, "actors"> {
-  /** What must hold at the end when all actors have played, beside what always must. */
-  readonly finally?: (inodes: Inodes) => void;
-}
-
-function inodeStory({ finally: last, ...story }: Story): Scenario<InodesShared, Inodes> {
-  return playedIn(
-    {
-      build: (actors) => buildInodes({ ...story, actors }),
-      begin: (shared, actors) => new Inodes(shared, actors),
-      end(inodes) {
-        inodes.end();
-        if (inodes.actors.length === Object.keys(story.actors).length) last?.(inodes);
-      },
-    },
-    { explore: { strategy: "bounded", preemptions: 2 }, ...story },
-  );
-}
-
-/** Opens a file, if there is one of this name, uses it, and closes it. */
-function* openAndClose(inodes: Inodes, self: Self, name = "A"): Sleeps<void> {
-  const reference = yield* inodes.find(self, name);
-  if (reference === null) return;
-  self.say(`uses ${name}, inode ${reference.ino}`);
-  inodes.use(self, reference);
-  yield* inodes.close(self, reference);
-}
-
-/** Makes a file, uses it, and closes it. */
-function* makeAndClose(inodes: Inodes, self: Self, name: string): Sleeps<void> {
-  const reference = yield* inodes.make(self, name);
-  inodes.use(self, reference);
-  yield* inodes.close(self, reference);
-}
+import { ensure } from "../../scenario.ts";
+import { inodeStory, makeAndClose, openAndClose, openUnlessClosed } from "./play.ts";
 
 export const inodeRecordMade = inodeStory({
   name: "inode-record-made",
@@ -149,15 +111,9 @@ export const inodeVolumeCloses = inodeStory({
     "told that the volume is closed.",
   from: "volume/state.ts, rule 1",
   names: ["A"],
+  explore: { strategy: "bounded", preemptions: 3 },
   actors: {
-    *opener(inodes, self) {
-      try {
-        yield* openAndClose(inodes, self);
-      } catch (error) {
-        if (!(error instanceof HoldfastError && error.code === "EBADF")) throw error;
-        self.say("is refused");
-      }
-    },
+    opener: openUnlessClosed,
     closer: (inodes, self) => inodes.closeForAMoment(self),
   },
 });

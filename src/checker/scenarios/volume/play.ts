@@ -1,0 +1,51 @@
+/** What the stories of inodes in use share. */
+import { HoldfastError } from "../../../base/errors.ts";
+import type { Sleeps } from "../../../sync/sleep.ts";
+import type { Plot, Scenario, Self } from "../../scenario.ts";
+import { buildInodes, Inodes, type InodesShared, type InodesSpec } from "../../world/inodes.ts";
+import { playedIn } from "../../world/plots.ts";
+
+interface Story extends Plot<InodesShared, Inodes>, Omit<InodesSpec, "actors"> {
+  /** What must hold at the end when all actors have played, beside what always must. */
+  readonly finally?: (inodes: Inodes) => void;
+}
+
+export function inodeStory({ finally: last, ...story }: Story): Scenario<InodesShared, Inodes> {
+  return playedIn(
+    {
+      build: (actors) => buildInodes({ ...story, actors }),
+      begin: (shared, actors) => new Inodes(shared, actors),
+      end(inodes) {
+        inodes.end();
+        if (inodes.actors.length === Object.keys(story.actors).length) last?.(inodes);
+      },
+    },
+    { explore: { strategy: "bounded", preemptions: 2 }, ...story },
+  );
+}
+
+/** Opens a file, if there is one of this name, uses it, and closes it. */
+export function* openAndClose(inodes: Inodes, self: Self, name = "A"): Sleeps<void> {
+  const reference = yield* inodes.find(self, name);
+  if (reference === null) return;
+  self.say(`uses ${name}, inode ${reference.ino}`);
+  inodes.use(self, reference);
+  yield* inodes.close(self, reference);
+}
+
+/** Makes a file, uses it, and closes it. */
+export function* makeAndClose(inodes: Inodes, self: Self, name: string): Sleeps<void> {
+  const reference = yield* inodes.make(self, name);
+  inodes.use(self, reference);
+  yield* inodes.close(self, reference);
+}
+
+/** Opens a file, or is told that the volume is closed. */
+export function* openUnlessClosed(inodes: Inodes, self: Self): Sleeps<void> {
+  try {
+    yield* openAndClose(inodes, self);
+  } catch (error) {
+    if (!(error instanceof HoldfastError && error.code === "EBADF")) throw error;
+    self.say("is refused");
+  }
+}

@@ -39,7 +39,7 @@ const QUIET_MAX = 1_000_000;
 /** Accesses of what runs alone, after which it counts as endless. */
 const LONELY_MAX = 2_000_000;
 /** Places of mutants that a schedule comes to, after which it counts as endless. */
-const PLACES_MAX = 5_000_000;
+const PLACES_MAX = 30_000_000;
 
 /** Accesses by what they conflict with: reads, writes, waits, wakes. Bit groups in `touch`, too. */
 export const GROUP_OF = [0, 1, 1, 3, 0, 1, 2] as const;

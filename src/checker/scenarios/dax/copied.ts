@@ -48,6 +48,7 @@ export const fillTwice = volumeStory({
     io: (volume, self) => pinnedIo(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["W"]),
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const fillWrite = volumeStory({
@@ -69,6 +70,7 @@ export const fillWrite = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["W"]),
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const writeBackStore = volumeStory({

@@ -28,6 +28,7 @@ import { PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import { untilUnlocked } from "../mapping/entries.ts";
 import { inoOf, isNoted, type Mapping, MappingWord } from "../mapping/mapping.ts";
 import {
+  type Entry,
   entryAt,
   findSlot,
   forEachEntry,
@@ -83,10 +84,14 @@ function* settledPage(task: Task, dax: Dax, mapping: Mapping, index: number): Sl
   }
 }
 
+/** Whether an entry's page is cached, or about to be. */
+function mayBePage(entry: Entry): boolean {
+  return isLocked(entry) || isPageKind(kindOf(entry));
+}
+
 /** Whether a page is cached, or about to be. Locks: the io or the map lock, shared at least. */
 function hasCached(dax: Dax, mapping: Mapping, index: number): boolean {
-  const entry = entryAt(dax.thread.words, mapping, index);
-  return isLocked(entry) || isPageKind(kindOf(entry));
+  return mayBePage(entryAt(dax.thread.words, mapping, index));
 }
 
 /** A part of a page, and the device's byte that holds its first one; null where it has no block. */
@@ -221,7 +226,7 @@ function holdsBytes(dax: Dax, page: number, { from, length }: Piece): boolean {
 export function cachedPages(dax: Dax, mapping: Mapping, first: number, last: number): number[] {
   const cached: number[] = [];
   forEachEntry(dax.thread.words, mapping, first, last, (entry, index) => {
-    if (isLocked(entry) || isPageKind(kindOf(entry))) cached.push(index);
+    if (mayBePage(entry)) cached.push(index);
   });
   return cached;
 }

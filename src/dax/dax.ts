@@ -200,7 +200,12 @@ export function* findExtent(task: Task, dax: Dax, mapping: Mapping, byte: number
   return extent;
 }
 
-/** What a file's map lock is called, and its place among those of other files. */
+/** What a file's io lock is called, and its place among those of other files. */
+export function ioName(dax: Dax, mapping: Mapping) {
+  return { rankName: "io", order: inoOf(dax.thread, mapping) } as const;
+}
+
+/** The same of its map lock. */
 export function mapName(dax: Dax, mapping: Mapping) {
   return { rankName: "map", order: inoOf(dax.thread, mapping) } as const;
 }

@@ -33,6 +33,7 @@ import {
   changeSize,
   type Dax,
   findExtent,
+  ioName,
   isCopied,
   noteWrittenBytes,
   touchTimes,
@@ -52,9 +53,6 @@ import { lockForWrite } from "./write-lock.ts";
 const ALLOCATE_BYTES_MAX = 2 ** 26;
 /** How exact modification times are: a write within this of the last one does not set them again. */
 const TIME_GRAIN_MS = 4;
-
-const ioName = (dax: Dax, mapping: Mapping) =>
-  ({ rankName: "io", order: inoOf(dax.thread, mapping) }) as const;
 
 /**
  * As `readFile`, if that takes no waiting and one known extent holds the range; else -1.

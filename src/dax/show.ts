@@ -93,12 +93,20 @@ export function loseShown(
   last: number,
   cause: LostCause | null,
 ): void {
-  const { windows } = dax;
-  windows.forEachWindow(mapping, (window) => {
-    const from = Math.max(first, windows.firstPage(window));
-    const end = Math.min(last + 1, windows.firstPage(window) + windows.pages(window));
-    for (let index = from; index < end; index++) showLost(dax, window, index, cause);
-  });
+  dax.windows.forEachWindow(mapping, (window) => loseIn(dax, window, first, last + 1, cause));
+}
+
+/** Shows pages [first, end) of the file, as far as the window has them, as lost. Locks: as `showLost`. */
+export function loseIn(
+  dax: Dax,
+  window: Window,
+  first: number,
+  end: number,
+  cause: LostCause | null,
+): void {
+  const base = dax.windows.firstPage(window);
+  const to = Math.min(end, base + dax.windows.pages(window));
+  for (let index = Math.max(first, base); index < to; index++) showLost(dax, window, index, cause);
 }
 
 /** Notes that windows that cannot fault have lost all they showed. Locks: the map lock, exclusively. */

@@ -42,7 +42,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Window } from "../window/window.ts";
 import { beginLayoutTransaction, type Dax, findExtent, isCopied, mapName } from "./dax.ts";
 import { removePages } from "./remove-pages.ts";
-import { loseShown, showInWindows, showLost } from "./show.ts";
+import { loseIn, loseShown, showInWindows } from "./show.ts";
 import { persistForSync } from "./sync-fault.ts";
 
 /** Copied in one transaction. */
@@ -167,7 +167,7 @@ function showOwn(dax: Dax, mapping: Mapping, own: Extent): boolean {
     showInWindows(dax, mapping, first, end, own.address / PAGE_SIZE, isReader);
   } catch (error) {
     shown.pop(); // it shows the old ones
-    for (const window of shown) loseIn(dax, window, first, end);
+    for (const window of shown) loseIn(dax, window, first, end, null);
     throw error;
   }
   return shown.length > 0;
@@ -213,13 +213,6 @@ function* makeEntry(
     unlockEntry(dax.thread, held);
     throw error;
   }
-}
-
-/** Shows pages [first, end) of the file, as far as the window has them, as lost. */
-function loseIn(dax: Dax, window: Window, first: number, end: number): void {
-  const base = dax.windows.firstPage(window);
-  const to = Math.min(end, base + dax.windows.pages(window));
-  for (let index = Math.max(first, base); index < to; index++) showLost(dax, window, index);
 }
 
 /**

@@ -11,11 +11,11 @@
 import { PAGE_SIZE } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
 import { LeaseBreak, Reason } from "../layout/lease.ts";
-import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
+import { type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import { load } from "../sync/atomics.ts";
 import { type Held, lockExclusive } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import { type Dax, findExtent } from "./dax.ts";
+import { type Dax, findExtent, ioName } from "./dax.ts";
 import { type ByteRange, findShared, unshareBytes } from "./unshare.ts";
 
 /** What a change does to the bytes: store to all of them, or give blocks to what is a hole. */
@@ -61,8 +61,7 @@ export function* lockForWrite(
 
 /** Takes the io lock exclusively. Throws: EIO when the device is gone. */
 function* lockIo(task: Task, dax: Dax, mapping: Mapping): Sleeps<Held<"io">> {
-  const name = { rankName: "io", order: inoOf(dax.thread, mapping) } as const;
-  const io = yield* lockExclusive(task, mapping + MappingWord.ioLock, name);
+  const io = yield* lockExclusive(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
   try {
     dax.pages.deviceState.assertPresent();
   } catch (error) {

@@ -45,7 +45,7 @@ type Row = readonly [string, string, string?];
 export function printTable(outcome: Outcome, terminal: Terminal): void {
   const { tally } = outcome;
   terminal.print(title(outcome));
-  section(terminal, ["I/O", "times", "bytes"], ioRows(tally));
+  section(terminal, ["I/O", "times", "bytes"], ioRows(outcome));
   section(terminal, ["Other access", "times", "bytes"], kindRows(tally, ACCESS_KINDS));
   section(terminal, ["Layout changes", "times"], cutRows(tally));
   if (outcome.options.mix === "full") section(terminal, ["Troubles", "times"], troubleRows(tally));
@@ -98,9 +98,11 @@ function columns([label, first, second]: Row): string {
   return second === undefined ? cells : `${cells}${second.padStart(12)}`;
 }
 
-function ioRows(tally: Tally): Row[] {
+function ioRows({ tally, options }: Outcome): Row[] {
   const { count, bytes } = tally.ioTotal;
-  return [...kindRows(tally, IO_KINDS), ["all", formatCount(count), formatBytes(bytes)]];
+  const { underLease: _, ...basic } = IO_KINDS;
+  const kinds = options.mix === "full" ? IO_KINDS : basic;
+  return [...kindRows(tally, kinds), ["all", formatCount(count), formatBytes(bytes)]];
 }
 
 function kindRows(tally: Tally, kinds: Readonly<Partial<Record<IoKind, string>>>): Row[] {

@@ -50,12 +50,6 @@ export const copiedSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/copied.ts",
-    function: "hasCached",
-    what: ["always: "],
-    why: "Costs time only: the map lock is taken, under which it is found that the page is not cached.",
-  },
-  {
-    file: "dax/copied.ts",
     function: "isKnownHole",
     what: ['without extent.kind === "mapped"'],
     why:

@@ -146,9 +146,10 @@ export class Checked {
     return this.#report(exploration, figures, story);
   }
 
-  /** Whether a schedule fails. */
-  async fails(options: CheckOptions): Promise<boolean> {
-    return (await this.#explore(this.#explorationOf(options), options)).explorer.found !== null;
+  /** Whether a schedule fails, and turns of all that were played. */
+  async outcome(options: CheckOptions): Promise<{ failed: boolean; turns: number }> {
+    const { explorer } = await this.#explore(this.#explorationOf(options), options);
+    return { failed: explorer.found !== null, turns: explorer.turnsInAll };
   }
 
   #explorationOf({ exploration }: CheckOptions): Exploration {

@@ -1,7 +1,7 @@
 /** The mutants of the core, and how they are tried. */
 import { describe, expect, it } from "vitest";
 import { mutantsOf, mutatedFiles } from "../../dist/checker/mutation/mutants.js";
-import { mutationScenarios, tryMutants } from "../../dist/checker/mutation/run.js";
+import { MutationRun, mutationScenarios } from "../../dist/checker/mutation/run.js";
 import { staleExplanations } from "../../dist/checker/mutation/survivors/index.js";
 import { parseModule } from "../../src/checker/instrument/syntax.ts";
 
@@ -41,7 +41,9 @@ describe("mutants", () => {
 
 describe("the mutation run", () => {
   it("kills what a scenario sees, and tells what comes to nothing", async () => {
-    const verdicts = await tryMutants(["sync/guard.ts"], QUIET, ["guard", "guard-holder-dies"]);
+    const run = new MutationRun(["sync/guard.ts"], QUIET, ["guard", "guard-holder-dies"]);
+    await run.run(() => null);
+    const { verdicts } = run;
     const killed = verdicts.filter(({ killedBy }) => killedBy !== null);
     const take = killed.find(({ mutant }) => mutant.what.startsWith("whatever is there: cas("));
     expect(take?.killedBy).toBe("guard");
@@ -57,8 +59,9 @@ describe("the mutation run", () => {
     const started = performance.now();
     const onProgress = (): void => abort.abort();
     const limits = { ...QUIET, signal: abort.signal, onProgress };
-    const verdicts = await tryMutants(["sync/guard.ts"], limits, mutationScenarios());
-    expect(verdicts.length).toBeGreaterThan(0);
+    const run = new MutationRun(["sync/guard.ts"], limits, mutationScenarios());
+    await run.run(() => null);
+    expect(run.verdicts.length).toBeGreaterThan(0);
     expect(performance.now() - started).toBeLessThan(20_000);
   }, 60_000);
 });

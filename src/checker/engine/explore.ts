@@ -96,6 +96,8 @@ export class Explorer {
   #complete = false;
   #done = false;
   found: Found | null = null;
+  /** Of all schedules, also those of beginnings that were begun again. */
+  turnsInAll = 0;
 
   /** `warmUp`: schedules at random at first; 0 when it is known which words are contended. */
   constructor(
@@ -151,6 +153,7 @@ export class Explorer {
 
   #one(): void {
     const outcome = this.#run.schedule();
+    this.turnsInAll += outcome.steps;
     // In a shared exploration the beginnings of others count there.
     const counts = this.#warmUp > 0 || (this.#beginnings?.isMine() ?? true);
     if (counts) {

@@ -91,18 +91,18 @@ export function mutantsOf(files: readonly string[]): Mutants {
   return { all, schemas };
 }
 
-/** What `$mutant` tells: the mutant that is tried, and which places were come to. */
+/** What `$mutant` tells: the mutant that is tried, and how often each place was come to. */
 export class MutantSwitch {
   /** The mutant that is tried; 0: none. */
   active = 0;
-  readonly seen: Uint8Array;
+  readonly counts: Int32Array;
 
   constructor(count: number) {
-    this.seen = new Uint8Array(count + 1);
+    this.counts = new Int32Array(count + 1);
   }
 
   readonly is = (mutant: number): boolean => {
-    this.seen[mutant] = 1;
+    this.counts[mutant]!++;
     return mutant === this.active;
   };
 }

@@ -282,3 +282,19 @@ export const removalNotTakenOver = variant({
   ],
   caughtBy: { "dax-removal-killed": "deadlock" },
 });
+
+export const writeOverlooksRemoval = variant({
+  name: "write-overlooks-removal",
+  about:
+    "A write in place takes its lock and goes on: it looks for leases, for shared blocks and for room, none of " +
+    "which there are, and nowhere whether the device is there.",
+  from: "our own core, before dax-write-gone found it",
+  edits: [
+    {
+      file: "dax/write-lock.ts",
+      find: "        dax.pages.deviceState.assertPresent();\n    }\n    catch (error) {\n        io.release();",
+      replace: "    }\n    catch (error) {\n        io.release();",
+    },
+  ],
+  caughtBy: { "dax-write-gone": "check" },
+});

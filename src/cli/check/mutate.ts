@@ -1,6 +1,7 @@
 /** `holdfast check --mutate`: which weakenings of the core no scenario notices. */
+import { Kills } from "../../checker/mutation/kills.ts";
 import { type Mutant, mutatedFiles } from "../../checker/mutation/mutants.ts";
-import { mutationScenarios, tryMutants, type Verdict } from "../../checker/mutation/run.ts";
+import { MutationRun, mutationScenarios, type Verdict } from "../../checker/mutation/run.ts";
 import { explanationOf } from "../../checker/mutation/survivors/index.ts";
 import { formatMs, plural, type Terminal } from "../terminal.ts";
 import { EXIT_FOUND, EXIT_OK, UsageError } from "../usage.ts";
@@ -10,19 +11,31 @@ import type { CheckCommandOptions } from "./options.ts";
 /** In each scenario of a mutant that is not killed at once, unless told otherwise: some seconds at most. */
 export const MUTANT_SCHEDULES = 2000;
 
+/** Between two writes of the kills while a run goes on. */
+const KEEP_MS = 30_000;
+
 export async function mutate(options: CheckCommandOptions, terminal: Terminal): Promise<number> {
   const files = filesOf(options.mutate!);
   const scenarios = scenariosOf(options.scenarios);
+  const kills = options.kills === undefined ? null : Kills.read(options.kills);
   const start = performance.now();
+  let kept = start;
   let verdicts: readonly Verdict[] = [];
   try {
-    await untilInterrupted(async (signal) => {
-      const onProgress = (round: number, done: number, all: number, killed: number): void =>
-        terminal.live(`round ${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`);
+    const interrupted = await untilInterrupted(async (signal) => {
+      const onProgress = (round: string, done: number, all: number, killed: number): void => {
+        terminal.live(`${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`);
+        if (performance.now() - kept < KEEP_MS) return;
+        kept = performance.now();
+        kills?.note(run.verdicts, false);
+      };
       const { schedules = MUTANT_SCHEDULES, seconds, threads } = options;
       const limits = { schedules, seconds, threads, signal, onProgress };
-      verdicts = await tryMutants(files, limits, scenarios);
+      const run = new MutationRun(files, limits, scenarios);
+      await run.run((mutant) => kills?.killerOf(mutant) ?? null);
+      verdicts = run.verdicts;
     });
+    kills?.note(verdicts, !interrupted && options.scenarios.length === 0);
   } finally {
     terminal.endLive();
   }

@@ -27,6 +27,8 @@ export interface CheckCommandOptions {
   readonly stories: string | undefined;
   /** A file of the core, or "all". */
   readonly mutate: string | undefined;
+  /** Which scenario killed which mutant: read, and written at the end. */
+  readonly kills: string | undefined;
   readonly json: boolean;
   readonly threads: number;
   readonly shrink: boolean;
@@ -57,6 +59,7 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
   ["--mutate PLACE", "weaken a file of the core (pin/pin.ts), a folder, or all of it, in one"],
   ["", "place at a time, and list what no scenario notices and nobody explains;"],
   ["", "--schedules is 2000 then, unless given"],
+  ["--kills FILE", "which scenario killed which mutant: tried first, and brought up to date"],
   ["--threads N", "scenarios at a time; fewer scenarios share them", "one per core"],
   ["--json", "print the result as JSON, a line per scenario"],
   ["--help", "this text"],
@@ -102,6 +105,7 @@ const TABLE = {
   html: { type: "string" },
   stories: { type: "string" },
   mutate: { type: "string" },
+  kills: { type: "string" },
   threads: { type: "string" },
   json: { type: "boolean", default: false },
 } as const;
@@ -131,6 +135,7 @@ export function parseCheckOptions(args: readonly string[]): CheckCommandOptions 
     html: given("html"),
     stories: given("stories"),
     mutate: given("mutate"),
+    kills: given("kills"),
     json: values["json"] === true,
     threads:
       threads === undefined ? availableParallelism() : wholeNumber("threads", threads, 1, 256),

@@ -1,0 +1,54 @@
+/**
+ * Which scenario killed which mutant, kept in a file: by the core's files, a line for each mutant. A run tries
+ * these scenarios first, so that only what is new has to be searched for; and a reader sees who guards what.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import type { Mutant } from "./mutants.ts";
+import type { Verdict } from "./run.ts";
+import { explanationOf } from "./survivors/index.ts";
+
+type KillsOfFile = Record<string, string>;
+
+export class Kills {
+  readonly #path: string;
+  readonly #files: Record<string, KillsOfFile>;
+
+  private constructor(path: string, files: Record<string, KillsOfFile>) {
+    this.#path = path;
+    this.#files = files;
+  }
+
+  /** Throws: an error when there is a file, but it is not JSON. */
+  static read(path: string): Kills {
+    return new Kills(path, existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {});
+  }
+
+  /** The scenario, or null when none is known. */
+  killerOf(mutant: Mutant): string | null {
+    return this.#files[mutant.file]?.[keyOf(mutant)] ?? null;
+  }
+
+  /** Mutants that neither a scenario nor an explanation is known for. */
+  open(mutants: readonly Mutant[]): Mutant[] {
+    return mutants.filter(
+      (mutant) => this.killerOf(mutant) === null && explanationOf(mutant) === null,
+    );
+  }
+
+  /** Writes the file anew. `isWhole`: every scenario was tried, so that what was not killed lives. */
+  note(verdicts: readonly Verdict[], isWhole: boolean): void {
+    const before = { ...this.#files };
+    for (const { mutant } of verdicts) this.#files[mutant.file] = {};
+    for (const { mutant, killedBy } of verdicts) {
+      const key = keyOf(mutant);
+      const killer = killedBy ?? (isWhole ? null : (before[mutant.file]?.[key] ?? null));
+      if (killer !== null) this.#files[mutant.file]![key] = killer;
+    }
+    const sorted = Object.entries(this.#files).sort(([left], [right]) => (left < right ? -1 : 1));
+    writeFileSync(this.#path, `${JSON.stringify(Object.fromEntries(sorted), null, 1)}\n`);
+  }
+}
+
+function keyOf({ function: name, what }: Mutant): string {
+  return `${name}: ${what}`;
+}

@@ -1,0 +1,104 @@
+/** A thread of the mutation run: tries mutants on one scenario after another. */
+import { parentPort, workerData } from "node:worker_threads";
+import { Checked, type CheckOptions } from "../check.ts";
+import { type ListedScenario, listScenarios } from "../registry.ts";
+import { Board } from "./board.ts";
+import { MutantSwitch, type Mutants, mutantsOf } from "./mutants.ts";
+
+/** How long a mutant is tried in a scenario: in the beginning's schedules, or in all that are allowed. */
+export type Depth = "short" | "long";
+
+/** What is done with one scenario. */
+export interface LaneJob {
+  readonly scenario: number;
+  readonly depth: Depth;
+  /** Mutants to try, by number; null: none, but notes which of them the scenario comes to. */
+  readonly mutants: readonly number[] | null;
+}
+
+/** What the threads of a run are given. */
+export interface LaneData {
+  readonly files: readonly string[];
+  readonly scenarios: readonly string[];
+  /** Of `long`. */
+  readonly schedules: number;
+  readonly seconds: number;
+  readonly board: SharedArrayBuffer;
+}
+
+const SHORT_WARM_UP = 50;
+
+class Lane {
+  readonly #places: readonly ListedScenario[];
+  readonly #mutants: Mutants;
+  readonly #board: Board;
+  readonly #limits: Readonly<Record<Depth, CheckOptions>>;
+  readonly #tried: MutantSwitch;
+  /** The scenario before this one, whose program this one may belong to as well. */
+  #last: { readonly module: string; readonly checked: Checked } | null = null;
+
+  constructor({ files, scenarios, schedules, seconds, board }: LaneData) {
+    const listed = listScenarios();
+    this.#places = scenarios.map((name) => listed.find(({ scenario }) => scenario.name === name)!);
+    this.#mutants = mutantsOf(files);
+    this.#board = new Board(this.#mutants.all.length, scenarios.length, board);
+    this.#limits = {
+      short: { warmUp: SHORT_WARM_UP, schedules: 1, races: false, seconds },
+      long: { schedules, seconds },
+    };
+    this.#tried = new MutantSwitch(this.#mutants.all.length);
+  }
+
+  async do({ scenario, depth, mutants }: LaneJob): Promise<void> {
+    const board = this.#board;
+    const left = mutants?.filter((mutant) => board.killer(mutant) < 0);
+    if (left?.length === 0) return;
+    const checked = await this.#checked(scenario);
+    if (left === undefined) return await this.#reach(scenario, checked);
+    for (const mutant of left) {
+      if (board.killer(mutant) >= 0) continue; // by another thread, by now
+      board.begin(scenario, mutant);
+      this.#tried.active = mutant;
+      if (await fails(checked, this.#limits[depth])) board.kill(mutant, scenario);
+      this.#tried.active = 0;
+    }
+    board.begin(scenario, 0);
+  }
+
+  /** Throws: an error when the scenario fails as it is. */
+  async #reach(scenario: number, checked: Checked): Promise<void> {
+    this.#tried.counts.fill(0);
+    const { failed, turns } = await checked.outcome(this.#limits.short);
+    if (failed) throw new Error(`${this.#places[scenario]!.scenario.name} fails without a mutant`);
+    this.#board.noteReach(scenario, turns, this.#tried.counts);
+  }
+
+  async #checked(scenario: number): Promise<Checked> {
+    const place = this.#places[scenario]!;
+    const module = place.module.href;
+    const schemas = { texts: this.#mutants.schemas, isTried: this.#tried.is };
+    const checked =
+      this.#last?.module === module
+        ? this.#last.checked.another(place)
+        : await Checked.load(place, null, schemas);
+    this.#last = { module, checked };
+    return checked;
+  }
+}
+
+async function fails(checked: Checked, options: CheckOptions): Promise<boolean> {
+  try {
+    return (await checked.outcome(options)).failed;
+  } catch {
+    return true; // it does not even set up
+  }
+}
+
+const lane = new Lane(workerData as LaneData);
+
+parentPort!.on("message", (job: LaneJob) => {
+  lane.do(job).then(
+    () => parentPort!.postMessage({ error: null }),
+    (error: unknown) => parentPort!.postMessage({ error: String(error) }),
+  );
+});

@@ -17,6 +17,22 @@ export interface Lanes<Message> {
   onAbort?(worker: Worker): void;
 }
 
+/**
+ * Of a thread's memory, what is for new objects. A schedule leaves nothing behind but garbage, which costs less
+ * the seldomer it is looked through: a third less time for some scenarios than with the usual 48 MiB.
+ */
+const YOUNG_MIB = 192;
+
+function startWorker({
+  worker,
+  workerData,
+}: Pick<Lanes<unknown>, "worker" | "workerData">): Worker {
+  return new Worker(worker, {
+    workerData,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+  });
+}
+
 /** Does all jobs, in order. */
 export async function inLanes<Job, Message>(
   jobs: readonly Job[],
@@ -25,14 +41,14 @@ export async function inLanes<Job, Message>(
   const { signal } = lanes;
   let next = 0;
   const lane = async (): Promise<void> => {
-    let worker = new Worker(lanes.worker, { workerData: lanes.workerData });
+    let worker = startWorker(lanes);
     try {
       while (next < jobs.length && !signal?.aborted) {
         const job = next++;
         lanes.onBegin?.(job);
         while (!(await one(worker, job, jobs[job]!, lanes))) {
           await worker.terminate();
-          worker = new Worker(lanes.worker, { workerData: lanes.workerData });
+          worker = startWorker(lanes);
         }
       }
     } catch (error) {

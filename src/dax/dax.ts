@@ -73,8 +73,6 @@ export class Dax implements BreakContext {
   readonly pageCache: PageCache | null;
   readonly readOnly: boolean;
   readonly protect: boolean;
-  /** A page's bytes on their way between the cache and the device. Not kept over a wait. */
-  readonly scratch = new Uint8Array(PAGE_SIZE);
   /** Keeps the record of a file whose page is evicted. Set by the layer that has the records. */
   holdMapping: HoldMapping = () => null;
   /**
@@ -95,6 +93,7 @@ export class Dax implements BreakContext {
   /** This thread reads the fault messages: it shows pages over others but never revokes. */
   isPager = false;
   readonly #extents = new Map<Mapping, CachedExtents>();
+  #scratch: Uint8Array | null = null;
 
   constructor(parts: DaxParts) {
     this.thread = parts.thread;
@@ -107,6 +106,12 @@ export class Dax implements BreakContext {
     this.readOnly = parts.readOnly;
     this.protect = parts.protect;
     this.pages.describe = (owner, index) => describePage(this.thread, owner, index);
+  }
+
+  /** A page's bytes on their way between the cache and the device. Not kept over a wait. */
+  get scratch(): Uint8Array {
+    this.#scratch ??= new Uint8Array(PAGE_SIZE);
+    return this.#scratch;
   }
 
   /** Throws: EROFS when the volume cannot be changed. */

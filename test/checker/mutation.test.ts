@@ -42,7 +42,7 @@ describe("mutants", () => {
 describe("the mutation run", () => {
   it("kills what a scenario sees, and tells what comes to nothing", async () => {
     const run = new MutationRun(["sync/guard.ts"], QUIET, ["guard", "guard-holder-dies"]);
-    await run.run(() => null);
+    await run.run(null);
     const { verdicts } = run;
     const killed = verdicts.filter(({ killedBy }) => killedBy !== null);
     const take = killed.find(({ mutant }) => mutant.what.startsWith("whatever is there: cas("));
@@ -60,7 +60,7 @@ describe("the mutation run", () => {
     const onProgress = (): void => abort.abort();
     const limits = { ...QUIET, signal: abort.signal, onProgress };
     const run = new MutationRun(["sync/guard.ts"], limits, mutationScenarios());
-    await run.run(() => null);
+    await run.run(null);
     expect(run.verdicts.length).toBeGreaterThan(0);
     expect(performance.now() - started).toBeLessThan(20_000);
   }, 60_000);

@@ -34,15 +34,21 @@ export interface MutationLimits {
   onProgress(round: string, done: number, all: number, killed: number): void;
 }
 
-/** The scenario that killed a mutant in an earlier run, if any. */
-export type KnownKiller = (mutant: Mutant) => string | null;
+/** What is known of earlier runs. */
+export interface Earlier {
+  /** The scenario that killed a mutant, if any. */
+  killerOf(mutant: Mutant): string | null;
+  /** Whether that is believed; else it is tried first. */
+  readonly isTrusted: boolean;
+}
 
 /** After the known killers: each mutant in so many of the scenarios nearest to it. */
 const ROUNDS: readonly { readonly depth: Depth; readonly nearest: number }[] = [
   { depth: "short", nearest: 3 },
   { depth: "short", nearest: 15 },
-  { depth: "short", nearest: 60 },
+  { depth: "long", nearest: 3 },
   { depth: "long", nearest: 15 },
+  { depth: "short", nearest: 60 },
   { depth: "long", nearest: 60 },
 ];
 
@@ -57,6 +63,7 @@ export class MutationRun {
   readonly #scenarios: readonly string[];
   readonly #all: readonly Mutant[];
   readonly #board: Board;
+  #believed: Earlier | null = null;
 
   constructor(files: readonly string[], limits: MutationLimits, scenarios: readonly string[]) {
     this.#files = files;
@@ -67,14 +74,9 @@ export class MutationRun {
   }
 
   /** Tries all mutants that are not explained. At the signal, the verdicts are those known so far. */
-  async run(known: KnownKiller): Promise<void> {
-    for (const depth of ["short", "long"] as const) {
-      const killers = this.#jobs(depth, (mutant) => {
-        const killer = this.#scenarios.indexOf(known(mutant) ?? "");
-        return killer < 0 ? [] : [killer];
-      });
-      await this.#round(`known killers, ${depth}`, killers);
-    }
+  async run(earlier: Earlier | null): Promise<void> {
+    if (earlier?.isTrusted) this.#believed = earlier;
+    else if (earlier !== null) await this.#tryKillers(earlier);
     if (this.#left().length === 0) return;
     const reach = this.#scenarios.map(
       (_, scenario): LaneJob => ({ scenario, depth: "short", mutants: null }),
@@ -88,11 +90,22 @@ export class MutationRun {
     }
   }
 
+  async #tryKillers(earlier: Earlier): Promise<void> {
+    for (const depth of ["short", "long"] as const) {
+      const jobs = this.#jobs(depth, (mutant) => {
+        const killer = this.#scenarios.indexOf(earlier.killerOf(mutant) ?? "");
+        return killer < 0 ? [] : [killer];
+      });
+      await this.#round(`known killers, ${depth}`, jobs);
+    }
+  }
+
   get verdicts(): Verdict[] {
     const board = this.#board;
     return this.#all.map((mutant) => {
       const killer = board.killer(mutant.number);
-      const killedBy = killer < 0 ? null : this.#scenarios[killer]!;
+      const believed = this.#believed?.killerOf(mutant) ?? null;
+      const killedBy = killer < 0 ? believed : this.#scenarios[killer]!;
       const hangs = board.hangs(mutant.number);
       return { mutant, killedBy, hangs, reachedBy: board.reaching(mutant.number).length };
     });
@@ -101,7 +114,10 @@ export class MutationRun {
   /** The mutants that are neither killed nor explained. */
   #left(): Mutant[] {
     return this.#all.filter(
-      (mutant) => this.#board.killer(mutant.number) < 0 && explanationOf(mutant) === null,
+      (mutant) =>
+        this.#board.killer(mutant.number) < 0 &&
+        (this.#believed?.killerOf(mutant) ?? null) === null &&
+        explanationOf(mutant) === null,
     );
   }
 

@@ -32,7 +32,8 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
       const { schedules = MUTANT_SCHEDULES, seconds, threads } = options;
       const limits = { schedules, seconds, threads, signal, onProgress };
       const run = new MutationRun(files, limits, scenarios);
-      await run.run((mutant) => kills?.killerOf(mutant) ?? null);
+      const killerOf = (mutant: Mutant): string | null => kills!.killerOf(mutant);
+      await run.run(kills === null ? null : { killerOf, isTrusted: options.open });
       verdicts = run.verdicts;
     });
     kills?.note(verdicts, !interrupted && options.scenarios.length === 0);

@@ -29,6 +29,8 @@ export interface CheckCommandOptions {
   readonly mutate: string | undefined;
   /** Which scenario killed which mutant: read, and written at the end. */
   readonly kills: string | undefined;
+  /** Of mutants, only those without a killer there. */
+  readonly open: boolean;
   readonly json: boolean;
   readonly threads: number;
   readonly shrink: boolean;
@@ -60,6 +62,7 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
   ["", "place at a time, and list what no scenario notices and nobody explains;"],
   ["", "--schedules is 2000 then, unless given"],
   ["--kills FILE", "which scenario killed which mutant: tried first, and brought up to date"],
+  ["--open", "with --kills: believe what it holds, and try the others only"],
   ["--threads N", "scenarios at a time; fewer scenarios share them", "one per core"],
   ["--json", "print the result as JSON, a line per scenario"],
   ["--help", "this text"],
@@ -106,6 +109,7 @@ const TABLE = {
   stories: { type: "string" },
   mutate: { type: "string" },
   kills: { type: "string" },
+  open: { type: "boolean", default: false },
   threads: { type: "string" },
   json: { type: "boolean", default: false },
 } as const;
@@ -118,6 +122,14 @@ export function parseCheckOptions(args: readonly string[]): CheckCommandOptions 
   const replay = given("replay");
   if (replay !== undefined && positionals.length !== 1) {
     throw new UsageError("--replay takes one scenario: the one that the schedule is of");
+  }
+  for (const [name, needed] of [
+    ["kills", "mutate"],
+    ["open", "kills"],
+  ] as const) {
+    const isGiven = values[name] !== undefined && values[name] !== false;
+    if (isGiven && values[needed] === undefined)
+      throw new UsageError(`--${name} needs --${needed}`);
   }
   const schedules = given("schedules");
   const threads = given("threads");
@@ -136,6 +148,7 @@ export function parseCheckOptions(args: readonly string[]): CheckCommandOptions 
     stories: given("stories"),
     mutate: given("mutate"),
     kills: given("kills"),
+    open: values["open"] === true,
     json: values["json"] === true,
     threads:
       threads === undefined ? availableParallelism() : wholeNumber("threads", threads, 1, 256),

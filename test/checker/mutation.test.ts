@@ -1,8 +1,12 @@
 /** The mutants of the core, and how they are tried. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { mutantsOf, mutatedFiles } from "../../dist/checker/mutation/mutants.js";
+import { Kills } from "../../dist/checker/mutation/kills.js";
+import { type Mutant, mutantsOf, mutatedFiles } from "../../dist/checker/mutation/mutants.js";
 import { MutationRun, mutationScenarios } from "../../dist/checker/mutation/run.js";
-import { staleExplanations } from "../../dist/checker/mutation/survivors/index.js";
+import { explanationOf, staleExplanations } from "../../dist/checker/mutation/survivors/index.js";
 import { parseModule } from "../../src/checker/instrument/syntax.ts";
 
 const QUIET = {
@@ -52,6 +56,37 @@ describe("the mutation run", () => {
     expect(asleep.every(({ reachedBy, killedBy }) => reachedBy === 0 && killedBy === null)).toBe(
       true,
     );
+  }, 60_000);
+
+  it("tries what killed a mutant before, and only that; believed, not even that", async () => {
+    const scratch = mkdtempSync(join(tmpdir(), "kills-"));
+    try {
+      const path = join(scratch, "kills.json");
+      const short = { ...QUIET, schedules: 20 };
+      const one = new MutationRun(["sync/guard.ts"], short, ["guard"]);
+      await one.run(null);
+      const killed = one.verdicts.filter(({ killedBy }) => killedBy !== null);
+      Kills.read(path).note(one.verdicts, true);
+      const kills = Kills.read(path);
+      for (const { mutant } of killed) expect(kills.killerOf(mutant)).toBe("guard");
+      const left = one.verdicts.length - killed.length;
+      const explained = one.verdicts.filter(({ mutant }) => explanationOf(mutant) !== null);
+      expect(kills.open(one.verdicts.map(({ mutant }) => mutant))).toHaveLength(
+        left - explained.length,
+      );
+      const rounds: string[] = [];
+      const limits = { ...short, onProgress: (round: string): unknown => rounds.push(round) };
+      const killerOf = (mutant: Mutant): string | null => kills.killerOf(mutant);
+      for (const isTrusted of [false, true]) {
+        rounds.length = 0;
+        const again = new MutationRun(["sync/guard.ts"], limits, ["guard"]);
+        await again.run({ killerOf, isTrusted });
+        expect(rounds[0]).toBe(isTrusted ? "reach" : "known killers, short");
+        expect(again.verdicts).toEqual(one.verdicts);
+      }
+    } finally {
+      rmSync(scratch, { recursive: true });
+    }
   }, 60_000);
 
   it("ends at a signal", async () => {

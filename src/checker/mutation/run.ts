@@ -42,14 +42,14 @@ export interface Earlier {
   readonly isTrusted: boolean;
 }
 
-/** After the known killers: each mutant in so many of the scenarios nearest to it. */
-const ROUNDS: readonly { readonly depth: Depth; readonly nearest: number }[] = [
-  { depth: "short", nearest: 3 },
-  { depth: "short", nearest: 15 },
-  { depth: "long", nearest: 3 },
-  { depth: "long", nearest: 15 },
-  { depth: "short", nearest: 60 },
-  { depth: "long", nearest: 60 },
+/** After the known killers: each mutant in these of the scenarios nearest to it. */
+const ROUNDS: readonly { readonly depth: Depth; readonly from: number; readonly to: number }[] = [
+  { depth: "short", from: 0, to: 3 },
+  { depth: "short", from: 3, to: 15 },
+  { depth: "long", from: 0, to: 3 },
+  { depth: "long", from: 3, to: 15 },
+  { depth: "short", from: 15, to: 60 },
+  { depth: "long", from: 15, to: 60 },
 ];
 
 /** The scenarios of a run, those of a module together. */
@@ -82,11 +82,9 @@ export class MutationRun {
       (_, scenario): LaneJob => ({ scenario, depth: "short", mutants: null }),
     );
     await this.#round("reach", reach);
-    for (const { depth, nearest } of ROUNDS) {
-      const jobs = this.#jobs(depth, ({ number }) =>
-        this.#board.reaching(number).slice(0, nearest),
-      );
-      await this.#round(`nearest ${nearest}, ${depth}`, jobs);
+    for (const { depth, from, to } of ROUNDS) {
+      const jobs = this.#jobs(depth, ({ number }) => this.#board.reaching(number).slice(from, to));
+      await this.#round(`nearest ${to}, ${depth}`, jobs);
     }
   }
 

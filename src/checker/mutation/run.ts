@@ -6,7 +6,7 @@
  * scenarios.
  */
 import { inLanes } from "../lanes.ts";
-import { listScenarios } from "../registry.ts";
+import { type ListedScenario, listScenarios } from "../registry.ts";
 import { Board } from "./board.ts";
 import type { Depth, LaneData, LaneJob } from "./lane.ts";
 import { type Mutant, mutantsOf } from "./mutants.ts";
@@ -52,9 +52,13 @@ const ROUNDS: readonly { readonly depth: Depth; readonly from: number; readonly 
   { depth: "long", from: 15, to: 60 },
 ];
 
-/** The scenarios of a run, those of a module together. */
+/** The scenarios of a run, those of a module together; small ones first: they kill what is easily killed. */
 export function mutationScenarios(): string[] {
-  return listScenarios().map(({ scenario }) => scenario.name);
+  const all = listScenarios();
+  const isLarge = ({ module }: ListedScenario): boolean => module.pathname.includes("/dax/");
+  return [...all.filter((each) => !isLarge(each)), ...all.filter(isLarge)].map(
+    ({ scenario }) => scenario.name,
+  );
 }
 
 export class MutationRun {

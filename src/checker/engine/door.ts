@@ -250,6 +250,11 @@ export class Door {
     this.#found.push(...words);
   }
 
+  /** The environment writes to this word, so that reads of it are turns, whichever actors make them. */
+  expect(word: number): void {
+    if (this.contended[word] === 0) this.contended[word] = ++this.contendedCount;
+  }
+
   /** As `point`, for a wait that the run itself makes. */
   noteWait(word: number): void {
     const touched = this.#touch[word];

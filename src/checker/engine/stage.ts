@@ -132,6 +132,10 @@ export class ScenarioStage implements Stage {
       const say = (sentence: string): void => this.onSay?.(index, sentence);
       return { name, thread, task, abort, liveness, say };
     });
+    for (const { body } of this.#environment) {
+      if ("act" in body && body.act === "kill")
+        this.#door.expect(this.#players[body.target]!.liveness);
+    }
     this.local = callAlone(scenario, "begin", this.#shared, this.#players);
     const actors: Actor[] = this.#players.map((player) => {
       return { name: player.name, body: this.#bodyOf(player) };

@@ -5,8 +5,11 @@ import { type ListedScenario, listScenarios } from "../registry.ts";
 import { Board } from "./board.ts";
 import { MutantSwitch, type Mutants, mutantsOf } from "./mutants.ts";
 
-/** How long a mutant is tried in a scenario: in the beginning's schedules, or in all that are allowed. */
-export type Depth = "short" | "long";
+/**
+ * How long a mutant is tried in a scenario: in the beginning's schedules, in as many as are allowed, or in
+ * all that the scenario asks for.
+ */
+export type Depth = "short" | "long" | "whole";
 
 /** What is done with one scenario. */
 export interface LaneJob {
@@ -45,6 +48,7 @@ class Lane {
     this.#limits = {
       short: { warmUp: SHORT_WARM_UP, schedules: 1, races: false, seconds },
       long: { schedules, seconds },
+      whole: { seconds },
     };
     this.#tried = new MutantSwitch(this.#mutants.all.length);
   }

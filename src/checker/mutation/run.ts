@@ -93,7 +93,7 @@ export class MutationRun {
   }
 
   async #tryKillers(earlier: Earlier): Promise<void> {
-    for (const depth of ["short", "long"] as const) {
+    for (const depth of ["short", "whole"] as const) {
       const jobs = this.#jobs(depth, (mutant) => {
         const killer = this.#scenarios.indexOf(earlier.killerOf(mutant) ?? "");
         return killer < 0 ? [] : [killer];

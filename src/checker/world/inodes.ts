@@ -5,6 +5,7 @@
  */
 import { HoldfastError } from "../../base/errors.ts";
 import { type Ino, PAGE_SIZE } from "../../base/quantities.ts";
+import { mapName } from "../../dax/dax.ts";
 import { pinRange } from "../../dax/pins.ts";
 import { recoverRemovals } from "../../dax/remove-pages.ts";
 import { writeBackCopied } from "../../dax/write-back.ts";
@@ -27,7 +28,7 @@ import type { Sleeps, Task } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { Slot, type Thread } from "../../sync/thread.ts";
 import { Area, createInodeArea, type InodeDriver, InodeTable } from "../../volume/inodes.ts";
-import { type InodeReference, Own } from "../../volume/inode-reference.ts";
+import { InodeReference, Own } from "../../volume/inode-reference.ts";
 import { createVolumeArea, VolumeState, VolumeWord, volumeWord } from "../../volume/state.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { contentOf, contentShown } from "./device.ts";
@@ -81,6 +82,8 @@ export interface InodesShared {
   readonly unused: number;
   /** A word: the block of a page that was written to in memory, plus 1. */
   readonly written: number;
+  /** A word: whether somebody has a window, made and not yet about to go. */
+  readonly mapped: number;
 }
 
 /** What a thread uses of it. */
@@ -139,7 +142,17 @@ function* build(spec: InodesSpec): Sleeps<InodesShared> {
   const [withoutName = 0 as Ino] = user.ram.orphans();
   const lock = region.allocatePages(1);
   const unused = lock + 16;
-  return { spec, volume, region, lock, nameless: withoutName, emptied, unused, written: lock + 32 };
+  return {
+    spec,
+    volume,
+    region,
+    lock,
+    nameless: withoutName,
+    emptied,
+    unused,
+    written: lock + 32,
+    mapped: lock + 48,
+  };
 }
 
 function* makeRecord(
@@ -290,7 +303,10 @@ export class Inodes {
     const { ram, table } = this.user(self);
     using _lock = yield* lockShared(self.task, this.shared.lock, DIRECTORY);
     const found = ram.lookup(ram.rootIno, encoder.encode(name));
-    return found === null ? null : yield* table.acquire(found.ino);
+    if (found === null) return null;
+    const reference = yield* table.acquire(found.ino);
+    ensure(reference instanceof InodeReference, `inode ${found.ino} is not had when it is there`);
+    return reference;
   }
 
   /** The inode that has lost its name, by its number: for who knows that it is not free. */
@@ -318,6 +334,10 @@ export class Inodes {
     for (const ino of ram.orphans()) (yield* table.acquire(ino)).release();
     yield* table.evictAll(self.task);
     ensureNoLeak(table.count().records === 0, "an inode is left in memory");
+    const { words, region } = self.thread;
+    const windows = objectsInUse(self.thread, region.root(Root.window));
+    const isLost = windows > 0 && load(words, this.shared.mapped) !== 0;
+    ensureNoLeak(!isLost, `${windows} windows are left of files that are not in memory`);
     table.closing = false;
     this.#setState(self, VolumeState.live);
   }
@@ -350,6 +370,7 @@ export class Inodes {
       ram.unlink(transaction, ram.rootIno, encoder.encode(name), TIME);
       reference.setNameless(transaction, true);
     });
+    ensure(reference.isNameless, `${name} is unlinked, and its record says that it has a name`);
     self.say(`${name} has no name any more`);
   }
 
@@ -384,6 +405,23 @@ export class Inodes {
     ensure(info.type === type, `inode ${ino} is a ${info.type}, its record says ${type}`);
     const size = sizeOf(self.thread, mapping);
     ensure(info.size === size, `inode ${ino} has ${info.size} bytes, its record says ${size}`);
+  }
+
+  /** Has a window over the file's first page while `body` runs. */
+  *mapped(self: Self, { mapping }: InodeReference, body: () => void): Sleeps<void> {
+    const { windows } = this.user(self).dax;
+    const name = mapName(this.user(self).dax, mapping);
+    let lock = yield* lockExclusive(self.task, mapping + MappingWord.mapLock, name);
+    const window = windows.add(mapping, 0, 1, true);
+    const address = windows.address(window);
+    lock.release();
+    store(self.thread.words, this.shared.mapped, 1);
+    body();
+    store(self.thread.words, this.shared.mapped, 0);
+    lock = yield* lockExclusive(self.task, mapping + MappingWord.mapLock, name);
+    windows.remove(window);
+    lock.release();
+    windows.port.release(address, PAGE_SIZE);
   }
 
   /** Writes to the first page of a file through a pin. */
@@ -575,6 +613,7 @@ export class Inodes {
       return `lock of the directory: ${LOCK_FIELDS[word - lock]}`;
     }
     if (word === this.shared.unused) return "whether the volume is closed";
+    if (word === this.shared.mapped) return "whether a window is open";
     if (word === this.shared.written) return "the block of what was written";
     if (word - region.root(Root.volume) === VolumeWord.state) return "volume's state";
     const files: BuiltFile[] = [];

@@ -4,6 +4,7 @@ const FILE = "volume/inodes.ts";
 const UNDER_THE_GUARD =
   "equivalent: both lie under the guard, and who finds its holder dead counts the idle records again";
 const NOT_SHARED_YET = "equivalent: nobody comes to the record before it is in its bucket";
+const BY_EVICTION = "costs time only: the record leaves a moment later, when its thread settles";
 const LOOKS_IN_VAIN = "costs time only: what is not to leave is not claimed";
 
 export const inodeSurvivors: readonly Explanation[] = [
@@ -40,6 +41,18 @@ export const inodeSurvivors: readonly Explanation[] = [
   {
     file: FILE,
     function: "#retire",
+    what: ["always: if (this.#needsEviction(mapping))"],
+    why: BY_EVICTION,
+  },
+  {
+    file: FILE,
+    function: "#needsEviction",
+    what: ["always: return"],
+    why: BY_EVICTION,
+  },
+  {
+    file: FILE,
+    function: "#retire",
     what: ["swapped: this.#unlink(mapping); add("],
     why: UNDER_THE_GUARD,
   },
@@ -72,6 +85,12 @@ export const inodeSurvivors: readonly Explanation[] = [
     function: "leaveToOthers",
     what: ["never: if (this.#doomed.length === 0)"],
     why: "costs time only: somebody looks through the table where nobody has left anything",
+  },
+  {
+    file: FILE,
+    function: "#doomAbandoned",
+    what: ["never: if (!this.#leavesIdle(mapping))"],
+    why: "costs time only: records leave that might have stayed, and are made anew for whoever opens the file",
   },
   {
     file: FILE,
@@ -161,5 +180,10 @@ export const inodeSurvivors: readonly Explanation[] = [
     function: "#unlink",
     what: ["swapped: store(words, link"],
     why: UNDER_THE_GUARD,
+  },
+  {
+    file: "volume/inode-reference.ts",
+    function: "isDirectory",
+    why: "what names are looked up in: asked by volume/paths.ts alone, and tested by its tests",
   },
 ];

@@ -31,7 +31,7 @@ export const inodeReferencedAgain = inodeStory({
   name: "inode-referenced-again",
   about:
     "Of two references of a file the first one is given back, and the file's record is to go with its last " +
-    "user. It stays for the second one.",
+    "user. It stays for the second one, also when the first one is given back again.",
   from: "volume/inodes.ts, invariant 1",
   names: ["A"],
   stale: ["A"],
@@ -40,6 +40,7 @@ export const inodeReferencedAgain = inodeStory({
     *holder(inodes, self) {
       const reference = yield* inodes.find(self, "A");
       const again = reference!.again();
+      yield* inodes.close(self, reference!);
       yield* inodes.close(self, reference!);
       inodes.use(self, again);
       yield* inodes.close(self, again);
@@ -274,6 +275,7 @@ export const inodeWaitedFor = inodeStory({
   names: ["A"],
   types: { A: "symlink" },
   stale: ["A"],
+  explore: { strategy: "bounded", preemptions: 3 },
   actors: { settler: (inodes, self) => inodes.settle(self), opener: openAndClose },
 });
 
@@ -375,10 +377,80 @@ export const inodeEvictorNoticed = inodeStory({
   types: { A: "symlink" },
   stale: ["A"],
   actors: {
-    other: (inodes, self) => inodes.settle(self),
-    reaper: (_inodes, self) => self.thread.reap(),
     settler: (inodes, self) => inodes.settle(self),
+    reaper: (_inodes, self) => self.thread.reap(),
+    other: (inodes, self) => inodes.settle(self),
   },
   environment: { kill: { kill: "settler" } },
-  explore: { strategy: "pct", depth: 4, schedules: 1500 },
+  explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const inodeWindowOfTheDead = inodeStory({
+  name: "inode-window-of-the-dead",
+  about:
+    "A thread that has a window over a file dies, and nothing else is left of it. More records are idle than " +
+    "are kept: with the file's record the window goes.",
+  from: "volume/inodes.ts; window/window.ts, pruneDead",
+  names: ["A", "B"],
+  fresh: ["A"],
+  idleMax: 0,
+  buckets: 5,
+  actors: {
+    *owner(inodes, self) {
+      const reference = yield* inodes.find(self, "A");
+      yield* inodes.mapped(self, reference!, () => inodes.use(self, reference!));
+      yield* inodes.close(self, reference!);
+    },
+    *user(inodes, self) {
+      yield* openAndClose(inodes, self, "B");
+      if (!inodes.isKilled("owner")) return;
+      self.thread.reap();
+      yield* openAndClose(inodes, self, "B");
+      yield* openAndClose(inodes, self, "B");
+      yield* inodes.unmount(self);
+    },
+  },
+  environment: { kill: { kill: "owner" } },
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
+export const inodeFlagSetBack = inodeStory({
+  name: "inode-flag-set-back",
+  about:
+    "How a file is to be reached is changed and changed back while it is in use: its record stays, since it " +
+    "says what is so.",
+  from: "volume/inodes.ts, invariant 4; volume/access.ts",
+  names: ["A"],
+  actors: {
+    *changer(inodes, self) {
+      const reference = yield* inodes.find(self, "A");
+      yield* inodes.flag(self, reference!, true);
+      yield* inodes.flag(self, reference!, false);
+      yield* inodes.close(self, reference!);
+      const { records } = inodes.count(self);
+      ensure(records === 1, "the record has gone");
+    },
+  },
+});
+
+export const inodesDoomedByTheDead = inodeStory({
+  name: "inodes-doomed-by-the-dead",
+  about:
+    "A thread dies while it takes a record out. Whoever notices looks through the table for it, in which another " +
+    "record leaves meanwhile, and is made another inode's, in another bucket. It is found all the same.",
+  from: "volume/inodes.ts, the guard",
+  names: ["A", "B", "C", "D"],
+  types: { A: "symlink", B: "symlink", C: "symlink", D: "symlink" },
+  nameless: ["A"],
+  stale: ["B", "C"],
+  fresh: ["D"],
+  actors: {
+    settler: (inodes, self) => inodes.settle(self),
+    reaper: (_inodes, self) => self.thread.reap(),
+    *user(inodes, self) {
+      for (const name of ["B", "D", "C"]) yield* openAndClose(inodes, self, name);
+    },
+  },
+  environment: { kill: { kill: "settler" } },
+  explore: { strategy: "pct", depth: 4, schedules: 4000 },
 });

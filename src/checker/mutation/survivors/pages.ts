@@ -60,8 +60,32 @@ export const pagesSurvivors: readonly Explanation[] = [
   {
     file: "pages/pages.ts",
     function: "releaseNoting",
-    what: ["always: if (before > COUNT && (before & COUNT) === 1)"],
+    what: [
+      "always: if (before > COUNT",
+      "without before > COUNT",
+      "without (before & COUNT) === 1",
+    ],
     why: "A wake-up too many: whoever is woken tests the count again, and announces itself again.",
+  },
+  {
+    file: "pages/pages.ts",
+    function: "#lastRelease",
+    what: ["always: "],
+    why: "A wake-up too many, or a look whether the page is of a type, which says so by itself.",
+  },
+  {
+    file: "pages/pages.ts",
+    function: "#disown",
+    what: ["left out: and(words, record, ~TELLS);", "swapped: and(words, record, ~TELLS);"],
+    why:
+      "A registrar is told once too often; the page's next owner marks it as is right for him, and of a page of no " +
+      "type nobody is told. Both lie under the guard.",
+  },
+  {
+    file: "pages/pages.ts",
+    function: "#markType",
+    what: ["without tells", "without load("],
+    why: "Costs time only: of a page of no type nobody is told, and a free one is not pinned.",
   },
   {
     file: "pages/pages.ts",

@@ -11,7 +11,7 @@ import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
 import { fieldName } from "../../world/names.ts";
 import { playedIn } from "../../world/plots.ts";
 import { buildRecords, type Owned, Records, type RecordsShared } from "../../world/records.ts";
-import { threadAt } from "../../world/threads.ts";
+import { isDead, threadAt } from "../../world/threads.ts";
 
 const FILE = 1000;
 const OTHER = 2000;
@@ -61,13 +61,14 @@ class TypedPages {
     });
   }
 
-  /** Pins the page, and releases it. */
-  pinOnce(self: Self): void {
+  /** Pins the page, and releases it after `body`. */
+  pinOnce(self: Self, body: () => void = () => {}): void {
     const { words, slot } = self.thread;
     const pages = this.pages(self);
     const page = pages.find(PAGE.device)!;
     addThenNote(words, pages.pinWord(page), 1, this.#heldWord(slot), 1);
     add(words, this.#truth, 1);
+    body();
     pages.releaseNoting(page, this.#heldWord(slot), 0);
   }
 
@@ -112,6 +113,21 @@ class TypedPages {
     if (registered !== "EEXIST") add(self.thread.words, this.#truth, 1);
     ensure(load(self.thread.words, this.#truth) <= 1, "two threads are registrars of a type");
     ensure(registered === "EEXIST" || registered === TYPE, "there are two types of one name");
+  }
+
+  /** Sleeps until the page is not pinned, as a layout change does. */
+  *untilReleased(self: Self): Sleeps<void> {
+    const pages = this.pages(self);
+    const page = pages.find(PAGE.device)!;
+    for (;;) {
+      const expected = pages.prepareWait(page);
+      if (expected === null) return;
+      yield { word: pages.wakeWord(page), expected, what: () => "the page to be released" };
+    }
+  }
+
+  isDead(actor: number): boolean {
+    return isDead(this.#actors[actor]!.thread);
   }
 
   /** Sleeps until the chunk is idle, which it may be from the beginning. */
@@ -259,6 +275,68 @@ export const typeTakenAway = typeStory({
     pinner: (typed, self) => typed.pinOnce(self),
     setter: (typed, self) => typed.pages(self).setType(CHUNK, 1, 0),
   },
+});
+
+export const typeSetAgain = typeStory({
+  name: "type-set-again",
+  about:
+    "A page of a registered type is made one of the type once more while it is pinned and released. Its registrar " +
+    "is told.",
+  from: "pages/pages.ts, setType",
+  typed: true,
+  kept: true,
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    pinner: (typed, self) =>
+      typed.pinOnce(self, () => {
+        const isIdle = typed.pages(self).isChunkIdle(CHUNK + 1);
+        ensure(isIdle, "pages that nobody has used are taken for pinned");
+      }),
+    setter: (typed, self) => typed.pages(self).setType(CHUNK, 1, TYPE),
+    registrar: (typed, self) => typed.untilTold(self, 1),
+  },
+});
+
+export const typeTakenAwayWaited = typeStory({
+  name: "type-taken-away-waited",
+  about:
+    "A page of a registered type is pinned, somebody waits for its release, and it is made one of no type. Who " +
+    "waits is woken.",
+  from: "pages/pages.ts, setType: the count's other mark",
+  typed: true,
+  kept: true,
+  explore: { strategy: "reduced" },
+  actors: {
+    pinner: (typed, self) => typed.pinOnce(self),
+    waiter: (typed, self) => typed.untilReleased(self),
+    setter: (typed, self) => typed.pages(self).setType(CHUNK, 1, 0),
+  },
+});
+
+export const typeSetterDies = typeStory({
+  name: "type-setter-dies",
+  about:
+    "A thread dies while it makes a page one of a type. Who changes records next finishes that: what is of the " +
+    "type tells its registrar.",
+  from: "pages/pages.ts, the guard of the dead",
+  typed: false,
+  kept: true,
+  explore: { strategy: "reduced" },
+  actors: {
+    setter: (typed, self) => typed.pages(self).setType(CHUNK, 1, TYPE),
+    user(typed, self) {
+      typed.records.reap(self);
+      if (!typed.isDead(0)) return;
+      const pages = typed.pages(self);
+      const page = pages.associate(HUGE_PAGES, 1, OTHER, 0, false);
+      pages.disassociate(page, 1, OTHER);
+      if (pages.types.of(CHUNK) !== TYPE) return;
+      pages.types.takeIdle(TYPE);
+      typed.pinOnce(self);
+      ensure(pages.types.takeIdle(TYPE).includes(CHUNK), "the registrar is not told");
+    },
+  },
+  environment: { death: { kill: "setter" } },
 });
 
 export const typeTakenOver = typeStory({

@@ -53,6 +53,13 @@ export interface CheckReport extends Figures {
   readonly story: Story | null;
 }
 
+/** Of an exploration that nobody wants the story of. */
+export interface Outcome {
+  readonly failed: boolean;
+  readonly turns: number;
+  readonly schedules: number;
+}
+
 const PROGRESS_MS = 100;
 /** Between two looks at whether the other threads have ended. */
 const OTHERS_MS = 2;
@@ -146,10 +153,11 @@ export class Checked {
     return this.#report(exploration, figures, story);
   }
 
-  /** Whether a schedule fails, and turns of all that were played. */
-  async outcome(options: CheckOptions): Promise<{ failed: boolean; turns: number }> {
+  /** Whether a schedule fails, and what was played in all. */
+  async outcome(options: CheckOptions): Promise<Outcome> {
     const { explorer } = await this.#explore(this.#explorationOf(options), options);
-    return { failed: explorer.found !== null, turns: explorer.turnsInAll };
+    const { found, turnsInAll, schedulesInAll } = explorer;
+    return { failed: found !== null, turns: turnsInAll, schedules: schedulesInAll };
   }
 
   #explorationOf({ exploration }: CheckOptions): Exploration {

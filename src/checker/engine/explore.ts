@@ -96,7 +96,8 @@ export class Explorer {
   #complete = false;
   #done = false;
   found: Found | null = null;
-  /** Of all schedules, also those of beginnings that were begun again. */
+  /** With those of beginnings that were begun again. */
+  schedulesInAll = 0;
   turnsInAll = 0;
 
   /** `warmUp`: schedules at random at first; 0 when it is known which words are contended. */
@@ -153,6 +154,7 @@ export class Explorer {
 
   #one(): void {
     const outcome = this.#run.schedule();
+    this.schedulesInAll++;
     this.turnsInAll += outcome.steps;
     // In a shared exploration the beginnings of others count there.
     const counts = this.#warmUp > 0 || (this.#beginnings?.isMine() ?? true);

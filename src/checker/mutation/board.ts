@@ -6,7 +6,7 @@ export class Board {
   readonly #words: Words;
   readonly #mutants: number;
   readonly #scenarios: number;
-  /** The scenarios' words: the mutant that is tried, turns, and of each mutant how often it was come to. */
+  /** The scenarios' words: the mutant that is tried, turns, schedules, and how often each mutant was come to. */
   readonly #rows: number;
 
   constructor(mutants: number, scenarios: number, shared?: SharedArrayBuffer) {
@@ -18,7 +18,7 @@ export class Board {
   }
 
   get #rowWords(): number {
-    return this.#mutants + 2;
+    return this.#mutants + 3;
   }
 
   /** The scenario that killed it, from 0; -1: none. */
@@ -56,18 +56,27 @@ export class Board {
     return load(this.#words, this.#row(scenario));
   }
 
-  /** A scenario took so many turns, and came to each mutant so often (by number). */
-  noteReach(scenario: number, turns: number, counts: Int32Array): void {
-    store(this.#words, this.#row(scenario) + 1, turns);
+  /** A scenario took so many turns in its schedules, and came to each mutant so often (by number). */
+  noteReach(scenario: number, turns: number, schedules: number, counts: Int32Array): void {
+    const row = this.#row(scenario);
+    store(this.#words, row + 1, turns);
+    store(this.#words, row + 2, schedules);
     for (let mutant = 1; mutant <= this.#mutants; mutant++) {
-      store(this.#words, this.#row(scenario) + 1 + mutant, counts[mutant]!);
+      store(this.#words, row + 2 + mutant, counts[mutant]!);
     }
+  }
+
+  /** At least 1. */
+  turnsPerSchedule(scenario: number): number {
+    const row = this.#row(scenario);
+    const schedules = Math.max(1, load(this.#words, row + 2));
+    return Math.max(1, load(this.#words, row + 1) / schedules);
   }
 
   /** How much of a scenario is about a mutant: how often it comes there, for each turn; 0: never. */
   nearness(scenario: number, mutant: number): number {
-    const row = this.#row(scenario) + 1;
-    return load(this.#words, row + mutant) / Math.max(1, load(this.#words, row));
+    const row = this.#row(scenario);
+    return load(this.#words, row + 2 + mutant) / Math.max(1, load(this.#words, row + 1));
   }
 
   /** The scenarios that come to it, those first that are most about it. */

@@ -29,7 +29,10 @@ export interface LaneData {
   readonly board: SharedArrayBuffer;
 }
 
-const SHORT_WARM_UP = 50;
+/** Schedules at random, of each of three ways, before those of the scenario's own. */
+const WARM_UP = 50;
+/** Of a scenario whose schedules are long, so many turns at most are tried, and fewer schedules. */
+const TURNS_MAX = 500_000;
 
 class Lane {
   readonly #places: readonly ListedScenario[];
@@ -46,8 +49,8 @@ class Lane {
     this.#mutants = mutantsOf(files);
     this.#board = new Board(this.#mutants.all.length, scenarios.length, board);
     this.#limits = {
-      short: { warmUp: SHORT_WARM_UP, schedules: 1, races: false, seconds },
-      long: { schedules, seconds },
+      short: { warmUp: WARM_UP, schedules: 1, races: false, seconds },
+      long: { warmUp: WARM_UP, schedules, seconds },
       whole: { seconds },
     };
     this.#tried = new MutantSwitch(this.#mutants.all.length);
@@ -63,18 +66,25 @@ class Lane {
       if (board.killer(mutant) >= 0) continue; // by another thread, by now
       board.begin(scenario, mutant);
       this.#tried.active = mutant;
-      if (await fails(checked, this.#limits[depth])) board.kill(mutant, scenario);
+      if (await fails(checked, this.#limitsFor(scenario, depth))) board.kill(mutant, scenario);
       this.#tried.active = 0;
     }
     board.begin(scenario, 0);
   }
 
+  #limitsFor(scenario: number, depth: Depth): CheckOptions {
+    const limits = this.#limits[depth];
+    if (depth !== "long") return limits;
+    const most = Math.ceil(TURNS_MAX / this.#board.turnsPerSchedule(scenario));
+    return { ...limits, schedules: Math.min(most, limits.schedules!) };
+  }
+
   /** Throws: an error when the scenario fails as it is. */
   async #reach(scenario: number, checked: Checked): Promise<void> {
     this.#tried.counts.fill(0);
-    const { failed, turns } = await checked.outcome(this.#limits.short);
+    const { failed, turns, schedules } = await checked.outcome(this.#limits.short);
     if (failed) throw new Error(`${this.#places[scenario]!.scenario.name} fails without a mutant`);
-    this.#board.noteReach(scenario, turns, this.#tried.counts);
+    this.#board.noteReach(scenario, turns, schedules, this.#tried.counts);
   }
 
   async #checked(scenario: number): Promise<Checked> {

@@ -24,7 +24,9 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
   try {
     const interrupted = await untilInterrupted(async (signal) => {
       const onProgress = (round: string, done: number, all: number, killed: number): void => {
-        terminal.live(`${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`);
+        const line = `${round}: ${done} of ${plural(all, "scenario")}, ${killed} killed`;
+        if (done === all) terminal.note(line);
+        else terminal.live(line);
         if (performance.now() - kept < KEEP_MS) return;
         kept = performance.now();
         kills?.note(run.verdicts, false);

@@ -2,7 +2,7 @@
  * Which scenario killed which mutant, kept in a file: by the core's files, a line for each mutant. A run tries
  * these scenarios first, so that only what is new has to be searched for; and a reader sees who guards what.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { Mutant } from "./mutants.ts";
 import type { Verdict } from "./run.ts";
 import { explanationOf } from "./survivors/index.ts";
@@ -28,6 +28,11 @@ export class Kills {
     return this.#files[mutant.file]?.[keyOf(mutant)] ?? null;
   }
 
+  /** Scenarios that are named. */
+  get scenarios(): string[] {
+    return [...new Set(Object.values(this.#files).flatMap((kills) => Object.values(kills)))];
+  }
+
   /** Mutants that neither a scenario nor an explanation is known for. */
   open(mutants: readonly Mutant[]): Mutant[] {
     return mutants.filter(
@@ -45,7 +50,9 @@ export class Kills {
       if (killer !== null) this.#files[mutant.file]![key] = killer;
     }
     const sorted = Object.entries(this.#files).sort(([left], [right]) => (left < right ? -1 : 1));
-    writeFileSync(this.#path, `${JSON.stringify(Object.fromEntries(sorted), null, 1)}\n`);
+    const written = `${this.#path}.new`; // so that a run that is killed leaves what there was
+    writeFileSync(written, `${JSON.stringify(Object.fromEntries(sorted), null, 1)}\n`);
+    renameSync(written, this.#path);
   }
 }
 

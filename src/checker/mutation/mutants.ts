@@ -56,6 +56,7 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   "sync/runners.ts": "waits of the event loop and of threads, for which the checker stands in",
   "pin/held-clock.ts": "figures, which nothing goes by",
   "dax/pager.ts": "a loop around a system call, in a thread of its own",
+  "dax/evictor.ts": "a loop around a wait, in a thread of its own",
   "window/fault-port.ts": "system calls, for which the checker's port stands in",
   "window/userfaultfd.ts": "system calls",
   "window/addresses.ts": "system calls",

@@ -11,6 +11,8 @@ import * as copiedRoom from "./scenarios/dax/copied-room.ts";
 import * as evicting from "./scenarios/dax/evicting.ts";
 import * as copies from "./scenarios/dax/copies.ts";
 import * as copiesShown from "./scenarios/dax/copies-shown.ts";
+import * as populated from "./scenarios/dax/populated.ts";
+import * as touches from "./scenarios/dax/touches.ts";
 import * as daxDeaths from "./scenarios/dax/deaths.ts";
 import * as ends from "./scenarios/dax/ends.ts";
 import * as daxExtents from "./scenarios/dax/extents.ts";
@@ -122,6 +124,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/clones": clones,
   "dax/copies": copies,
   "dax/copies-shown": copiesShown,
+  "dax/populated": populated,
+  "dax/touches": touches,
   "dax/ends": ends,
   "dax/deaths": daxDeaths,
   "dax/faults": faults,

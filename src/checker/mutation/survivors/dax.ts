@@ -93,6 +93,35 @@ export const daxSurvivors: readonly Explanation[] = [
       "before it has its entry, and a touch in between reaches the file's own block.",
   },
   {
+    file: "dax/fault.ts",
+    function: "hidePoisoned",
+    what: ["without !windows.hasWindows(mapping)"],
+    why: "Costs time only: bad pages are looked for, and shown as lost in no window.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "unshareTouched",
+    what: ["always: choice (shared?.first === first)"],
+    why:
+      "Costs time only. The page that is touched is the file's own by now, and those after it are copied that " +
+      "were to be copied with it; where there is no room for them, the page is shown all the same.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "healthyAround",
+    what: ["never: if (run.first - start > index)", "always: if (run.last - start >= index)"],
+    why: "Costs time only: the page that is touched is shown alone, and its neighbours fault when they are touched.",
+  },
+  {
+    file: "dax/fault.ts",
+    function: "showAllCached",
+    what: ["without writes", "without findCached(", "without !isShown"],
+    why:
+      "Costs time only: whether a page is a hole is asked of more pages than need be. What a window writes has " +
+      "blocks by then, and so has what is cached; but for a hole that is pinned on a volume mounted read-only, " +
+      "which reads as zeroes for ever.",
+  },
+  {
     file: "dax/map-window.ts",
     function: "closeWith",
     what: ["never: if (this.#window === 0)"],

@@ -3,7 +3,7 @@ import { HUGE_PAGES, PAGE_SIZE } from "../../../base/quantities.ts";
 import { cloneRange } from "../../../dax/reflink.ts";
 import { collapseRange, zeroRange } from "../../../dax/layout-change.ts";
 import { assertSync } from "../../../dax/sync-fault.ts";
-import { persistStores } from "../../../dax/write-back.ts";
+import { mapWindow } from "../../../dax/map-window.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
@@ -28,7 +28,7 @@ const FOUND = "Whatever is stored through a sync window is found after a crash."
 /** Puts what was stored to a page of A on the medium, as a program does. Nobody else writes there. */
 function* persists(volume: Volume, self: Self, page: number): Sleeps<void> {
   const file = volume.file("A");
-  yield* persistStores(self.task, volume.dax(self), file.mapping, page, page);
+  yield* volume.viewOf(self, 0).persistWith(self.task, page * PAGE_SIZE, PAGE_SIZE);
   volume.ensurePersistent(file, `after ${self.name} has persisted it`, page, 1);
 }
 
@@ -37,6 +37,8 @@ function* refusesSync(volume: Volume, self: Self, name: string): Sleeps<void> {
   yield* refused(self, "EOPNOTSUPP", function* () {
     assertSync(volume.dax(self), mapping);
   });
+  const map = () => mapWindow(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, true, true);
+  yield* refused(self, "EOPNOTSUPP", map, "a window with sync");
 }
 
 export const holes = volumeStory({
@@ -302,7 +304,10 @@ export const refusedCopied = volumeStory({
   actors: {
     *user(volume, self) {
       yield* refusesSync(volume, self, "A");
-      assertSync(volume.dax(self), volume.file("B").mapping);
+      const { mapping } = volume.file("B");
+      assertSync(volume.dax(self), mapping);
+      const view = yield* mapWindow(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, true, true);
+      ensure(view.sync, "a window with sync says that it is none");
     },
   },
   explore: { strategy: "reduced" },

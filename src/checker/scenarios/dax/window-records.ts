@@ -116,6 +116,11 @@ export const windowTable = volumeStory({
       ensure(windows.serial(a) === 0, "a window that was closed has a serial");
       ensure(windows.at(address) === null, "a window that was closed is found");
       ensureFound(volume, self, [a2, b]);
+      const mapped = [volume.file("A").mapping, volume.file("B").mapping].join();
+      ensure(
+        [...windows.mappings()].join() === mapped,
+        "the files that have windows are told wrong",
+      );
       ensureListed(volume, self, "A", [a2]);
       const b2 = yield* openWindow(volume, self, "B", 0, 2, true);
       const b3 = yield* openWindow(volume, self, "B", 0, 1, false);
@@ -252,6 +257,34 @@ function* openAndClose(volume: Volume, self: Self, name: string): Sleeps<void> {
   ensure(windows.isOver(window, serial, address), `the window over ${name} is not open`);
   yield* closeWindow(volume, self, name, window);
 }
+
+export const windowTableEnd = volumeStory({
+  name: "dax-window-table-end",
+  about:
+    "A thread opens a window, which may get the first place of the table, while another one opens two and closes " +
+    "the first of them: the second, which lies behind that, is found all the same.",
+  from: "window/window.ts: places of the table ever used",
+  blocks: 4,
+  files: twoFiles,
+  actors: {
+    one: (volume, self) => openWindow(volume, self, "A", 0, 1, true),
+    *other(volume, self) {
+      const first = yield* openWindow(volume, self, "B", 0, 1, true);
+      yield* openWindow(volume, self, "B", 0, 1, true);
+      yield* closeWindow(volume, self, "B", first);
+    },
+  },
+  finally(volume) {
+    const { windows } = volume.dax(volume.actors[0]!);
+    const counted = windows.statistics().windows;
+    ensure(counted === 2, `${counted} windows are counted, 2 are open`);
+    for (const name of ["A", "B"]) {
+      const found = windows.windowsOf(volume.file(name).mapping).length;
+      ensure(found === 1, `${found} windows are told over file ${name}`);
+    }
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
+});
 
 /** A fault message is about a window that was there when it was sent: here, page 1 of window 0. */
 function* faultsLate(volume: Volume, self: Self): Sleeps<void> {

@@ -6,7 +6,7 @@
  * Bytes of blocks are no words to the door, so here they are read and written as words where the core
  * leaves that to its callers; and each schedule begins by bringing them back.
  */
-import { CorruptionError } from "../../base/errors.ts";
+import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import {
   BUFFER_WORDS,
   BufferHeader,
@@ -66,17 +66,26 @@ export interface MetadataShared {
   readonly device: number;
   readonly word: number;
   readonly sequence: number;
+  /** Where the device can be removed: whether it was. Else 0. */
+  readonly gone: number;
   /** Blocks that are cached from the start. */
   readonly cached: readonly number[];
   /** Of the region, at the start. */
   readonly bytesAtStart: number;
 }
 
-/** `cached`: before the actors begin; if none is, there are no buffers either. */
+/** What a scenario of blocks begins with. */
+export interface Blocks {
+  /** How many the device has: from 0 on, and the far one. */
+  readonly blocks: number;
+  /** Before the actors begin; if none is, there are no buffers either. */
+  readonly cached: readonly number[];
+  readonly removable?: boolean;
+}
+
 export function buildMetadata(
   actors: number,
-  blockCount: number,
-  cached: readonly number[],
+  { blocks: blockCount, cached, removable = false }: Blocks,
 ): MetadataShared {
   // So many pages that the region's header, taken for a buffer's, would be that of a changed block.
   const { region, thread } = regionWithThreads(actors, REGION_BYTES_MIN + 3 * 4096);
@@ -89,7 +98,17 @@ export function buildMetadata(
     store(region.words, device + index, inPair ? START : START + 1000 + index);
   }
   store(region.words, word, START);
-  const shared = { region, blocks, device, word, sequence: word + 8, cached, bytesAtStart: 0 };
+  const gone = removable ? word + 12 : 0;
+  const shared = {
+    region,
+    blocks,
+    device,
+    word,
+    sequence: word + 8,
+    gone,
+    cached,
+    bytesAtStart: 0,
+  };
   createTransactionArea(thread);
   const cache = MetadataCache.create(thread, new WordDevice(thread, shared), BLOCK_BYTES);
   for (const block of cached) cache.read(block, () => {});
@@ -113,10 +132,18 @@ class WordDevice implements MetadataDevice {
     return this.#shared.device + index;
   }
 
-  assertPresent(): void {}
+  #isGone(): boolean {
+    const { gone } = this.#shared;
+    return gone !== 0 && load(this.#words, gone) !== 0;
+  }
 
+  assertPresent(): void {
+    if (this.#isGone()) throw new HoldfastError("EIO", "the device is gone");
+  }
+
+  /** Of a device that is gone there is no content. */
   copyOut(at: number, target: Uint8Array): void {
-    const value = load(this.#words, this.#word(at));
+    const value = this.#isGone() ? DAMAGED : load(this.#words, this.#word(at));
     const content = wordsOf(target).fill(value);
     if (value !== DAMAGED) content[SEAL] = ~value;
   }
@@ -208,6 +235,24 @@ export class Metadata {
     });
   }
 
+  /** As `value`, of a copy that is not cached. */
+  valueOfCopy(self: Self, block: number): number {
+    const verify = ({ bytes }: MetadataBlock): void => {
+      const content = wordsOf(bytes);
+      this.#assertWhole(block, content[0]!, content[MIDDLE]!, content[SEAL]!);
+    };
+    return wordsOf(this.cache(self).readCopy(block, verify).bytes)[0]!;
+  }
+
+  /** Takes the device away, and gives it back. */
+  removeDevice(): void {
+    store(this.words, this.shared.gone, 1);
+  }
+
+  putBack(): void {
+    store(this.words, this.shared.gone, 0);
+  }
+
   value(self: Self, block: number): number {
     return this.valueOf(this.read(self, block));
   }
@@ -217,11 +262,14 @@ export class Metadata {
     const word = bytes.byteOffset / 4;
     const value = load(this.words, word);
     const seal = load(this.words, word + SEAL);
-    if (load(this.words, word + MIDDLE) !== value || seal !== ~value) {
-      const expected = "as the middle and the seal say";
-      throw new CorruptionError({ structure: `block ${block}`, field: "value", value, expected });
-    }
+    this.#assertWhole(block, value, load(this.words, word + MIDDLE), seal);
     return value;
+  }
+
+  #assertWhole(block: number, value: number, middle: number, seal: number): void {
+    if (middle === value && seal === ~value) return;
+    const expected = "as the middle and the seal say";
+    throw new CorruptionError({ structure: `block ${block}`, field: "value", value, expected });
   }
 
   /** Writes a block that is edited; its seal is written by `seal`. */
@@ -421,9 +469,10 @@ export class Metadata {
   }
 
   nameOf(word: number): string | null {
-    const { blocks, device, sequence, region } = this.shared;
+    const { blocks, device, sequence, gone, region } = this.shared;
     if (word === this.shared.word) return "the word";
     if (word === sequence) return "the layout's sequence";
+    if (word === gone && gone !== 0) return "the device is gone";
     const index = word - device;
     if (index >= 0 && index < blocks.length) return `block ${blocks[index]} on the device`;
     const inCache = word - region.root(Root.metadata);

@@ -39,6 +39,43 @@ function isRefused(metadata: Metadata, self: Self, block: number): boolean {
   }
 }
 
+/** What a read gives; null when the device is gone. Damage is none that the reader may be told of. */
+function readUnlessGone(self: Self, read: () => number): number | null {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof HoldfastError && error.code === "EIO")) throw error;
+    self.say("is told that the device is gone");
+    return null;
+  }
+}
+
+export const blockReadAndGone = metadataStory(
+  { blocks: BLOCKS, cached: [...PAIR, SOME], removable: true },
+  {
+    name: "block-read-and-gone",
+    about:
+      "A device is removed while a block is read, and while another one is read as a copy. Each is as the " +
+      "device had it, or the reader is told that the device is gone: never that the block is damaged, as " +
+      "what can be copied by then would have it.",
+    from: "metadata/cache.ts, read: EIO when the device is gone",
+    explore: { strategy: "reduced" },
+    actors: {
+      *reader(metadata, self) {
+        const read = readUnlessGone(self, () => metadata.value(self, OTHER));
+        ensure(read === null || read === metadata.onDevice(OTHER), `the block is ${read}`);
+        yield* metadata.undone(self, () => {
+          const copied = readUnlessGone(self, () => metadata.valueOfCopy(self, 0));
+          ensure(copied === null || copied === metadata.onDevice(0), `the copy is ${copied}`);
+          ensure(read !== null || copied === null, "a device that is gone is read");
+        });
+      },
+      remover: (metadata) => metadata.removeDevice(),
+    },
+    finally: (metadata) => metadata.putBack(),
+  },
+);
+
 export const blocksReadByTwo = blockStory({
   name: "blocks-read-by-two",
   about:

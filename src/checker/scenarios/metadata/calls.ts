@@ -51,8 +51,31 @@ export const blocksBeyondTheDevice = callStory({
       yield* metadata.undone(self, (transaction) => {
         const made = codeOf(() => transaction.create(block, () => {}));
         ensure(made === "EUCLEAN", `block ${block} is made`);
+        const copied = codeOf(() => metadata.valueOfCopy(self, block));
+        ensure(copied === "EUCLEAN", `block ${block} is copied`);
       });
     }
+  },
+});
+
+export const blockCopied = callStory({
+  name: "block-copied",
+  about:
+    "A block is read without being cached: as the device has it each time, or refused as damage. The copy " +
+    "is its reader's own.",
+  from: "metadata/cache.ts, readCopy",
+  *play(metadata, self) {
+    yield* metadata.undone(self, () => {
+      const before = metadata.onDevice(UNCACHED);
+      ensure(metadata.valueOfCopy(self, UNCACHED) === before, "a copy is not what the device has");
+      metadata.writeDevice(UNCACHED, 500);
+      ensure(metadata.valueOfCopy(self, UNCACHED) === 500, "what was copied is kept");
+      metadata.damage(UNCACHED);
+      const code = codeOf(() => metadata.valueOfCopy(self, UNCACHED));
+      ensure(code === "EUCLEAN", "damage is copied");
+      metadata.writeDevice(UNCACHED, 900);
+    });
+    ensureValue(metadata, self, UNCACHED, 900);
   },
 });
 

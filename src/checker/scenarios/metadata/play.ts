@@ -1,6 +1,6 @@
 /** What the scenarios of metadata have in common: blocks, of which some are cached from the start. */
 import type { Plot, Scenario } from "../../scenario.ts";
-import { buildMetadata, Metadata, type MetadataShared } from "../../world/metadata.ts";
+import { type Blocks, buildMetadata, Metadata, type MetadataShared } from "../../world/metadata.ts";
 import { playedIn } from "../../world/plots.ts";
 
 export interface Story extends Plot<MetadataShared, Metadata> {
@@ -10,20 +10,13 @@ export interface Story extends Plot<MetadataShared, Metadata> {
   readonly finally?: (metadata: Metadata) => void;
 }
 
-interface Blocks {
-  /** How many the device has: from 0 on, and the far one. */
-  readonly blocks: number;
-  /** If none is, there are no buffers either. */
-  readonly cached: readonly number[];
-}
-
 export function metadataStory(
-  { blocks, cached }: Blocks,
+  blocks: Blocks,
   { prepare, finally: last, ...plot }: Story,
 ): Scenario<MetadataShared, Metadata> {
   return playedIn(
     {
-      build: (actors) => buildMetadata(actors, blocks, cached),
+      build: (actors) => buildMetadata(actors, blocks),
       begin(shared, actors) {
         const metadata = new Metadata(shared, actors);
         prepare?.(metadata);

@@ -1,5 +1,5 @@
 /** The threads of a scenario's actors, in the checked build. */
-import { load } from "../../sync/atomics.ts";
+import { load, store } from "../../sync/atomics.ts";
 import { Region, REGION_BYTES_MIN, Root } from "../../sync/region.ts";
 import { allocateObject, freeObject } from "../../sync/slab.ts";
 import { Task } from "../../sync/sleep.ts";
@@ -63,6 +63,17 @@ export function taskOf(thread: Thread, timeoutMs?: number): { task: Task; abort(
 /** The word in which the kernel marks a thread's end. */
 export function livenessOf(thread: Thread): number {
   return thread.base + Slot.liveness;
+}
+
+/** Of a mutex as `engine/system.ts` keeps it: what it was made as, and whether its holder's end marks it. */
+const KIND = 4;
+const ROBUST = 2;
+
+/** Ends a thread that no actor is, as the system does: its liveness is marked if that is robust. */
+export function endThread(thread: Thread): void {
+  const liveness = livenessOf(thread);
+  if ((load(thread.words, liveness + KIND) & ROBUST) === 0) return;
+  store(thread.words, liveness, OWNER_DIED);
 }
 
 /** Whether the environment has ended a thread. */

@@ -3,7 +3,7 @@ import { load } from "../../../sync/atomics.ts";
 import { Slot, SLOT_FREE, Thread } from "../../../sync/thread.ts";
 import { ensure, ensureNoLeak, type Self, scenario } from "../../scenario.ts";
 import { type SyncShared, threadWordName } from "../../world/locks.ts";
-import { regionWithThreads } from "../../world/threads.ts";
+import { endThread, regionWithThreads } from "../../world/threads.ts";
 
 const PAGE_WORDS = 1024;
 
@@ -29,6 +29,14 @@ class Comers {
     const thread = Thread.join(this.shared.region);
     this.inside.push(thread);
     self.say(`starts a thread, in slot ${thread.slot}`);
+  }
+
+  /** The first one that is inside dies. */
+  die(self: Self): Thread {
+    const thread = this.inside.shift()!;
+    endThread(thread);
+    self.say(`lets the thread in slot ${thread.slot} die`);
+    return thread;
   }
 
   /** Of the one that is inside from the start. */
@@ -128,5 +136,33 @@ export const threadLeaves = scenario({
   actors: {
     leaver: (comers, self) => comers.leave(self),
     starter: (comers, self) => comers.join(self),
+  },
+});
+
+/** A thread that has only just joined dies, and is found dead. */
+export const joinedThreadDies = scenario({
+  ...withFreeSlot,
+  name: "joined-thread-dies",
+  about:
+    "A thread joins a region and dies while another one looks for the dead. Somebody finds it, once, and " +
+    "its slot can be used again.",
+  from: "sync/thread.ts, rule 2: the kernel marks the liveness mutex however the thread ends",
+  actors: {
+    starter(comers, self) {
+      comers.join(self);
+      const { holder } = comers.die(self);
+      ensure(!self.thread.isAlive(holder), "a thread that has died is taken for alive");
+    },
+    finder(_comers, self) {
+      self.thread.reap();
+    },
+  },
+  end(comers: Comers): void {
+    comers.actors[0]!.thread.reap();
+    ensure(comers.recoveries === 1, `the dead thread was recovered ${comers.recoveries} times`);
+    const { region } = comers.shared;
+    const next = Thread.join(region);
+    ensureNoLeak(next.slot < region.slotsUsed - 1, "the slot of a thread that died is not free");
+    ensure(next.isAlive(next.holder), "the slot's next thread is taken for dead");
   },
 });

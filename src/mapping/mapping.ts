@@ -173,8 +173,9 @@ export function hasLostUnlisted(thread: Thread, mapping: Mapping): boolean {
 }
 
 /**
- * Takes the range that `noteWritten` noted, leaving none; null when there is none. What was written
- * before it is noted is persisted by whoever takes it, so the take is counted first.
+ * Takes the range that `noteWritten` noted, leaving none; null when there is none. The take is counted
+ * when the range is empty, and before another one can be noted: whoever has read a part of each finds
+ * another count. Who dies in it has not ended its write-back (dax/write-back.ts, rule 3).
  */
 export function takeWritten(
   thread: Thread,
@@ -182,10 +183,10 @@ export function takeWritten(
 ): { first: number; last: number } | null {
   const { words } = thread;
   enterGuard(thread, mapping + MappingWord.treeGuard);
-  add(words, mapping + MappingWord.writtenTakes, 1);
   const first = load(words, mapping + MappingWord.writtenFirst);
   const last = loadUnsigned(words, mapping + MappingWord.writtenLast);
   store(words, mapping + MappingWord.writtenFirst, -1);
+  add(words, mapping + MappingWord.writtenTakes, 1);
   leaveGuard(thread, mapping + MappingWord.treeGuard);
   return first === -1 ? null : { first: first >>> 0, last };
 }

@@ -197,3 +197,27 @@ export const writtenWithoutGuard = variant({
   ],
   caughtBy: { "written-together": "check" },
 });
+
+export const takeCountedFirst = variant({
+  name: "take-counted-first",
+  about:
+    "Write-back counts that it takes the written range, and takes it then. Who reads the count in between, one " +
+    "end of the range before it is taken, and the other end of the next one, finds pages noted that lie " +
+    "between the two: no fsync persists them.",
+  from: "our own core, before written-across-take found it; DESIGN.md 5.6, invariant 8",
+  edits: [
+    {
+      file: "mapping/mapping.ts",
+      find: "    add(words, mapping + MappingWord.writtenTakes, 1);\n",
+      replace: "",
+    },
+    {
+      file: "mapping/mapping.ts",
+      find: "    const first = load(words, mapping + MappingWord.writtenFirst);\n",
+      replace:
+        "    add(words, mapping + MappingWord.writtenTakes, 1);\n" +
+        "    const first = load(words, mapping + MappingWord.writtenFirst);\n",
+    },
+  ],
+  caughtBy: { "written-across-take": "check" },
+});

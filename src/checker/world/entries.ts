@@ -114,6 +114,16 @@ export class Entries extends BareFile {
     store(thread.words, mapping + MappingWord.removing, 0);
   }
 
+  /** As `removeAll`, of pages that other files' entries may name as well. Runs alone. */
+  leaveAll(self: Self): void {
+    const { thread, pages } = this.hand(self);
+    removeEntries(thread, this.mapping, 0, PAGE_INDEX_MAX, (entry, _index, count, slot) => {
+      const page = pageOf(entry);
+      if (pages.sharers(page) > 0) pages.leave(page, slot);
+      else pages.disassociate(page, count, this.mapping);
+    });
+  }
+
   /** Has a hand's thread finish a removal that a thread that dies has begun. */
   #recoverRemovals({ thread, pages }: Hand): void {
     const { mapping } = this;

@@ -3,7 +3,7 @@
  * recovers it what it was about to do, as entries and removals do (mapping/entries.ts).
  */
 import { HUGE_PAGES, PAGE_SIZE } from "../../base/quantities.ts";
-import { Pages } from "../../pages/pages.ts";
+import { type PageId, Pages } from "../../pages/pages.ts";
 import { add, load, store } from "../../sync/atomics.ts";
 import type { Region } from "../../sync/region.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
@@ -16,6 +16,9 @@ import { regionWithThreads } from "./threads.ts";
 /** An actor's note: the device page it gives an owner + 1 | the record it takes it from + 1 | pages | owner. */
 const Note = { device: 0, page: 1, count: 2, owner: 3 } as const;
 const NOTE_WORDS = 4;
+/** Where on their page the words of entries begin, that name shared pages: a record's id + 1, or 0. */
+const ENTRIES = 768;
+const ENTRIES_MAX = 16;
 
 export interface RecordsShared {
   readonly region: Region;
@@ -145,6 +148,27 @@ export class Records {
     this.take(self, this.give(self, owned), owned);
   }
 
+  /** The word of an entry. */
+  entryWord(at: number): number {
+    return this.#shared.notes + ENTRIES + at;
+  }
+
+  /** Has one more entry name a page of the device. Who dies leaves it as it is. */
+  share(self: Self, device: number, at: number): PageId {
+    const page = this.pages(self).share(device, this.entryWord(at), (record) => record + 1);
+    self.say(`entry ${at} names page ${device} of the device`);
+    return page;
+  }
+
+  /** An entry that names a page names it no longer. */
+  leave(self: Self, at: number): void {
+    const word = this.entryWord(at);
+    const entry = load(self.thread.words, word);
+    if (entry === 0) return;
+    this.pages(self).leave(entry - 1, word);
+    self.say(`entry ${at} names no page`);
+  }
+
   #freedWord(device: number): number {
     return this.#shared.notes + 512 + Math.floor(device / HUGE_PAGES);
   }
@@ -163,6 +187,7 @@ export class Records {
     const { chunks } = this.#shared;
     // A guard that somebody died in is repaired by whoever takes it next.
     pages.takeBackDevicePages(0, 0, -1);
+    for (let at = 0; at < ENTRIES_MAX; at++) this.leave(self, at);
     const owned = [...this.#shared.kept, ...kept];
     this.#assertOwned(pages, owned);
     this.#assertOthersFree(pages, owned);
@@ -212,6 +237,7 @@ export class Records {
     const { self, pages } = this.#hands[0]!;
     const at = word - this.#shared.notes;
     if (at >= 0 && at < 512) return `note of thread ${Math.floor(at / NOTE_WORDS)}`;
+    if (at >= ENTRIES && at < ENTRIES + ENTRIES_MAX) return `entry ${at - ENTRIES}`;
     if (at >= 512 && at < 1024) return `pages of chunk ${at - 512}, given back`;
     return wordName(self.thread, pages, [], word);
   }

@@ -28,12 +28,14 @@ import {
   storeHuge,
 } from "../../mapping/tree.ts";
 import { load, store } from "../../sync/atomics.ts";
-import type { Region } from "../../sync/region.ts";
+import { type Region, TRACING_WORD } from "../../sync/region.ts";
 import { allocateZeroed, objectsInUse } from "../../sync/slab.ts";
 import { ensure, type Plot, type Scenario, type Self, scenario } from "../scenario.ts";
 import { regionWithThreads } from "./threads.ts";
 
 const MARKS = [Mark.dirty, Mark.pinned] as const;
+/** Of events: all are traced. */
+const EVERY_CLASS = 0x7fffffff;
 
 export interface TreeShared {
   readonly region: Region;
@@ -217,6 +219,15 @@ export class PlainTree {
     const node = root - (root & 7);
     const bits = load(this.#words, node + mark) | load(this.#words, node + mark + 1);
     ensure(bits === 0, "a mark is left on the way to no marked entry");
+  }
+
+  /** Clears marks of entries while events are traced, by the words of the region that say so. */
+  unmarkTraced(mark: Mark, ...indexes: readonly number[]): void {
+    const words = this.#words;
+    store(words, TRACING_WORD, EVERY_CLASS);
+    for (const index of indexes) this.unmark(index, mark);
+    ensure(load(words, TRACING_WORD) === EVERY_CLASS, "a mark is cleared outside the tree");
+    store(words, TRACING_WORD, 0);
   }
 
   ensureNodes(nodes: number): void {

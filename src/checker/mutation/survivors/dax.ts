@@ -240,14 +240,6 @@ export const daxSurvivors: readonly Explanation[] = [
   {
     file: "mapping/mapping.ts",
     function: "takeWritten",
-    what: ["swapped: enterGuard(thread, mapping + MappingWord.treeGuard); add("],
-    why:
-      "The take is counted before the range is read and emptied, all the same. Who notes in between, and " +
-      "finds his pages noted, finds them in the range that is about to be taken.",
-  },
-  {
-    file: "mapping/mapping.ts",
-    function: "takeWritten",
     what: ["never: choice (first === -1)"],
     why: "The range that stands for none begins behind the end of every file: nothing of it is persisted.",
   },

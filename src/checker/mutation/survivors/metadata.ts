@@ -75,4 +75,12 @@ export const metadataSurvivors: readonly Explanation[] = [
     ],
     why: "Nobody reads the record before `used` covers it, which is stored after all of it.",
   },
+  {
+    file: "metadata/transaction.ts",
+    function: "notePersistent",
+    what: ["whatever is there: cas("],
+    why:
+      'Costs time only: with a smaller number than was there, which says "at least", somebody flushes what is ' +
+      "on the medium already.",
+  },
 ];

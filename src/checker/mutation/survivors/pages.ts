@@ -93,4 +93,30 @@ export const pagesSurvivors: readonly Explanation[] = [
     what: ["left out: and("],
     why: "The mark stays on an idle page; each later last release wakes, and nobody sleeps there.",
   },
+  {
+    file: "pages/pages.ts",
+    function: "share",
+    what: ["whatever is there: casThenStore("],
+    why: "Owners change under the guard, which is held: what is there is what was read.",
+  },
+  {
+    file: "pages/pages.ts",
+    function: "leave",
+    what: ["whatever is there: casThenStore("],
+    why: "Owners change under the guard, which is held: what is there is what was read.",
+  },
+  {
+    file: "pages/pages.ts",
+    function: "leave",
+    what: ["without last: "],
+    why: "Of one that is not the last the number is zero, not one.",
+  },
+  {
+    file: "pages/pages.ts",
+    function: "#repair",
+    what: ["swapped: this.#markType("],
+    why:
+      "A chunk that the count finds without a page in use has no page that tells afterwards, of whatever type " +
+      "it is taken for; any other is the same chunk after it was counted.",
+  },
 ];

@@ -48,4 +48,10 @@ export const pinSurvivors: readonly Explanation[] = [
     what: ["never: if (holder === 0)"],
     why: "A slot without a thread has no records of pins.",
   },
+  {
+    file: "pin/pin.ts",
+    function: "stillOwned",
+    what: ["without slot !== 0"],
+    why: "Word 0 of the region, its magic number, is no page's entry.",
+  },
 ];

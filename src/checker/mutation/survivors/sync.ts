@@ -233,4 +233,12 @@ export const syncSurvivors: readonly Explanation[] = [
       "Threads of one process are marked without it, too; it is for regions that several processes " +
       "will share.",
   },
+  {
+    file: "sync/clock.ts",
+    function: "offsetMs",
+    what: ["if (took >= best)"],
+    why:
+      "Arithmetic over two clocks of the machine, done once when the module is loaded: another look than the " +
+      "best one counts, or none, and times of two threads differ by more. Threads of the checker have one clock.",
+  },
 ];

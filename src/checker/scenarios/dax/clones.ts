@@ -115,6 +115,33 @@ export const cloneRefused = volumeStory({
   explore: { strategy: "reduced" },
 });
 
+export const cloneOfThree = volumeStory({
+  name: "clone-of-three",
+  about:
+    "A file is cloned twice. Its blocks count as shared once each, however many files have them, until one " +
+    "has them for its own.",
+  from: "drivers/ram/extents.ts, addSharer; statfs",
+  blocks: 8,
+  files: [...FILES, { name: "C", pages: "==" }],
+  actors: {
+    *user(volume, self) {
+      const ensureCounted = (expected: number): void => {
+        const counted = sharedBlocks(volume, self);
+        ensure(counted === expected, `${counted} blocks count as shared, not ${expected}`);
+      };
+      yield* clones(volume, self, "A", "B", [0, 0, 2]);
+      ensureCounted(2);
+      yield* clones(volume, self, "A", "C", [0, 0, 2]);
+      ensureCounted(2);
+      yield* truncate(volume, self, "B", PAGE_SIZE);
+      ensureCounted(2);
+      yield* truncate(volume, self, "A", 0);
+      ensureCounted(1);
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
 export const cloneReadOnly = volumeStory({
   name: "clone-read-only",
   about: "On a volume that is read only nothing is cloned, and no pin is waited for.",

@@ -1,8 +1,15 @@
 /** Entry locks and who waits for them; entries made by several at once, of 4 KiB and of 2 MiB. */
 import { AbortError, HoldfastError } from "../../../base/errors.ts";
 import { HUGE_PAGES } from "../../../base/quantities.ts";
-import { publishAround, publishPage, publishZero } from "../../../mapping/entries.ts";
+import {
+  publishAround,
+  publishPage,
+  publishShared,
+  publishZero,
+} from "../../../mapping/entries.ts";
+import { noteLostUnlisted } from "../../../mapping/mapping.ts";
 import { EntryKind, kindOf } from "../../../mapping/tree.ts";
+import { stillOwned } from "../../../pin/pin.ts";
 import { ensure } from "../../scenario.ts";
 import { BLOCK, EMPTY, entryStory, fault, lockAndGiveUp } from "../../world/entries.ts";
 
@@ -127,6 +134,39 @@ export const entryAroundEnds = entryStory({
       around(60, 9, BLOCK + 12, 4);
       around(20, 9, HUGE_PAGES - 2, 2);
       around(HUGE_PAGES + 70, 2, BLOCK + 16, 0);
+    },
+  },
+});
+
+export const entriesShared = entryStory({
+  name: "entries-shared",
+  about:
+    "Entries come to name pages that other files may have as well: one, then several around it, of which none " +
+    "is left where a window may show a page as lost. Each can be locked again, and tells whose page it is.",
+  from: "mapping/entries.ts, publishShared and publishAround; pages/pages.ts, invariant 5",
+  actors: {
+    *file(entries, self) {
+      const { thread, pages } = entries.hand(self);
+      const { mapping } = entries;
+      const held = yield* entries.lock(self, EMPTY);
+      entries.letGo(self, held);
+      publishShared(thread, pages, held, BLOCK);
+      const again = yield* entries.lock(self, EMPTY);
+      ensure(kindOf(again.entry) === EntryKind.page, "a shared page's entry is none of a page");
+      entries.giveUp(self, again);
+      const around = (index: number): number =>
+        publishAround(thread, pages, mapping, index, 2, BLOCK + index, true);
+      ensure(around(EMPTY + 1) === 2, "entries around a shared one are not made");
+      noteLostUnlisted(thread, mapping);
+      ensure(around(EMPTY + 9) === 0, "entries are made where a page may be shown as lost");
+      const left = entries.kindOf(self, EMPTY + 9) ?? entries.kindOf(self, EMPTY + 10);
+      ensure(left === null, "an entry is left that was not made");
+      const page = pages.find(BLOCK)!;
+      const isOwn = (index: number): boolean => stillOwned(pages, mapping, [{ page, index }]);
+      ensure(isOwn(EMPTY), "a shared page is not the file's");
+      ensure(!isOwn(EMPTY + 1), "a shared page is the file's at another's place");
+      ensure(!isOwn(HUGE_PAGES + 3), "a shared page is the file's where it has no entry");
+      entries.leaveAll(self);
     },
   },
 });

@@ -57,6 +57,12 @@ class FileRecord {
     return `${range.first} to ${range.last}`;
   }
 
+  /** Of what an actor has noted, if it takes part. */
+  ensurePersisted(name: string, ...pages: readonly number[]): void {
+    if (!this.#selves.some((self) => self.name === name)) return;
+    for (const page of pages) ensure(this.hasTaken(page), `page ${page} is not persisted`);
+  }
+
   takeRest(): void {
     this.take(this.#selves[0]!);
   }
@@ -169,5 +175,33 @@ export const writtenTogether = scenario({
   end(record) {
     record.takeRest();
     for (const page of [3, 5, 7]) ensure(record.hasTaken(page), `page ${page} is not persisted`);
+  },
+});
+
+export const writtenAcrossTake = scenario({
+  ...RECORD,
+  name: "written-across-take",
+  about:
+    "A thread has written to pages 0 to 8, of which 0 to 3 are noted, and notes them. Meanwhile another one " +
+    "writes back, taking what is noted, and then writes to pages 5 to 10. Each page is taken, or still noted.",
+  from: "mapping/mapping.ts, isNoted: between two takes the range only grows",
+  build: () => buildRecord(2),
+  begin(shared: RecordShared, selves) {
+    const record = new FileRecord(shared, selves);
+    record.note(selves[0]!, 0, 3);
+    return record;
+  },
+  explore: { strategy: "reduced" },
+  actors: {
+    writer: (record, self) => record.note(self, 0, 8),
+    other(record, self) {
+      record.take(self);
+      record.note(self, 5, 10);
+    },
+  },
+  end(record) {
+    record.takeRest();
+    record.ensurePersisted("writer", 0, 4, 8);
+    record.ensurePersisted("other", 5, 10);
   },
 });

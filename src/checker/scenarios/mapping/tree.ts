@@ -50,7 +50,7 @@ export const treeMarks = treeStory({
   name: "tree-marks",
   about:
     "Entries are marked and unmarked in both halves of nodes and in several of them. A search finds the " +
-    "marked ones from wherever it starts, and none when none is left.",
+    "marked ones from wherever it starts, and none when none is left; and no word beside the tree changes.",
   from: "mapping/tree.ts, rule 3; xas_find_marked",
   play(tree) {
     const marked = [0, 31, 32, 63, LEAF + 40, INNER + LEAF * 33 + 1];
@@ -70,7 +70,7 @@ export const treeMarks = treeStory({
       tree.unmark(index, Mark.pinned);
       tree.ensureSame();
     }
-    tree.unmark(INNER + LEAF * 33 + 1, Mark.pinned);
+    tree.unmarkTraced(Mark.pinned, INNER + LEAF * 33 + 1);
     tree.ensureNoneMarked(Mark.pinned);
     tree.ensureMarked(Mark.dirty, 0, PAGE_INDEX_MAX);
   },

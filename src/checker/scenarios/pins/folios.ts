@@ -201,7 +201,8 @@ export const pinsThatOnlyRead = folioStory({
 export const pinHoldersNamed = folioStory({
   name: "pin-holders-named",
   about:
-    "Who asks for the holders of a range is told of each pin that touches it, and of no other.",
+    "Who asks for the holders of a range is told of each pin that touches it, and of no other: nor of the " +
+    "time of one that was held before it.",
   from: "DESIGN.md 5.3: whoever waits can be told for whom",
   actors: {
     one(file, self) {
@@ -232,8 +233,12 @@ export const pinHoldersNamed = folioStory({
       ensure(other.length === 0, "told of another file");
       storeOwn(thread.words, pins[0]! + PinWord.since, clockMs() + 1);
       ensure(told(0, 0) === `pinned: ${first} for 0 ms`, `told of a time: ${told(0, 0)}`);
+      for (const pin of pins) storeOwn(thread.words, pin + PinWord.since, clockMs() + 1);
       for (const pin of pins) releasePin(thread, pages, pin);
       ensure(told(0, PAGE_INDEX_MAX) === "no pin", "a pin that was given back is told of");
+      const next = pinFast(file, self, 0, 1);
+      ensure(told(0, 0) === `pinned: ${first}`, `told of another's time: ${told(0, 0)}`);
+      releasePin(thread, pages, next);
     },
   },
 });

@@ -2,7 +2,7 @@
 import { HoldfastError } from "../../../base/errors.ts";
 import { InvariantError } from "../../../base/invariant.ts";
 import { HUGE_PAGES } from "../../../base/quantities.ts";
-import { load } from "../../../sync/atomics.ts";
+import { add, load } from "../../../sync/atomics.ts";
 import { ensure, type Plot, type Scenario, scenario } from "../../scenario.ts";
 import { playedIn } from "../../world/plots.ts";
 import { buildRecords, type Owned, Records, type RecordsShared } from "../../world/records.ts";
@@ -69,6 +69,17 @@ export const pageRecords = recordStory({
   },
 });
 
+/** The code with which something fails; "" when it does not. */
+function codeOf(operation: () => unknown): string {
+  try {
+    operation();
+    return "";
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    return error.code;
+  }
+}
+
 /** What a region of 16 MiB can afford. */
 const CHUNKS_AFFORDED = 256;
 
@@ -87,14 +98,14 @@ export const pageRecordsFull = scenario({
           pages.associate(chunk * HUGE_PAGES, 1, FILE, chunk, false);
         }
         const beyond = page(CHUNKS_AFFORDED + 1, 256);
-        let refused = false;
-        try {
-          pages.associate(beyond.device, 1, FILE, 0, false);
-        } catch (error) {
-          if (!(error instanceof HoldfastError && error.code === "ENOMEM")) throw error;
-          refused = true;
-        }
-        ensure(refused, "a page has got an owner, with no record left");
+        const gives = () => pages.associate(beyond.device, 1, FILE, 0, false);
+        ensure(codeOf(gives) === "ENOMEM", "a page has got an owner, with no record left");
+        const shares = () => records.share(self, beyond.device, 0);
+        ensure(codeOf(shares) === "ENOMEM", "a page is shared, with no record left");
+        ensure(
+          load(self.thread.words, records.entryWord(0)) === 0,
+          "an entry names a page that has no record",
+        );
         ensure(pages.find(beyond.device) === null, "a page without a record has one");
         ensure(pages.isFree(beyond.device, 1), "a page that got no owner is not free");
         pages.disassociate(pages.find(9 * HUGE_PAGES)!, 1, FILE);
@@ -195,6 +206,119 @@ export const pageCanaries = scenario({
     },
   }),
   end: () => {},
+});
+
+export const pageSharedByTwo = recordStory({
+  name: "page-shared-by-two",
+  about:
+    "A page where a folio was gets a second entry that names it, and is left by both. Pins that are held " +
+    "through the other entry are nothing to the one that goes first; the last one does not go while the page " +
+    "is pinned.",
+  from: "pages/pages.ts, invariants 3 and 5",
+  chunks: 2,
+  kept: [page(0, 9)],
+  actors: {
+    one(records, self) {
+      const pages = records.pages(self);
+      const { words } = self.thread;
+      records.take(self, records.give(self, folio(1)), folio(1));
+      const shared = records.share(self, HUGE_PAGES, 0);
+      ensure(!pages.isHuge(shared), "a shared page is a folio");
+      ensure(records.share(self, HUGE_PAGES, 1) === shared, "a shared page has two records");
+      ensure(pages.sharers(shared) === 2, "the entries of a page are counted wrong");
+      add(words, pages.pinWord(shared), 1);
+      records.leave(self, 0);
+      ensure(pages.sharers(shared) === 1, "an entry that has gone is counted");
+      ensure(
+        isRefused(() => records.leave(self, 1)),
+        "a pinned page loses its last owner",
+      );
+      ensure(
+        pages.sharers(shared) === 1 && load(words, records.entryWord(1)) === shared + 1,
+        "an entry that was not to go has gone",
+      );
+      const own = pages.find(9)!;
+      ensure(
+        isRefused(() => pages.leave(own, records.entryWord(1))),
+        "a page with one owner is left as a shared one",
+      );
+      ensure(pages.owner(own) === FILE, "a page has lost its owner to who had none of it");
+      ensure(load(words, records.entryWord(1)) === shared + 1, "another page's entry has gone");
+      add(words, pages.pinWord(shared), -1);
+      records.leave(self, 1);
+      ensure(pages.find(HUGE_PAGES) === null, "a page that nobody names is in use");
+    },
+  },
+});
+
+export const pageLeft = recordStory({
+  name: "page-left",
+  about:
+    "One of several owners of device pages asks whether it may let go of them. It may not where a page is its " +
+    "alone, or is pinned and nobody's; it may where nothing is known of the pages.",
+  from: "pages/pages.ts, isLeft",
+  chunks: 3,
+  kept: [page(0, 0), page(1, 2)],
+  actors: {
+    one(records, self) {
+      const pages = records.pages(self);
+      const isLeft = (device: number, count = 1): boolean => pages.isLeft(device, count, FILE);
+      ensure(!isLeft(0), "a page is left that is the owner's alone");
+      ensure(isLeft(2 * HUGE_PAGES, 9), "pages without a record are not left");
+      ensure(isLeft(HUGE_PAGES, 2) && !isLeft(HUGE_PAGES, 3), "a range is not looked at as it is");
+      ensure(isLeft(HUGE_PAGES + 3, 2), "pages without an owner are not left");
+      records.share(self, HUGE_PAGES + 3, 0);
+      ensure(isLeft(HUGE_PAGES + 3), "a page that others name is not left");
+      records.leave(self, 0);
+      const free = pages.pinWord(pages.find(HUGE_PAGES + 4)!);
+      add(self.thread.words, free, 1);
+      ensure(!isLeft(HUGE_PAGES + 4), "a page is left that is pinned, and nobody's");
+      add(self.thread.words, free, -1);
+    },
+  },
+});
+
+export const pageShareDeath = recordStory({
+  name: "page-share-death",
+  about:
+    "A thread dies at any point while an entry comes to name a page, or ceases to; another one does the same " +
+    "with a page near it. The pages in use are counted as they are, and no chunk is lost.",
+  from: "pages/pages.ts, invariant 5; several-processes.md: what a dead holder leaves is repaired",
+  chunks: 2,
+  kept: [page(0, 0)],
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    dying(records, self) {
+      records.share(self, HUGE_PAGES + 3, 0);
+      records.leave(self, 0);
+    },
+    other(records, self) {
+      records.share(self, HUGE_PAGES + 4, 1);
+      records.leave(self, 1);
+    },
+  },
+  environment: { death: { kill: "dying" } },
+});
+
+export const pageTakenBackBeside = recordStory({
+  name: "page-taken-back-beside",
+  about:
+    "A page that a dead thread was about to give up is taken back, while another thread uses a page of the same " +
+    "2 MiB of the device. The pages in use are counted as they are.",
+  from: "pages/pages.ts, invariant 2: owner and index change within the guard",
+  chunks: 2,
+  kept: [page(0, 0)],
+  given: [page(1, 6)],
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    reaper(records, self) {
+      const pages = records.pages(self);
+      pages.takeBack(pages.associate(HUGE_PAGES + 3, 1, OTHER, 3, false), 1, OTHER);
+    },
+    user: (records, self) => {
+      records.give(self, page(1, 6));
+    },
+  },
 });
 
 export const pageAwaited = recordStory({

@@ -48,6 +48,7 @@ import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
 import * as metadataCalls from "./scenarios/metadata/calls.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
 import * as daxLeases from "./scenarios/dax/leases.ts";
+import * as breaks from "./scenarios/layout/breaks.ts";
 import * as leases from "./scenarios/layout/leases.ts";
 import * as longTermPins from "./scenarios/layout/long-term-pins.ts";
 import * as folios from "./scenarios/pins/folios.ts";
@@ -108,6 +109,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pages/bad-pages": badPages,
   "pages/page-types": pageTypes,
   "layout/leases": leases,
+  "layout/breaks": breaks,
   "layout/long-term-pins": longTermPins,
   "mapping/entries": entries,
   "mapping/huge-entries": hugeEntries,

@@ -133,4 +133,42 @@ export const layoutSurvivors: readonly Explanation[] = [
     what: ["never: if ("],
     why: "Costs time only: the guard is taken for nothing.",
   },
+  {
+    file: "layout/break.ts",
+    function: "wait",
+    what: ["always: if (this.#waiting !== null)"],
+    why: "It is asked to wait when there is one to wait for.",
+  },
+  {
+    file: "layout/break.ts",
+    function: "tryWithBrokenPages",
+    what: ["swapped: count(thread, Counter.breaks)"],
+    why: "A figure is counted a little later.",
+  },
+  {
+    file: "layout/break.ts",
+    function: "announce",
+    what: ["swapped: store(words, mapping + MappingWord.breakHolder"],
+    why: "The list is this call's own, and used when the break is withdrawn.",
+  },
+  {
+    file: "layout/break.ts",
+    function: "announce",
+    what: ["always: if (places.length > 0)"],
+    why: "Costs time only: an epoch is waited for when nothing is announced.",
+  },
+  {
+    file: "layout/break.ts",
+    function: "isStillOf",
+    what: ["never: if (pages.sharers(page) === 0)"],
+    why:
+      "Of a page with one owner its entry tells as well. Where a break is announced, so that nobody may look, " +
+      "it costs time: all is looked at again, with the locks.",
+  },
+  {
+    file: "layout/break.ts",
+    function: "isStillOf",
+    what: ["never: choice (slot === 0)"],
+    why: "Word 0 of the region, its magic number, does not look like a page's entry.",
+  },
 ];

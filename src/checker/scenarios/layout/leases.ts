@@ -648,3 +648,34 @@ export const leaseBreakDeath = leaseStory({
   },
   environment: { death: { kill: "change" } },
 });
+
+/** Recalls the lease of page 0 as a change that waits for no request, and gives up. */
+function recallsAhead(file: LeaseFile, self: Self): void {
+  using leases = new LeaseBreak(self.thread, file.mapping);
+  leases.recallAhead(0, 0);
+}
+
+export const leaseRecalledAhead = leaseStory({
+  name: "lease-recalled-ahead",
+  about:
+    "Two changes that wait for no request recall a lease at once, one of them its holder's own. It is recalled " +
+    "once.",
+  from: "layout/lease.ts, recallAhead",
+  explore: { strategy: "bounded", preemptions: 1 },
+  actors: {
+    *holder(file, self) {
+      const lease = yield* file.hold(self, 0, 0);
+      file.tell(self, Told.granted);
+      recallsAhead(file, self);
+      yield* file.waitFor(self, Told.recalled);
+      const { recalls } = leaseStatistics(self.thread);
+      ensure(recalls === 1, `a lease is recalled ${recalls} times`);
+      file.unhold(self, lease);
+    },
+    *other(file, self) {
+      yield* file.waitFor(self, Told.granted);
+      recallsAhead(file, self);
+      file.tell(self, Told.recalled);
+    },
+  },
+});

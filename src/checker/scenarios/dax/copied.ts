@@ -294,6 +294,7 @@ export const storeSeen = volumeStory({
       yield* sync(volume, self);
     },
   },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 export const fillKilled = volumeStory({

@@ -313,7 +313,7 @@ export const poisonMoved = volumeStory({
       yield* writePages(volume, self, "A", 0, 1, "C");
     },
   },
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 export const poisonPunched = volumeStory({

@@ -75,7 +75,7 @@ export const pinAcrossTruncate = volumeStory({
     ensureShown(volume, "A", ["A"]);
     ensureShown(volume, "C", ["C"]);
   },
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 export const lastOwnerPinned = volumeStory({

@@ -98,7 +98,7 @@ export const pinned = volumeStory({
     io: (volume, self) => pinnedIo(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "W"]),
-  explore: { strategy: "bounded", preemptions: 2 },
+  explore: { strategy: "pct", depth: 3, schedules: 2000 },
 });
 
 export const written = volumeStory({

@@ -66,6 +66,8 @@ export class Colouring {
   readonly #methods = new Set<string>();
   /** Names of all members that are functions of the program. */
   readonly #members = new Set<string>();
+  /** Names of private fields: a call of one runs a function that was put there. */
+  readonly #fields = new Set<string>();
   readonly #getters = new Set<string>();
   readonly #getterNodes = new Set<Tree>();
   /** Functions that run alone: constructors, field initialisers, `async` ones. */
@@ -113,7 +115,7 @@ export class Colouring {
     if (callee.type === "MemberExpression") {
       const name = memberName(callee);
       if (name === null) return "dynamic";
-      return this.#methods.has(name) ? "dynamic" : "plain";
+      return this.#methods.has(name) || this.#fields.has(name) ? "dynamic" : "plain";
     }
     if (callee.type !== "Identifier") return "dynamic";
     const name = callee.name!;
@@ -134,6 +136,7 @@ export class Colouring {
 
   #collect(module: ModuleSource): void {
     walk(module.program, (node, parents) => {
+      if (node.type === "PropertyDefinition") this.#noteField(node);
       if (!isFunction(node)) return undefined;
       const parent = parents[parents.length - 1];
       const outer = parents.findLast(isFunction);
@@ -153,6 +156,11 @@ export class Colouring {
       if (outer === undefined) this.#noteTopLevel(module, node, parents);
       return undefined;
     });
+  }
+
+  #noteField({ key, value }: Tree): void {
+    if (key?.type !== "PrivateIdentifier" || (value && isFunction(value as Tree))) return;
+    this.#fields.add(`#${key.name}`);
   }
 
   #noteTopLevel(module: ModuleSource, node: Tree, parents: readonly Tree[]): void {

@@ -28,7 +28,7 @@ export function assertBlocks(volume: Volume, tables: DriverTables): void {
         const other = owners.get(block);
         ensure(!alone || other === undefined, `block ${block} is file ${name}'s and ${other}'s`);
         ensure(
-          !alone || tables.ownersOf(block) === 1,
+          !alone || tables.ownersCounted(block) === 1,
           `file ${name} has block ${block} for its own, which has several owners`,
         );
         owners.set(block, name);
@@ -46,7 +46,7 @@ export function assertBlocks(volume: Volume, tables: DriverTables): void {
   let free = 0;
   let several = 0;
   for (const [block, count] of counts) {
-    const counted = tables.ownersOf(block);
+    const counted = tables.ownersCounted(block);
     ensure(counted === count, `block ${block} has ${count} owners, and ${counted} are counted`);
     if (count > 1) several++;
   }

@@ -59,7 +59,7 @@ export class DriverTables {
   }
 
   /** How many places of files own a block that is not free, by the driver's count. */
-  ownersOf(block: number, undone: Undone = NOTHING): number {
+  ownersCounted(block: number, undone: Undone = NOTHING): number {
     return 1 + this.#word(this.#sharers + block, undone);
   }
 

@@ -261,7 +261,7 @@ export class Volume {
         const mine = this.placeOf(file, first + page) === block;
         ensure(mine, `${when}, a window shows block ${block} as page ${first + page}`);
         const owned = this.blockOf(file, first + page);
-        const alone = !writesShown(this.words[word]!) || this.#tables.ownersOf(owned) === 1;
+        const alone = !writesShown(this.words[word]!) || this.#tables.ownersCounted(owned) === 1;
         ensure(alone, `${when}, a window that writes shows block ${block}, which other files own`);
       }
     }
@@ -284,7 +284,7 @@ export class Volume {
         `file ${file.name} no longer`,
     );
     ensure(
-      !writes || this.#tables.ownersOf(block, undone) === 1,
+      !writes || this.#tables.ownersCounted(block, undone) === 1,
       `${when}, ${self.name} has an I/O under way that writes into block ${block}, which other files own`,
     );
   }
@@ -397,7 +397,7 @@ export class Volume {
           `page's block is ${now}`,
       );
       ensure(
-        stored === null || this.#tables.ownersOf(block, this.#tables.undone()) === 1,
+        stored === null || this.#tables.ownersCounted(block, this.#tables.undone()) === 1,
         `${self.name} stores to page ${page} of file ${built.file.name} in block ${block}, which other ` +
           "files own",
       );
@@ -441,6 +441,15 @@ export class Volume {
       else shown += entry === TableEntry.lost ? "x" : entry === TableEntry.empty ? "-" : ".";
     }
     return shown;
+  }
+
+  /** Whether a window shows a page of a file. */
+  isShown(file: BuiltFile, page: number): boolean {
+    return this.#windows.some(({ file: of, address, first, pages }) => {
+      if (of !== file || page < first || page >= first + pages) return false;
+      const at = address + (page - first) * PAGE_SIZE;
+      return blockShown(this.words[tableWord(this.shared.port, at)]!) >= 0;
+    });
   }
 
   /** Whether the environment has killed an actor. */

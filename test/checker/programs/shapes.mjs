@@ -43,6 +43,20 @@ class Shelf {
   }
 }
 
+/** Tells what was given to it, which is no method of any class. */
+class Teller {
+  #onTold;
+
+  constructor(onTold) {
+    this.#onTold = onTold;
+  }
+
+  tell(by) {
+    this.#onTold(by);
+    return by;
+  }
+}
+
 class Counter {
   #word;
   static made = 0;
@@ -222,6 +236,11 @@ export const cases = {
   "a method of the class below"(words) {
     const louder = new Louder(words, 2);
     return [louder.next(), Counter.run(louder), louder.each([1, 2]), louder.value];
+  },
+
+  "a function in a private field"(words) {
+    const told = (by) => add(words, 2, by);
+    return [new Teller(told).tell(3), load(words, 2)];
   },
 
   "arrow functions with this"(words) {

@@ -19,6 +19,8 @@ import * as daxExtents from "./scenarios/dax/extents.ts";
 import * as faults from "./scenarios/dax/faults.ts";
 import * as poison from "./scenarios/dax/poison.ts";
 import * as poisonParts from "./scenarios/dax/poison-parts.ts";
+import * as poisonTold from "./scenarios/dax/poison-told.ts";
+import * as parts from "./scenarios/dax/parts.ts";
 import * as daxRemoval from "./scenarios/dax/removal.ts";
 import * as claims from "./scenarios/device/claims.ts";
 import * as removal from "./scenarios/layout/removal.ts";
@@ -148,6 +150,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "dax/hole-pins": holePins,
   "dax/poison": poison,
   "dax/poison-parts": poisonParts,
+  "dax/poison-told": poisonTold,
+  "dax/parts": parts,
   "dax/removal": daxRemoval,
   "device/claims": claims,
   "layout/removal": removal,

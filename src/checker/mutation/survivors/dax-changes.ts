@@ -56,6 +56,30 @@ export const daxChangeSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/layout-change.ts",
+    function: "clearRange",
+    what: ["swapped: yield* unshareBroken(task, dax, mapping, { start: offset, end: head })"],
+    why:
+      "equivalent: which of the two parts is copied first, before anything is zeroed; where there is room for " +
+      "one only, the other's want of it ends the change, and the file holds what it held",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "zeroRange",
+    what: ["without grows(size)"],
+    why:
+      "costs time only: where the size stays, the shared last block is broken as well, so a window's next touch of " +
+      "it faults; nobody pins it, and it is not copied",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "zeroRange",
+    what: ["swapped: yield* unshareBroken(task, dax, mapping, { start: offset, end });"],
+    why:
+      "equivalent: blocks for what is shared and blocks for holes, before anything is zeroed; where there is no " +
+      "room for all, what has been given stays, and the file holds what it held",
+  },
+  {
+    file: "dax/layout-change.ts",
     function: "collapseRange",
     what: ["swapped: dax.driver.shiftExtents("],
     why: ONE_TRANSACTION,

@@ -244,6 +244,12 @@ export const daxSurvivors: readonly Explanation[] = [
     why: "The range that stands for none begins behind the end of every file: nothing of it is persisted.",
   },
   {
+    file: "dax/write-back.ts",
+    function: "persistHealthy",
+    what: ["always: if (healthy > 0)"],
+    why: "Equivalent: a device that is asked to persist no bytes does nothing.",
+  },
+  {
     file: "dax/owners.ts",
     function: "findOwners",
     what: ["never: if (dax.driver.sharing === null", ": if (cursor !== null)"],

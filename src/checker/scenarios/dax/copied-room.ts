@@ -1,6 +1,7 @@
 /** Room in the page cache: which pages leave it, which stay, and what a thread that dies leaves of it. */
 import { InvariantError } from "../../../base/invariant.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { evictMapping } from "../../../dax/layout-change.ts";
 import { pinRange } from "../../../dax/pins.ts";
 import { writeBackCopied } from "../../../dax/write-back.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
@@ -441,5 +442,26 @@ export const syncAll = volumeStory({
       volume.ensurePersistent(volume.file("B"), "after a sync");
     },
   },
+  explore: { strategy: "reduced" },
+});
+
+export const unnamed = volumeStory({
+  name: "copied-unnamed",
+  about:
+    "A file without a name goes with its blocks, while the device fails at whatever is written to it. What was " +
+    "stored to its cached page is nobody's, and is not copied home.",
+  from: "dax/layout-change.ts, evictMapping; truncate_inode_pages_final: dirty pages of it are dropped",
+  blocks: 1,
+  cachePages: 1,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *user(volume, self) {
+      yield* pinnedIo(volume, self, 0, 1);
+      volume.fail(self, "copyIn");
+      yield* evictMapping(self.task, volume.dax(self), volume.file("A").mapping, true);
+      ensureCached(volume, "A", ".");
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["."]),
   explore: { strategy: "reduced" },
 });

@@ -1,6 +1,7 @@
 /** What a pin is to its holder, and what cannot be pinned. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
-import { pinRange, tryPinRange } from "../../../dax/pins.ts";
+import { Dax } from "../../../dax/dax.ts";
+import { pinRange, pinRanges, tryPinRange } from "../../../dax/pins.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
@@ -39,7 +40,7 @@ export const pinLife = volumeStory({
   about:
     "A page that is present is pinned without waiting. Its buffers are the same whenever they are asked " +
     "for, it is verified, and it is released twice. After that it has neither buffers nor anything to " +
-    "verify. Ranges of no bytes and beyond the file are refused.",
+    "verify. Ranges of no bytes and beyond the file are refused; no ranges at all have no pins.",
   from: "dax/pins.ts, Pin",
   blocks: 4,
   files: [{ name: "A", pages: "#=." }],
@@ -55,6 +56,8 @@ export const pinLife = volumeStory({
       ] as const) {
         yield* pinRefused(volume, self, "EINVAL", range, false);
       }
+      const none = yield* pinRanges(self.task, dax, []);
+      ensure(none.length === 0, "of no ranges there is a pin");
       const pin = yield* pinRange(self.task, dax, mapping, 0, PAGE, true);
       const buffers = pin.buffers;
       ensure(buffers === pin.buffers, "the buffers of a pin are made anew");
@@ -92,6 +95,77 @@ export const pinReadOnly = volumeStory({
       }
       using present = tryPinRange(dax, mapping, 0, PAGE, false);
       ensure(present !== null, "a page that is present is not pinned without waiting");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const pinReadOnlyShared = volumeStory({
+  name: "dax-pin-read-only-shared",
+  about: "A shared page is pinned for reading by a mount that only reads: it is not copied.",
+  from: "dax/pins.ts, pinRange: nobody writes there",
+  blocks: 2,
+  files: [
+    { name: "A", pages: "=" },
+    { name: "B", pages: "." },
+  ],
+  clones: [{ source: "A", target: "B", first: 0, count: 1 }],
+  actors: {
+    *user(volume, self) {
+      const file = volume.file("A");
+      const fixed = new Dax({ ...volume.dax(self), readOnly: true });
+      const pin = yield* pinRange(self.task, fixed, file.mapping, 0, PAGE, false);
+      ensure(volume.io(self, file, pin, null) === "A", "a pin of a shared page reads another one");
+      const isShared = volume.blockOf(file, 0) === volume.blockOf(volume.file("B"), 0);
+      ensure(isShared, "a page is copied on a volume that is mounted read-only");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const pinCopiedShared = volumeStory({
+  name: "copied-pin-shared",
+  about:
+    "A page of a copied file, whose block another file owns, too, is pinned for reading on a full volume: the " +
+    "page is in the cache, and its block needs no copy.",
+  from: "dax/pins.ts, pinRange: pages of a copied file are nobody else's",
+  blocks: 1,
+  cachePages: 1,
+  files: [
+    { name: "A", pages: "=" },
+    { name: "B", pages: "." },
+  ],
+  clones: [{ source: "A", target: "B", first: 0, count: 1 }],
+  actors: {
+    *user(volume, self) {
+      const file = volume.file("A");
+      const pin = yield* pinRange(self.task, volume.dax(self), file.mapping, 0, PAGE, false);
+      ensure(volume.io(self, file, pin, null) === "A", "a pin of a shared page reads another one");
+    },
+  },
+  explore: { strategy: "reduced" },
+});
+
+export const pinTooMuch = volumeStory({
+  name: "copied-pin-too-much",
+  about:
+    "One of three pages of the cache is pinned, and three others are to be pinned at once. Room is found for two " +
+    "of them again and again; the pin is refused in the end.",
+  from: "dax/pins.ts, ROOM_TRIES_MAX; docs/protocol.md: ENOMEM",
+  blocks: 4,
+  cachePages: 3,
+  files: [
+    { name: "A", pages: "===" },
+    { name: "B", pages: "=" },
+  ],
+  actors: {
+    *user(volume, self) {
+      const dax = volume.dax(self);
+      using _pin = yield* pinRange(self.task, dax, volume.file("B").mapping, 0, PAGE, false);
+      const { mapping } = volume.file("A");
+      const all = () => pinRange(self.task, dax, mapping, 0, 3 * PAGE, false);
+      yield* refused(self, "ENOMEM", all, "a pin of more than there is room for");
+      (yield* pinRange(self.task, dax, mapping, 0, 2 * PAGE, false)).release();
     },
   },
   explore: { strategy: "reduced" },

@@ -68,6 +68,11 @@ export function* handleReport(
     if (file === undefined || range.owner?.use !== "data") return;
     const block = volume.blockHeld(file, range.owner.index);
     ensure(block === range.first, `block ${range.first} is told to be file ${file.name}'s`);
+    const isCopied = volume.dax(self).pageCache !== null;
+    for (let page = 0; !isCopied && page <= range.last - range.first; page++) {
+      const isShown = volume.isShown(file, range.owner.index + page);
+      ensure(!isShown, `block ${range.first + page} is told as lost while a window shows it`);
+    }
   };
   yield* handlePoison(self.task, volume.dax(self), report, hold, tell);
   return told.sort((a, b) => a.first - b.first);

@@ -35,13 +35,24 @@ function* removesCounting(volume: Volume, self: Self): Sleeps<void> {
   volume.ensureNothingShown("when a removal has returned");
 }
 
+/** Demands that an error says that the device was removed, and nothing else. */
+function* toldAsGone(operation: () => Sleeps<unknown>): Sleeps<void> {
+  try {
+    yield* operation();
+  } catch (error) {
+    const { message } = error as Error;
+    if (error instanceof HoldfastError) ensure(message === "EIO: the device was removed", message);
+    throw error;
+  }
+}
+
 /** Runs what may end because the device is gone, and only then. Returns whether it did. */
 function* mayEndGone(
   volume: Volume,
   self: Self,
   operation: () => Sleeps<unknown>,
 ): Sleeps<boolean> {
-  const failed = yield* mayFail(self, ["EIO"], operation);
+  const failed = yield* mayFail(self, ["EIO"], () => toldAsGone(operation));
   ensure(!failed || volume.isGone(), "an operation ends as if the device were gone");
   return failed;
 }
@@ -213,6 +224,27 @@ export const removalPin = volumeStory({
     },
   },
   explore: { strategy: "bounded", preemptions: 2 },
+});
+
+export const removalBuffers = volumeStory({
+  name: "dax-removal-buffers",
+  about:
+    "The device is removed while a pin is held. The pin gives no buffers any more: they would be zeroes of nobody.",
+  from: "hazard H6; dax/pins.ts, Pin.buffers",
+  blocks: 1,
+  files: [{ name: "A", pages: "#" }],
+  actors: {
+    *holder(volume, self) {
+      const { mapping } = volume.file("A");
+      using pin = yield* pinRange(self.task, volume.dax(self), mapping, 0, PAGE_SIZE, true);
+      ensure(pin.buffers.length === 1, "a pin has no buffers");
+      yield* removes(volume, self);
+      yield* refused(self, "EIO", function* () {
+        ensure(pin.buffers.length === 0, "a pin gives buffers of a device that is gone");
+      });
+    },
+  },
+  explore: { strategy: "reduced" },
 });
 
 export const removalPinHole = volumeStory({

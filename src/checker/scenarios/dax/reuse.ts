@@ -146,6 +146,7 @@ function* batchedIo(volume: Volume, self: Self, names: readonly string[]): Sleep
       return { mapping, offset: 0, length: PAGE_SIZE, write: true };
     });
     const pins = yield* pinRanges(self.task, volume.dax(self), ranges);
+    ensure(pins.length === names.length, `${pins.length} pins are given for ${names.length} files`);
     for (const [at, pin] of pins.entries()) volume.io(self, files[at]!, pin, "W");
   });
 }

@@ -1,7 +1,7 @@
 /** Windows with `sync`: what is stored to them is found after a crash, without an fsync. */
 import { HUGE_PAGES, PAGE_SIZE } from "../../../base/quantities.ts";
 import { cloneRange } from "../../../dax/reflink.ts";
-import { collapseRange, zeroRange } from "../../../dax/layout-change.ts";
+import { collapseRange, insertRange, zeroRange } from "../../../dax/layout-change.ts";
 import { assertSync } from "../../../dax/sync-fault.ts";
 import { mapWindow } from "../../../dax/map-window.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
@@ -395,4 +395,26 @@ export const persisted = volumeStory({
   },
   finally: (volume) => ensureShown(volume, "A", ["S.", "A.", "AS"]),
   explore: { strategy: "bounded", preemptions: 1 },
+});
+
+export const movedMeanwhile = volumeStory({
+  name: "sync-fault-moved",
+  about:
+    "A page is stored to through a sync window. Then a hole is put before it, and its program persists its store " +
+    `where the page is now. ${FOUND}`,
+  from: "dax/write-back.ts, persistStores: and what a layout change has moved meanwhile",
+  blocks: 2,
+  files: [{ name: "A", pages: "=" }],
+  windows: [{ ...synced, pages: 2 }],
+  actors: {
+    *user(volume, self) {
+      const file = volume.file("A");
+      yield* volume.store(self, 0, 0, "S");
+      yield* insertRange(self.task, volume.dax(self), file.mapping, 0, PAGE_SIZE);
+      yield* persists(volume, self, 1);
+      volume.ensureSizeKept(file, `when ${self.name} has persisted its store`);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", [".S"]),
+  explore: { strategy: "reduced" },
 });

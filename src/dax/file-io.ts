@@ -242,13 +242,20 @@ export function* writeFile(
     }
     if (source.length === 0) return 0;
     if (start > size) yield* zeroTail(task, dax, mapping, size, null);
-    const { written, change } = yield* writeExtents(task, dax, mapping, source, start);
-    const end = start + written;
-    if (end > size || isTimeStale(dax, mapping)) yield* finishWrite(task, dax, mapping, end, size);
-    if (dax.windows.hasWindows(mapping)) {
-      yield* showWritten(task, dax, mapping, start, end, size, change);
+    const change = { filled: false, healed: false };
+    let end = start + source.length;
+    try {
+      end = start + (yield* writeExtents(task, dax, mapping, source, start, change));
+      if (end > size || isTimeStale(dax, mapping)) {
+        yield* finishWrite(task, dax, mapping, end, size);
+      }
+    } finally {
+      // Also what has failed on the way may have filled holes, and the file may have grown.
+      if (dax.windows.hasWindows(mapping)) {
+        yield* showWritten(task, dax, mapping, start, end, size, change);
+      }
     }
-    return written;
+    return end - start;
   } finally {
     io.release();
   }
@@ -260,16 +267,19 @@ interface Change {
   healed: boolean;
 }
 
-/** Copies into the file's blocks, allocating. Returns the bytes written. The io lock is held exclusively. */
+/**
+ * Copies into the file's blocks, allocating, and notes in `change` what it does. Returns the bytes written.
+ * The io lock is held exclusively.
+ */
 function* writeExtents(
   task: Task,
   dax: Dax,
   mapping: Mapping,
   source: Uint8Array,
   start: number,
-): Sleeps<{ written: number; change: Change }> {
+  change: Change,
+): Sleeps<number> {
   let done = 0;
-  const change = { filled: false, healed: false };
   try {
     while (done < source.length) {
       const at = start + done;
@@ -303,7 +313,7 @@ function* writeExtents(
     const full = error instanceof HoldfastError && error.code === "ENOSPC";
     if (!full || done === 0) throw error;
   }
-  return { written: done, change };
+  return done;
 }
 
 /**

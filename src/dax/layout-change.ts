@@ -311,8 +311,9 @@ export function* zeroRange(
     yield* backWithBlocks(task, dax, mapping, offset, end);
     yield* clearRange(task, dax, mapping, offset, end, unwrite);
     if (!grows(size)) return;
-    yield* growTo(task, dax, mapping, size, end, map);
+    // First: should this thread die on the way, no window goes on hiding what the file has then.
     revokeFrom(dax, mapping, size);
+    yield* growTo(task, dax, mapping, size, end, map);
   });
 }
 

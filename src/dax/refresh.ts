@@ -8,7 +8,8 @@ import { showAll } from "./fault.ts";
 
 /**
  * Takes zero pages and lost pages out of the windows over pages [first, last], so that the next
- * touch finds what is there now. Locks: takes the map lock, exclusively. Sleeps: for it.
+ * touch finds what is there now. The change is committed, so this ends whether or not the operation is
+ * aborted. Locks: takes the map lock, exclusively. Sleeps: for it.
  */
 export function* refreshWindows(
   task: Task,
@@ -18,6 +19,7 @@ export function* refreshWindows(
   last: number,
 ): Sleeps<void> {
   if (!dax.windows.hasWindows(mapping)) return;
+  using _enduring = task.endure();
   using map = yield* lockExclusive(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
   dax.windows.revoke(mapping, first, last);
   dropZeroEntries(dax.thread.words, mapping, first, last);

@@ -6,7 +6,8 @@
  * Rules. (1) A wait is "this word still holds this value": whoever changes the word wakes everyone,
  *            and everyone tests again. Wakes for no reason are allowed.
  *        (2) Every wait ends by its operation's signal or deadline, too: the runner throws into the
- *            generator at the yield, whose `finally` blocks give back what it holds.
+ *            generator at the yield, whose `finally` blocks give back what it holds. But no wait of
+ *            `endure`: what has been committed is shown to all, whatever becomes of the operation.
  *        (3) Waiters look for dead threads every slice of time and recover what those held.
  *        (4) An operation is suspended only while all that it holds, and what it waits for, ranks
  *            above the map lock. Holding or wanting that or anything deeper it waits by blocking: a
@@ -84,6 +85,7 @@ export class Task {
   readonly deadline: number;
   /** Locks held, in the order taken, which is that of their ranks. */
   readonly held: HeldLock[] = [];
+  #enduring = 0;
 
   constructor(thread: Thread, options: SleepOptions | undefined) {
     this.thread = thread;
@@ -97,8 +99,19 @@ export class Task {
     return this.held[this.held.length - 1]?.rank ?? 0;
   }
 
+  /** Neither signal nor deadline end the operation's waits until this is disposed. For short waits (rule 4). */
+  endure(): Disposable {
+    this.#enduring++;
+    return {
+      [Symbol.dispose]: () => {
+        this.#enduring--;
+      },
+    };
+  }
+
   /** The error that ends the operation now, or null. */
   interruption(wait: Wait): Error | null {
+    if (this.#enduring > 0) return null;
     if (this.signal?.aborted) {
       const error = new AbortError(`the wait for ${wait.what()} was aborted`, this.signal.reason);
       error.holders = wait.holders?.() ?? null;
@@ -124,6 +137,7 @@ export class Task {
       wait.sliceMs ?? SLICE_MS,
       this.thread.suspended.size > 0 ? BUSY_SLICE_MS : SLICE_MS,
     );
+    if (this.#enduring > 0) return slice;
     return Math.max(0, Math.min(slice, this.deadline - performance.now()));
   }
 }

@@ -481,3 +481,50 @@ export const clearedWithoutTimes = variant({
   ],
   caughtBy: { "dax-contents-clear": "check" },
 });
+
+export const refreshAborted = variant({
+  name: "refresh-aborted",
+  about:
+    "A write or a preallocation that is aborted after it has committed leaves windows as they were.",
+  from: "dax/refresh.ts, as it was; dax_writeback and i_size_write before an interruptible wait",
+  edits: [
+    {
+      file: "dax/refresh.ts",
+      find: "    using _enduring = task.endure();\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-aborted-write": "check", "dax-aborted-preallocation": "check" },
+});
+
+export const failureNotShown = variant({
+  name: "failure-not-shown",
+  about: "A write that fails after the file has grown leaves windows as they were.",
+  from: "dax/file-io.ts, writeFile, as it was",
+  edits: [
+    {
+      file: "dax/file-io.ts",
+      find: "        finally {\n            // Also what has failed on the way may have filled holes, and the file may have grown.\n",
+      replace: "        catch (error) {\n            throw error;\n        }\n        {\n",
+    },
+  ],
+  caughtBy: { "dax-failed-write": "check" },
+});
+
+export const grownBeforeRevoked = variant({
+  name: "grown-before-revoked",
+  about: "A range of zeroes makes a file larger first, and takes lost pages out of windows second.",
+  from: "dax/layout-change.ts, zeroRange, as it was",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find:
+        "        revokeFrom(dax, mapping, size);\n" +
+        "        yield* growTo(task, dax, mapping, size, end, map);\n",
+      replace:
+        "        yield* growTo(task, dax, mapping, size, end, map);\n" +
+        "        revokeFrom(dax, mapping, size);\n",
+    },
+  ],
+  caughtBy: { "dax-kill-zero-grows": "check" },
+});

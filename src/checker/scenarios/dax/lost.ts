@@ -1,14 +1,25 @@
 /** Touches that cannot be served: what is shown in their place, who is told, and until when. */
 import { InvariantError } from "../../../base/invariant.ts";
 import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { preallocate, zeroRange } from "../../../dax/layout-change.ts";
 import { lockEntry, unlockEntry } from "../../../mapping/entries.ts";
 import { MappingWord } from "../../../mapping/mapping.ts";
-import { add } from "../../../sync/atomics.ts";
+import { add, load, store, wakeAll } from "../../../sync/atomics.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Self } from "../../scenario.ts";
+import { ensure, type Scenario, type Self } from "../../scenario.ts";
+import type { VolumeShared } from "../../world/build.ts";
 import { taskOf } from "../../world/threads.ts";
 import type { Volume } from "../../world/volume.ts";
-import { ensureShown, loads, mayFail, pinnedIo, truncate, volumeStory } from "./play.ts";
+import {
+  ensureShown,
+  loads,
+  mayFail,
+  pinnedIo,
+  refused,
+  truncate,
+  volumeStory,
+  writePages,
+} from "./play.ts";
 
 const oneWindow = { file: "A", first: 0, pages: 1, writable: true };
 
@@ -154,4 +165,108 @@ export const failedAborted = volumeStory({
   },
   environment: { abort: { abort: "user" } },
   explore: { strategy: "reduced" },
+});
+
+/** Page 1 was touched when the file ended before it. It has it now: what is stored there is the file's. */
+function* storesToGrown(volume: Volume, self: Self): Sleeps<void> {
+  yield* volume.store(self, 0, 1, "S");
+  const read = yield* volume.read(self, volume.file("A"), 1, 1);
+  ensure(read === "S", `a page that the file has grown over stays lost: a read finds "${read}"`);
+}
+
+/** A page behind a file's end is touched, and found lost. Then the file grows over it, and that is aborted. */
+function abortedGrowth(
+  name: string,
+  what: string,
+  grow: (volume: Volume, self: Self) => Sleeps<void>,
+): Scenario<VolumeShared, Volume> {
+  return volumeStory({
+    name: `dax-aborted-${name}`,
+    about:
+      `A page behind a file's end is lost in a window. ${what} the file grow over it, and is aborted when another ` +
+      "thread's fault keeps it waiting: by then the file may have grown. The window does not go on hiding the page.",
+    from: "dax/refresh.ts: what is committed is shown; DESIGN.md 5.2: when the range becomes valid it is revoked",
+    blocks: 2,
+    files: [{ name: "A", pages: "=" }],
+    windows: [{ ...oneWindow, pages: 2 }],
+    actors: {
+      *grow(volume, self) {
+        const aborted = ["ABORT_ERR"];
+        yield* mayFail(self, aborted, () => loads(volume, self, 0, 1, ["."]));
+        yield* mayFail(self, aborted, () => grow(volume, self));
+        if (volume.sizeOf(volume.file("A")) === PAGE_SIZE) return;
+        yield* mayFail(self, aborted, () => storesToGrown(volume, self));
+      },
+      touch: (volume, self) => loads(volume, self, 0, 0, ["A"]),
+    },
+    environment: { abort: { abort: "grow" } },
+    explore: { strategy: "pct", depth: 3, schedules: 1500 },
+  });
+}
+
+export const abortedWrite = abortedGrowth("write", "A write makes", (volume, self) =>
+  writePages(volume, self, "A", 1, 1, "W"),
+);
+
+export const abortedPreallocation = abortedGrowth(
+  "preallocation",
+  "A preallocation makes",
+  (volume, self) => {
+    const { mapping } = volume.file("A");
+    return preallocate(self.task, volume.dax(self), mapping, PAGE_SIZE, PAGE_SIZE, false);
+  },
+);
+
+export const failedWrite = volumeStory({
+  name: "dax-failed-write",
+  about:
+    "A page behind a file's end is lost in a window. A write makes the file grow over it, and the device fails at " +
+    "the copy: the write is refused, and the page is the file's. The window does not go on hiding it.",
+  from: "dax/file-io.ts, writeFile; DESIGN.md 5.2: when the range becomes valid again it is revoked",
+  blocks: 2,
+  files: [{ name: "A", pages: "=" }],
+  windows: [{ ...oneWindow, pages: 2 }],
+  actors: {
+    *user(volume, self) {
+      yield* loads(volume, self, 0, 1, ["."]);
+      volume.fail(self, "copyIn");
+      yield* refused(self, "EIO", () => writePages(volume, self, "A", 1, 1, "W"), "a write");
+      volume.mend(self);
+      if (volume.sizeOf(volume.file("A")) > PAGE_SIZE) yield* storesToGrown(volume, self);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["AS"]),
+  explore: { strategy: "reduced" },
+});
+
+export const killZeroGrows = volumeStory({
+  name: "dax-kill-zero-grows",
+  about:
+    "A page behind a file's end is lost in a window. The thread that makes the file grow over it, by a range of " +
+    "zeroes behind it, dies at any point. Where the file has grown, the window does not go on hiding the page.",
+  from: "dax/layout-change.ts, zeroRange; DESIGN.md 2, decision 4: worker threads that die",
+  blocks: 3,
+  files: [{ name: "A", pages: "=" }],
+  windows: [{ ...oneWindow, pages: 2, shown: [1] }],
+  actors: {
+    *grow(volume, self) {
+      const { mapping } = volume.file("A");
+      yield* zeroRange(self.task, volume.dax(self), mapping, 2 * PAGE_SIZE, PAGE_SIZE, false);
+      store(volume.words, volume.shared.told, 1);
+      wakeAll(volume.words, volume.shared.told);
+    },
+    *next(volume, self) {
+      const word = volume.shared.told;
+      while (load(volume.words, word) === 0 && !volume.isKilled("grow")) {
+        yield { word, expected: 0, what: () => "the file's growth" };
+      }
+      // Takes from the dead thread what it held.
+      yield* volume.read(self, volume.file("A"), 0, 1);
+      if (volume.sizeOf(volume.file("A")) > PAGE_SIZE) yield* storesToGrown(volume, self);
+      // Blocks beyond the end may be left, as by fallocate with KEEP_SIZE.
+      yield* truncate(volume, self);
+    },
+  },
+  environment: { kill: { kill: "grow" } },
+  explore: { strategy: "bounded", preemptions: 1 },
 });

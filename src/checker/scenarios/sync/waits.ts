@@ -80,8 +80,8 @@ export const rulesOfWaits = scenario({
   name: "rules-of-waits",
   about:
     "An operation may be suspended while what it holds and waits for ranks above the map lock, and " +
-    "blocks its thread otherwise. Its signal and its deadline end its waits, and nothing else does. A " +
-    "thread with suspended operations looks around more often.",
+    "blocks its thread otherwise. Its signal and its deadline end its waits, but for those that it endures, and " +
+    "nothing else does. A thread with suspended operations looks around more often.",
   from: "sync/sleep.ts, rules 2, 4 and 5",
   actors: {
     *user(locks, self) {
@@ -108,6 +108,14 @@ export const rulesOfWaits = scenario({
       ensure(given instanceof AbortError, "the signal has no effect");
 
       const slice = task.sliceMs(plain);
+      const enduring = new Task(thread, { timeoutMs: 0 });
+      ensure(enduring.sliceMs(plain) === 0, "a wait goes on though its deadline has passed");
+      {
+        using _enduring = enduring.endure();
+        ensure(enduring.interruption(plain) === null, "a wait that endures ends by its deadline");
+        ensure(enduring.sliceMs(plain) === slice, "a wait that endures looks around all the time");
+      }
+      ensure(enduring.interruption(plain) !== null, "an operation endures for ever");
       const suspended = { resumeIfDue: () => false };
       thread.suspended.add(suspended);
       ensure(task.sliceMs(plain) < slice, "a thread does not look after its suspended operations");

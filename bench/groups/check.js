@@ -1,7 +1,8 @@
 // The checker on the three-actor pin/truncate scenario, which is production code, beside SPIN on the same
 // protocol modelled by hand: the time to explore all, and to find the same planted bug.
 
-import { explore } from "holdfast/check";
+import { jobOf, runJobs } from "../../dist/checker/pool.js";
+import { listScenarios } from "../../dist/checker/registry.js";
 import { noEpochWait } from "../../dist/checker/variants/break.js";
 import { makeRow } from "../report.js";
 import { runSpin } from "../spin/spin.js";
@@ -9,10 +10,13 @@ import { runSpin } from "../spin/spin.js";
 /** @typedef {import("../measure.js").Figure} Figure */
 /** @typedef {import("../place.js").Place} Place */
 
-const SCENARIO = new URL("../../dist/checked/checker/scenarios/pins/truncates.js", import.meta.url);
-const NAME = "pinTruncate";
+/** @typedef {import("../../dist/checker/check.js").CheckReport} CheckReport */
+
+const NAME = "pin-truncate";
 const RUNS = 5;
 const SCHEDULES_PER_SECOND_MIN = 50_000;
+/** Of an exploration of every interleaving, which has far more: as long as the code needs to be compiled well. */
+const LONG_SECONDS = 15;
 
 /**
  * Runs something a few times. Returns the figure of its time, and what the last run gave.
@@ -48,6 +52,28 @@ async function measureRuns(name, run) {
   return { figure, result: /** @type {T} */ (last) };
 }
 
+/**
+ * Explores as `holdfast check` does: in a thread of its own, which has much room for new objects.
+ * @param {import("../../dist/checker/check.js").VariantText | null} variant
+ * @param {import("../../dist/checker/pool.js").Job["options"]} [options]
+ * @returns {Promise<CheckReport>}
+ */
+async function explore(variant, options) {
+  const place = listScenarios().find(({ scenario }) => scenario.name === NAME);
+  if (place === undefined) throw new Error(`there is no scenario '${NAME}'`);
+  /** @type {CheckReport | undefined} */
+  let report;
+  await runJobs([jobOf(place, variant, { shrink: false, ...options })], 1, {
+    onReport: (_job, each) => {
+      report = each;
+    },
+    onError: (_job, message) => {
+      throw new Error(message);
+    },
+  });
+  return /** @type {CheckReport} */ (report);
+}
+
 /** @param {number} value */
 function count(value) {
   return Math.round(value).toLocaleString("en");
@@ -67,17 +93,19 @@ function spinFigure(name, seconds) {
  */
 export async function measureCheck(_place) {
   const all = await measureRuns("holdfast check, the production source", async () => {
-    const report = await explore(SCENARIO, NAME);
+    const report = await explore(null);
     if (!report.complete || report.story !== null) throw new Error("pin-truncate is not explored");
     return { seconds: report.seconds, result: report };
   });
   const bug = await measureRuns("holdfast check, the production source", async () => {
-    const report = await explore(SCENARIO, NAME, { variant: noEpochWait, shrink: false });
+    const { name, about, edits } = noEpochWait;
+    const report = await explore({ name, about, edits });
     if (report.story === null) throw new Error("the planted bug was not found");
     return { seconds: report.seconds, result: report };
   });
   const { schedules, turns } = all.result;
-  const perSecond = schedules / (all.figure.wallNs / 1e9);
+  const long = await explore(null, { exploration: { strategy: "every" }, seconds: LONG_SECONDS });
+  const perSecond = long.schedules / long.seconds;
   const spin = runSpin();
   const rows = [
     makeRow(
@@ -93,7 +121,9 @@ export async function measureCheck(_place) {
   ];
   const notes = [
     `${count(schedules)} schedules of ${count(turns / schedules)} turns each on average, ` +
-      `${count(turns / (all.figure.wallNs / 1e9))} turns/s`,
+      `${count(schedules / (all.figure.wallNs / 1e9))} of them and ` +
+      `${count(turns / (all.figure.wallNs / 1e9))} turns a second; in ${LONG_SECONDS} s of --strategy every ` +
+      `${count(perSecond)} and ${count(long.turns / long.seconds)}`,
   ];
   if (spin !== null) {
     notes.push(

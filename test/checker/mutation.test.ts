@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { Kills } from "../../dist/checker/mutation/kills.js";
 import { type Mutant, mutantsOf, mutatedFiles } from "../../dist/checker/mutation/mutants.js";
@@ -36,6 +37,16 @@ describe("mutants", () => {
     expect([...kinds].sort()).toEqual(
       expect.arrayContaining(["always", "left", "never", "whatever", "without"]),
     );
+  });
+
+  it("are each killed by a scenario that docs/mutants.json names, or explained", () => {
+    const kills = Kills.read(fileURLToPath(new URL("../../docs/mutants.json", import.meta.url)));
+    const scenarios = mutationScenarios();
+    expect(kills.scenarios.filter((name) => !scenarios.includes(name))).toEqual([]);
+    const open = kills
+      .open(all)
+      .map(({ file, function: name, what }) => `${file}: ${name}: ${what}`);
+    expect(open).toEqual([]);
   });
 
   it("that are explained exist", () => {

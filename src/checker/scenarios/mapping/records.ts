@@ -205,3 +205,29 @@ export const writtenAcrossTake = scenario({
     record.ensurePersisted("other", 5, 10);
   },
 });
+
+export const writtenBesideTake = scenario({
+  ...RECORD,
+  name: "written-beside-take",
+  about:
+    "A thread has written to pages 0 to 8, of which 0 to 3 are noted, and notes them. Meanwhile another one takes " +
+    "what is noted, and a third one notes pages 5 to 10. Each page is taken, or still noted.",
+  from: "mapping/mapping.ts, takeWritten: counted before another range can be noted",
+  build: () => buildRecord(3),
+  begin(shared: RecordShared, selves) {
+    const record = new FileRecord(shared, selves);
+    record.note(selves[0]!, 0, 3);
+    return record;
+  },
+  explore: { strategy: "bounded", preemptions: 2 },
+  actors: {
+    writer: (record, self) => record.note(self, 0, 8),
+    taker: (record, self) => record.take(self),
+    third: (record, self) => record.note(self, 5, 10),
+  },
+  end(record) {
+    record.takeRest();
+    record.ensurePersisted("writer", 0, 4, 8);
+    record.ensurePersisted("third", 5, 10);
+  },
+});

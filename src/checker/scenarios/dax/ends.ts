@@ -54,7 +54,7 @@ export const killTruncate = volumeStory({
   },
   environment: { kill: { kill: "truncate" } },
   finally: (volume) => ensureShown(volume, "A", [""]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const killPinner = volumeStory({
@@ -94,7 +94,7 @@ export const killFault = volumeStory({
   },
   environment: { kill: { kill: "user" } },
   finally: (volume) => ensureShown(volume, "A", [""]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const killWriter = volumeStory({
@@ -118,7 +118,7 @@ export const killWriter = volumeStory({
   },
   environment: { kill: { kill: "write" } },
   finally: (volume) => ensureShown(volume, "A", ["A", "A.", "AW"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const readTruncate = volumeStory({
@@ -210,7 +210,7 @@ export const punchTwice = volumeStory({
     truncate: (volume, self) => truncate(volume, self),
   },
   finally: (volume) => ensureShown(volume, "A", [""]),
-  explore: { strategy: "pct", depth: 3, schedules: 6000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 /** The region's last nodes come back after a fault has failed for want of one. */
@@ -285,5 +285,5 @@ export const killLastPage = volumeStory({
   },
   environment: { kill: { kill: "truncate" } },
   finally: (volume) => ensureShown(volume, "B", ["W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });

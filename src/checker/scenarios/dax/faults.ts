@@ -78,7 +78,7 @@ export const holeWriteWindow = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const faultTruncate = volumeStory({
@@ -150,7 +150,7 @@ export const holeFaultReuse = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const punchWindow = volumeStory({
@@ -168,7 +168,7 @@ export const punchWindow = volumeStory({
     punch: (volume, self) => punch(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "W", "."]),
-  explore: { strategy: "pct", depth: 3, schedules: 6000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const extendWindow = volumeStory({
@@ -251,7 +251,7 @@ export const failedZero = volumeStory({
     io: (volume, self) => pinnedIo(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", ["W", "S"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const failedPin = volumeStory({
@@ -271,7 +271,7 @@ export const failedPin = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const outOfMemory = volumeStory({
@@ -311,5 +311,5 @@ export const fullFault = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", ["S", "W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });

@@ -288,7 +288,7 @@ export const poisonReuse = volumeStory({
       yield* mayFail(self, ["ENOSPC"], () => writePages(volume, self, "B", 0, 1));
     },
   },
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const poisonMoved = volumeStory({
@@ -333,7 +333,7 @@ export const poisonPunched = volumeStory({
       yield* mayFail(self, ["ENOSPC"], () => writePages(volume, self, "A", 1, 1, "C"));
     },
   },
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 export const poisonSearched = volumeStory({

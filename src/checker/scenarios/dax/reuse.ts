@@ -35,7 +35,7 @@ export const truncateReuse = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "B", [".", "B"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 /** A punched block comes back to the same file, at another place. */
@@ -55,7 +55,7 @@ export const punchReuse = volumeStory({
     ],
   },
   finally: (volume) => ensureShown(volume, "A", [".C", "W.", ".."]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 /** All holes: a pin has to allocate, in the middle of a truncate. */
@@ -72,6 +72,7 @@ export const pinHole = volumeStory({
     truncate: (volume, self) => truncate(volume, self),
   },
   finally: (volume) => ensureShown(volume, "A", [""]),
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 /** A pin held over other work: the truncate waits that long. */
@@ -119,7 +120,7 @@ export const twoAndTwo = volumeStory({
     punch: (volume, self) => punch(volume, self, 0, 1),
   },
   finally: (volume) => ensureShown(volume, "A", [".", "W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 /** A pin of three pages holds all of them or none while it waits. */
@@ -211,7 +212,7 @@ export const evictReuse = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "B", [".", "B"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 /** 2 MiB in one entry. */
@@ -269,5 +270,5 @@ export const collapseTruncate = volumeStory({
     truncate: (volume, self) => truncate(volume, self, "A", PAGE_SIZE),
   },
   finally: (volume) => ensureShown(volume, "A", ["A", "W"]),
-  explore: { strategy: "pct", depth: 3, schedules: 5000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });

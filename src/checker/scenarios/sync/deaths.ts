@@ -123,7 +123,7 @@ export const finderDies = scenario({
     writer: write,
   },
   environment: { terminate: { kill: "holder" }, "terminate-2": { kill: "finder" } },
-  explore: { strategy: "pct", depth: 3, schedules: 6000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
 /** Another lock is held meanwhile. */

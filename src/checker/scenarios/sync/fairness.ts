@@ -115,5 +115,5 @@ export const latecomerGivesUp = scenario({
     },
   },
   environment: { interrupt: { abort: "holder" } },
-  explore: { strategy: "pct", depth: 3, schedules: 6000 },
+  explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });

@@ -19,7 +19,7 @@ export interface Lanes<Message> {
 
 /**
  * Of a thread's memory, what is for new objects. A schedule leaves nothing behind but garbage, which costs less
- * the seldomer it is looked through: a third less time for some scenarios than with the usual 48 MiB.
+ * the seldomer it is looked through: about an eighth less time, as measured, than with the usual 48 MiB.
  */
 const YOUNG_MIB = 192;
 

@@ -79,6 +79,15 @@ export class Board {
     return load(this.#words, row + 2 + mutant) / Math.max(1, load(this.#words, row + 1));
   }
 
+  /** How many scenarios come to it. */
+  reachedBy(mutant: number): number {
+    let count = 0;
+    for (let scenario = 0; scenario < this.#scenarios; scenario++) {
+      if (this.nearness(scenario, mutant) > 0) count++;
+    }
+    return count;
+  }
+
   /** The scenarios that come to it, those first that are most about it. */
   reaching(mutant: number): number[] {
     return Array.from({ length: this.#scenarios }, (_, scenario) => scenario)

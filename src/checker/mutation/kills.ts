@@ -42,13 +42,13 @@ export class Kills {
 
   /** Writes the file anew. `isWhole`: every scenario was tried, so that what was not killed lives. */
   note(verdicts: readonly Verdict[], isWhole: boolean): void {
-    const before = { ...this.#files };
-    for (const { mutant } of verdicts) this.#files[mutant.file] = {};
+    const noted: Record<string, KillsOfFile> = {};
     for (const { mutant, killedBy } of verdicts) {
-      const key = keyOf(mutant);
-      const killer = killedBy ?? (isWhole ? null : (before[mutant.file]?.[key] ?? null));
-      if (killer !== null) this.#files[mutant.file]![key] = killer;
+      noted[mutant.file] ??= {};
+      const killer = killedBy ?? (isWhole ? null : this.killerOf(mutant));
+      if (killer !== null) noted[mutant.file]![keyOf(mutant)] = killer;
     }
+    Object.assign(this.#files, noted);
     const sorted = Object.entries(this.#files).sort(([left], [right]) => (left < right ? -1 : 1));
     const written = `${this.#path}.new`; // so that a run that is killed leaves what there was
     writeFileSync(written, `${JSON.stringify(Object.fromEntries(sorted), null, 1)}\n`);

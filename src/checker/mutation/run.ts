@@ -109,7 +109,7 @@ export class MutationRun {
       const believed = this.#believed?.killerOf(mutant) ?? null;
       const killedBy = killer < 0 ? believed : this.#scenarios[killer]!;
       const hangs = board.hangs(mutant.number);
-      return { mutant, killedBy, hangs, reachedBy: board.reaching(mutant.number).length };
+      return { mutant, killedBy, hangs, reachedBy: board.reachedBy(mutant.number) };
     });
   }
 
@@ -136,6 +136,7 @@ export class MutationRun {
 
   async #round(name: string, jobs: readonly LaneJob[]): Promise<void> {
     const { schedules, seconds, threads, signal, onProgress } = this.#limits;
+    if (jobs.length === 0 || signal.aborted) return;
     const board = this.#board;
     let done = 0;
     const tell = (): void => onProgress(name, done, jobs.length, board.killed);

@@ -34,8 +34,9 @@ export async function mutate(options: CheckCommandOptions, terminal: Terminal): 
       const { schedules = MUTANT_SCHEDULES, seconds, threads } = options;
       const limits = { schedules, seconds, threads, signal, onProgress };
       const run = new MutationRun(files, limits, scenarios);
-      const killerOf = (mutant: Mutant): string | null => kills!.killerOf(mutant);
-      await run.run(kills === null ? null : { killerOf, isTrusted: options.open });
+      await run.run(
+        kills && { killerOf: (mutant) => kills.killerOf(mutant), isTrusted: options.open },
+      );
       verdicts = run.verdicts;
     });
     kills?.note(verdicts, !interrupted && options.scenarios.length === 0);

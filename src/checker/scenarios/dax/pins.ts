@@ -6,6 +6,7 @@ import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Volume } from "../../world/volume.ts";
 import { refused, volumeStory } from "./play.ts";
+import { A_IN_B, AB } from "./sharing-play.ts";
 
 const PAGE = PAGE_SIZE;
 
@@ -105,11 +106,8 @@ export const pinReadOnlyShared = volumeStory({
   about: "A shared page is pinned for reading by a mount that only reads: it is not copied.",
   from: "dax/pins.ts, pinRange: nobody writes there",
   blocks: 2,
-  files: [
-    { name: "A", pages: "=" },
-    { name: "B", pages: "." },
-  ],
-  clones: [{ source: "A", target: "B", first: 0, count: 1 }],
+  files: AB,
+  clones: [A_IN_B],
   actors: {
     *user(volume, self) {
       const file = volume.file("A");
@@ -131,11 +129,8 @@ export const pinCopiedShared = volumeStory({
   from: "dax/pins.ts, pinRange: pages of a copied file are nobody else's",
   blocks: 1,
   cachePages: 1,
-  files: [
-    { name: "A", pages: "=" },
-    { name: "B", pages: "." },
-  ],
-  clones: [{ source: "A", target: "B", first: 0, count: 1 }],
+  files: AB,
+  clones: [A_IN_B],
   actors: {
     *user(volume, self) {
       const file = volume.file("A");

@@ -146,7 +146,7 @@ export const fillingForgotten = variant({
       replace: "                if (dead !== 0)\n                    return;\n",
     },
   ],
-  caughtBy: { "copied-fill-killed": "leak" },
+  caughtBy: { "copied-fill-killed": "check" },
 });
 
 export const orphansForgotten = variant({
@@ -161,7 +161,7 @@ export const orphansForgotten = variant({
       replace: "",
     },
   ],
-  caughtBy: { "copied-evict-killed": "error" },
+  caughtBy: { "copied-evict-killed": "leak" },
 });
 
 export const usedWhileFilling = variant({

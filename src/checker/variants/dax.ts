@@ -43,7 +43,7 @@ export const waitedOnce = variant({
         "        patience.waited = true;\n        yield* waitForPage(context, busy, patience);",
     },
   ],
-  caughtBy: { "dax-two-and-two": "invariant" },
+  caughtBy: { "dax-two-busy": "invariant" },
 });
 
 export const plannedOnce = variant({
@@ -218,7 +218,7 @@ export const pinWithoutLock = variant({
       replace: "",
     },
   ],
-  caughtBy: { "dax-pin-hole": "check" },
+  caughtBy: { "dax-pin-hole": "leak" },
 });
 
 export const faultWithoutLock = variant({
@@ -395,7 +395,7 @@ export const windowNotLookedAtAgain = variant({
       replace: "",
     },
   ],
-  caughtBy: { "dax-map-reused": "check", "dax-window-closed": "error" },
+  caughtBy: { "dax-map-reused": "error", "dax-window-closed": "check" },
 });
 
 export const refreshedFromTheEnd = variant({

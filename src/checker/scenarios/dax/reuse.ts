@@ -123,6 +123,24 @@ export const twoAndTwo = volumeStory({
   explore: { strategy: "pct", depth: 3, schedules: 3000 },
 });
 
+/** A wait for one page, and another one is busy still. */
+export const twoBusy = volumeStory({
+  name: "dax-two-busy",
+  about:
+    "Two I/Os pin a page of a file each, and the file is truncated to nothing. When the truncate has waited " +
+    "for one page, it looks for the other.",
+  from: "[PATCH v7 12/12] ext4, dax: one wait in ext4_break_layouts; layout/break.ts, rule 2",
+  blocks: 2,
+  files: [{ name: "A", pages: "##" }],
+  actors: {
+    io: (volume, self) => pinnedIo(volume, self, 0, 1),
+    "io-2": (volume, self) => pinnedIo(volume, self, 1, 1),
+    truncate: (volume, self) => truncate(volume, self),
+  },
+  finally: (volume) => ensureShown(volume, "A", [""]),
+  explore: { strategy: "bounded", preemptions: 1 },
+});
+
 /** A pin of three pages holds all of them or none while it waits. */
 export const batchPunch = volumeStory({
   name: "dax-batch-punch",

@@ -370,7 +370,7 @@ export const killed = volumeStory({
     user: (volume, self) => volume.store(self, 0, 0, "T"),
   },
   environment: { death: { kill: "victim" } },
-  explore: { strategy: "pct", depth: 2, schedules: 500 },
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const persisted = volumeStory({

@@ -43,7 +43,7 @@ import { load } from "../sync/atomics.ts";
 import { type Held, lockExclusive, lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import {
-  beginLayoutTransaction,
+  changeInTransaction,
   type Dax,
   findExtent,
   isCopied,
@@ -156,11 +156,11 @@ export function* backPages(
     const extent = yield* findExtent(task, dax, mapping, at);
     const until = Math.min(stop, extent.start + extent.length);
     if (extent.kind !== "mapped") {
-      using transaction = yield* beginLayoutTransaction(task, dax, mapping);
-      dax.driver.allocate(transaction, inoOf(dax.thread, mapping), at, until - at, "write");
-      touchTimes(dax, transaction, mapping);
-      noteWrittenBytes(dax, mapping, at, until);
-      transaction.commit();
+      yield* changeInTransaction(task, dax, mapping, (transaction) => {
+        dax.driver.allocate(transaction, inoOf(dax.thread, mapping), at, until - at, "write");
+        touchTimes(dax, transaction, mapping);
+        noteWrittenBytes(dax, mapping, at, until);
+      });
     } else at = until;
   }
 }

@@ -20,7 +20,7 @@ import {
 } from "../mapping/mapping.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
 import { readStable } from "../metadata/sequence.ts";
-import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
+import { beginTransaction, transact, type Transaction } from "../metadata/transaction.ts";
 import type { Pages } from "../pages/pages.ts";
 import { describePage } from "../pin/record.ts";
 import { load } from "../sync/atomics.ts";
@@ -242,6 +242,20 @@ export function* beginLayoutTransaction(
   const transaction = yield* beginTransaction(task, dax.cache);
   transaction.beginLayoutChange(mapping + MappingWord.sequence);
   return transaction;
+}
+
+/** Has `change` change a file's layout in one transaction, as `transact` of metadata/transaction.ts. */
+export function* changeInTransaction<T>(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  change: (transaction: Transaction) => T,
+): Sleeps<T> {
+  dax.assertWritable();
+  return yield* transact(task, dax.cache, (transaction) => {
+    transaction.beginLayoutChange(mapping + MappingWord.sequence);
+    return change(transaction);
+  });
 }
 
 /** Sets the size on the device and in the mapping, in one transaction. */

@@ -44,7 +44,7 @@ import {
   piecesOf,
 } from "./copied.ts";
 import {
-  beginLayoutTransaction,
+  changeInTransaction,
   type Dax,
   findExtent,
   isCopied,
@@ -174,14 +174,15 @@ function* mappedExtent(
       return extent;
     }
     const pages = Math.min(end, pageEnd(extent)) - index;
-    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
-    const ino = inoOf(dax.thread, mapping);
-    const [start, length] = [index * PAGE_SIZE, pages * PAGE_SIZE];
-    const filled = dax.driver.allocate(transaction, ino, start, length, "write");
-    touchTimes(dax, transaction, mapping);
-    // The zeroes of pages that nobody will store to.
-    noteWritten(dax.thread, mapping, index, index + pages - 1);
-    transaction.commit();
+    const filled = yield* changeInTransaction(task, dax, mapping, (transaction) => {
+      const ino = inoOf(dax.thread, mapping);
+      const [start, length] = [index * PAGE_SIZE, pages * PAGE_SIZE];
+      const extent = dax.driver.allocate(transaction, ino, start, length, "write");
+      touchTimes(dax, transaction, mapping);
+      // The zeroes of pages that nobody will store to.
+      noteWritten(dax.thread, mapping, index, index + pages - 1);
+      return extent;
+    });
     if (!dax.windows.port.faults) showFilled(dax, mapping, filled);
   }
 }

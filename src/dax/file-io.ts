@@ -30,6 +30,7 @@ import {
 } from "./copied.ts";
 import {
   beginLayoutTransaction,
+  changeInTransaction,
   changeSize,
   type Dax,
   findExtent,
@@ -357,14 +358,14 @@ function* allocateFor(
   const first = at - (at % blockSize);
   const wanted = roundUp(at + Math.min(length, ALLOCATE_BYTES_MAX), blockSize);
   const end = Math.min(wanted, extent.start + extent.length);
-  using transaction = yield* beginLayoutTransaction(task, dax, mapping);
-  const ino = inoOf(dax.thread, mapping);
-  const backed = dax.driver.allocate(transaction, ino, first, end - first, "write");
-  const size = Math.min(at + length, backed.start + backed.length);
-  if (size > sizeOf(dax.thread, mapping)) changeSize(dax, transaction, mapping, size);
-  // The zeroes, in case that nothing is copied over them.
-  noteWrittenBytes(dax, mapping, first, backed.start + backed.length);
-  transaction.commit();
+  yield* changeInTransaction(task, dax, mapping, (transaction) => {
+    const ino = inoOf(dax.thread, mapping);
+    const backed = dax.driver.allocate(transaction, ino, first, end - first, "write");
+    const size = Math.min(at + length, backed.start + backed.length);
+    if (size > sizeOf(dax.thread, mapping)) changeSize(dax, transaction, mapping, size);
+    // The zeroes, in case that nothing is copied over them.
+    noteWrittenBytes(dax, mapping, first, backed.start + backed.length);
+  });
 }
 
 /** Whether the modification time was last set so long ago that it has to be set again. */

@@ -16,6 +16,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { copyDirtyHome } from "./copied.ts";
 import {
   beginLayoutTransaction,
+  changeInTransaction,
   changeSize,
   type Dax,
   findExtent,
@@ -437,9 +438,9 @@ function* backWithBlocks(
   const ino = inoOf(dax.thread, mapping);
   for (let at = roundDown(start, blockSize); at < end; ) {
     const length = Math.min(PREALLOCATE_BYTES_MAX, roundUp(end, blockSize) - at);
-    using transaction = yield* beginLayoutTransaction(task, dax, mapping);
-    const extent = dax.driver.allocate(transaction, ino, at, length, "preallocate");
-    transaction.commit();
+    const extent = yield* changeInTransaction(task, dax, mapping, (transaction) =>
+      dax.driver.allocate(transaction, ino, at, length, "preallocate"),
+    );
     at = extent.start + extent.length;
   }
 }

@@ -274,6 +274,19 @@ export class Device {
     this.copyIn(at + first, source.subarray(first));
   }
 
+  /**
+   * Stores `source` from byte `at` on, of a read-only device, where it stays in this process: whoever reads
+   * the device here sees it, but for windows mapped from now on. Throws: as `bytes`.
+   */
+  changeView(at: number, source: Uint8Array): void {
+    invariant(this.readOnly, "the view of a device that can be written is the device");
+    for (let done = 0; done < source.length; ) {
+      const piece = this.bytesUpTo(at + done, source.length - done);
+      piece.set(source.subarray(done, done + piece.length));
+      done += piece.length;
+    }
+  }
+
   /** Stores zeroes over [at, at + length). Throws: as `copyIn`. */
   zero(at: number, length: number): void {
     if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);

@@ -233,6 +233,9 @@ export interface BlockSharing {
   sharedBlocks(): number;
 }
 
+/** In use; or left in order, or with damage that was met. */
+export type VolumeCondition = "in use" | "clean" | "damaged";
+
 /** A whole driver: data placement, names, attributes and the life of inodes. */
 export interface FilesystemDriver extends IomapDriver {
   readonly type: string;
@@ -277,12 +280,20 @@ export interface FilesystemDriver extends IomapDriver {
   setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void;
   /** Inode and its extended attributes back to the free pool; its extents are gone already. */
   freeInode(transaction: Transaction, ino: Ino): void;
-  /** Inodes without a name that still hold space, from this mount: freed before a clean close. */
+  /**
+   * Inodes to be seen to before a clean close, or when the next mount begins: without a name, and still holding
+   * space; or with one, and being cut.
+   */
   orphans(): Ino[];
+  /** Takes an inode off that list. */
+  removeOrphan(transaction: Transaction, ino: Ino): void;
 
   spaceInfo(): SpaceInfo;
-  /** First change of a mount: the superblock says "in use". */
+  /** First change of a mount: the superblock says "in use", and its counts are right from now on. */
   markInUse(transaction: Transaction): void;
-  /** Counters and times up to date in the superblock; says "clean" when `clean`. */
-  updateSuperblock(transaction: Transaction, options: { clean: boolean; time: Time }): void;
+  /** Times up to date in the superblock, which says how the volume is. */
+  updateSuperblock(
+    transaction: Transaction,
+    now: { readonly state: VolumeCondition; readonly time: Time },
+  ): void;
 }

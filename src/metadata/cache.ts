@@ -10,6 +10,7 @@
  * A bucket is the index + 1 of its first buffer. Buffer headers lie in chunks of 64:
  *
  *     0 block, low | 1 block, high | 2 flags | 3 next in bucket | 4 data, word offset
+ *     | 5 the journal's transaction that it has joined last | 6 the next buffer of that (journal.ts)
  *
  * Rules. (1) A buffer in a bucket keeps its block for ever; what is freed is only marked not valid.
  *            So readers walk buckets without a lock. (2) A buffer is dirty only when valid.
@@ -23,6 +24,7 @@ import { load, store } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
+import type { Journal } from "./journal.ts";
 
 const BUCKETS = 65536;
 export const CHUNK_BUFFERS = 64;
@@ -34,11 +36,21 @@ const Area = { guard: 0, blockSize: 1, made: 2, spare: 3, buckets: 16 } as const
 export const CHUNK_TABLE = Area.buckets + BUCKETS;
 const AREA_WORDS = CHUNK_TABLE + CHUNKS_MAX;
 
-const Header = { low: 0, high: 1, flags: 2, next: 3, data: 4 } as const;
+const Header = {
+  low: 0,
+  high: 1,
+  flags: 2,
+  next: 3,
+  data: 4,
+  joined: 5,
+  nextJoined: 6,
+} as const;
 export { Area as CacheArea, Header as BufferHeader };
 
 export const VALID = 1;
 export const DIRTY = 2;
+/** The block was metadata, and is no longer. */
+export const REVOKED = 4;
 
 /** What the cache needs of a device. */
 export interface MetadataDevice {
@@ -47,6 +59,8 @@ export interface MetadataDevice {
   copyIn(at: number, source: Uint8Array): void;
   /** Throws: EIO when the device was removed. */
   assertPresent(): void;
+  /** Puts all that was stored on the medium. Throws: EIO. */
+  persistAll(): void;
 }
 
 /** One metadata block's cached copy. Valid until the lock it was read under is dropped. */
@@ -78,6 +92,8 @@ export class MetadataCache {
   readonly thread: Thread;
   readonly blockSize: number;
   readonly device: MetadataDevice;
+  /** Where there is one, changes join its transactions. */
+  journal: Journal | null = null;
   readonly #area: number;
   readonly #blockCount: number;
   /** Views made so far. A view names its buffer, and a buffer keeps its block (rule 1). */
@@ -281,7 +297,7 @@ export class MetadataCache {
       store(words, bucket, index + 1);
     } else if ((this.#flags(other) & VALID) === 0) {
       this.#bytes(other).set(this.#bytes(header));
-      store(words, other + Header.flags, flags);
+      store(words, other + Header.flags, flags | (this.#flags(other) & REVOKED));
     }
     leaveGuard(thread, guard);
     if (other === 0) return header;

@@ -25,7 +25,14 @@ import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import { Event, trace } from "../sync/trace.ts";
-import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID } from "./cache.ts";
+import {
+  type CachedBlock,
+  DIRTY,
+  type MetadataBlock,
+  type MetadataCache,
+  REVOKED,
+  VALID,
+} from "./cache.ts";
 
 const Area = {
   mutex: 0,
@@ -69,10 +76,48 @@ export function recoverTransactions(cache: MetadataCache): void {
 }
 
 /**
- * Opens the volume's transaction.
- * Locks: ranks below map and above entry. Sleeps: while another one is open.
+ * Opens the volume's transaction, to change something.
+ * Locks: ranks below map and above entry. Sleeps: while another one is open; in the device, where the journal
+ * needs room. Throws: EROFS when the journal was given up; EIO.
  */
 export function* beginTransaction(task: Task, cache: MetadataCache): Sleeps<Transaction> {
+  if (cache.journal !== null) yield* cache.journal.makeRoom(task);
+  return yield* takeTransaction(task, cache);
+}
+
+/**
+ * Has `change` change something in one transaction. Where it finds no space, but blocks were freed by what the
+ * journal has not made durable, it is tried once more after a commit. Nothing has happened when it throws.
+ * Locks, sleeps: as `beginTransaction`.
+ */
+export function* transact<T>(
+  task: Task,
+  cache: MetadataCache,
+  change: (transaction: Transaction) => T,
+): Sleeps<T> {
+  try {
+    return yield* transactOnce(task, cache, change);
+  } catch (error) {
+    const isFull = error instanceof HoldfastError && error.code === "ENOSPC";
+    if (!isFull || cache.journal === null || isAllPersistent(cache.thread)) throw error;
+  }
+  yield* cache.journal.commit(task);
+  return yield* transactOnce(task, cache, change);
+}
+
+function* transactOnce<T>(
+  task: Task,
+  cache: MetadataCache,
+  change: (transaction: Transaction) => T,
+): Sleeps<T> {
+  using transaction = yield* beginTransaction(task, cache);
+  const result = change(transaction);
+  transaction.commit();
+  return result;
+}
+
+/** As `beginTransaction`, for who changes no metadata, or where that joins no journal. */
+export function* takeTransaction(task: Task, cache: MetadataCache): Sleeps<Transaction> {
   const { thread } = task;
   const area = thread.region.root(Root.transaction);
   const held = yield* lockMutex(task, area + Area.mutex, "transaction");
@@ -151,7 +196,7 @@ export class Transaction implements Disposable {
     const cached = this.cache.bufferIfCached(block);
     if (cached === null) return;
     this.#save(cached);
-    this.cache.setFlags(cached.header, 0);
+    this.cache.setFlags(cached.header, REVOKED);
     this.#seals.delete(cached);
   }
 
@@ -212,6 +257,8 @@ export class Transaction implements Disposable {
     const payload = this.cache.blockSize / 4;
     const flags = this.cache.flagsOf(block.header);
     this.#append(payload, block.header, flags, Kind.block, block);
+    const { journal } = this.cache;
+    if (journal?.isLive) journal.join(this, block.header);
   }
 
   #append(payload: number, a: number, b: number, kind: number, block?: CachedBlock): void {

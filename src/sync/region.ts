@@ -17,7 +17,7 @@ import { cas, load, makeSharedBuffer, store, type Words } from "./atomics.ts";
 
 const MAGIC = 0x48464453;
 /** Changes with every change of any layout in the region: threads of two builds never mix. */
-const LAYOUT_VERSION = 4;
+const LAYOUT_VERSION = 5;
 
 const Header = {
   magic: 0,
@@ -63,6 +63,8 @@ export const Root = {
   failureEvents: 15,
   pageCache: 16,
   cacheDevice: 17,
+  journal: 18,
+  pendingFrees: 19,
 } as const;
 
 export class Region {

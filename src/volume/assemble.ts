@@ -10,6 +10,7 @@ import { createLeaseArea, recoverLeases } from "../layout/lease.ts";
 import { recoverEntries } from "../mapping/entries.ts";
 import { createMappingArea } from "../mapping/mapping.ts";
 import { MetadataCache } from "../metadata/cache.ts";
+import { createJournalArea, Journal } from "../metadata/journal.ts";
 import { createTransactionArea, recoverTransactions } from "../metadata/transaction.ts";
 import { Pages } from "../pages/pages.ts";
 import { keepHeldClock } from "../pin/held-clock.ts";
@@ -23,7 +24,7 @@ import { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { createWindowArea, Windows } from "../window/window.ts";
 import { attachPageCache, createPageCache, makeCacheMemory } from "./access.ts";
 import { VolumeCore } from "./core.ts";
-import { makeDriver } from "./drivers.ts";
+import { createDriverArea, makeDriver, makeLog } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { createInodeArea } from "./inodes.ts";
 import { evictorOf, pagerOf } from "./pager.ts";
@@ -56,6 +57,8 @@ export function assembleMounted(
     createInodeArea(thread);
     createMappingArea(thread);
     createTransactionArea(thread);
+    createJournalArea(thread);
+    createDriverArea(about.driver, thread);
     createWindowArea(thread);
     createStatistics(thread);
     createLeaseArea(thread);
@@ -133,6 +136,8 @@ function assemble(parts: Parts, handle: VolumeHandle, create: boolean): VolumeCo
   const { thread, device, pages, cache, pageCache, port } = parts;
   const windows = new Windows(thread, port);
   const healing = new HealingDevice(device, pages);
+  const log = handle.readOnly ? null : makeLog(handle.driver, device);
+  if (log !== null) cache.journal = new Journal(cache, log);
   const driver = makeDriver(handle.driver, thread, device, healing, cache, create);
   const { readOnly, protect } = handle;
   const dax = new Dax({

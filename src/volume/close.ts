@@ -4,8 +4,8 @@
  * Unmounting has these steps, and goes back to "live" when one of them fails:
  *
  *     refuse new operations -> see that nobody uses it -> close this thread's files and windows
- *     -> free files without a name, evict the rest -> flush and persist -> mark clean, flush and
- *     persist -> end the pager, close the device, drop the claim
+ *     -> free files without a name, evict the rest -> metadata to the medium, and home -> the journal is
+ *     empty, the superblock says clean -> end the pager, close the device, drop the claim
  *
  * Of a device that is gone nothing is freed, flushed or persisted: the rest is done all the same.
  *
@@ -20,8 +20,9 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { forEachRecord } from "../sync/table.ts";
 import { PIN_RECORD_WORDS, Slot } from "../sync/thread.ts";
 import type { VolumeCore } from "./core.ts";
+import { settleOrphans } from "./orphans.ts";
 import { VolumeState, VolumeWord, volumeWord } from "./state.ts";
-import { flushMetadata } from "./sync.ts";
+import { persistMetadata } from "./sync.ts";
 
 function busy(what: string): HoldfastError {
   return new HoldfastError("EBUSY", `the volume is in use: ${what}`);
@@ -98,21 +99,18 @@ function closeOwn(core: VolumeCore): void {
 }
 
 /**
- * Frees what has no name any more, takes everything out of memory, and writes metadata home. Returns
- * what was met on the way, or null: a damaged file stays as it is, for the format's own checker.
+ * Frees what has no name any more, and takes everything out of memory. Returns what was met on the way, or
+ * null: a damaged file stays as it is, for the format's own checker.
  */
 function* settleAll(task: Task, core: VolumeCore): Sleeps<HoldfastError | null> {
   let damage: HoldfastError | null = null;
   try {
-    if (!core.readOnly) {
-      for (const ino of core.driver.orphans()) (yield* core.inodes.acquire(ino)).release();
-    }
+    if (!core.readOnly) yield* settleOrphans(task, core);
     yield* core.inodes.evictAll(task);
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     damage = error;
   }
-  if (!core.readOnly) yield* flushMetadata(task, core);
   return damage;
 }
 
@@ -134,10 +132,21 @@ function endUse(core: VolumeCore, device: Device): void {
 }
 
 /**
- * On the way of an unmount something failed. Where the device is gone, it goes on without writing, as
- * nothing could ever be written: returns the error to tell of that, or null when nothing is lost.
+ * On the way of an unmount something failed. It goes on without writing where the device is gone, or the journal
+ * given up, as nothing could ever be written; and where only the mark was left to do. Returns the error to tell
+ * of that, or null when nothing is lost.
  */
 function failedOnTheWay(core: VolumeCore, device: Device, error: unknown): HoldfastError | null {
+  if (error instanceof HoldfastError && !device.isGone) {
+    if (core.isMarked) {
+      error.message += "; the volume is unmounted and whole, but may not be marked so";
+      return error;
+    }
+    if (core.cache.journal?.isAborted) {
+      error.message += "; the volume is unmounted, and what was not persistent is lost";
+      return error;
+    }
+  }
   if (!device.isGone) {
     giveUp(core);
     throw error;
@@ -151,7 +160,8 @@ function failedOnTheWay(core: VolumeCore, device: Device, error: unknown): Holdf
 /**
  * Unmounts, blocking.
  * Throws: EBUSY naming who uses the volume, EIO: it is then still mounted. EUCLEAN for damage met on
- * the way, EIO when the device is gone: it is then unmounted, and not marked clean.
+ * the way, EIO when the device is gone, or when the journal had to be given up: it is then unmounted, and not
+ * marked clean.
  */
 export function unmountSync(core: VolumeCore, device: Device, context: ErrorContext): void {
   try {
@@ -161,11 +171,7 @@ export function unmountSync(core: VolumeCore, device: Device, context: ErrorCont
       closeOwn(core);
       device.assertPresent();
       damage = runBlocking(core.thread, (task) => settleAll(task, core));
-      if (!core.readOnly) device.persistAll();
-      if (!core.readOnly && damage === null) {
-        runBlocking(core.thread, (task) => flushMetadata(task, core, true));
-        device.persistAll();
-      }
+      if (!core.readOnly) core.concludeSync(damage === null ? "clean" : "damaged");
     } catch (error) {
       damage = failedOnTheWay(core, device, error);
     }
@@ -189,11 +195,7 @@ export async function unmount(
       closeOwn(core);
       device.assertPresent();
       damage = await runAsync(core.thread, (task) => settleAll(task, core));
-      if (!core.readOnly) await device.persistAllAsync();
-      if (!core.readOnly && damage === null) {
-        await runAsync(core.thread, (task) => flushMetadata(task, core, true));
-        await device.persistAllAsync();
-      }
+      if (!core.readOnly) await core.conclude(damage === null ? "clean" : "damaged");
     } catch (error) {
       damage = failedOnTheWay(core, device, error);
     }
@@ -238,13 +240,13 @@ export function forgetAtExit(core: VolumeCore): void {
 
 function* flushAll(task: Task, core: VolumeCore): Sleeps<void> {
   yield* writeBackCopied(task, core.dax);
-  yield* flushMetadata(task, core);
+  yield* persistMetadata(task, core);
 }
 
 /**
- * The process, or the mounting thread, ends without a close. What has changed is written to the
- * image, where the system keeps it; the volume stays marked "in use". Waits at most a moment for a
- * transaction of another thread and for what serves windows to end, and never for the storage.
+ * The process, or the mounting thread, ends without a close. What has changed is put on the medium; the volume
+ * stays marked "in use". Waits at most a moment for a transaction of another thread and for what serves
+ * windows to end, and for the storage.
  */
 function flushAtExit(core: VolumeCore): void {
   if (core.closed) return;

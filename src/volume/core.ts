@@ -4,10 +4,10 @@ import { AbortError, type ErrorContext, HoldfastError, withContext } from "../ba
 import type { Ino } from "../base/quantities.ts";
 import type { Dax } from "../dax/dax.ts";
 import type { HeldMapping } from "../dax/poison.ts";
-import type { FilesystemDriver } from "../iomap/contract.ts";
+import type { FilesystemDriver, VolumeCondition } from "../iomap/contract.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
-import { beginTransaction, notePersistent, type Transaction } from "../metadata/transaction.ts";
+import { transact, type Transaction } from "../metadata/transaction.ts";
 import { runAsync, runBlocking } from "../sync/runners.ts";
 import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -17,7 +17,7 @@ import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
 import type { Service } from "./service.ts";
 import { closedError } from "./state.ts";
-import { flushMetadata } from "./sync.ts";
+import { Conclusion, flushMetadata, persistence } from "./sync.ts";
 
 /** An operation on a volume. */
 export type Operation<T> = (task: Task) => Sleeps<T>;
@@ -56,6 +56,8 @@ export class VolumeCore {
   running = 0;
   /** Refuses every further operation of this thread: the volume is being closed, or is. */
   closing = false;
+  /** The volume says that it is left as it is: nothing may change it any more. */
+  isMarked = false;
   closed = false;
 
   constructor(
@@ -107,21 +109,40 @@ export class VolumeCore {
     if (device.isGone) throw withContext(device.goneError(), context);
   }
 
-  /** Puts the whole device on the medium; `flushed`: what `flushMetadata` returned. Sleeps: for it. Throws: EIO. */
-  persistAllSync(context: ErrorContext, flushed: number): void {
+  /** Puts the whole device on the medium; what the journal has promised since it failed to is given up. Throws: EIO. */
+  persistDevice(): void {
     try {
       this.dax.device.persistAll();
-      notePersistent(this.thread, flushed);
+    } catch (error) {
+      this.cache.journal?.abort();
+      throw error;
+    }
+  }
+
+  async #persistDevice(): Promise<void> {
+    try {
+      await this.dax.device.persistAllAsync();
+    } catch (error) {
+      this.cache.journal?.abort();
+      throw error;
+    }
+  }
+
+  /** Puts all metadata that has been changed on the medium. Sleeps: for it. Throws: EIO, EROFS. */
+  persistMetadataSync(context: ErrorContext): void {
+    try {
+      const steps = persistence(this);
+      while (runBlocking(this.thread, (task) => steps.step(task))) this.persistDevice();
     } catch (error) {
       this.settleSync();
       throw withContext(error, context);
     }
   }
 
-  async persistAll(context: ErrorContext, flushed: number): Promise<void> {
+  async persistMetadata(context: ErrorContext): Promise<void> {
     try {
-      await this.dax.device.persistAllAsync();
-      notePersistent(this.thread, flushed);
+      const steps = persistence(this);
+      while (await runAsync(this.thread, (task) => steps.step(task))) await this.#persistDevice();
     } catch (error) {
       await this.settle();
       throw withContext(error, context);
@@ -175,6 +196,17 @@ export class VolumeCore {
     runBlocking(this.thread, (task) => this.#settle(task));
   }
 
+  /** Puts all metadata on the medium and home: the volume is left in this state. Throws: EIO, EROFS. */
+  concludeSync(state: VolumeCondition): void {
+    const steps = new Conclusion(this, state);
+    while (runBlocking(this.thread, (task) => steps.step(task))) this.persistDevice();
+  }
+
+  async conclude(state: VolumeCondition): Promise<void> {
+    const steps = new Conclusion(this, state);
+    while (await runAsync(this.thread, (task) => steps.step(task))) await this.#persistDevice();
+  }
+
   get #unsettled(): boolean {
     const { bad, deviceState } = this.dax.pages;
     return this.inodes.unsettled || bad.hasAbandoned || deviceState.hasUnhandled;
@@ -205,11 +237,12 @@ export function* inTransaction<T>(
   change: (transaction: Transaction) => T,
 ): Sleeps<T> {
   core.assertWritable();
-  using transaction = yield* beginTransaction(task, core.cache);
-  for (const { mapping } of changed) transaction.beginLayoutChange(mapping + MappingWord.sequence);
-  const result = change(transaction);
-  transaction.commit();
-  return result;
+  return yield* transact(task, core.cache, (transaction) => {
+    for (const { mapping } of changed) {
+      transaction.beginLayoutChange(mapping + MappingWord.sequence);
+    }
+    return change(transaction);
+  });
 }
 
 /** The process's umask, read without changing it (process.umask() sets it for a moment). */

@@ -4,24 +4,42 @@ import { timeNow } from "../dax/dax.ts";
 import type { HealingDevice } from "../dax/poison.ts";
 import type { Device } from "../device/index.ts";
 import {
+  beginJournal,
+  createPendingFrees,
   ExtDriver,
   ExtVolume,
+  findJournal,
   isSuperblock,
+  Jbd2Log,
+  type JournalFacts,
+  markEmpty,
   parseSuperblock,
+  PendingFrees,
+  replay,
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
   type SuperblockFacts,
+  withOwnFeatures,
 } from "../drivers/ext/index.ts";
 import { RamDriver } from "../drivers/ram/index.ts";
 import { RawDriver } from "../drivers/raw/index.ts";
 import type { FilesystemDriver } from "../iomap/contract.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
+import type { TransactionLog } from "../metadata/journal.ts";
 import type { Thread } from "../sync/thread.ts";
 
 /** What every thread needs to make its driver object. Plain data. */
-export type DriverFacts =
-  | { readonly type: "ext4"; readonly blockSize: number; readonly facts: SuperblockFacts }
-  | { readonly type: "ram" | "raw"; readonly blockSize: number };
+export type DriverFacts = ExtFacts | { readonly type: "ram" | "raw"; readonly blockSize: number };
+
+export interface ExtFacts {
+  readonly type: "ext4";
+  readonly blockSize: number;
+  readonly facts: SuperblockFacts;
+  /** As this mount writes it; null: there is none, or it is not written. */
+  readonly journal: JournalFacts | null;
+  /** The journal's first transaction of this mount. */
+  readonly sequence: number;
+}
 
 /** What else a device may hold: how it is told, and its name. */
 const OTHERS: readonly { readonly at: number; readonly magic: string; readonly name: string }[] = [
@@ -54,15 +72,68 @@ function readBytes(device: Device, at: number, length: number): Uint8Array | nul
   return bytes;
 }
 
+/** What a device holds. */
+export interface Recognised {
+  readonly facts: ExtFacts;
+  /** Why it can only be read, or null. */
+  readonly readOnlyReason: string | null;
+}
+
 /**
- * Which driver a device is for, from its superblock. Changes nothing.
- * Throws: EINVAL naming what was found instead; EOPNOTSUPP naming the feature; CorruptionError.
+ * Which driver a device is for, from its superblock; and the volume in order, as its journal says: on the
+ * device, or, where that is read-only, in this process's view of it. Where only the journal's place or its
+ * superblock is damaged, the volume can be read.
+ * Throws: EINVAL naming what was found instead; EOPNOTSUPP naming the feature; CorruptionError. The device is
+ * unchanged then.
  */
-export function recognise(device: Device): DriverFacts {
+export function recognise(device: Device): Recognised {
+  const facts = readFacts(device);
+  const { readOnlyReason } = facts;
+  if (!facts.hasJournal) return { facts: extFacts(facts, null, 0), readOnlyReason };
+  const journal = findJournal(facts, device);
+  const reason = readOnlyReason ?? journal.readOnlyReason;
+  const isEmpty = !facts.needsRecovery || journal.state.start === 0;
+  // What can only be read is opened again for reading, and recovered then.
+  if (!isEmpty && reason !== null && !device.readOnly) {
+    return { facts: extFacts(facts, null, 0), readOnlyReason: reason };
+  }
+  let { sequence } = journal.state;
+  if (!isEmpty) {
+    sequence = replay(journal.facts, journal.state, device.readOnly ? viewOf(device) : device);
+    if (!device.readOnly) {
+      device.persistAll();
+      markEmpty(journal.facts, device, sequence);
+      device.persistAll();
+    }
+  }
+  const recovered = isEmpty ? facts : readFacts(device);
+  const own = withOwnFeatures(journal.facts, recovered);
+  return {
+    facts: extFacts(recovered, own, sequence),
+    readOnlyReason: recovered.readOnlyReason ?? journal.readOnlyReason,
+  };
+}
+
+function extFacts(
+  facts: SuperblockFacts,
+  journal: JournalFacts | null,
+  sequence: number,
+): ExtFacts {
+  return { type: "ext4", blockSize: facts.blockSize, facts, journal, sequence };
+}
+
+/** A read-only device, of which this process's own view is changed. */
+function viewOf(device: Device) {
+  return {
+    copyOut: (at: number, target: Uint8Array) => device.copyOut(at, target),
+    copyIn: (at: number, source: Uint8Array) => device.changeView(at, source),
+  };
+}
+
+function readFacts(device: Device): SuperblockFacts {
   const superblock = readBytes(device, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE);
   if (superblock !== null && isSuperblock(superblock)) {
-    const facts = parseSuperblock(superblock, device.exactSize);
-    return { type: "ext4", blockSize: facts.blockSize, facts };
+    return parseSuperblock(superblock, device.exactSize);
   }
   throw new HoldfastError(
     "EINVAL",
@@ -84,6 +155,34 @@ function describe(device: Device): string {
   return `something unknown (${found} where the magic number 0xef53 belongs)`;
 }
 
+/** The log that this thread writes to, where the volume has a journal; else null. */
+export function makeLog(facts: DriverFacts, device: Device): TransactionLog | null {
+  return facts.type === "ext4" && facts.journal !== null
+    ? new Jbd2Log(facts.journal, device)
+    : null;
+}
+
+/** The journal is empty and about to be written, from now on with this driver's features. */
+export function prepareLog(facts: DriverFacts, device: Device): void {
+  if (facts.type !== "ext4" || facts.journal === null) return;
+  beginJournal(facts.journal, device, facts.sequence);
+}
+
+function makeExtDriver(
+  { facts, blockSize }: ExtFacts,
+  cache: MetadataCache,
+  healing: HealingDevice,
+): ExtDriver {
+  const volume = new ExtVolume(facts, cache, healing);
+  if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);
+  return new ExtDriver(volume);
+}
+
+/** Makes what a driver keeps in a new region. */
+export function createDriverArea(facts: DriverFacts, thread: Thread): void {
+  if (facts.type === "ext4") createPendingFrees(thread, facts.facts.groups);
+}
+
 /** A thread's driver object. `create`: for a new ram volume, its root directory. */
 export function makeDriver(
   facts: DriverFacts,
@@ -93,7 +192,7 @@ export function makeDriver(
   cache: MetadataCache,
   create: boolean,
 ): FilesystemDriver {
-  if (facts.type === "ext4") return new ExtDriver(new ExtVolume(facts.facts, cache, healing));
+  if (facts.type === "ext4") return makeExtDriver(facts, cache, healing);
   if (facts.type === "raw") return new RawDriver(device.size);
   return create
     ? RamDriver.create(thread, healing, device.size, timeNow())

@@ -38,7 +38,6 @@ import { isDirectory, type OpenFlags } from "./names.ts";
 import { checkLeaseOptions, FileLease, type LeaseOptions } from "./lease.ts";
 import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
 import { Stats } from "./stats.ts";
-import { flushMetadata } from "./sync.ts";
 import { type Reclaimed, type ReclaimOptions, reclaimRange } from "./reclaim.ts";
 import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
 import { checkMapOptions, FileWindow, type MapOptions, showRange } from "./window.ts";
@@ -629,13 +628,11 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return this.#runSync("reclaim", this.#reclaim(options), checkWaitOptions(options));
   }
 
-  #persist(): Operation<number> {
+  #writeBack(): Operation<void> {
     const core = this.#core;
     const { mapping } = this.#inode;
     return function* (task) {
-      if (core.readOnly) return 0;
-      yield* writeBack(task, core.dax, mapping);
-      return yield* flushMetadata(task, core);
+      if (!core.readOnly) yield* writeBack(task, core.dax, mapping);
     };
   }
 
@@ -644,13 +641,13 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * Sleeps: for the storage. Throws: EIO.
    */
   async sync(): Promise<void> {
-    const flushed = await this.#runAsync("fsync", this.#persist());
-    if (!this.#core.readOnly) await this.#core.persistAll(this.#context("fsync"), flushed);
+    await this.#runAsync("fsync", this.#writeBack());
+    if (!this.#core.readOnly) await this.#core.persistMetadata(this.#context("fsync"));
   }
 
   syncSync(): void {
-    const flushed = this.#runSync("fsync", this.#persist());
-    if (!this.#core.readOnly) this.#core.persistAllSync(this.#context("fsync"), flushed);
+    this.#runSync("fsync", this.#writeBack());
+    if (!this.#core.readOnly) this.#core.persistMetadataSync(this.#context("fsync"));
   }
 
   #close(): void {

@@ -14,8 +14,9 @@ import { checkInteger, checkPath, pathText, wrongType, wrongValue } from "./argu
 import { type AccessOptions, checkAccess } from "./access-mode.ts";
 import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts";
 import type { VolumeCore } from "./core.ts";
-import { type DriverFacts, recognise } from "./drivers.ts";
+import { type DriverFacts, prepareLog, recognise } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
+import { settleOrphans } from "./orphans.ts";
 import { startRecorder } from "./trace-recorder.ts";
 import { Volume } from "./volume.ts";
 
@@ -89,14 +90,12 @@ interface Opened {
 function openAndRecognise(path: string, readOnly: boolean): Opened {
   let device = openDevice(path, { readOnly });
   try {
-    let facts = recognise(device);
-    const found = facts.type === "ext4" ? facts.facts.readOnlyReason : null;
-    if (readOnly) return { device, facts, reason: found ?? "it was mounted read-only" };
-    if (found === null) return { device, facts, reason: null };
+    const { facts, readOnlyReason } = recognise(device);
+    if (readOnly) return { device, facts, reason: readOnlyReason ?? "it was mounted read-only" };
+    if (readOnlyReason === null) return { device, facts, reason: null };
     device.close();
     device = openDevice(path, { readOnly: true });
-    facts = recognise(device);
-    return { device, facts, reason: found };
+    return { device, facts: recognise(device).facts, reason: readOnlyReason };
   } catch (error) {
     device.close();
     throw error;
@@ -144,8 +143,8 @@ function abandon({ core }: Assembled): void {
   core.thread.leave();
 }
 
-/** The first change: the superblock says that the volume is in use. */
-function* markInUse(task: Task, core: VolumeCore): Sleeps<void> {
+/** The first change: the superblock says that the volume is in use. The journal is used from then on. */
+function* markInUse(task: Task, core: VolumeCore, driver: DriverFacts): Sleeps<void> {
   {
     using transaction = yield* beginTransaction(task, core.cache);
     core.driver.markInUse(transaction);
@@ -153,6 +152,8 @@ function* markInUse(task: Task, core: VolumeCore): Sleeps<void> {
   }
   using _unchanged = yield* beginTransaction(task, core.cache);
   core.cache.flush();
+  prepareLog(driver, core.dax.device);
+  core.cache.journal?.start(driver.type === "ext4" ? driver.sequence : 0);
 }
 
 function prepare(path: string | Uint8Array, options: MountOptions): Assembled {
@@ -166,12 +167,13 @@ function prepare(path: string | Uint8Array, options: MountOptions): Assembled {
 }
 
 function begin({ core, handle }: Assembled): void {
-  if (!handle.readOnly) runBlocking(core.thread, (task) => markInUse(task, core));
+  if (!handle.readOnly) runBlocking(core.thread, (task) => markInUse(task, core, handle.driver));
 }
 
 /** The device has been persisted, and nobody else has used the volume: what was committed has been flushed. */
-function notePersisted({ core }: Assembled): void {
+function finishBegin({ core, handle }: Assembled): void {
   notePersistent(core.thread, transactionsCommitted(core.thread));
+  if (!handle.readOnly) runBlocking(core.thread, (task) => settleOrphans(task, core));
 }
 
 /**
@@ -190,7 +192,7 @@ export async function mount(
     try {
       begin(assembled);
       if (!assembled.handle.readOnly) await assembled.device.persistAllAsync();
-      notePersisted(assembled);
+      finishBegin(assembled);
     } catch (error) {
       abandon(assembled);
       assembled.device.close();
@@ -209,7 +211,7 @@ export function mountSync(path: string | Uint8Array, options: MountOptions = {})
     try {
       begin(assembled);
       if (!assembled.handle.readOnly) assembled.device.persistAll();
-      notePersisted(assembled);
+      finishBegin(assembled);
     } catch (error) {
       abandon(assembled);
       assembled.device.close();

@@ -1,23 +1,137 @@
-/** Putting metadata on the device, and the volume in order. */
+/**
+ * Putting metadata on the medium: by a commit of the journal, or, where there is none, by writing it home.
+ *
+ * Both go step by step: a step does what it can with memory alone, and says whether the device is to be
+ * persisted before the next one. So nobody holds a lock, or blocks an event loop, while the medium is waited for.
+ */
 import { timeNow } from "../dax/dax.ts";
-import { beginTransaction, transactionsCommitted } from "../metadata/transaction.ts";
+import { Commit } from "../metadata/journal.ts";
+import {
+  beginTransaction,
+  notePersistent,
+  transactionsCommitted,
+} from "../metadata/transaction.ts";
+import type { VolumeCondition } from "../iomap/contract.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
 
-/**
- * Writes all changed metadata home, the superblock's counters with it; `clean` says in it that the
- * volume is in order. It is on the medium after the device is persisted (`persistAll`, with what this returns:
- * the transactions that it holds).
- * Locks: takes the transaction. Sleeps: for it, and in the device.
- */
-export function* flushMetadata(task: Task, core: VolumeCore, clean = false): Sleeps<number> {
-  const { cache, driver } = core;
-  {
-    using transaction = yield* beginTransaction(task, cache);
-    driver.updateSuperblock(transaction, { clean, time: timeNow() });
-    transaction.commit();
+/** Steps on the way to the medium. */
+export interface Persistence {
+  /**
+   * Returns true: persist the whole device, and call it again; false: all metadata that was changed before the
+   * first step is on the medium. Locks: takes the transaction. Sleeps: for it. Throws: EIO, EROFS.
+   */
+  step(task: Task): Sleeps<boolean>;
+}
+
+/** Without a journal: what has changed goes home, after the file data that it tells of. */
+class Flush implements Persistence {
+  readonly #core: VolumeCore;
+  #next: "data" | "home" | "done" = "data";
+  #flushed = 0;
+
+  constructor(core: VolumeCore) {
+    this.#core = core;
   }
-  using _unchanged = yield* beginTransaction(task, cache);
-  cache.flush();
+
+  *step(task: Task): Sleeps<boolean> {
+    if (this.#next === "data") {
+      this.#next = "home";
+      return true;
+    }
+    if (this.#next === "done") {
+      notePersistent(this.#core.thread, this.#flushed);
+      return false;
+    }
+    this.#flushed = yield* flushMetadata(task, this.#core);
+    this.#next = "done";
+    return true;
+  }
+}
+
+/** The way of this volume's metadata to the medium. */
+export function persistence(core: VolumeCore): Persistence {
+  const { journal } = core.cache;
+  return journal?.isLive ? new Commit(journal) : new Flush(core);
+}
+
+/**
+ * The last steps of a mount: all metadata is home, the journal is empty, and the superblock says how the volume
+ * is left. Nobody else uses it.
+ */
+export class Conclusion implements Persistence {
+  readonly #core: VolumeCore;
+  readonly #state: VolumeCondition;
+  readonly #persistence: Persistence;
+  #next: "persist" | "home" | "mark" | "done" = "persist";
+
+  constructor(core: VolumeCore, state: VolumeCondition) {
+    this.#core = core;
+    this.#state = state;
+    this.#persistence = persistence(core);
+  }
+
+  *step(task: Task): Sleeps<boolean> {
+    const core = this.#core;
+    const { journal } = core.cache;
+    if (this.#next === "done") return false;
+    if (this.#next === "persist") {
+      if (yield* this.#persistence.step(task)) return true;
+      this.#next = journal === null ? "mark" : "home";
+    }
+    if (this.#next === "home") {
+      yield* flushHome(task, core);
+      this.#next = "mark";
+      return true;
+    }
+    core.isMarked = true;
+    journal?.end();
+    yield* updateSuperblock(task, core, this.#state);
+    yield* flushHome(task, core);
+    this.#next = "done";
+    return true;
+  }
+}
+
+/** Brings the superblock's counters up to date, and says in it how the volume is. */
+export function* updateSuperblock(
+  task: Task,
+  core: VolumeCore,
+  state: VolumeCondition,
+): Sleeps<void> {
+  using transaction = yield* beginTransaction(task, core.cache);
+  core.driver.updateSuperblock(transaction, { state, time: timeNow() });
+  transaction.commit();
+}
+
+/**
+ * Writes all changed metadata home. Not while the journal is behind: rule 4 of metadata/journal.ts. Returns the
+ * number of transactions that are on the medium when the device is persisted next.
+ */
+function* flushHome(task: Task, core: VolumeCore): Sleeps<number> {
+  using _unchanged = yield* beginTransaction(task, core.cache);
+  core.cache.flush();
   return transactionsCommitted(core.thread);
+}
+
+/**
+ * Puts metadata where it is found after a crash, once the device is persisted next: file data that it tells of
+ * is on the medium already. Returns the number of transactions that are there then.
+ * Locks: takes the transaction. Sleeps: for it; with a journal, in the device. Throws: EIO, EROFS.
+ */
+export function* flushMetadata(task: Task, core: VolumeCore): Sleeps<number> {
+  const { journal } = core.cache;
+  if (journal?.isLive) {
+    const committed = transactionsCommitted(core.thread);
+    yield* journal.commit(task);
+    return committed;
+  }
+  yield* updateSuperblock(task, core, "in use");
+  return yield* flushHome(task, core);
+}
+
+/** All steps, blocking in the device: for who ends. */
+export function* persistMetadata(task: Task, core: VolumeCore): Sleeps<void> {
+  const steps = persistence(core);
+  while (yield* steps.step(task)) core.persistDevice();
 }

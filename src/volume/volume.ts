@@ -22,7 +22,7 @@ import { blockOwners, type DeviceOwner, type DeviceRange } from "./owners.ts";
 import { Scope } from "./paths.ts";
 import type { FilePin, PinRequest } from "./pin.ts";
 import { type DirectoryEntry, type Stats, textOfName, type VolumeSpace } from "./stats.ts";
-import { flushMetadata } from "./sync.ts";
+import { updateSuperblock } from "./sync.ts";
 import { VolumeTrace } from "./trace.ts";
 
 /** Seconds since 1970 (fractions allowed), or a Date. */
@@ -490,14 +490,14 @@ export class Volume implements Disposable, AsyncDisposable {
     };
   }
 
-  #flush(): Operation<number> {
+  #flush(): Operation<void> {
     const core = this.#core;
     return function* (task) {
       using scope = new Scope(core, task);
       yield* scope.root();
-      if (core.readOnly) return 0;
+      if (core.readOnly) return;
       yield* writeBackCopied(task, core.dax);
-      return yield* flushMetadata(task, core);
+      yield* updateSuperblock(task, core, "in use");
     };
   }
 
@@ -507,17 +507,13 @@ export class Volume implements Disposable, AsyncDisposable {
 
   /** Puts everything written so far, of all threads, on the medium. Throws: EIO. */
   async sync(options?: WaitOptions): Promise<void> {
-    const flushed = await this.#core.runAsync(
-      this.#context,
-      this.#flush(),
-      checkWaitOptions(options),
-    );
-    if (!this.readOnly) await this.#core.persistAll(this.#context, flushed);
+    await this.#core.runAsync(this.#context, this.#flush(), checkWaitOptions(options));
+    if (!this.readOnly) await this.#core.persistMetadata(this.#context);
   }
 
   syncSync(options?: WaitOptions): void {
-    const flushed = this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
-    if (!this.readOnly) this.#core.persistAllSync(this.#context, flushed);
+    this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
+    if (!this.readOnly) this.#core.persistMetadataSync(this.#context);
   }
 
   /**

@@ -164,8 +164,17 @@ describe("features", () => {
 });
 
 describe("state", () => {
-  withImage("a journal that was not replayed keeps the volume from being written", () => {
-    expect(readOnlyReason(withFeature(INCOMPATIBLE_BYTE, 0x4))).toMatch(/journal/);
+  withImage("a volume that needs recovery, and has lost its journal, is not written", () => {
+    const path = withSuperblock((superblock) => {
+      superblock.writeUInt32LE(superblock.readUInt32LE(COMPATIBLE_BYTE) & ~0x4, COMPATIBLE_BYTE);
+      superblock.writeUInt32LE(superblock.readUInt32LE(INCOMPATIBLE_BYTE) | 0x4, INCOMPATIBLE_BYTE);
+    });
+    expect(readOnlyReason(path)).toMatch(/no journal/);
+  });
+
+  withImage("a volume whose journal is elsewhere is not written", () => {
+    const path = withSuperblock((superblock) => superblock.writeUInt32LE(0, 0xe0));
+    expect(readOnlyReason(path)).toMatch(/another device/);
   });
 
   withImage("a volume that was not unmounted cleanly is not written", () => {
@@ -178,8 +187,11 @@ describe("state", () => {
     expect(readOnlyReason(path)).toMatch(/errors/);
   });
 
-  withImage("a volume with deleted files that hold space is not written", () => {
-    const path = withSuperblock((superblock) => superblock.writeUInt32LE(12, 0xe8));
+  withImage("without a journal, a volume with deleted files that hold space is not written", () => {
+    const path = withSuperblock((superblock) => {
+      superblock.writeUInt32LE(superblock.readUInt32LE(COMPATIBLE_BYTE) & ~0x4, COMPATIBLE_BYTE);
+      superblock.writeUInt32LE(12, 0xe8);
+    });
     expect(readOnlyReason(path)).toMatch(/inode 12/);
   });
 

@@ -11,5 +11,6 @@ export function memoryStore(buffer) {
     /** @type {(at: number, source: Uint8Array) => void} */
     copyIn: (at, source) => bytes.set(source, at),
     assertPresent: () => {},
+    persistAll: () => {},
   };
 }

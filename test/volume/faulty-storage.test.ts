@@ -99,10 +99,10 @@ describe("storage that does not persist", () => {
     }
   });
 
-  skipUnless("cc", "mkfs.ext4")("is told by EIO, on ext4, and nothing is lost", () => {
+  skipUnless("cc", "mkfs.ext4")("without a journal, is told by EIO, and nothing is lost", () => {
     using directory = temporaryDirectory();
     const image = directory.file("image");
-    mkfsExt4(image, 16 << 20, ["-b", "4096"]);
+    mkfsExt4(image, 16 << 20, ["-b", "4096", "-O", "^has_journal"]);
     const outcomes = runFaulty(useVolumes, image, EIO);
     expect(outcomes.length).toBeGreaterThan(3);
     for (const [call, { steps, failed }] of outcomes.entries()) {
@@ -114,6 +114,39 @@ describe("storage that does not persist", () => {
     }
   });
 
+  skipUnless("cc", "mkfs.ext4")(
+    "ends the journal's use, and what fsync returned for is there",
+    () => {
+      using directory = temporaryDirectory();
+      const image = directory.file("image");
+      mkfsExt4(image, 16 << 20, ["-b", "4096"]);
+      let aborted = 0;
+      for (const [call, { steps, failed }] of runFaulty(useVolumes, image, EIO).entries()) {
+        expect(steps.at(-1)).toBe("unmount ok");
+        const [first, ...rest] = steps.filter((step) => !isOk(step));
+        expect(first === undefined || / EIO$/.test(first)).toBe(true);
+        // Storage that fails a write-back alone is tried again; one that fails a commit is not written any more.
+        const isAborted = rest.some((step) => / EROFS$/.test(step));
+        expect(failed && !isAborted ? rest : []).toEqual([]);
+        if (isAborted) {
+          aborted++;
+          const kept = mountSync(`${image}${call}`);
+          expect(kept.readOnlyReason).toMatch(/given up .*e2fsck/);
+          kept.closeSync();
+          expect(run("e2fsck", ["-fy", `${image}${call}`]).code).toBeLessThan(2);
+        }
+        expect(e2fsckClean(`${image}${call}`)).toMatchObject({ clean: true });
+        const volume = mountSync(`${image}${call}`, { readOnly: true });
+        const synced = steps.filter((step) => /^f?sync ok$/.test(step)).length;
+        const stored = steps.indexOf("store ok") < steps.lastIndexOf("fsync ok");
+        if (synced > 0) expect(volume.readFileSync("/file")[4095]).toBe(65);
+        if (synced > 0 && stored) expect(volume.readFileSync("/file")[4096]).toBe(66);
+        volume.closeSync();
+      }
+      expect(aborted).toBeGreaterThan(0);
+    },
+  );
+
   skipUnless("cc", "mkfs.ext4")("is a removed device once it answers ENODEV, on ext4", () => {
     using directory = temporaryDirectory();
     const image = directory.file("image");
@@ -121,8 +154,10 @@ describe("storage that does not persist", () => {
     for (const [call, outcome] of runFaulty(useVolumes, image, ENODEV).entries()) {
       const rest = expectGone(outcome);
       // The mark is written when all else is persistent: if it is there, it is true.
-      const isClean = (readFileSync(`${image}${call}`).readUInt16LE(1024 + 58) & 1) !== 0; // s_state
+      const features = readFileSync(`${image}${call}`).readUInt32LE(1024 + 0x60); // s_feature_incompat
+      const isClean = (features & 0x4) === 0;
       if (outcome.failed && isClean) expect(rest).toEqual(["unmount EIO gone", "unmount ok"]);
+      mountSync(`${image}${call}`).closeSync();
       expect(e2fsckClean(`${image}${call}`)).toMatchObject({ clean: true });
     }
   });

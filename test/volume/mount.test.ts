@@ -10,6 +10,7 @@ import { dist, root } from "../../scripts/tree.js";
 import {
   e2fsckClean,
   mkfsExt4,
+  run,
   runOk,
   skipUnless,
   sparseFile,
@@ -27,6 +28,10 @@ function hashOf(path: string): string {
 function stateOf(image: string): string {
   const header = runOk("dumpe2fs", ["-h", image]);
   return /^Filesystem state:\s*(.*)$/m.exec(header)?.[1] ?? "";
+}
+
+function needsRecovery(image: string): boolean {
+  return /^Filesystem features:.* needs_recovery/m.test(runOk("dumpe2fs", ["-h", image]));
 }
 
 function image(
@@ -59,10 +64,11 @@ describe("a mounted ext4 volume", () => {
       readOnlyReason: null,
     });
     expect(runOk("dumpe2fs", ["-h", path])).toContain(volume.uuid);
-    expect(stateOf(path)).toBe("not clean");
+    expect(needsRecovery(path)).toBe(true);
     volume.writeFileSync("/file", "content");
     volume.closeSync();
     volume.closeSync();
+    expect(needsRecovery(path)).toBe(false);
     expect(stateOf(path)).toBe("clean");
     expect(e2fsckClean(path)).toMatchObject({ clean: true });
     expect(runOk("debugfs", ["-R", "cat /file", path])).toBe("content");
@@ -151,10 +157,24 @@ describe("a mounted ext4 volume", () => {
     );
     expect(stderr).toBe("");
     expect(status).toBe(0);
-    expect(stateOf(path)).toBe("not clean");
+    expect(needsRecovery(path)).toBe(true);
+    // e2fsck has nothing to say but that it replays the journal.
+    expect(run("e2fsck", ["-fy", path])).toMatchObject({ code: 0 });
     expect(runOk("debugfs", ["-R", "cat /a/file", path])).toBe("Content");
+  });
+
+  extTest("without a journal, is marked in use while mounted, and clean after", () => {
+    using directory = temporaryDirectory();
+    const path = image(directory, ["-b", "4096", "-O", "^has_journal"]);
+    const volume = mountSync(path, { regionBytes });
+    expect(stateOf(path)).toBe("not clean");
+    volume.writeFileSync("/file", "content");
+    volume.syncSync();
     // e2fsck has nothing to say but that it was not closed.
     expect(e2fsckClean(path).output).not.toContain("Fix?");
+    volume.closeSync();
+    expect(stateOf(path)).toBe("clean");
+    expect(e2fsckClean(path)).toMatchObject({ clean: true });
   });
 
   extTest("that was not closed is mounted read-only, and says why", () => {

@@ -137,6 +137,9 @@ class WordDevice implements MetadataDevice {
     return gone !== 0 && load(this.#words, gone) !== 0;
   }
 
+  /** What is stored is on the medium. */
+  persistAll(): void {}
+
   assertPresent(): void {
     if (this.#isGone()) throw new HoldfastError("EIO", "the device is gone");
   }

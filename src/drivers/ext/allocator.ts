@@ -3,13 +3,14 @@
  *
  * A search reads the descriptors' counts and looks only into bitmaps that can beat what it has. It
  * ends at the first run as long as was asked, and settles for the longest after a while. What is
- * given back can be taken again at once.
+ * given back can be taken again when the transaction that does so is durable (pending-frees.ts).
  */
 import { HUGE_SIZE } from "../../base/quantities.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { clearBits, findClear, findRun, findSet, type Run, setBits } from "./bitmaps.ts";
 import { addToCount, changeBlockBitmap, readBlockBitmap } from "./group-bitmaps.ts";
 import { blocksInGroup, firstBlockOfGroup, getGroup, groupOfBlock, readGroup } from "./groups.ts";
+import { sumOfGroups } from "./totals.ts";
 import { type ExtVolume, noSpace, unownableBlock } from "./volume.ts";
 
 /** Bitmaps looked into before a search settles for what it has; an aligned one, for nothing. */
@@ -30,11 +31,8 @@ export interface BlockRequest {
 
 /** Free blocks of the volume, counted only until `enough` are found. Throws: CorruptionError. */
 export function countFreeBlocks(volume: ExtVolume, enough = Number.POSITIVE_INFINITY): number {
-  let free = 0;
-  for (let index = 0; index < volume.facts.groups && free < enough; index++) {
-    free += getGroup(volume, readGroup(volume, index), "freeBlocks");
-  }
-  return free * volume.facts.clusterBlocks;
+  const { clusterBlocks } = volume.facts;
+  return sumOfGroups(volume, "freeBlocks", enough / clusterBlocks) * clusterBlocks;
 }
 
 /**
@@ -75,10 +73,16 @@ function runAtGoal(volume: ExtVolume, request: BlockRequest, alignment: number):
   if (((request.fileBlock ?? 0) - goal) % alignment !== 0) return null;
   const group = groupOfBlock(volume, goal);
   const first = firstBlockOfGroup(volume, group);
-  const words = readBlockBitmap(volume, group);
+  const words = allocatableBitmap(volume, group);
   const limit = Math.min(blocksInGroup(volume, group), goal - first + count);
   const end = findSet(words, goal - first, limit);
   return end > goal - first ? { start: goal, count: end - (goal - first) } : null;
+}
+
+/** A group's block bitmap, in which freed blocks count as used until nobody can want them back. */
+function allocatableBitmap(volume: ExtVolume, group: number): Uint32Array {
+  const words = readBlockBitmap(volume, group);
+  return volume.pendingFrees?.mask(group, words) ?? words;
 }
 
 /** The start of a free stretch of `room` blocks, aligned to its length, else null. */
@@ -122,7 +126,7 @@ function searchGroup(
   request: BlockRequest,
   alignment: number,
 ): Run | null {
-  const words = readBlockBitmap(volume, group);
+  const words = allocatableBitmap(volume, group);
   const limit = blocksInGroup(volume, group);
   const first = firstBlockOfGroup(volume, group);
   const difference = ((request.fileBlock ?? 0) - first) % alignment;
@@ -143,7 +147,7 @@ function takeBlocks(volume: ExtVolume, transaction: Transaction, run: Run): void
   const from = run.start - firstBlockOfGroup(volume, group);
   changeBlockBitmap(volume, transaction, group, (bitmap) => {
     setBits(bitmap.words, from, from + run.count);
-    addToCount(volume, bitmap.group, "freeBlocks", -run.count);
+    addToCount(volume, bitmap, "freeBlocks", -run.count);
   });
 }
 
@@ -167,8 +171,9 @@ export function freeBlocks(volume: ExtVolume, transaction: Transaction, run: Run
         const expected = `but a file owns block ${first + clear}`;
         throw volume.damage(where, { name: "block bitmap" }, `bit ${clear}`, 0, expected);
       }
+      volume.pendingFrees?.note(group, from, to);
       clearBits(bitmap.words, from, to);
-      addToCount(volume, bitmap.group, "freeBlocks", to - from);
+      addToCount(volume, bitmap, "freeBlocks", to - from);
     });
     start = stop;
   }

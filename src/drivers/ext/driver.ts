@@ -15,6 +15,7 @@ import type {
   OwnersFound,
   SpaceInfo,
   Time,
+  VolumeCondition,
 } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { countFreeBlocks } from "./allocator.ts";
@@ -25,6 +26,7 @@ import { extentAt } from "./extents.ts";
 import {
   DiskInode,
   DiskSuperblock,
+  INCOMPATIBLE,
   INO_ROOT,
   INODE_APPEND_ONLY,
   INODE_DAX,
@@ -32,9 +34,9 @@ import {
   MODE_PERMISSION_MASK,
   setPair,
   STATE_CLEAN,
+  STATE_ERRORS,
 } from "./format.ts";
 import { readInodeBitmap } from "./group-bitmaps.ts";
-import { getGroup, readGroup } from "./groups.ts";
 import {
   deviceNumber,
   editInode,
@@ -57,11 +59,12 @@ import { freeInode } from "./inode-pool.ts";
 import { addLink, createInode, readTarget, removeLink, renameLink } from "./links.ts";
 import { listDirectory } from "./listing.ts";
 import { NAME_LENGTH_MAX } from "./names.ts";
-import { listOrphans } from "./orphans.ts";
+import { listOrphans, removeOrphan } from "./orphans.ts";
 import { ownedBy, ownersOf } from "./owners.ts";
 import { allocate, removeExtents, setSize, shiftExtents, unwriteExtents } from "./placement.ts";
 import { formatUuid } from "./superblock.ts";
-import { editSuperblock, type ExtVolume } from "./volume.ts";
+import { setTotal, sumOfGroups } from "./totals.ts";
+import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
 
 export class ExtDriver implements FilesystemDriver {
   readonly volume: ExtVolume;
@@ -223,6 +226,10 @@ export class ExtDriver implements FilesystemDriver {
     return listOrphans(this.volume);
   }
 
+  removeOrphan(transaction: Transaction, ino: Ino): void {
+    removeOrphan(this.volume, transaction, ino);
+  }
+
   spaceInfo(): SpaceInfo {
     const { blockSize, facts } = this.volume;
     const blocksFree = countFreeBlocks(this.volume);
@@ -232,7 +239,7 @@ export class ExtDriver implements FilesystemDriver {
       blocksFree,
       blocksAvailable: Math.max(blocksFree - facts.reservedBlocks, 0),
       inodes: facts.inodes,
-      inodesFree: countFreeInodes(this.volume),
+      inodesFree: sumOfGroups(this.volume, "freeInodes"),
       nameLengthMax: NAME_LENGTH_MAX,
     };
   }
@@ -240,25 +247,43 @@ export class ExtDriver implements FilesystemDriver {
   markInUse(transaction: Transaction): void {
     const { block, at } = editSuperblock(this.volume, transaction);
     const { view } = block;
-    DiskSuperblock.state.set(view, at, DiskSuperblock.state.get(view, at) & ~STATE_CLEAN);
+    if (this.volume.facts.hasJournal) {
+      setNeedsRecovery({ block, at }, true);
+    } else {
+      DiskSuperblock.state.set(view, at, DiskSuperblock.state.get(view, at) & ~STATE_CLEAN);
+    }
     const mounts = DiskSuperblock.mountCount.get(view, at);
     DiskSuperblock.mountCount.set(view, at, Math.min(mounts + 1, 0xffff));
     const seconds = Math.floor(Date.now() / 1000);
     setPair(view, at, DiskSuperblock.mountTimeLow, DiskSuperblock.mountTimeHigh, seconds);
+    // Others bring these up to date when they unmount only. From now on each transaction does.
+    for (const name of ["freeBlocks", "freeInodes"] as const) {
+      setTotal(view, at, name, sumOfGroups(this.volume, name));
+    }
   }
 
-  updateSuperblock(transaction: Transaction, options: { clean: boolean; time: Time }): void {
+  updateSuperblock(
+    transaction: Transaction,
+    now: { readonly state: VolumeCondition; readonly time: Time },
+  ): void {
     const { volume } = this;
     const { block, at } = editSuperblock(volume, transaction);
     const { view } = block;
-    const { freeBlocksCountLow, freeBlocksCountHigh } = DiskSuperblock;
-    const { writeTimeLow, writeTimeHigh, freeInodesCount, state } = DiskSuperblock;
-    const freeClusters = countFreeBlocks(volume) / volume.facts.clusterBlocks;
-    setPair(view, at, freeBlocksCountLow, freeBlocksCountHigh, freeClusters);
-    freeInodesCount.set(view, at, countFreeInodes(volume));
-    setPair(view, at, writeTimeLow, writeTimeHigh, Math.max(options.time.seconds, 0));
-    if (options.clean) state.set(view, at, state.get(view, at) | STATE_CLEAN);
+    const { writeTimeLow, writeTimeHigh, state } = DiskSuperblock;
+    setPair(view, at, writeTimeLow, writeTimeHigh, Math.max(now.time.seconds, 0));
+    if (now.state === "in use") return;
+    const condition = now.state === "clean" ? STATE_CLEAN : STATE_ERRORS;
+    state.set(view, at, state.get(view, at) | condition);
+    if (volume.facts.hasJournal) setNeedsRecovery({ block, at }, false);
   }
+}
+
+/** Says in the superblock whether the journal may hold what has not reached the rest of the volume. */
+function setNeedsRecovery({ block, at }: Located, needed: boolean): void {
+  const { featuresIncompatible } = DiskSuperblock;
+  const others = featuresIncompatible.get(block.view, at) & ~INCOMPATIBLE.needs_recovery;
+  const features = needed ? others | INCOMPATIBLE.needs_recovery : others;
+  featuresIncompatible.set(block.view, at, features >>> 0);
 }
 
 /** Whether the inode bitmap says the inode is in use. */
@@ -267,14 +292,6 @@ function isTaken(volume: ExtVolume, ino: Ino): boolean {
   const slot = (ino - 1) % inodesPerGroup;
   const words = readInodeBitmap(volume, Math.floor((ino - 1) / inodesPerGroup));
   return findSet(words, slot, slot + 1) === slot;
-}
-
-function countFreeInodes(volume: ExtVolume): number {
-  let free = 0;
-  for (let index = 0; index < volume.facts.groups; index++) {
-    free += getGroup(volume, readGroup(volume, index), "freeInodes");
-  }
-  return free;
 }
 
 /** Throws: CorruptionError for a size that no file can have. */

@@ -22,7 +22,8 @@ import {
   readGroup,
   setGroup,
 } from "./groups.ts";
-import type { ExtVolume, Located } from "./volume.ts";
+import { getTotal, setTotal } from "./totals.ts";
+import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
 
 /** A block bitmap and an inode bitmap differ in these. */
 interface Kind {
@@ -58,6 +59,7 @@ const INODES: Kind = {
 export interface EditedBitmap {
   readonly words: Uint32Array;
   readonly group: Located;
+  readonly transaction: Transaction;
 }
 
 /** The block bitmap of a group, to be read. Throws: CorruptionError. */
@@ -135,7 +137,7 @@ function changeBitmap(
   } else {
     block = transaction.edit(readBitmapBlock(volume, descriptor, kind), sealNothing);
   }
-  change({ words: wordsOf(block.bytes), group: descriptor });
+  change({ words: wordsOf(block.bytes), group: descriptor, transaction });
   if (volume.metadataChecksums) {
     setGroup(volume, descriptor, kind.checksum, checksumOf(volume, block, kind));
   }
@@ -160,10 +162,13 @@ function initializeBlocks(volume: ExtVolume, group: number, words: Uint32Array):
   setBits(words, count, words.length * 32);
 }
 
-/** Adds to one of a descriptor's counts. Throws: CorruptionError when the sum cannot be. */
+/**
+ * Adds to one of a descriptor's counts, and to the whole volume's in the superblock, where there is one: so that
+ * each transaction leaves both right. Throws: CorruptionError when the sum cannot be.
+ */
 export function addToCount(
   volume: ExtVolume,
-  group: Located,
+  { group, transaction }: EditedBitmap,
   name: "freeBlocks" | "freeInodes" | "directories",
   change: number,
 ): void {
@@ -175,4 +180,7 @@ export function addToCount(
     throw volume.damage(group, { name: "ext4_group_desc" }, name, before, expected);
   }
   setGroup(volume, group, name, after);
+  if (name === "directories") return;
+  const { block, at } = editSuperblock(volume, transaction);
+  setTotal(block.view, at, name, Math.max(getTotal(block.view, at, name) + change, 0));
 }

@@ -1,5 +1,16 @@
 /** The ext4 driver on its own. */
 export { ExtDriver } from "./driver.ts";
+export {
+  beginJournal,
+  findJournal,
+  type FoundJournal,
+  markEmpty,
+  replay,
+  withOwnFeatures,
+} from "./jbd2/open.ts";
+export type { JournalFacts } from "./jbd2/log.ts";
+export { Jbd2Log } from "./jbd2/write.ts";
+export { createPendingFrees, PendingFrees } from "./pending-frees.ts";
 export { SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 export { isSuperblock, parseSuperblock, type SuperblockFacts } from "./superblock.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

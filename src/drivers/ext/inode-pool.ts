@@ -73,11 +73,11 @@ function takeSlot(
   slot: number,
   isDirectory: boolean,
 ): void {
-  changeInodeBitmap(volume, transaction, group, ({ words, group: descriptor }) => {
-    setBits(words, slot, slot + 1);
-    addToCount(volume, descriptor, "freeInodes", -1);
-    if (isDirectory) addToCount(volume, descriptor, "directories", 1);
-    if (volume.facts.groupChecksums) useTable(volume, transaction, descriptor, group, slot);
+  changeInodeBitmap(volume, transaction, group, (bitmap) => {
+    setBits(bitmap.words, slot, slot + 1);
+    addToCount(volume, bitmap, "freeInodes", -1);
+    if (isDirectory) addToCount(volume, bitmap, "directories", 1);
+    if (volume.facts.groupChecksums) useTable(volume, transaction, bitmap.group, group, slot);
   });
 }
 
@@ -115,14 +115,14 @@ export function freeInode(volume: ExtVolume, transaction: Transaction, ino: Ino)
   const { inodesPerGroup } = volume.facts;
   const slot = (ino - 1) % inodesPerGroup;
   const group = Math.floor((ino - 1) / inodesPerGroup);
-  changeInodeBitmap(volume, transaction, group, ({ words, group: descriptor }) => {
-    if (findClear(words, slot, slot + 1) === slot) {
+  changeInodeBitmap(volume, transaction, group, (bitmap) => {
+    if (findClear(bitmap.words, slot, slot + 1) === slot) {
       const expected = `but inode ${ino} is in use`;
-      throw volume.damage(descriptor, { name: "inode bitmap" }, `bit ${slot}`, 0, expected);
+      throw volume.damage(bitmap.group, { name: "inode bitmap" }, `bit ${slot}`, 0, expected);
     }
-    clearBits(words, slot, slot + 1);
-    addToCount(volume, descriptor, "freeInodes", 1);
-    if (wasDirectory) addToCount(volume, descriptor, "directories", -1);
+    clearBits(bitmap.words, slot, slot + 1);
+    addToCount(volume, bitmap, "freeInodes", 1);
+    if (wasDirectory) addToCount(volume, bitmap, "directories", -1);
   });
 }
 

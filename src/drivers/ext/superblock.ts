@@ -55,6 +55,10 @@ export interface SuperblockFacts {
   readonly extraInodeSizeWanted: number;
   readonly firstIno: number;
   readonly journalIno: number;
+  /** It has a journal, in an inode of its own. */
+  readonly hasJournal: boolean;
+  /** Its journal may hold what has not reached the rest of it. */
+  readonly needsRecovery: boolean;
   readonly uuid: Uint8Array;
   readonly label: string;
   readonly metadataChecksums: boolean;
@@ -166,6 +170,8 @@ export function parseSuperblock(
     features,
     ...geometry,
     journalIno: DiskSuperblock.journalIno.get(view, 0),
+    hasJournal: hasOwnJournal(view, features),
+    needsRecovery: (features.incompatible & INCOMPATIBLE.needs_recovery) !== 0,
     uuid,
     label: textOf(superblock, DiskSuperblock.label.offset, DiskSuperblock.label.size),
     metadataChecksums,
@@ -334,18 +340,27 @@ function readOnlyReason(view: DataView, features: Features, isInUse: boolean): s
   if (unknown.length > 0) {
     return `the volume uses features that can only be read: ${unknown.join(", ")}`;
   }
-  if ((features.incompatible & INCOMPATIBLE.needs_recovery) !== 0) {
-    return "its journal has not been replayed; run e2fsck -f, or mount it once with the kernel";
+  const hasJournal = hasOwnJournal(view, features);
+  if (!hasJournal && (features.compatible & COMPATIBLE.hasJournal) !== 0) {
+    return "its journal lies on another device, which is not supported";
+  }
+  if (!hasJournal && (features.incompatible & INCOMPATIBLE.needs_recovery) !== 0) {
+    return "it needs recovery, but has no journal; run e2fsck -f";
   }
   if (isInUse) return null;
   const state = DiskSuperblock.state.get(view, 0);
   if ((state & STATE_ERRORS) !== 0) return "its superblock says it has errors; run e2fsck -f";
   if ((state & STATE_CLEAN) === 0) return "it was not unmounted cleanly; run e2fsck -f";
   const orphan = DiskSuperblock.lastOrphan.get(view, 0);
-  if (orphan !== 0) {
+  if (orphan !== 0 && !hasJournal) {
     return `inode ${orphan} was deleted while it was open and still holds space; run e2fsck -f`;
   }
   return null;
+}
+
+function hasOwnJournal(view: DataView, features: Features): boolean {
+  const has = (features.compatible & COMPATIBLE.hasJournal) !== 0;
+  return has && DiskSuperblock.journalIno.get(view, 0) !== 0;
 }
 
 function textOf(bytes: Uint8Array, at: number, size: number): string {

@@ -8,6 +8,7 @@ import type { Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
+import type { PendingFrees } from "./pending-frees.ts";
 import { MetadataZones } from "./zones.ts";
 
 /** What the driver asks of the device itself: file data is zeroed there, never through the cache. */
@@ -36,6 +37,8 @@ export class ExtVolume {
   readonly hashSeed: Uint32Array;
   readonly hashVersionDefault: number;
   readonly hashUnsigned: boolean;
+  /** Where there is a journal: what was freed and cannot be taken yet. */
+  pendingFrees: PendingFrees | null = null;
   /** First block of each group's inode table, 0 where not read yet. */
   readonly inodeTables: Float64Array;
   #zones: MetadataZones | undefined;

@@ -294,7 +294,7 @@ export class RamDriver implements FilesystemDriver {
     const tables = this.#tables;
     const inode = tables.inode(ino);
     this.#addName(transaction, directory, name, ino);
-    if (tables.get(inode + Inode.links) === 0) this.#leaveOrphans(transaction, ino);
+    if (tables.get(inode + Inode.links) === 0) this.removeOrphan(transaction, ino);
     tables.add(transaction, inode + Inode.links, 1);
     this.#setTime(transaction, inode + Inode.changeTime, time);
     this.#touch(transaction, directory, time);
@@ -341,7 +341,7 @@ export class RamDriver implements FilesystemDriver {
     transaction.setWord(tables.header + Header.orphans, ino);
   }
 
-  #leaveOrphans(transaction: Transaction, ino: Ino): void {
+  removeOrphan(transaction: Transaction, ino: Ino): void {
     const tables = this.#tables;
     let link = tables.header + Header.orphans;
     while (tables.get(link) !== 0) {
@@ -407,7 +407,7 @@ export class RamDriver implements FilesystemDriver {
   freeInode(transaction: Transaction, ino: Ino): void {
     const tables = this.#tables;
     const inode = tables.inode(ino);
-    this.#leaveOrphans(transaction, ino);
+    this.removeOrphan(transaction, ino);
     for (let node = tables.get(inode + Inode.nodes); node !== 0; ) {
       const next = tables.get(node + Node.next);
       tables.giveNode(transaction, node);

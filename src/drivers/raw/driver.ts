@@ -175,6 +175,8 @@ export class RawDriver implements FilesystemDriver {
     return [];
   }
 
+  removeOrphan(): void {}
+
   spaceInfo(): SpaceInfo {
     return {
       blockSize: PAGE_SIZE,

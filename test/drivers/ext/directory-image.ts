@@ -62,6 +62,7 @@ export class DirectoryImage {
       copyOut: (at: number, target: Uint8Array) =>
         target.set(bytes.subarray(at, at + target.length)),
       copyIn: (at: number, source: Uint8Array) => bytes.set(source, at),
+      persistAll: () => {},
       assertPresent: () => {},
       zero: (at: number, length: number) => bytes.fill(0, at, at + length),
     };
@@ -152,7 +153,7 @@ export class DirectoryImage {
   /** Writes the image back to its file. */
   close(): void {
     this.change((transaction) =>
-      this.driver.updateSuperblock(transaction, { clean: true, time: someTime }),
+      this.driver.updateSuperblock(transaction, { state: "clean", time: someTime }),
     );
     this.cache.flush();
     this.thread.leave();

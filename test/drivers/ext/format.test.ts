@@ -277,15 +277,16 @@ describe("a volume that cannot be used", () => {
     expect(reasonAfter(["-O", "bigalloc", "-b", "4096"])).toMatch(/bigalloc/);
     expect(reasonAfter([], "ssv state 0")).toMatch(/unmounted cleanly/);
     expect(reasonAfter([], "ssv state 3")).toMatch(/errors/);
-    expect(reasonAfter([], "ssv last_orphan 12")).toMatch(/inode 12/);
-    expect(reasonAfter([], "feature needs_recovery")).toMatch(/journal/);
+    expect(reasonAfter(["-O", "^has_journal"], "ssv last_orphan 12")).toMatch(/inode 12/);
+    expect(reasonAfter(["-O", "^has_journal"], "feature needs_recovery")).toMatch(/no journal/);
+    expect(reasonAfter([], "ssv journal_inum 0")).toMatch(/another device/);
   });
 });
 
 test("a volume that is in use can be written by who uses it, and by nobody else", () => {
   using directory = temporaryDirectory();
   const path = directory.file("image");
-  mkfsExt4(path, 16 << 20);
+  mkfsExt4(path, 16 << 20, ["-O", "^has_journal"]);
   const image = new DirectoryImage(path);
   image.cache.flush();
   const superblock = image.bytes.subarray(1024, 2048);

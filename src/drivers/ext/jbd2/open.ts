@@ -1,0 +1,120 @@
+/** Finding a volume's journal, bringing the volume in order from it, and making it ready for this mount. */
+import { CorruptionError } from "../../../base/errors.ts";
+import type { Ino } from "../../../base/quantities.ts";
+import { DirectReader } from "../direct-reader.ts";
+import { extentAt } from "../extents.ts";
+import { DiskInode, INCOMPATIBLE } from "../format.ts";
+import { inodeSize, readRaw } from "../inode.ts";
+import type { SuperblockFacts } from "../superblock.ts";
+import { ExtVolume } from "../volume.ts";
+import { BLOCK_SUPERBLOCK_V1, DiskHeader, JOURNAL_INCOMPATIBLE } from "./format.ts";
+import {
+  changeJournal,
+  type JournalFacts,
+  type JournalState,
+  Log,
+  type LogDevice,
+  type LogRun,
+  parseJournal,
+} from "./log.ts";
+import { copyHome, imagesToCopy, readTransactions, verifyImages } from "./scan.ts";
+
+/** A journal that was found. */
+export interface FoundJournal {
+  readonly facts: JournalFacts;
+  readonly state: JournalState;
+  /** Why this driver can replay it and not write it, or null. */
+  readonly readOnlyReason: string | null;
+}
+
+/** Where the journal's file lies. Throws: CorruptionError. */
+function findRuns(facts: SuperblockFacts, device: LogDevice & { readonly size: number }): LogRun[] {
+  const reader = new DirectReader(device, facts.blockSize);
+  const volume = new ExtVolume(facts, reader, { size: device.size, zero: () => {} });
+  const ino = facts.journalIno as Ino;
+  const raw = readRaw(volume, ino);
+  if (DiskInode.linkCount.get(raw.block.view, raw.at) === 0) {
+    throw volume.damage(
+      raw,
+      DiskInode.structure,
+      "i_links_count",
+      0,
+      "expected 1: it is the journal",
+    );
+  }
+  const end = Math.floor(inodeSize(raw) / facts.blockSize);
+  const runs: LogRun[] = [];
+  for (let index = 0; index < end; ) {
+    const extent = extentAt(volume, ino, index, end);
+    if (extent.kind !== "mapped") {
+      throw new CorruptionError({
+        structure: `journal, inode ${ino}`,
+        field: `block ${index}`,
+        value: extent.kind,
+        expected: "expected a block with content",
+      });
+    }
+    const count = extent.length / facts.blockSize;
+    runs.push({ index, count, block: extent.address / facts.blockSize });
+    index += count;
+  }
+  return runs;
+}
+
+/** The journal of a volume that has one on itself. Throws: CorruptionError, EOPNOTSUPP naming a feature. */
+export function findJournal(
+  facts: SuperblockFacts,
+  device: LogDevice & { readonly size: number },
+): FoundJournal {
+  const runs = findRuns(facts, device);
+  const bytes = new Uint8Array(facts.blockSize);
+  const [first] = runs;
+  if (first !== undefined) device.copyOut(first.block * facts.blockSize, bytes);
+  const { facts: found, state } = parseJournal(bytes, facts, runs);
+  const isOld = DiskHeader.type.get(new DataView(bytes.buffer), 0) === BLOCK_SUPERBLOCK_V1;
+  const readOnlyReason = isOld
+    ? "its journal has a superblock of version 1, which knows no revoke records; mount it once with the kernel"
+    : state.errno !== 0
+      ? `its journal was given up after an error (errno ${state.errno}); run e2fsck -f`
+      : null;
+  return { facts: found, state, readOnlyReason };
+}
+
+/**
+ * Copies home what the journal's log holds, in the order of its transactions. Returns the number of the next
+ * one. The caller persists the device, and only then `markEmpty`.
+ * Throws: CorruptionError, with nothing changed.
+ */
+export function replay(facts: JournalFacts, state: JournalState, device: LogDevice): number {
+  const log = new Log(facts, device);
+  if (state.start === 0) return state.sequence;
+  const transactions = readTransactions(log, state.sequence, state.start);
+  const images = imagesToCopy(transactions);
+  verifyImages(log, images);
+  copyHome(log, images);
+  // One is left out: what was never finished has the number of the next.
+  return (state.sequence + transactions.length + 1) >>> 0;
+}
+
+/** Notes that the log is empty, and the number of the next transaction. */
+export function markEmpty(facts: JournalFacts, device: LogDevice, sequence: number): void {
+  changeJournal(new Log(facts, device), { start: 0, sequence });
+}
+
+/** The facts of an empty journal with the features that this driver writes it with. */
+export function withOwnFeatures(facts: JournalFacts, volume: SuperblockFacts): JournalFacts {
+  const isWide = (volume.features.incompatible & INCOMPATIBLE["64bit"]) !== 0;
+  const kept = facts.incompatible & JOURNAL_INCOMPATIBLE.fast_commit;
+  const incompatible =
+    kept |
+    JOURNAL_INCOMPATIBLE.revoke |
+    (isWide ? JOURNAL_INCOMPATIBLE["64bit"] : 0) |
+    (volume.metadataChecksums ? JOURNAL_INCOMPATIBLE.csum_v3 : 0);
+  return { ...facts, compatible: 0, incompatible };
+}
+
+/** Puts the features of an empty journal, and the number of its next transaction, on the device. */
+export function beginJournal(facts: JournalFacts, device: LogDevice, sequence: number): void {
+  const { compatible, incompatible } = facts;
+  changeJournal(new Log(facts, device), { start: 0, sequence, compatible, incompatible });
+}

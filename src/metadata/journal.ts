@@ -156,12 +156,7 @@ export class Journal {
   /** Throws: EROFS when the journal was given up; EIO when the device is gone. */
   assertUsable(): void {
     this.cache.device.assertPresent();
-    if (!this.isAborted) return;
-    throw new HoldfastError(
-      "EROFS",
-      "the volume is read-only since its journal met an I/O error; unmount it, see to the storage, and run " +
-        "e2fsck -f",
-    );
+    if (this.isAborted) throw new HoldfastError("EROFS", this.abortedReason);
   }
 
   /** From now on changes join transactions; the log is empty, and the first one has this number. */
@@ -187,6 +182,14 @@ export class Journal {
   /** Whether the journal was given up. */
   get isAborted(): boolean {
     return this.#word("state") === State.aborted;
+  }
+
+  /** What is said then. */
+  get abortedReason(): string {
+    return (
+      "the volume is read-only since its journal met an I/O error; unmount it, see to the storage, and check " +
+      "it with e2fsck -f"
+    );
   }
 
   /** The journal is given up: what is not durable may never be, and nothing changes any more. */

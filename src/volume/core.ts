@@ -17,7 +17,7 @@ import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
 import type { Service } from "./service.ts";
 import { closedError } from "./state.ts";
-import { Conclusion, flushMetadata, persistence } from "./sync.ts";
+import { Conclusion, flushMetadata, type Persistence, persistence } from "./sync.ts";
 
 /** An operation on a volume. */
 export type Operation<T> = (task: Task) => Sleeps<T>;
@@ -37,6 +37,7 @@ export class VolumeCore {
   readonly driver: FilesystemDriver;
   readonly cache: MetadataCache;
   readonly inodes: InodeTable;
+  /** How it was mounted. */
   readonly readOnly: boolean;
   /** Permission bits that new files do not get: the process's when the volume was mounted. */
   readonly umask: number;
@@ -100,6 +101,7 @@ export class VolumeCore {
 
   /** Throws: EROFS. */
   assertWritable(): void {
+    this.cache.journal?.assertUsable();
     if (this.readOnly) throw new HoldfastError("EROFS", "the volume is mounted read-only");
   }
 
@@ -119,12 +121,23 @@ export class VolumeCore {
     }
   }
 
-  async #persistDevice(): Promise<void> {
+  /** As `persistDevice`. The volume may be closed meanwhile: then nothing comes of it. */
+  async persistDeviceAsync(): Promise<void> {
     try {
       await this.dax.device.persistAllAsync();
     } catch (error) {
-      this.cache.journal?.abort();
+      if (!this.closed) this.cache.journal?.abort();
       throw error;
+    }
+  }
+
+  /** One step on the way to the medium; nobody closes the volume in it. */
+  async step(steps: Persistence): Promise<boolean> {
+    this.running++;
+    try {
+      return await runAsync(this.thread, (task) => steps.step(task));
+    } finally {
+      this.running--;
     }
   }
 
@@ -141,11 +154,14 @@ export class VolumeCore {
 
   async persistMetadata(context: ErrorContext): Promise<void> {
     try {
+      this.running++;
       const steps = persistence(this);
-      while (await runAsync(this.thread, (task) => steps.step(task))) await this.#persistDevice();
+      while (await this.step(steps)) await this.persistDeviceAsync();
     } catch (error) {
       await this.settle();
       throw withContext(error, context);
+    } finally {
+      this.running--;
     }
   }
 
@@ -204,7 +220,7 @@ export class VolumeCore {
 
   async conclude(state: VolumeCondition): Promise<void> {
     const steps = new Conclusion(this, state);
-    while (await runAsync(this.thread, (task) => steps.step(task))) await this.#persistDevice();
+    while (await this.step(steps)) await this.persistDeviceAsync();
   }
 
   get #unsettled(): boolean {

@@ -13,6 +13,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkInteger, checkPath, pathText, wrongType, wrongValue } from "./arguments.ts";
 import { type AccessOptions, checkAccess } from "./access-mode.ts";
 import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts";
+import { COMMIT_SECONDS_DEFAULT, startCommitter } from "./committer.ts";
 import type { VolumeCore } from "./core.ts";
 import { type DriverFacts, prepareLog, recognise } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
@@ -35,6 +36,11 @@ export interface MountOptions extends AccessOptions {
    * ends up in another. Default true.
    */
   readonly protect?: boolean;
+  /**
+   * Of a volume with a journal: what has changed is durable so many seconds later at most, where nobody asks for it
+   * before and the mounting thread's event loop turns. 0: only when asked. Default 5.
+   */
+  readonly commitSeconds?: number;
   /** Ends the mount before it begins. */
   readonly signal?: AbortSignal;
 }
@@ -55,13 +61,19 @@ export interface Mounted {
   readonly core: VolumeCore;
 }
 
-function openVolume(assembled: Assembled, isMounter: boolean): Volume {
+function openVolume(
+  assembled: Assembled,
+  isMounter: boolean,
+  commitSeconds = COMMIT_SECONDS_DEFAULT,
+): Volume {
   const { id } = assembled.handle;
   const { device, core } = assembled;
   const endRecorder = isMounter ? startRecorder(core.thread.region, device.path) : null;
+  const endCommitter = isMounter ? startCommitter(core, commitSeconds) : null;
   inUseHere.add(id);
   return new Volume(assembled, isMounter, () => {
     inUseHere.delete(id);
+    endCommitter?.();
     endRecorder?.();
   });
 }
@@ -75,6 +87,8 @@ function checkOptions(path: string | Uint8Array, options: MountOptions): string 
     throw wrongValue("options.type", "must be 'ext4', or left out", options.type);
   }
   if (options.regionBytes !== undefined) checkInteger("options.regionBytes", options.regionBytes);
+  const { commitSeconds } = options;
+  if (commitSeconds !== undefined) checkInteger("options.commitSeconds", commitSeconds, 0, 86_400);
   checkAccess(options);
   if (options.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
   return pathText(path);
@@ -198,7 +212,7 @@ export async function mount(
       assembled.device.close();
       throw error;
     }
-    return openVolume(assembled, true);
+    return openVolume(assembled, true, options.commitSeconds);
   } catch (error) {
     throw withContext(error, { syscall: "mount", path: pathText(path) });
   }
@@ -217,7 +231,7 @@ export function mountSync(path: string | Uint8Array, options: MountOptions = {})
       assembled.device.close();
       throw error;
     }
-    return openVolume(assembled, true);
+    return openVolume(assembled, true, options.commitSeconds);
   } catch (error) {
     throw withContext(error, { syscall: "mount", path: pathText(path) });
   }

@@ -93,9 +93,6 @@ function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleep
 export class Volume implements Disposable, AsyncDisposable {
   /** "ext4", "ram", or "raw". */
   readonly type: string;
-  readonly readOnly: boolean;
-  /** Why nothing can be changed, or null. */
-  readonly readOnlyReason: string | null;
   readonly label: string;
   readonly uuid: string;
   /** What the volume's threads do, event by event. Off until it is started. */
@@ -119,8 +116,6 @@ export class Volume implements Disposable, AsyncDisposable {
     this.#onClosed = onClosed;
     this.failure = new VolumeFailure(core);
     this.type = core.driver.type;
-    this.readOnly = handle.readOnly;
-    this.readOnlyReason = handle.readOnlyReason;
     this.label = core.driver.label;
     this.uuid = core.driver.uuid;
     this.trace = new VolumeTrace(core.thread.region);
@@ -129,6 +124,16 @@ export class Volume implements Disposable, AsyncDisposable {
 
   get closed(): boolean {
     return this.#core.closed;
+  }
+
+  get readOnly(): boolean {
+    return this.readOnlyReason !== null;
+  }
+
+  /** Why nothing can be changed, or null. */
+  get readOnlyReason(): string | null {
+    const { journal } = this.#core.cache;
+    return this.#handle.readOnlyReason ?? (journal?.isAborted ? journal.abortedReason : null);
   }
 
   #sync<T>({ context, run, options }: Call<T>): T {
@@ -508,12 +513,12 @@ export class Volume implements Disposable, AsyncDisposable {
   /** Puts everything written so far, of all threads, on the medium. Throws: EIO. */
   async sync(options?: WaitOptions): Promise<void> {
     await this.#core.runAsync(this.#context, this.#flush(), checkWaitOptions(options));
-    if (!this.readOnly) await this.#core.persistMetadata(this.#context);
+    if (!this.#core.readOnly) await this.#core.persistMetadata(this.#context);
   }
 
   syncSync(options?: WaitOptions): void {
     this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
-    if (!this.readOnly) this.#core.persistMetadataSync(this.#context);
+    if (!this.#core.readOnly) this.#core.persistMetadataSync(this.#context);
   }
 
   /**

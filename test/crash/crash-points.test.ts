@@ -1,0 +1,200 @@
+// Crashes at every moment of sequences of operations, with every content that they may leave on the medium: our
+// own mount brings the volume in order, and so does e2fsck, and nothing that was promised is missing.
+// HOLDFAST_CRASH_STATES: how many to try, at least; a seed in HOLDFAST_CRASH_SEED.
+
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { describe, expect } from "vitest";
+import { HoldfastError, mountSync, type Volume } from "../../src/index.ts";
+import { differences, kernelPlace, treeOf, volumePlace } from "../interop/trees.ts";
+import {
+  canLoopMount,
+  e2fsckClean,
+  hasTool,
+  isRoot,
+  loopMount,
+  mkfsExt4,
+  run,
+  skipUnless,
+  temporaryDirectory,
+} from "../support/tools.ts";
+import { type Operation, operations, prepare } from "./operations.ts";
+import { type CrashState, crashStates, record } from "./recorder.ts";
+import { type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
+
+const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
+const SEED = Number(process.env["HOLDFAST_CRASH_SEED"] ?? 1);
+const REGION_BYTES = 2 ** 24;
+/** One state in so many is also recovered by e2fsck, and by the kernel. */
+const E2FSCK_EVERY = 4;
+const KERNEL_EVERY = 50;
+
+/** Numbers below 1, the same for the same seed. */
+function numbers(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+interface Recorded {
+  readonly events: ReturnType<typeof record>;
+  /** What the volume held at the start, and after each operation. */
+  readonly snapshots: readonly Snapshot[];
+  /** Of each mark, the last snapshot that was durable then. */
+  readonly durable: readonly number[];
+}
+
+/** Runs a sequence on the image, and unmounts it. */
+function play(image: string, sequence: readonly Operation[]): Recorded {
+  const snapshots: Snapshot[] = [];
+  const durable = [0];
+  const events = record(image, (mark) => {
+    const volume = mountSync(image, { regionBytes: REGION_BYTES });
+    snapshots.push(snapshotOf(volume));
+    mark(0);
+    for (const operation of sequence) {
+      const isDone = attempt(volume, operation);
+      snapshots.push(snapshotOf(volume));
+      const at = snapshots.length - 1;
+      durable.push(isDone && operation.syncs ? at : durable.at(-1)!);
+      mark(at);
+    }
+    volume.closeSync();
+    durable.push(snapshots.length - 1);
+    mark(durable.length - 1);
+  });
+  return { events, snapshots, durable };
+}
+
+/** What cannot be done, because of what was done before, is left out. */
+function attempt(volume: Volume, operation: Operation): boolean {
+  try {
+    operation.run(volume);
+    return true;
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    return false;
+  }
+}
+
+/** What the volume in `image` holds after recovery. */
+function recovered(image: string): Snapshot {
+  const volume = mountSync(image, { regionBytes: REGION_BYTES });
+  try {
+    expect(volume.readOnlyReason).toBe(null);
+    return snapshotOf(volume);
+  } finally {
+    volume.closeSync();
+  }
+}
+
+/** Sequences of up to three operations, each followed by nothing or by one that makes it durable. */
+function sequenceOf(next: () => number): Operation[] {
+  const pick = (from: readonly Operation[]): Operation => from[Math.floor(next() * from.length)]!;
+  const changes = operations.filter(({ syncs }) => !syncs);
+  const syncs = operations.filter((operation) => operation.syncs);
+  const length = 1 + Math.floor(next() * 3);
+  return Array.from({ length }, () => [
+    pick(changes),
+    ...(next() < 0.6 ? [pick(syncs)] : []),
+  ]).flat();
+}
+
+describe.each([
+  { blockSize: 1024, args: ["-b", "1024"] },
+  { blockSize: 4096, args: ["-b", "4096"] },
+  { blockSize: 1024, args: ["-b", "1024", "-t", "ext4", "-O", "^metadata_csum,^64bit"] },
+])("a crash of a volume made with $args", ({ blockSize, args }) => {
+  skipUnless("mkfs.ext4", "e2fsck")(
+    "loses nothing that was promised, and leaves a whole volume",
+    { timeout: 3_600_000 },
+    () => {
+      using directory = temporaryDirectory();
+      const base = directory.file("base");
+      mkfsExt4(base, blockSize * 2560, [...args, "-N", "64", "-J", `size=${blockSize / 1024}`]);
+      const first = mountSync(base, { regionBytes: REGION_BYTES });
+      prepare(first);
+      first.closeSync();
+      const next = numbers(SEED);
+      const tally = { sequences: 0, states: 0, e2fsck: 0, kernel: 0 };
+      const mayMount = isRoot() && hasTool("mount") && canLoopMount();
+      const image = directory.file("image");
+      const state = directory.file("state");
+      while (tally.states < STATES / 3) {
+        const sequence = sequenceOf(next);
+        copyFileSync(base, image);
+        const played = play(image, sequence);
+        const states = crashStates(
+          readFileSync(base),
+          played.events,
+          { exhaustive: 16, random: 4 },
+          next,
+        );
+        for (const crash of states) {
+          const told = `${sequence.map(({ name }) => name).join(", ")}; ${crash.what}`;
+          verifyState(state, crash, played, told);
+          if (tally.states % E2FSCK_EVERY === 0) verifyByE2fsck(state, crash, played, told, tally);
+          if (mayMount && tally.states % KERNEL_EVERY === 0) {
+            verifyByKernel(state, crash, directory.path, told, tally);
+          }
+          tally.states++;
+        }
+        tally.sequences++;
+      }
+      process.stdout.write(`crash states of ${args.join(" ")}: ${JSON.stringify(tally)}\n`);
+    },
+  );
+});
+
+function assertAllowed(found: Snapshot, { mark }: CrashState, played: Recorded, told: string) {
+  const { snapshots, durable } = played;
+  const from = mark < 0 ? 0 : durable[mark]!;
+  const allowed = snapshots.slice(from, Math.max(mark, 0) + 2);
+  const why = whyNotAllowed(found, allowed, allowed);
+  expect(why === null ? null : `${told}: ${why}`).toBe(null);
+}
+
+function verifyState(path: string, crash: CrashState, played: Recorded, told: string): void {
+  writeFileSync(path, crash.image);
+  assertAllowed(recovered(path), crash, played, told);
+  const { clean, output } = e2fsckClean(path);
+  expect(clean ? "" : `${told}: ${output}`).toBe("");
+}
+
+function verifyByE2fsck(
+  path: string,
+  crash: CrashState,
+  played: Recorded,
+  told: string,
+  tally: { e2fsck: number },
+): void {
+  writeFileSync(path, crash.image);
+  const { code, stdout } = run("e2fsck", ["-f", "-y", path]);
+  expect(code === 0 ? "" : `${told}: ${stdout}`).toBe("");
+  assertAllowed(recovered(path), crash, played, told);
+  tally.e2fsck++;
+}
+
+function verifyByKernel(
+  path: string,
+  crash: CrashState,
+  scratch: string,
+  told: string,
+  tally: { kernel: number },
+): void {
+  writeFileSync(path, crash.image);
+  mkdirSync(`${scratch}/mnt`, { recursive: true });
+  const mounted = loopMount(path, `${scratch}/mnt`);
+  const theirs = treeOf(kernelPlace(mounted.directory));
+  mounted.unmount();
+  writeFileSync(path, crash.image);
+  const volume = mountSync(path, { regionBytes: REGION_BYTES });
+  const ours = treeOf(volumePlace(volume));
+  volume.closeSync();
+  expect({ told, differences: differences(ours, theirs, ["atime"]) }).toEqual({
+    told,
+    differences: [],
+  });
+  tally.kernel++;
+}

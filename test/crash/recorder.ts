@@ -1,0 +1,144 @@
+// What a program stores to a device, and when it persists it: and from that every content that the medium may be
+// left with by a crash.
+//
+// Storage is mapped, and the system may write any page of it to the medium at any time. So of each page the medium
+// has what it had when the page was last persisted, and any number of the stores since, from the first on: each
+// page on its own. A crash just before a persist leaves any of these; what a crash at an earlier moment leaves is
+// among them.
+
+import { Device } from "../../src/device/index.ts";
+
+const PAGE = 4096;
+
+export type Event =
+  | { readonly kind: "store"; readonly at: number; readonly bytes: Uint8Array }
+  | { readonly kind: "persist"; readonly at: number; readonly end: number }
+  | { readonly kind: "mark"; readonly mark: number };
+
+/** Records what `run` does to the device at `path`; `mark` puts a mark between its events. */
+export function record(path: string, run: (mark: (mark: number) => void) => void): Event[] {
+  const events: Event[] = [];
+  const { copyIn, zero, persist, persistAll } = Device.prototype;
+  const store = (at: number, bytes: Uint8Array): void => {
+    events.push({ kind: "store", at, bytes });
+  };
+  Device.prototype.copyIn = function (at, source) {
+    if (this.path === path) store(at, source.slice());
+    copyIn.call(this, at, source);
+  };
+  Device.prototype.zero = function (at, length) {
+    if (this.path === path) store(at, new Uint8Array(length));
+    zero.call(this, at, length);
+  };
+  Device.prototype.persist = function (at, length) {
+    persist.call(this, at, length);
+    if (this.path === path) events.push({ kind: "persist", at, end: at + length });
+  };
+  Device.prototype.persistAll = function () {
+    persistAll.call(this);
+    if (this.path === path) events.push({ kind: "persist", at: 0, end: Number.POSITIVE_INFINITY });
+  };
+  try {
+    run((mark) => events.push({ kind: "mark", mark }));
+  } finally {
+    Object.assign(Device.prototype, { copyIn, zero, persist, persistAll });
+  }
+  return events;
+}
+
+/** Stores to one page since it was persisted. */
+type Pending = Map<number, { readonly at: number; readonly bytes: Uint8Array }[]>;
+
+/** A content that a crash may leave. */
+export interface CrashState {
+  /** The last mark before the crash. */
+  readonly mark: number;
+  readonly image: Uint8Array;
+  /** What of the stores is there, for people. */
+  readonly what: string;
+}
+
+function addStore(pending: Pending, at: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    const page = Math.floor((at + done) / PAGE);
+    const length = Math.min((page + 1) * PAGE - (at + done), bytes.length - done);
+    const stores = pending.get(page) ?? [];
+    stores.push({ at: at + done, bytes: bytes.subarray(done, done + length) });
+    pending.set(page, stores);
+    done += length;
+  }
+}
+
+/**
+ * The contents that crashes leave, from `image` on, which is changed. Where a crash has at most `exhaustive` of them,
+ * all; else those with all stores and none, with all but those of a page, with those of a page alone, and `random`
+ * others, by `next`, which answers numbers below 1.
+ */
+export function* crashStates(
+  image: Uint8Array,
+  events: readonly Event[],
+  limits: { readonly exhaustive: number; readonly random: number },
+  next: () => number,
+): Generator<CrashState> {
+  const pending: Pending = new Map();
+  let mark = -1;
+  for (const event of events) {
+    if (event.kind === "mark") mark = event.mark;
+    else if (event.kind === "store") addStore(pending, event.at, event.bytes);
+    else {
+      yield* statesOf(image, pending, mark, limits, next);
+      persist(image, pending, event.at, event.end);
+    }
+  }
+  yield* statesOf(image, pending, mark, limits, next);
+}
+
+function persist(image: Uint8Array, pending: Pending, at: number, end: number): void {
+  for (const [page, stores] of pending) {
+    if ((page + 1) * PAGE <= at || page * PAGE >= end) continue;
+    for (const { at: from, bytes } of stores) image.set(bytes, from);
+    pending.delete(page);
+  }
+}
+
+function* statesOf(
+  image: Uint8Array,
+  pending: Pending,
+  mark: number,
+  { exhaustive, random }: { readonly exhaustive: number; readonly random: number },
+  next: () => number,
+): Generator<CrashState> {
+  const pages = [...pending.keys()];
+  const counts = pages.map((page) => pending.get(page)!.length);
+  const stateOf = (kept: readonly number[]): CrashState => {
+    const state = image.slice();
+    for (const [index, page] of pages.entries()) {
+      for (const { at, bytes } of pending.get(page)!.slice(0, kept[index])) state.set(bytes, at);
+    }
+    const parts = pages.map((page, index) => `${page}: ${kept[index]} of ${counts[index]}`);
+    return { mark, image: state, what: `after mark ${mark}; stores to pages ${parts.join(", ")}` };
+  };
+  const total = counts.reduce((product, count) => product * (count + 1), 1);
+  if (total <= exhaustive) {
+    for (let number = 0; number < total; number++) {
+      let rest = number;
+      yield stateOf(
+        counts.map((count) => {
+          const kept = rest % (count + 1);
+          rest = Math.floor(rest / (count + 1));
+          return kept;
+        }),
+      );
+    }
+    return;
+  }
+  yield stateOf(counts);
+  yield stateOf(counts.map(() => 0));
+  for (const [index, count] of counts.entries()) {
+    yield stateOf(counts.map((each, other) => (other === index ? 0 : each)));
+    yield stateOf(counts.map((_, other) => (other === index ? count : 0)));
+  }
+  for (let number = 0; number < random; number++) {
+    yield stateOf(counts.map((count) => Math.floor(next() * (count + 1))));
+  }
+}

@@ -1,0 +1,93 @@
+// What a volume holds, and whether what is found after a crash is something that it may hold.
+
+import type { Volume } from "../../src/index.ts";
+
+/** Bytes of a file that are old or new together. */
+const PIECE = 1024;
+
+interface SeenFile {
+  readonly ino: number;
+  readonly type: string;
+  readonly mode: number;
+  readonly links: number;
+  readonly size: number;
+  readonly content: Buffer;
+}
+
+/** By path. */
+export type Snapshot = ReadonlyMap<string, SeenFile>;
+
+export function snapshotOf(volume: Volume, path = ""): Snapshot {
+  const seen = new Map<string, SeenFile>();
+  const walk = (directory: string): void => {
+    for (const name of volume.readdirSync(directory === "" ? "/" : directory)) {
+      const at = `${directory}/${name}`;
+      const stats = volume.lstatSync(at);
+      const type = stats.isDirectory() ? "directory" : stats.isSymbolicLink() ? "symlink" : "file";
+      const content =
+        type === "file"
+          ? Buffer.from(volume.readFileSync(at))
+          : Buffer.from(type === "symlink" ? volume.readlinkSync(at) : "");
+      const { ino, mode, nlink, size } = stats;
+      seen.set(at, { ino, type, mode, links: nlink, size, content });
+      if (type === "directory") walk(at);
+    }
+  };
+  walk(path);
+  return seen;
+}
+
+/**
+ * Why `found` is none of `allowed`, or null when it is one: the same names, and of each file the size; and its
+ * content, piece by piece, as one of `versions` has it for the same inode, or zeroes where it has none.
+ */
+export function whyNotAllowed(
+  found: Snapshot,
+  allowed: readonly Snapshot[],
+  versions: readonly Snapshot[],
+): string | null {
+  const reasons: string[] = [];
+  for (const snapshot of allowed) {
+    const reason = differenceFrom(found, snapshot, versions);
+    if (reason === null) return null;
+    reasons.push(reason);
+  }
+  return reasons.join("; or ");
+}
+
+function differenceFrom(
+  found: Snapshot,
+  snapshot: Snapshot,
+  versions: readonly Snapshot[],
+): string | null {
+  for (const path of snapshot.keys()) if (!found.has(path)) return `${path} is missing`;
+  for (const [path, file] of found) {
+    const expected = snapshot.get(path);
+    if (expected === undefined) return `${path} is there`;
+    for (const name of ["ino", "type", "mode", "links", "size"] as const) {
+      if (file[name] !== expected[name])
+        return `${path}: ${name} ${file[name]}, not ${expected[name]}`;
+    }
+    const reason = file.type === "file" ? foreignPiece(file, versions) : null;
+    if (reason !== null) return `${path}: ${reason}`;
+    if (file.type === "symlink" && !file.content.equals(expected.content)) return `${path}: target`;
+  }
+  return null;
+}
+
+function foreignPiece(file: SeenFile, versions: readonly Snapshot[]): string | null {
+  const contents = versions.flatMap((version) =>
+    [...version.values()].filter(({ ino }) => ino === file.ino).map(({ content }) => content),
+  );
+  for (let at = 0; at < file.size; at += PIECE) {
+    const piece = file.content.subarray(at, at + PIECE);
+    const isKnown = contents.some((content) => {
+      const old = Buffer.alloc(piece.length);
+      if (at < content.length) content.copy(old, 0, at, at + piece.length);
+      return old.equals(piece);
+    });
+    if (!isKnown)
+      return `bytes from ${at} on are neither old nor new: ${piece.toString("latin1", 0, 8)}`;
+  }
+  return null;
+}

@@ -13,6 +13,7 @@ import {
   Jbd2Log,
   type JournalFacts,
   markEmpty,
+  notReplayable,
   parseSuperblock,
   PendingFrees,
   replay,
@@ -91,7 +92,10 @@ export function recognise(device: Device): Recognised {
   const { readOnlyReason } = facts;
   if (!facts.hasJournal) return { facts: extFacts(facts, null, 0), readOnlyReason };
   const journal = findJournal(facts, device);
-  const reason = readOnlyReason ?? journal.readOnlyReason;
+  const unreplayed = facts.needsRecovery
+    ? notReplayable(journal.facts, journal.state, device)
+    : null;
+  const reason = readOnlyReason ?? journal.readOnlyReason ?? unreplayed;
   const isEmpty = !facts.needsRecovery || journal.state.start === 0;
   // What can only be read is opened again for reading, and recovered then.
   if (!isEmpty && reason !== null && !device.readOnly) {
@@ -110,7 +114,7 @@ export function recognise(device: Device): Recognised {
   const own = withOwnFeatures(journal.facts, recovered);
   return {
     facts: extFacts(recovered, own, sequence),
-    readOnlyReason: recovered.readOnlyReason ?? journal.readOnlyReason,
+    readOnlyReason: recovered.readOnlyReason ?? journal.readOnlyReason ?? unreplayed,
   };
 }
 

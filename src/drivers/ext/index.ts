@@ -5,6 +5,7 @@ export {
   findJournal,
   type FoundJournal,
   markEmpty,
+  notReplayable,
   replay,
   withOwnFeatures,
 } from "./jbd2/open.ts";

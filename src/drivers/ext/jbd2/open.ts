@@ -7,7 +7,13 @@ import { DiskInode, INCOMPATIBLE } from "../format.ts";
 import { inodeSize, readRaw } from "../inode.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import { ExtVolume } from "../volume.ts";
-import { BLOCK_SUPERBLOCK_V1, DiskHeader, JOURNAL_INCOMPATIBLE } from "./format.ts";
+import {
+  BLOCK_SUPERBLOCK_V1,
+  DiskFastCommitHead,
+  DiskHeader,
+  FAST_COMMIT_HEAD,
+  JOURNAL_INCOMPATIBLE,
+} from "./format.ts";
 import {
   changeJournal,
   type JournalFacts,
@@ -78,6 +84,26 @@ export function findJournal(
       ? `its journal was given up after an error (errno ${state.errno}); run e2fsck -f`
       : null;
   return { facts: found, state, readOnlyReason };
+}
+
+/**
+ * Why a journal whose log is not empty cannot be replayed whole, or null: fast commits follow its last
+ * transaction. Throws: CorruptionError.
+ */
+export function notReplayable(
+  facts: JournalFacts,
+  state: JournalState,
+  device: LogDevice,
+): string | null {
+  if (facts.fastCommitBlocks === 0) return null;
+  const log = new Log(facts, device);
+  const count = state.start === 0 ? 0 : readTransactions(log, state.sequence, state.start).length;
+  const bytes = new Uint8Array(log.blockSize);
+  log.read(facts.end, bytes);
+  const view = new DataView(bytes.buffer);
+  if (DiskFastCommitHead.tag.get(view, 0) !== FAST_COMMIT_HEAD) return null;
+  if (DiskFastCommitHead.sequence.get(view, 0) !== (state.sequence + count) >>> 0) return null;
+  return "its journal ends in fast commits, which are not supported; run e2fsck -f, or mount it once with the kernel";
 }
 
 /**

@@ -20,6 +20,7 @@ import {
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
   type SuperblockFacts,
+  whyReadOnly,
   withOwnFeatures,
 } from "../drivers/ext/index.ts";
 import { RamDriver } from "../drivers/ram/index.ts";
@@ -114,7 +115,7 @@ export function recognise(device: Device): Recognised {
   const own = withOwnFeatures(journal.facts, recovered);
   return {
     facts: extFacts(recovered, own, sequence),
-    readOnlyReason: recovered.readOnlyReason ?? journal.readOnlyReason ?? unreplayed,
+    readOnlyReason: whyReadOnly(recovered, device) ?? journal.readOnlyReason ?? unreplayed,
   };
 }
 

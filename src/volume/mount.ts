@@ -187,7 +187,13 @@ function begin({ core, handle }: Assembled): void {
 /** The device has been persisted, and nobody else has used the volume: what was committed has been flushed. */
 function finishBegin({ core, handle }: Assembled): void {
   notePersistent(core.thread, transactionsCommitted(core.thread));
-  if (!handle.readOnly) runBlocking(core.thread, (task) => settleOrphans(task, core));
+  if (handle.readOnly) return;
+  try {
+    runBlocking(core.thread, (task) => settleOrphans(task, core));
+  } catch (error) {
+    // A damaged file stays as it is: whoever unmounts the volume is told.
+    if (!(error instanceof CorruptionError)) throw error;
+  }
 }
 
 /**

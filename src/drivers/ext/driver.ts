@@ -19,7 +19,6 @@ import type {
 } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { countFreeBlocks } from "./allocator.ts";
-import { findSet } from "./bitmaps.ts";
 import { lookupName } from "./directory.ts";
 import { DirectoryFile } from "./directory-file.ts";
 import { extentAt } from "./extents.ts";
@@ -36,7 +35,7 @@ import {
   STATE_CLEAN,
   STATE_ERRORS,
 } from "./format.ts";
-import { readInodeBitmap } from "./group-bitmaps.ts";
+import { isInodeUsed } from "./group-bitmaps.ts";
 import {
   deviceNumber,
   editInode,
@@ -137,7 +136,7 @@ export class ExtDriver implements FilesystemDriver {
   readInode(ino: Ino): InodeInfo {
     const { volume } = this;
     const raw = readRaw(volume, ino);
-    if (linkCount(raw) === 0 && !isTaken(volume, ino)) {
+    if (linkCount(raw) === 0 && !isInodeUsed(volume, ino)) {
       throw new HoldfastError("ENOENT", `inode ${ino} is not in use`);
     }
     const type = fileTypeOf(volume, raw);
@@ -284,14 +283,6 @@ function setNeedsRecovery({ block, at }: Located, needed: boolean): void {
   const others = featuresIncompatible.get(block.view, at) & ~INCOMPATIBLE.needs_recovery;
   const features = needed ? others | INCOMPATIBLE.needs_recovery : others;
   featuresIncompatible.set(block.view, at, features >>> 0);
-}
-
-/** Whether the inode bitmap says the inode is in use. */
-function isTaken(volume: ExtVolume, ino: Ino): boolean {
-  const { inodesPerGroup } = volume.facts;
-  const slot = (ino - 1) % inodesPerGroup;
-  const words = readInodeBitmap(volume, Math.floor((ino - 1) / inodesPerGroup));
-  return findSet(words, slot, slot + 1) === slot;
 }
 
 /** Throws: CorruptionError for a size that no file can have. */

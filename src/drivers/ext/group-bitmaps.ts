@@ -5,9 +5,10 @@
  * written when the group is first used. A bitmap's checksum lies in the group's descriptor, so it is
  * brought up to date with every change and not at commit.
  */
+import type { Ino } from "../../base/quantities.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
-import { setBits, wordsOf } from "./bitmaps.ts";
+import { findSet, setBits, wordsOf } from "./bitmaps.ts";
 import { bitmapChecksum } from "./checksums.ts";
 import { DESCRIPTOR_SIZE_WIDE, GROUP_BLOCK_UNINIT, GROUP_INODE_UNINIT } from "./format.ts";
 import {
@@ -70,6 +71,14 @@ export function readBlockBitmap(volume: ExtVolume, group: number): Uint32Array {
 /** The inode bitmap of a group, to be read. Throws: CorruptionError. */
 export function readInodeBitmap(volume: ExtVolume, group: number): Uint32Array {
   return readBitmap(volume, group, INODES);
+}
+
+/** Whether the inode bitmap says that an inode is in use. Throws: CorruptionError. */
+export function isInodeUsed(volume: ExtVolume, ino: Ino): boolean {
+  const { inodesPerGroup } = volume.facts;
+  const slot = (ino - 1) % inodesPerGroup;
+  const words = readInodeBitmap(volume, Math.floor((ino - 1) / inodesPerGroup));
+  return findSet(words, slot, slot + 1) === slot;
 }
 
 /** Has `change` change the block bitmap of a group, and its descriptor's counts. */

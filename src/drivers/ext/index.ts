@@ -7,6 +7,7 @@ export {
   markEmpty,
   notReplayable,
   replay,
+  whyReadOnly,
   withOwnFeatures,
 } from "./jbd2/open.ts";
 export type { JournalFacts } from "./jbd2/log.ts";

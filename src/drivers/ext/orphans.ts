@@ -2,9 +2,11 @@
  * The list of inodes without a name that still hold space. The superblock names the first, and each
  * names the next in the field of its deletion time.
  */
+import { CorruptionError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { DiskInode, DiskSuperblock } from "./format.ts";
+import { isInodeUsed } from "./group-bitmaps.ts";
 import { editInode, readRaw } from "./inode.ts";
 import { editSuperblock, type ExtVolume, readSuperblock } from "./volume.ts";
 
@@ -23,6 +25,23 @@ export function listOrphans(volume: ExtVolume): Ino[] {
     ino = DiskInode.deletionTime.get(raw.block.view, raw.at) as Ino;
   }
   return [...found];
+}
+
+/**
+ * Why the inodes on the list cannot be seen to, or null. A list that is damaged may name any inode.
+ */
+export function orphanDamage(volume: ExtVolume): string | null {
+  try {
+    for (const ino of listOrphans(volume)) {
+      if (ino < volume.facts.firstIno || !isInodeUsed(volume, ino)) {
+        return `its list of orphans names inode ${ino}, which is no file's; run e2fsck -f`;
+      }
+    }
+    return null;
+  } catch (error) {
+    if (!(error instanceof CorruptionError)) throw error;
+    return `its list of orphans is damaged (${error.message}); run e2fsck -f`;
+  }
 }
 
 /** Puts an inode at the head of the orphan list. It is not on it yet. */

@@ -5,6 +5,7 @@ import { DirectReader } from "../direct-reader.ts";
 import { extentAt } from "../extents.ts";
 import { DiskInode, INCOMPATIBLE } from "../format.ts";
 import { inodeSize, readRaw } from "../inode.ts";
+import { orphanDamage } from "../orphans.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import { ExtVolume } from "../volume.ts";
 import {
@@ -33,10 +34,18 @@ export interface FoundJournal {
   readonly readOnlyReason: string | null;
 }
 
+/** A volume to be read without a mount. */
+function volumeOn(
+  facts: SuperblockFacts,
+  device: LogDevice & { readonly size: number },
+): ExtVolume {
+  const reader = new DirectReader(device, facts.blockSize);
+  return new ExtVolume(facts, reader, { size: device.size, zero: () => {} });
+}
+
 /** Where the journal's file lies. Throws: CorruptionError. */
 function findRuns(facts: SuperblockFacts, device: LogDevice & { readonly size: number }): LogRun[] {
-  const reader = new DirectReader(device, facts.blockSize);
-  const volume = new ExtVolume(facts, reader, { size: device.size, zero: () => {} });
+  const volume = volumeOn(facts, device);
   const ino = facts.journalIno as Ino;
   const raw = readRaw(volume, ino);
   if (DiskInode.linkCount.get(raw.block.view, raw.at) === 0) {
@@ -120,6 +129,16 @@ export function replay(facts: JournalFacts, state: JournalState, device: LogDevi
   copyHome(log, images);
   // One is left out: what was never finished has the number of the next.
   return (state.sequence + transactions.length + 1) >>> 0;
+}
+
+/**
+ * Why a volume that was recovered can only be read, or null.
+ */
+export function whyReadOnly(
+  facts: SuperblockFacts,
+  device: LogDevice & { readonly size: number },
+): string | null {
+  return facts.readOnlyReason ?? orphanDamage(volumeOn(facts, device));
 }
 
 /** Notes that the log is empty, and the number of the next transaction. */

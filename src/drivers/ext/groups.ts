@@ -18,10 +18,31 @@ import {
   SUPERBLOCK_BYTE,
   setPair,
 } from "./format.ts";
+import type { SuperblockFacts } from "./superblock.ts";
 import type { ExtVolume, Located } from "./volume.ts";
 
+/** What says where groups begin and which of them have copies of the superblock. */
+export type GroupFacts = Pick<
+  SuperblockFacts,
+  | "features"
+  | "blockSize"
+  | "blocks"
+  | "firstDataBlock"
+  | "blocksPerGroup"
+  | "groups"
+  | "descriptorSize"
+  | "reservedGdtBlocks"
+  | "firstMetaGroup"
+  | "backupGroups"
+>;
+
+/** A volume, or one that is being made. */
+interface Grouped {
+  readonly facts: GroupFacts;
+}
+
 /** A number of a group, kept in two fields where descriptors have 64 bytes. */
-const GROUP_NUMBERS = {
+export const GROUP_NUMBERS = {
   blockBitmap: [DiskGroup.blockBitmapLow, DiskGroup.blockBitmapHigh],
   inodeBitmap: [DiskGroup.inodeBitmapLow, DiskGroup.inodeBitmapHigh],
   inodeTable: [DiskGroup.inodeTableLow, DiskGroup.inodeTableHigh],
@@ -99,7 +120,7 @@ export function inodeTableBlocks({ facts }: ExtVolume): number {
   return Math.ceil((facts.inodesPerGroup * facts.inodeSize) / facts.blockSize);
 }
 
-export function firstBlockOfGroup({ facts }: ExtVolume, group: number): number {
+export function firstBlockOfGroup({ facts }: Grouped, group: number): number {
   return facts.firstDataBlock + group * facts.blocksPerGroup;
 }
 
@@ -108,13 +129,13 @@ export function groupOfBlock({ facts }: ExtVolume, block: number): number {
 }
 
 /** All groups have the same number of blocks, but for the last. */
-export function blocksInGroup(volume: ExtVolume, group: number): number {
+export function blocksInGroup(volume: Grouped, group: number): number {
   const { blocks, blocksPerGroup } = volume.facts;
   return Math.min(blocksPerGroup, blocks - firstBlockOfGroup(volume, group));
 }
 
 /** Whether a group starts with a copy of the superblock. */
-export function hasSuperblock({ facts }: ExtVolume, group: number): boolean {
+export function hasSuperblock({ facts }: Grouped, group: number): boolean {
   if (group === 0) return true;
   if ((facts.features.compatible & COMPATIBLE.sparseSuper2) !== 0) {
     return facts.backupGroups.includes(group);
@@ -129,25 +150,35 @@ function isPowerOf(value: number, base: number): boolean {
   return power === value;
 }
 
-/** Blocks at the start of a group that hold copies of the superblock and the descriptors. */
-export function headBlocks(volume: ExtVolume, group: number): number {
+/** Whether descriptors of all groups lie at the start of a group, or, of meta_bg, those of its meta group. */
+export function hasDescriptors(volume: Grouped, group: number): boolean {
   const { facts } = volume;
+  if (!isInMetaGroup(volume, group)) return hasSuperblock(volume, group);
   const perBlock = facts.blockSize / facts.descriptorSize;
+  const inMeta = group % perBlock;
+  return inMeta === 0 || inMeta === 1 || inMeta === perBlock - 1;
+}
+
+/** Whether a group's descriptor lies in a meta group of its own. */
+function isInMetaGroup({ facts }: Grouped, group: number): boolean {
+  if ((facts.features.incompatible & INCOMPATIBLE.meta_bg) === 0) return false;
+  return group >= facts.firstMetaGroup * (facts.blockSize / facts.descriptorSize);
+}
+
+/** Blocks at the start of a group that hold copies of the superblock and the descriptors. */
+export function headBlocks(volume: Grouped, group: number): number {
+  const { facts } = volume;
   const superblocks = hasSuperblock(volume, group) ? 1 : 0;
-  const isMeta = (facts.features.incompatible & INCOMPATIBLE.meta_bg) !== 0;
-  if (isMeta && group >= facts.firstMetaGroup * perBlock) {
-    const inMeta = group % perBlock;
-    const hasDescriptors = inMeta === 0 || inMeta === 1 || inMeta === perBlock - 1;
-    return superblocks + (hasDescriptors ? 1 : 0);
-  }
+  if (isInMetaGroup(volume, group)) return superblocks + (hasDescriptors(volume, group) ? 1 : 0);
   if (superblocks === 0) return 0;
-  const all = Math.ceil(facts.groups / perBlock);
+  const all = Math.ceil(facts.groups / (facts.blockSize / facts.descriptorSize));
+  const isMeta = (facts.features.incompatible & INCOMPATIBLE.meta_bg) !== 0;
   const descriptors = isMeta ? Math.min(all, facts.firstMetaGroup) : all;
   return superblocks + descriptors + facts.reservedGdtBlocks;
 }
 
 /** Where block `index` of the descriptors lies. */
-function descriptorBlock(volume: ExtVolume, index: number): number {
+function descriptorBlock(volume: Grouped, index: number): number {
   const { facts } = volume;
   const isMeta = (facts.features.incompatible & INCOMPATIBLE.meta_bg) !== 0;
   if (!isMeta || index < facts.firstMetaGroup) {

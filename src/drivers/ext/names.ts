@@ -253,7 +253,10 @@ export function nameAt(block: MetadataBlock, at: number): Uint8Array {
   return block.bytes.subarray(start, start + DiskEntry.nameLength.get(block.view, at));
 }
 
-/** Puts a name into the slack of the record at `spaceAt`, which `findName` or `initNames` left. */
+/**
+ * Puts a name into the slack of the record at `spaceAt`, which `findName` or `initNames` left. Returns the
+ * place of its record.
+ */
 export function insertName(
   block: MetadataBlock,
   format: NameFormat,
@@ -261,7 +264,7 @@ export function insertName(
   name: Uint8Array,
   ino: Ino,
   type: FileType,
-): void {
+): number {
   let at = spaceAt;
   let length = recordLengthAt(block, format, at);
   if (inoAt(block, at) !== 0) {
@@ -275,6 +278,7 @@ export function insertName(
   DiskEntry.nameLength.set(block.view, at, name.length);
   block.bytes.set(name, at + ENTRY_HEADER_SIZE);
   setTarget(block, format, at, ino, type);
+  return at;
 }
 
 /** Makes the name at `at` one of `ino`. */

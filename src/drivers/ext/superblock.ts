@@ -91,7 +91,7 @@ const READ_ONLY_KNOWN =
   READ_ONLY.metadata_csum;
 
 const LOG_BLOCK_SIZE_MAX = 2; // 4 KiB: larger blocks cannot be mapped page by page
-const CHECKSUM_CRC32C = 1;
+export const CHECKSUM_CRC32C = 1;
 
 /** Whether these bytes, from byte 1,024 of a device on, look like an ext superblock. */
 export function isSuperblock(superblock: Uint8Array): boolean {

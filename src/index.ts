@@ -36,6 +36,8 @@ export type {
   WindowHolder,
 } from "./volume/holders.ts";
 export type { FileLease, LeaseOptions, RecallReason } from "./volume/lease.ts";
+export { type MadeVolume, mkfs, mkfsSync } from "./volume/mkfs/mkfs.ts";
+export type { MkfsOptions, MkfsProgress } from "./volume/mkfs/options.ts";
 export {
   attach,
   type MountOptions,

@@ -72,7 +72,7 @@ export function memoryDevice(size: number): Device {
   }
 }
 
-function kindOf(stats: BigIntStats, path: string): DeviceKind {
+export function kindOf(stats: BigIntStats, path: string): DeviceKind {
   if (stats.isFile()) return "image";
   if (stats.isBlockDevice()) return "block";
   if (stats.isDirectory()) throw refusal("EISDIR", path, "is a directory");
@@ -87,7 +87,17 @@ function statOrThrow(path: string): BigIntStats {
   }
 }
 
-function openOrThrow(path: string, kind: DeviceKind, readOnly: boolean): number {
+/** What is at a path, or null. Throws: what else stat answers. */
+export function statOrNull(path: string): BigIntStats | null {
+  try {
+    return statOrThrow(path);
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+export function openOrThrow(path: string, kind: DeviceKind, readOnly: boolean): number {
   const access = readOnly ? constants.O_RDONLY : constants.O_RDWR;
   const exclusive = kind === "block" && !readOnly ? constants.O_EXCL : 0;
   try {
@@ -119,13 +129,13 @@ function holderOfBlockDevice(path: string): string | null {
   return null;
 }
 
-function blockDeviceSize(fd: number, path: string): number {
+export function blockDeviceSize(fd: number, path: string): number {
   const answer = new Uint8Array(8);
   if (ioctl(fd, BLKGETSIZE64, answer) !== 0) throwLastError("ioctl", { path });
   return Number(new DataView(answer.buffer).getBigUint64(0, true));
 }
 
-function requireSize(size: number, path: string): void {
+export function requireSize(size: number, path: string): void {
   if (size === 0) throw refusal("EINVAL", path, "is empty");
   if (!(Number.isSafeInteger(size) && size >= PAGE_SIZE)) {
     throw refusal("EINVAL", path, `of ${size} bytes is smaller than a page (${PAGE_SIZE})`);

@@ -67,7 +67,10 @@ const OTHERS: readonly { readonly at: number; readonly magic: string; readonly n
   },
 ];
 
-function readBytes(device: Device, at: number, length: number): Uint8Array | null {
+/** What can be looked at: a device, or one that is to be made anew. */
+type Readable = Pick<Device, "size" | "copyOut">;
+
+function readBytes(device: Readable, at: number, length: number): Uint8Array | null {
   if (at + length > device.size) return null;
   const bytes = new Uint8Array(length);
   device.copyOut(at, bytes);
@@ -147,11 +150,25 @@ function readFacts(device: Device): SuperblockFacts {
   );
 }
 
-function describe(device: Device): string {
+/** What else than ext a device holds, in words, or null where it is nothing known. */
+function otherContent(device: Readable): string | null {
   for (const { at, magic, name } of OTHERS) {
     const bytes = readBytes(device, at, magic.length);
     if (bytes !== null && Buffer.from(bytes).toString("latin1") === magic) return name;
   }
+  return null;
+}
+
+/** What a device holds, in words, or null where it is nothing known. Changes nothing; throws EIO. */
+export function contentOf(device: Readable): string | null {
+  const superblock = readBytes(device, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE);
+  if (superblock !== null && isSuperblock(superblock)) return "an ext2, ext3 or ext4 volume";
+  return otherContent(device)?.split(";")[0] ?? null;
+}
+
+function describe(device: Device): string {
+  const other = otherContent(device);
+  if (other !== null) return other;
   const start = readBytes(device, 0, Math.min(device.size, 2 ** 16));
   if (start?.every((byte) => byte === 0)) return "zeroes; make a volume with mkfs.ext4";
   const magic = readBytes(device, SUPERBLOCK_BYTE + 0x38, 2);

@@ -14,5 +14,14 @@ export type { JournalFacts } from "./jbd2/log.ts";
 export { Jbd2Log } from "./jbd2/write.ts";
 export { createPendingFrees, PendingFrees } from "./pending-frees.ts";
 export { SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
-export { isSuperblock, parseSuperblock, type SuperblockFacts } from "./superblock.ts";
+export {
+  EXT_TYPES,
+  type ExtType,
+  formatVolume,
+  planVolume,
+  type Recipe,
+  spaceOf,
+  type VolumeRequest,
+} from "./mkfs/index.ts";
+export { formatUuid, isSuperblock, parseSuperblock, type SuperblockFacts } from "./superblock.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

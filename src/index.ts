@@ -21,7 +21,14 @@ export type { WaitSummary } from "./sync/wait-histograms.ts";
 export type { TraceClassName } from "./sync/trace.ts";
 export type { WaitOptions } from "./volume/arguments.ts";
 export type { AccessOptions, DaxMode } from "./volume/access-mode.ts";
-export type { MkdirOptions, OpenMode, OpenOptions, PathLike } from "./volume/calls.ts";
+export type {
+  MkdirOptions,
+  MknodOptions,
+  OpenMode,
+  OpenOptions,
+  PathLike,
+  SpecialType,
+} from "./volume/calls.ts";
 export type { ByteRange } from "./dax/pins.ts";
 export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
@@ -37,6 +44,7 @@ export type {
 } from "./volume/holders.ts";
 export type { FileLease, LeaseOptions, RecallReason } from "./volume/lease.ts";
 export { type MadeVolume, mkfs, mkfsSync } from "./volume/mkfs/mkfs.ts";
+export type { Filled } from "./volume/mkfs/fill.ts";
 export type { MkfsOptions, MkfsProgress } from "./volume/mkfs/options.ts";
 export {
   attach,

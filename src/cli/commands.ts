@@ -20,6 +20,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "run I/O into mapped files against layout changes, and check every block",
     load: async () => (await import("./collide/command.ts")).collide,
   },
+  mkfs: {
+    summary: "make an ext2, ext3 or ext4 volume on an image or device, filled if wanted",
+    load: async () => (await import("./mkfs/command.ts")).mkfsCommand,
+  },
   check: {
     summary: "explore the interleavings of the core's scenarios, and of its variants",
     load: async () => (await import("./check/command.ts")).check,

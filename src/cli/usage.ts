@@ -110,15 +110,27 @@ export function oneOf<Name extends string>(
   throw new UsageError(`--${option} is ${names.join(" or ")}, not '${text}'`);
 }
 
-const SUFFIXES: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+const SUFFIXES: Readonly<Record<string, number>> = {
+  "": 1,
+  K: 2 ** 10,
+  M: 2 ** 20,
+  G: 2 ** 30,
+  T: 2 ** 40,
+};
 
-/** Bytes, as in "64M": K, M and G are powers of 1024. Throws: UsageError naming the option. */
+/** Bytes, as in "64M": K, M, G and T are powers of 1024. Throws: UsageError naming the option. */
 export function byteSize(option: string, text: string, least: number, most: number): number {
-  const match = /^(\d+)([KMG]?)(?:i?B)?$/i.exec(text);
+  const match = /^(\d+)([KMGT]?)(?:i?B)?$/i.exec(text);
   const value = match === null ? Number.NaN : Number(match[1]) * SUFFIXES[match[2]!.toUpperCase()]!;
   if (!(value >= least && value <= most)) {
-    const range = `from ${least / 2 ** 20}M to ${most / 2 ** 20}M`;
+    const range = `from ${shortSize(least)} to ${shortSize(most)}`;
     throw new UsageError(`--${option} takes a size ${range} (such as 64M), not '${text}'`);
   }
   return value;
+}
+
+/** As `byteSize` reads it: in the largest unit that leaves it whole, apart from G. */
+function shortSize(bytes: number): string {
+  const unit = ["T", "M", "K"].find((each) => bytes % SUFFIXES[each]! === 0) ?? "";
+  return `${bytes / SUFFIXES[unit]!}${unit}`;
 }

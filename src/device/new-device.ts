@@ -3,9 +3,9 @@
  * written by calls. Nothing maps it, so a full or failing filesystem below is an error and not a signal.
  */
 import {
-  type BigIntStats,
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
@@ -29,22 +29,23 @@ const ioctl = bindFunction("int ioctl(int fd, unsigned long request, _Inout_ uin
 /** Zeroes a range of a block device: start and length, 64 bits each. Source: include/uapi/linux/fs.h. */
 const BLKZEROOUT = 0x127f;
 const ZERO_RANGE_BYTES = 16;
+const BLOCK_DEVICES = "/sys/block";
 const ZEROES_BYTES = 2 ** 20;
 
 export class NewDevice implements Disposable {
   readonly path: string;
   readonly kind: DeviceKind;
-  readonly fd: number;
   /** It was not there before. */
   readonly isMade: boolean;
   #size: number;
   #isBlank: boolean;
-  #isClosed = false;
+  /** -1 while it is let go of. */
+  #fd: number;
 
   private constructor(path: string, kind: DeviceKind, fd: number, size: number, isMade: boolean) {
     this.path = path;
     this.kind = kind;
-    this.fd = fd;
+    this.#fd = fd;
     this.#size = size;
     this.isMade = isMade;
     this.#isBlank = isMade;
@@ -64,12 +65,10 @@ export class NewDevice implements Disposable {
       throw new HoldfastError("ENOENT", what, { syscall: "open", path });
     }
     const kind = kindOf(stats, path);
-    const fd = openOrThrow(path, kind, false);
+    if (kind === "image") assertNotLooped(path);
+    const fd = openClaimed(path, kind);
     try {
-      const opened = fstatSync(fd, { bigint: true });
-      claimDevice(fd, path, opened, false);
-      if (kind === "image") assertNotLooped(path);
-      const size = kind === "block" ? blockDeviceSize(fd, path) : Number(opened.size);
+      const size = kind === "block" ? blockDeviceSize(fd, path) : fstatSync(fd).size;
       return new NewDevice(path, kind, fd, size, false);
     } catch (error) {
       closeSync(fd);
@@ -86,8 +85,7 @@ export class NewDevice implements Disposable {
       if (errno === undefined) throw error;
       throw systemError(-errno, "open", { path, cause: error });
     }
-    const opened: BigIntStats = fstatSync(fd, { bigint: true });
-    claimDevice(fd, path, opened, false);
+    claimDevice(fd, path, fstatSync(fd, { bigint: true }), false);
     return new NewDevice(path, "image", fd, 0, true);
   }
 
@@ -111,7 +109,7 @@ export class NewDevice implements Disposable {
     target.fill(0);
     for (let done = 0; done < target.length; ) {
       const count = this.#call("read", () =>
-        readSync(this.fd, target, done, target.length - done, at + done),
+        readSync(this.#fd, target, done, target.length - done, at + done),
       );
       if (count === 0) return;
       done += count;
@@ -132,8 +130,8 @@ export class NewDevice implements Disposable {
       return;
     }
     this.#call("ftruncate", () => {
-      ftruncateSync(this.fd, 0);
-      ftruncateSync(this.fd, size);
+      ftruncateSync(this.#fd, 0);
+      ftruncateSync(this.#fd, size);
     });
     this.#size = size;
     this.#isBlank = true;
@@ -143,7 +141,7 @@ export class NewDevice implements Disposable {
   write(at: number, bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; ) {
       done += this.#call("write", () =>
-        writeSync(this.fd, bytes, done, bytes.length - done, at + done),
+        writeSync(this.#fd, bytes, done, bytes.length - done, at + done),
       );
     }
   }
@@ -163,25 +161,33 @@ export class NewDevice implements Disposable {
     const view = new DataView(range.buffer);
     view.setBigUint64(0, BigInt(at), true);
     view.setBigUint64(8, BigInt(length), true);
-    return ioctl(this.fd, BLKZEROOUT, range) === 0;
+    return ioctl(this.#fd, BLKZEROOUT, range) === 0;
   }
 
   /** Puts everything on the medium and waits for it. Throws: EIO and what else it answers. */
   persist(): void {
-    this.#call("fsync", () => fsyncSync(this.fd));
+    this.#call("fsync", () => fsyncSync(this.#fd));
+  }
+
+  /** Lets go of it, so that it can be mounted, until `resume`. */
+  suspend(): void {
+    releaseClaim(this.#fd);
+    closeSync(this.#fd);
+    this.#fd = -1;
+  }
+
+  /** Opens and claims it again. Throws: EBUSY naming who was quicker, and what open throws. */
+  resume(): void {
+    this.#fd = openClaimed(this.path, this.kind);
   }
 
   /** Ends the claim. Idempotent. */
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    releaseClaim(this.fd);
-    closeSync(this.fd);
+    if (this.#fd >= 0) this.suspend();
   }
 
   /** Ends the claim, and takes a file away that was made here. */
   abandon(): void {
-    if (this.#isClosed) return;
     if (this.isMade) unlinkSync(this.path);
     this.close();
   }
@@ -206,14 +212,25 @@ export class NewDevice implements Disposable {
   }
 }
 
+function openClaimed(path: string, kind: DeviceKind): number {
+  const fd = openOrThrow(path, kind, false);
+  try {
+    claimDevice(fd, path, fstatSync(fd, { bigint: true }), false);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
 /** Throws: EBUSY where a loop device shows the file. */
 function assertNotLooped(path: string): void {
   const real = realpathSync(path);
-  for (const name of readdirSync("/sys/block")) {
-    if (!name.startsWith("loop")) continue;
+  const names = existsSync(BLOCK_DEVICES) ? readdirSync(BLOCK_DEVICES) : [];
+  for (const name of names.filter((each) => each.startsWith("loop"))) {
     let backing: string;
     try {
-      backing = readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").trimEnd();
+      backing = readFileSync(`${BLOCK_DEVICES}/${name}/loop/backing_file`, "utf8").trimEnd();
     } catch {
       continue; // It shows nothing.
     }

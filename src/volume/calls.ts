@@ -35,6 +35,7 @@ import {
   makeDirectories,
   makeDirectory,
   makeLink,
+  makeSpecial,
   makeSymlink,
   type OpenFlags,
   pathOfNames,
@@ -133,6 +134,38 @@ export interface MkdirOptions {
   readonly mode?: number | string;
   /** Makes missing parents, too; a directory that is there already is no error then. */
   readonly recursive?: boolean;
+}
+
+/** What `mknod` makes. */
+export type SpecialType = "character-device" | "block-device" | "fifo" | "socket";
+
+export interface MknodOptions {
+  /** Permission bits, before the umask. Default 0o666. */
+  readonly mode?: number | string;
+  /** A device's number: major up to 4095, minor up to 1048575. */
+  readonly major?: number;
+  readonly minor?: number;
+}
+
+const SPECIAL_TYPES: readonly SpecialType[] = [
+  "character-device",
+  "block-device",
+  "fifo",
+  "socket",
+];
+
+export function mknod(path: PathLike, type: SpecialType, options: MknodOptions = {}): Call<void> {
+  const bytes = checkPath("path", path);
+  if (!SPECIAL_TYPES.includes(type)) {
+    throw wrongValue("type", `must be one of ${SPECIAL_TYPES.join(", ")}`, type);
+  }
+  const draft = {
+    type,
+    mode: checkMode("options.mode", options.mode, 0o666),
+    deviceMajor: checkInteger("options.major", options.major ?? 0, 0, 0xfff),
+    deviceMinor: checkInteger("options.minor", options.minor ?? 0, 0, 0xfffff),
+  };
+  return call("mknod", path, (scope) => makeSpecial(scope, parsePath(bytes), draft));
 }
 
 /** Answers the first directory made, if `recursive`. */

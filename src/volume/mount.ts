@@ -226,6 +226,11 @@ export async function mount(
 
 /** As `mount`, blocking. */
 export function mountSync(path: string | Uint8Array, options: MountOptions = {}): Volume {
+  return mountCoreSync(path, options).volume;
+}
+
+/** As `mountSync`, with what the layers above a volume need. */
+export function mountCoreSync(path: string | Uint8Array, options: MountOptions = {}): Mounted {
   try {
     const assembled = prepare(path, options);
     try {
@@ -237,7 +242,10 @@ export function mountSync(path: string | Uint8Array, options: MountOptions = {})
       assembled.device.close();
       throw error;
     }
-    return openVolume(assembled, true, options.commitSeconds);
+    return {
+      volume: openVolume(assembled, true, options.commitSeconds),
+      core: assembled.core,
+    };
   } catch (error) {
     throw withContext(error, { syscall: "mount", path: pathText(path) });
   }

@@ -32,8 +32,9 @@ const DIRECTORY_MODE = 0o1777;
 const TARGET_BYTES_MAX = 4095;
 const DOT_DOT = Buffer.from("..");
 
-/** What an operation gives a new inode; owner and times are added. */
-export type Draft = Pick<NewInode, "type" | "mode" | "target">;
+/** What an operation gives a new inode; owner and times are added where they are left out. */
+export type Draft = Pick<NewInode, "type" | "mode" | "target" | "deviceMajor" | "deviceMinor"> &
+  Partial<Pick<NewInode, "uid" | "gid" | "time">>;
 
 /** Throws: EPERM for what may not be changed ("immutable" or "append-only"). */
 export function assertUnrestricted(info: InodeInfo): void {
@@ -67,9 +68,9 @@ export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<Inod
   const inode: NewInode = {
     ...draft,
     mode: draft.type === "directory" && inherits ? draft.mode | SET_GROUP_ID : draft.mode,
-    uid: core.uid,
-    gid: inherits ? parent.gid : core.gid,
-    time: timeNow(),
+    uid: draft.uid ?? core.uid,
+    gid: draft.gid ?? (inherits ? parent.gid : core.gid),
+    time: draft.time ?? timeNow(),
     dax: parent.dax && draft.type !== "symlink",
   };
   const ino = yield* inTransaction(task, core, [directory], (transaction) =>
@@ -117,6 +118,15 @@ export function* makeDirectories(scope: Scope, path: Path, mode: number): Sleeps
     }
   }
   return first;
+}
+
+/** mknod(2) of what has no content of its own: devices, FIFOs, sockets. */
+export function* makeSpecial(scope: Scope, path: Path, draft: Draft): Sleeps<void> {
+  scope.core.assertWritable();
+  const place = yield* scope.walk(path);
+  if (place.kind !== "name") throw exists();
+  if (place.trailingSlash) throw (yield* scope.at(place)) === null ? missing() : exists();
+  yield* createAt(scope, place, { ...draft, mode: draft.mode & ~scope.core.umask });
 }
 
 /** symlink(2). `target` is kept as it is. */

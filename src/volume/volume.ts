@@ -11,7 +11,15 @@ import { summariseWaits, type WaitSummary } from "../sync/wait-histograms.ts";
 import { checkWaitOptions, pathText, type WaitOptions, wrongValue } from "./arguments.ts";
 import type { Assembled } from "./assemble.ts";
 import * as calls from "./calls.ts";
-import type { Call, MkdirOptions, OpenMode, OpenOptions, PathLike } from "./calls.ts";
+import type {
+  Call,
+  MkdirOptions,
+  MknodOptions,
+  OpenMode,
+  OpenOptions,
+  PathLike,
+  SpecialType,
+} from "./calls.ts";
 import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./close.ts";
 import type { Operation, VolumeCore } from "./core.ts";
 import { VolumeFailure } from "./failure.ts";
@@ -73,7 +81,8 @@ function assertOther(source: FileHandle, target: Stats): void {
   throw new HoldfastError("EINVAL", "a file is not cloned into itself", context);
 }
 
-function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleeps<T> {
+/** Runs one operation on names, and drops what it referred to. */
+export function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleeps<T> {
   const scope = new Scope(core, task);
   try {
     return yield* run(scope);
@@ -272,6 +281,15 @@ export class Volume implements Disposable, AsyncDisposable {
 
   linkSync(existing: PathLike, path: PathLike): void {
     this.#sync(calls.link(existing, path));
+  }
+
+  /** Makes a device, a FIFO or a socket: a name for others to open, not for this library. */
+  async mknod(path: PathLike, type: SpecialType, options?: MknodOptions): Promise<void> {
+    return this.#async(calls.mknod(path, type, options));
+  }
+
+  mknodSync(path: PathLike, type: SpecialType, options?: MknodOptions): void {
+    this.#sync(calls.mknod(path, type, options));
   }
 
   async symlink(target: PathLike, path: PathLike): Promise<void> {

@@ -10,7 +10,7 @@ import { storyAsText } from "../../checker/report/text.ts";
 import type { Variant } from "../../checker/variant.ts";
 import { formatCount, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK, nearest, UsageError } from "../usage.ts";
-import { untilInterrupted } from "./interrupt.ts";
+import { untilInterrupted } from "../interrupt.ts";
 import { mutate } from "./mutate.ts";
 import { CHECK_HELP, type CheckCommandOptions, parseCheckOptions } from "./options.ts";
 

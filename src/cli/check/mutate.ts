@@ -5,7 +5,7 @@ import { MutationRun, mutationScenarios, type Verdict } from "../../checker/muta
 import { explanationOf } from "../../checker/mutation/survivors/index.ts";
 import { formatMs, plural, type Terminal } from "../terminal.ts";
 import { EXIT_FOUND, EXIT_OK, UsageError } from "../usage.ts";
-import { untilInterrupted } from "./interrupt.ts";
+import { untilInterrupted } from "../interrupt.ts";
 import type { CheckCommandOptions } from "./options.ts";
 
 /** In each scenario of a mutant that is not killed at once, unless told otherwise: some seconds at most. */

@@ -20,6 +20,7 @@ export {
   formatVolume,
   planVolume,
   type Recipe,
+  restampSuperblock,
   spaceOf,
   type VolumeRequest,
 } from "./mkfs/index.ts";

@@ -5,7 +5,8 @@
  * holds, and the whole plan of the volume. From then on the old contents are gone; a failure leaves a file
  * that was made here removed, and anything else without a volume on it.
  */
-import { AbortError, HoldfastError, withContext } from "../../base/errors.ts";
+import { type Stats, statfsSync, statSync } from "node:fs";
+import { AbortError, HoldfastError, systemError, withContext } from "../../base/errors.ts";
 import { NewDevice } from "../../device/index.ts";
 import {
   formatUuid,
@@ -13,17 +14,24 @@ import {
   parseSuperblock,
   planVolume,
   type Recipe,
+  restampSuperblock,
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
 } from "../../drivers/ext/index.ts";
 import { pathText } from "../arguments.ts";
 import { contentOf } from "../drivers.ts";
+import { mountCoreSync } from "../mount.ts";
+import { type Filled, Filler } from "./fill.ts";
 import {
   type CheckedOptions,
   checkMkfsOptions,
   type MkfsOptions,
   type MkfsProgress,
 } from "./options.ts";
+import type { Source } from "./source.ts";
+import { DirectorySource } from "./source-directory.ts";
+import { TarSource } from "./source-tar.ts";
+import { planToFit, type Survey, surveyOf } from "./survey.ts";
 import { wipeMarks } from "./wipe.ts";
 
 /** A volume as it was made. Sizes are bytes. */
@@ -46,11 +54,17 @@ export interface MadeVolume {
   /** How `mount` takes it, and why if that is not for writing. */
   readonly mountable: "read-write" | "read-only" | "no";
   readonly mountableReason: string | null;
+  /** What went into it; null without `from`. */
+  readonly filled: Filled | null;
 }
+
+type Made = Omit<MadeVolume, "filled">;
 
 /** Milliseconds of work between two looks at the event loop. */
 const BREATH_MS = 20;
 const START_BYTES = 65536;
+/** Of the mount that fills: metadata of a large volume stays in memory. */
+const REGION_BYTES = 8 * 2 ** 30;
 
 /**
  * Makes a volume. Without `size` it takes the whole of what is at `path`.
@@ -99,25 +113,116 @@ function* stepsOf(path: string | Uint8Array, options: MkfsOptions): Steps<MadeVo
 }
 
 function* make(options: CheckedOptions): Steps<MadeVolume> {
-  const device = NewDevice.open(options.path, options.size !== null);
+  if (options.from === null) return yield* makeOn(options, null);
+  using source = sourceAt(options.from);
+  return yield* makeOn(options, { source, survey: surveyOf(source) });
+}
+
+function sourceAt(path: string): Source {
+  let stats: Stats;
+  try {
+    stats = statSync(path);
+  } catch (error) {
+    const { errno } = error as NodeJS.ErrnoException;
+    throw errno === undefined ? error : systemError(-errno, "stat", { path, cause: error });
+  }
+  return stats.isDirectory() ? new DirectorySource(path) : new TarSource(path);
+}
+
+/** What goes into the volume. */
+interface Filling {
+  readonly source: Source;
+  readonly survey: Survey;
+}
+
+function* makeOn(options: CheckedOptions, filling: Filling | null): Steps<MadeVolume> {
+  const mayMake = options.size !== null || filling !== null;
+  const device = NewDevice.open(options.path, mayMake);
   let isDone = false;
   try {
     if (!options.force) assertUnused(device);
-    const size = typeof options.size === "number" ? options.size : device.size;
-    const recipe = planVolume({ ...options.request, bytes: size });
-    device.empty(size);
+    const recipe = planOn(device, options, filling);
+    const { blocks, blockSize } = recipe.geometry;
+    if (filling !== null) assertRoomBelow(device, filling.survey);
+    device.empty(sizeOn(device, options, blocks * blockSize));
     if (!device.isBlank) wipeMarks(device);
     for (const { done, total } of formatVolume(recipe, device)) {
       yield { step: "formatting", done, total, path: "" };
     }
     device.persist();
     const made = describe(device, recipe);
+    const filled = filling === null ? null : yield* fill(device, options, made, filling);
     isDone = true;
-    return made;
+    return { ...made, filled };
   } finally {
     if (isDone) device.close();
     else device.abandon();
   }
+}
+
+/** The volume that is to be made; without a size, one that `filling` fits in. */
+function planOn(device: NewDevice, options: CheckedOptions, filling: Filling | null): Recipe {
+  const { size, request } = options;
+  const isOpen = size === "auto" || (size === null && device.size === 0);
+  if (isOpen && filling !== null) return planToFit(request, filling.survey);
+  return planVolume({ ...request, bytes: typeof size === "number" ? size : device.size });
+}
+
+/** Bytes that the device is to have. */
+function sizeOn(device: NewDevice, { size }: CheckedOptions, planned: number): number {
+  if (typeof size === "number") return size;
+  return size === null && device.size > 0 ? device.size : planned;
+}
+
+/**
+ * Throws: ENOSPC where the filesystem that holds a file has less room than what goes into it: a mapped
+ * file that finds none ends the process.
+ */
+function assertRoomBelow(device: NewDevice, { bytes }: Survey): void {
+  if (device.kind !== "image") return;
+  const { bavail, bsize } = statfsSync(device.path);
+  if (bavail * bsize > bytes) return;
+  const what = `the filesystem that holds '${device.path}' has ${bavail * bsize} bytes free`;
+  throw new HoldfastError("ENOSPC", `${what}, and ${bytes} are to go into the volume`);
+}
+
+/** Fills the volume by a mount of it. The device is let go of for so long. */
+function* fill(
+  device: NewDevice,
+  options: CheckedOptions,
+  made: Made,
+  { source, survey }: Filling,
+): Steps<Filled> {
+  if (made.mountable !== "read-write") {
+    const what = "the volume cannot be filled, since it is not mounted for writing here";
+    throw new HoldfastError("EOPNOTSUPP", `${what}: ${made.mountableReason}`);
+  }
+  device.suspend();
+  const mounted = mountCoreSync(device.path, { regionBytes: REGION_BYTES });
+  let filled: Filled;
+  try {
+    filled = yield* new Filler(mounted, source, options.time, survey.bytes).run();
+  } catch (error) {
+    throw withSizeNeeded(error, options, survey);
+  } finally {
+    mounted.volume.closeSync();
+  }
+  device.resume();
+  const superblock = new Uint8Array(SUPERBLOCK_SIZE);
+  device.copyOut(SUPERBLOCK_BYTE, superblock);
+  restampSuperblock(superblock, options.time);
+  device.write(SUPERBLOCK_BYTE, superblock);
+  device.persist();
+  return filled;
+}
+
+/** To the error of a full volume: how large one would have to be. */
+function withSizeNeeded(error: unknown, { request }: CheckedOptions, survey: Survey): unknown {
+  if (!(error instanceof HoldfastError && error.code === "ENOSPC")) return error;
+  const { blocks, blockSize } = planToFit(request, survey).geometry;
+  const needed = Math.ceil((blocks * blockSize) / 2 ** 20);
+  const what = `the volume is too small for what goes into it; with a size of ${needed}M it is not`;
+  return new HoldfastError("ENOSPC", what, { cause: error });
 }
 
 /**
@@ -137,7 +242,7 @@ function assertUnused(device: NewDevice): void {
   );
 }
 
-function describe(device: NewDevice, recipe: Recipe): MadeVolume {
+function describe(device: NewDevice, recipe: Recipe): Made {
   const { geometry, features } = recipe;
   return {
     path: device.path,

@@ -1,0 +1,62 @@
+/** `holdfast mkfs`: makes a volume, and says what it made. */
+import { type MadeVolume, type MkfsProgress, mkfs } from "../../index.ts";
+import { untilInterrupted } from "../interrupt.ts";
+import { formatBytes, formatCount, formatMs, plural, type Terminal } from "../terminal.ts";
+import { type CommandBody, EXIT_OK } from "../usage.ts";
+import { MKFS_HELP, parseMkfsOptions } from "./options.ts";
+
+/** Nothing is said of a run that ends sooner. */
+const QUIET_MS = 1000;
+
+async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { path, options, json } = parseMkfsOptions(args, process.env);
+  const begin = performance.now();
+  const onProgress = (progress: MkfsProgress): void => {
+    if (performance.now() - begin > QUIET_MS) terminal.live(progressLine(progress));
+  };
+  let made: MadeVolume | null = null;
+  try {
+    await untilInterrupted(async (signal) => {
+      made = await mkfs(path, { ...options, onProgress, signal });
+    });
+  } finally {
+    terminal.endLive();
+  }
+  report(made!, json, performance.now() - begin, terminal);
+  return EXIT_OK;
+}
+
+function progressLine({ step, done, total, path }: MkfsProgress): string {
+  const share = total === 0 ? 0 : Math.floor((done / total) * 100);
+  if (step === "formatting") return `making the volume: ${share}%`;
+  return `copying: ${share}% of ${formatBytes(total)}, ${path}`;
+}
+
+function report(made: MadeVolume, json: boolean, tookMs: number, terminal: Terminal): void {
+  if (json) terminal.print(JSON.stringify(made));
+  else printTable(made, tookMs, terminal);
+}
+
+function printTable(made: MadeVolume, tookMs: number, terminal: Terminal): void {
+  const label = made.label === "" ? "" : `, labelled '${made.label}'`;
+  const title = `${made.path}: ${made.type}, ${formatBytes(made.size)}${label}`;
+  const journal =
+    made.journalBlocks === 0 ? "none" : formatBytes(made.journalBlocks * made.blockSize);
+  terminal.print(terminal.style("bold", title));
+  const blocks = `${plural(made.blocks, "block")} of ${made.blockSize} bytes`;
+  terminal.print(
+    `  blocks    ${blocks} in ${plural(made.groups, "group")}, ${formatCount(made.reservedBlocks)} reserved`,
+  );
+  terminal.print(`  inodes    ${formatCount(made.inodes)} of ${made.inodeSize} bytes`);
+  terminal.print(`  journal   ${journal}`);
+  terminal.print(`  features  ${made.features.join(" ")}`);
+  terminal.print(`  uuid      ${made.uuid}`);
+  terminal.print(`  made in   ${formatMs(tookMs)}`);
+  if (made.mountableReason !== null) {
+    const how =
+      made.mountable === "no" ? "not mounted by Holdfast" : "mounted read-only by Holdfast";
+    terminal.note(`${terminal.styleNote("yellow", "note:")} ${how}: ${made.mountableReason}`);
+  }
+}
+
+export const mkfsCommand: CommandBody = { help: MKFS_HELP, run };

@@ -1,0 +1,46 @@
+/** Where the contents of a new volume come from: entries one after another, each directory before its own. */
+import type { ByteRun } from "../../device/index.ts";
+import type { FileType, Time } from "../../iomap/contract.ts";
+
+export interface SourceEntry {
+  /** The names of the way from the root; none: the root itself. */
+  readonly names: readonly Uint8Array[];
+  readonly type: FileType;
+  /** The low 12 bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly accessTime: Time;
+  readonly modifyTime: Time;
+  /** Bytes; of a file. */
+  readonly size: number;
+  /** Of a device. */
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+  /** Of a symlink. */
+  readonly target: Uint8Array | null;
+  /** Another name for what an earlier entry made: its names. Nothing else counts then, but `type`. */
+  readonly linkTo: readonly Uint8Array[] | null;
+  /** The parts of a file that are not holes, in order. */
+  readonly data: readonly ByteRun[];
+  /** Extended attributes that it has. */
+  readonly attributes: number;
+}
+
+export interface Source extends Disposable {
+  /** For messages. */
+  readonly path: string;
+  /** All entries. Each is used up before the next is asked for. Throws: EIO, EACCES, EINVAL. */
+  entries(): Iterable<SourceEntry>;
+  /** Bytes from `at` on of the file of the entry that was given last. Returns how many there were. */
+  read(at: number, target: Uint8Array): number;
+}
+
+export function nameText(names: readonly Uint8Array[]): string {
+  return names.map((name) => Buffer.from(name).toString("utf8")).join("/");
+}
+
+/** Tells one way from all others; the root's is "". */
+export function keyOf(names: readonly Uint8Array[]): string {
+  return names.map((name) => Buffer.from(name).toString("latin1")).join("/");
+}

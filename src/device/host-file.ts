@@ -9,9 +9,6 @@ const llistxattr = bindFunction(
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
-/** The names of all attributes of a file, together. Source: include/uapi/linux/limits.h. */
-const XATTR_LIST_MAX = 65536;
-
 /** Bytes [start, start + length) of a file. */
 export interface ByteRun {
   readonly start: number;
@@ -39,9 +36,12 @@ export function dataRuns(fd: number, size: number): ByteRun[] {
 
 /** The names of the extended attributes of what is at a path; a symlink's own. None where there are none. */
 export function attributeNames(path: Uint8Array): string[] {
-  const list = new Uint8Array(XATTR_LIST_MAX);
-  const length = llistxattr(Buffer.concat([path, Buffer.of(0)]), list, list.length);
-  if (length <= 0) return [];
+  const terminated = Buffer.concat([path, Buffer.of(0)]);
+  const wanted = llistxattr(terminated, null, 0);
+  if (wanted <= 0) return [];
+  const list = new Uint8Array(wanted);
+  const length = llistxattr(terminated, list, wanted);
+  if (length <= 0) return []; // They are others by now.
   return Buffer.from(list.subarray(0, length - 1))
     .toString("utf8")
     .split("\0");

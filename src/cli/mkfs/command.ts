@@ -1,5 +1,5 @@
 /** `holdfast mkfs`: makes a volume, and says what it made. */
-import { type MadeVolume, type MkfsProgress, mkfs } from "../../index.ts";
+import { type Filled, type MadeVolume, type MkfsProgress, mkfs } from "../../index.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { formatBytes, formatCount, formatMs, plural, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_OK } from "../usage.ts";
@@ -35,6 +35,7 @@ function progressLine({ step, done, total, path }: MkfsProgress): string {
 function report(made: MadeVolume, json: boolean, tookMs: number, terminal: Terminal): void {
   if (json) terminal.print(JSON.stringify(made));
   else printTable(made, tookMs, terminal);
+  if (made.filled !== null) warnSkipped(made.filled, terminal);
 }
 
 function printTable(made: MadeVolume, tookMs: number, terminal: Terminal): void {
@@ -51,12 +52,40 @@ function printTable(made: MadeVolume, tookMs: number, terminal: Terminal): void 
   terminal.print(`  journal   ${journal}`);
   terminal.print(`  features  ${made.features.join(" ")}`);
   terminal.print(`  uuid      ${made.uuid}`);
+  if (made.filled !== null) terminal.print(`  filled    ${contentsOf(made.filled)}`);
   terminal.print(`  made in   ${formatMs(tookMs)}`);
   if (made.mountableReason !== null) {
     const how =
       made.mountable === "no" ? "not mounted by Holdfast" : "mounted read-only by Holdfast";
     terminal.note(`${terminal.styleNote("yellow", "note:")} ${how}: ${made.mountableReason}`);
   }
+}
+
+function contentsOf(filled: Filled): string {
+  const { directories, files, bytes, symlinks, links, special } = filled;
+  const rest = [
+    [symlinks, "symlink"],
+    [links, "further name"],
+    [special, "device or pipe"],
+  ] as const;
+  return [
+    `${plural(files, "file")} of ${formatBytes(bytes)}`,
+    plural(directories, "directory", "directories"),
+    ...rest
+      .filter(([count]) => count > 0)
+      .map(([count, what]) => plural(count, what, PLURALS[what])),
+  ].join(", ");
+}
+
+const PLURALS: Readonly<Record<string, string>> = { "device or pipe": "devices and pipes" };
+
+/** What did not go into the volume. */
+function warnSkipped({ attributesSkipped, attributesSkippedOf }: Filled, terminal: Terminal): void {
+  if (attributesSkipped === 0) return;
+  const names = attributesSkippedOf.map((path) => `'${path}'`).join(", ");
+  const what = `${plural(attributesSkipped, "extended attribute")} left out, of ${names}`;
+  const more = attributesSkipped > attributesSkippedOf.length ? " and others" : "";
+  terminal.note(`${terminal.styleNote("yellow", "warning:")} ${what}${more}`);
 }
 
 export const mkfsCommand: CommandBody = { help: MKFS_HELP, run };

@@ -21,22 +21,18 @@ const TYPES = ["ext2", "ext3", "ext4"] as const;
 
 const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
   ["-t, --type TYPE", TYPES.join(", "), "ext4"],
-  [
-    "-s, --size BYTES",
-    "of the volume, such as 64M or 2T; auto: as --from needs",
-    "what is there, or auto",
-  ],
+  ["-s, --size BYTES", "such as 64M or 2T; auto: as --from needs", "what is there"],
   ["-b, --block-size N", "1024, 2048 or 4096", "by the size"],
   ["-L, --label TEXT", "at most 16 bytes"],
-  ["-U, --uuid UUID", "", "random"],
-  ["-O, --features LIST", "changes of the type's features: 64bit,^has_journal"],
-  ["-J, --journal-size BYTES", "", "by the size"],
+  ["-U, --uuid UUID", "the volume's name for machines", "random"],
+  ["-O, --features LIST", "changes of the type's: 64bit,^has_journal"],
+  ["-J, --journal-size BYTES", "1024 blocks at least", "by the size"],
   ["-N, --inodes N", "how many", "by --inode-ratio"],
   ["-i, --inode-ratio BYTES", "of the volume for each inode", "by the size"],
   ["-I, --inode-size BYTES", "a power of two, from 128", "256"],
   ["-m, --reserved PERCENT", "blocks that only the superuser may use", "5"],
   ["--hash-seed UUID", "seed of directory hashes", "random"],
-  ["--time SECONDS", "when it is made, since 1970", "SOURCE_DATE_EPOCH, or now"],
+  ["--time SECONDS", "when it is made; also SOURCE_DATE_EPOCH", "now"],
   ["-d, --from DIR|TAR", "what goes into it: a directory, or a tar archive"],
   ["-F, --force", "make it over whatever is there"],
   ["--json", "print the result as one line of JSON"],
@@ -45,7 +41,7 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
 
 function optionLine([option, meaning, byDefault]: (typeof OPTION_ROWS)[number]): string {
   const line = `  ${option.padEnd(25)} ${meaning}`;
-  return byDefault === undefined ? line.trimEnd() : `${line.padEnd(81)} (${byDefault})`;
+  return byDefault === undefined ? line.trimEnd() : `${line.padEnd(72)} (${byDefault})`;
 }
 
 export const MKFS_HELP = `Makes an ext2, ext3 or ext4 volume on an image file or a block device, as mke2fs would, without
@@ -56,10 +52,10 @@ Usage: holdfast mkfs [OPTIONS] IMAGE
 Options:
 ${OPTION_ROWS.map(optionLine).join("\n")}
 
-What the target holds is kept, if it is recognised (or, in a file, is anything but zeroes at its start),
-unless --force is given. A target that is mounted or otherwise in use is never touched.
+What the target holds is kept, if it is recognised (or, in a file, is anything but zeroes at its
+start), unless --force is given. A target that is mounted or otherwise in use is never touched.
 
-With --uuid, --hash-seed and --time (or SOURCE_DATE_EPOCH) the same command makes the same bytes.
+With --uuid, --hash-seed and --time the same command makes the same bytes.
 
 Examples:
   holdfast mkfs disk.img --size 64M

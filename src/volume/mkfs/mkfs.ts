@@ -124,7 +124,10 @@ function sourceAt(path: string): Source {
     stats = statSync(path);
   } catch (error) {
     const { errno } = error as NodeJS.ErrnoException;
-    throw errno === undefined ? error : systemError(-errno, "stat", { path, cause: error });
+    if (errno === undefined) throw error;
+    const { code } = systemError(-errno, "stat");
+    const what = `'${path}', whose contents are to go into the volume, cannot be looked at`;
+    throw new HoldfastError(code, what, { syscall: "stat", path, cause: error });
   }
   return stats.isDirectory() ? new DirectorySource(path) : new TarSource(path);
 }

@@ -9,6 +9,7 @@ import type { FileType, Time } from "../../iomap/contract.ts";
 import { nameText, type Source, type SourceEntry } from "./source.ts";
 import {
   damagedTar,
+  isHeader,
   type PaxRecords,
   parseHeader,
   parsePax,
@@ -36,11 +37,11 @@ const ATTRIBUTE_KEYWORDS = /^(SCHILY|LIBARCHIVE)\.xattr\./;
 /** Records of pax, and long names: no archive needs more. */
 const RECORDS_BYTES_MAX = 2 ** 24;
 
-const COMPRESSED: readonly (readonly [magic: string, name: string, program: string])[] = [
-  ["1f8b", "gzip", "gzip"],
-  ["28b52ffd", "zstd", "zstd"],
-  ["fd377a585a00", "xz", "xz"],
-  ["425a68", "bzip2", "bzip2"],
+const COMPRESSED: readonly (readonly [magic: string, program: string])[] = [
+  ["1f8b", "gzip"],
+  ["28b52ffd", "zstd"],
+  ["fd377a585a00", "xz"],
+  ["425a68", "bzip2"],
 ];
 
 /** Bytes of a file, and where the archive has them. */
@@ -61,7 +62,7 @@ export class TarSource implements Source {
   readonly #size: number;
   #segments: readonly Segment[] = [];
 
-  /** Throws: EINVAL for a compressed archive, ENOENT, EACCES. */
+  /** Throws: EINVAL for a compressed archive, or none at all; ENOENT, EACCES. */
   constructor(path: string) {
     this.path = path;
     try {
@@ -75,13 +76,23 @@ export class TarSource implements Source {
   }
 
   #assertPlain(): void {
-    const start = this.#bytes(0, Math.min(8, this.#size)).toString("hex");
-    const found = COMPRESSED.find(([magic]) => start.startsWith(magic));
-    if (found === undefined) return;
-    const [, name, program] = found;
-    const what = `'${this.path}' is compressed by ${name}; give what '${program} -dc' makes of it`;
+    const what = this.#whyUnreadable();
+    if (what === null) return;
     this[Symbol.dispose]();
-    throw new HoldfastError("EINVAL", what, { path: this.path });
+    throw new HoldfastError("EINVAL", `'${this.path}' ${what}`, { path: this.path });
+  }
+
+  #whyUnreadable(): string | null {
+    const start = this.#bytes(0, Math.min(TAR_BLOCK, this.#size));
+    const hex = start.subarray(0, 8).toString("hex");
+    const found = COMPRESSED.find(([magic]) => hex.startsWith(magic));
+    if (found !== undefined) {
+      return `is compressed by ${found[1]}; give what '${found[1]} -dc' makes of it`;
+    }
+    if (start.length === TAR_BLOCK && (start.every((byte) => byte === 0) || isHeader(start))) {
+      return null;
+    }
+    return "is neither a directory nor a tar archive";
   }
 
   *entries(): Iterable<SourceEntry> {

@@ -44,10 +44,7 @@ export type PaxRecords = ReadonlyMap<string, Buffer>;
 
 /** Throws: EINVAL when these 512 bytes are no header. `at`: their place, for the error. */
 export function parseHeader(bytes: Buffer, at: number): RawHeader {
-  const checksum = readNumber(bytes, Field.checksum, at);
-  if (checksum !== checksumOf(bytes)) {
-    throw damagedTar(at, "its checksum is wrong: this is no tar archive, or a damaged one");
-  }
+  if (!isHeader(bytes)) throw damagedTar(at, "its checksum is wrong; the archive is damaged");
   const isPosix = text(bytes, Field.magic).toString("latin1") === "ustar";
   const prefix = isPosix ? text(bytes, Field.prefix) : Buffer.alloc(0);
   const name = text(bytes, Field.name);
@@ -63,6 +60,12 @@ export function parseHeader(bytes: Buffer, at: number): RawHeader {
     deviceMajor: readNumber(bytes, Field.deviceMajor, at),
     deviceMinor: readNumber(bytes, Field.deviceMinor, at),
   };
+}
+
+/** Whether 512 bytes have the checksum of a header. */
+export function isHeader(bytes: Buffer): boolean {
+  const digits = text(bytes, Field.checksum).toString("latin1").trim();
+  return /^[0-7]+$/.test(digits) && Number.parseInt(digits, 8) === checksumOf(bytes);
 }
 
 /** The sum of a header's bytes, with spaces in place of the checksum. */

@@ -7,6 +7,7 @@
  */
 import { type Stats, statfsSync, statSync } from "node:fs";
 import { AbortError, HoldfastError, systemError, withContext } from "../../base/errors.ts";
+import { HUGE_SIZE, roundUp } from "../../base/quantities.ts";
 import { NewDevice } from "../../device/index.ts";
 import {
   formatUuid,
@@ -63,8 +64,12 @@ type Made = Omit<MadeVolume, "filled">;
 /** Milliseconds of work between two looks at the event loop. */
 const BREATH_MS = 20;
 const START_BYTES = 65536;
-/** Of the mount that fills: metadata of a large volume stays in memory. */
-const REGION_BYTES = 8 * 2 ** 30;
+/** Shared memory of the mount that fills: what it needs at least, and at most. */
+const REGION_BYTES_MIN = 2 ** 28;
+const REGION_BYTES_MAX = 2 ** 33;
+/** For each inode its table entry, its name and its record; for a page of data its record. */
+const REGION_BYTES_PER_INODE = 2048;
+const DATA_BYTES_PER_REGION_BYTE = 64;
 
 /**
  * Makes a volume. Without `size` it takes the whole of what is at `path`.
@@ -201,7 +206,7 @@ function* fill(
     throw new HoldfastError("EOPNOTSUPP", `${what}: ${made.mountableReason}`);
   }
   device.suspend();
-  const mounted = mountCoreSync(device.path, { regionBytes: REGION_BYTES });
+  const mounted = mountCoreSync(device.path, { regionBytes: regionBytesFor(survey) });
   let filled: Filled;
   try {
     filled = yield* new Filler(mounted, source, options.time, survey.bytes).run();
@@ -217,6 +222,12 @@ function* fill(
   device.write(SUPERBLOCK_BYTE, superblock);
   device.persist();
   return filled;
+}
+
+/** Metadata that was touched stays in memory until the volume is closed. */
+function regionBytesFor({ inodes, bytes }: Survey): number {
+  const needed = inodes * REGION_BYTES_PER_INODE + bytes / DATA_BYTES_PER_REGION_BYTE;
+  return Math.min(roundUp(REGION_BYTES_MIN + Math.ceil(needed), HUGE_SIZE), REGION_BYTES_MAX);
 }
 
 /** To the error of a full volume: how large one would have to be. */
@@ -255,7 +266,7 @@ function describe(device: NewDevice, recipe: Recipe): Made {
     size: geometry.blocks * geometry.blockSize,
     blockSize: geometry.blockSize,
     blocks: geometry.blocks,
-    reservedBlocks: recipe.reservedBlocks,
+    reservedBlocks: geometry.reservedBlocks,
     groups: geometry.groups,
     inodes: geometry.inodes,
     inodeSize: geometry.inodeSize,

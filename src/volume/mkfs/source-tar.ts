@@ -98,7 +98,7 @@ export class TarSource implements Source {
   *entries(): Iterable<SourceEntry> {
     const global = new Map<string, Buffer>();
     let ahead: Ahead = { pax: global, longName: null, longLinkName: null };
-    for (let at = 0; at + TAR_BLOCK <= this.#size; ) {
+    for (let at = 0; at < this.#size; ) {
       const block = this.#bytes(at, TAR_BLOCK);
       if (block.every((byte) => byte === 0)) return;
       const header = parseHeader(block, at);

@@ -18,11 +18,14 @@ export interface GeometryWish {
   readonly inodeSize: number;
   /** Inodes wanted; there will be as many or a few more. */
   readonly inodes: number;
+  /** Blocks for the superuser. */
+  readonly reservedBlocks: number;
 }
 
 export interface Geometry extends GroupFacts {
   readonly inodeSize: number;
   readonly inodes: number;
+  readonly reservedBlocks: number;
   readonly inodesPerGroup: number;
   /** Blocks of one group's inode table. */
   readonly tableBlocks: number;
@@ -36,6 +39,8 @@ export interface Geometry extends GroupFacts {
 /** Groups have at most this many blocks: their counts have 16 bits, and are of whole bytes of the bitmap. */
 const BLOCKS_PER_GROUP_MAX = 2 ** 16 - 8;
 const INODES_PER_GROUP_MAX = 2 ** 16 - 8;
+/** The first group has the ten that are reserved, and lost+found; groups are alike, by eights. */
+const INODES_PER_GROUP_MIN = 16;
 /** Inodes are numbered in 32 bits. */
 const INODES_MAX = 2 ** 32 - 1;
 /** A last group that has less than this beyond its own structures is left out. */
@@ -56,17 +61,20 @@ export function planGeometry(wish: GeometryWish, features: FeatureSet): Geometry
     features.drop("resize_inode", "block maps, which it is kept in, end at 2^32 blocks");
   }
   let blocksPerGroup = Math.min(wish.blockSize * 8, BLOCKS_PER_GROUP_MAX);
+  let { reservedBlocks } = wish;
   for (let blocks = wish.blocks; ; ) {
     const planned = planWith(wish, features, blocks, blocksPerGroup);
     if (planned === "too many inodes") {
       blocksPerGroup -= 8;
       blocks = wish.blocks;
+      reservedBlocks = wish.reservedBlocks;
       if (blocksPerGroup >= 256) continue;
       throw new HoldfastError("EINVAL", `${wish.inodes} inodes are too many for ${blocks} blocks`);
     }
     const rest = (blocks - planned.firstDataBlock) % blocksPerGroup;
-    if (rest === 0 || rest >= lastGroupBlocksMin(planned)) return planned;
+    if (rest === 0 || rest >= lastGroupBlocksMin(planned)) return { ...planned, reservedBlocks };
     if (planned.groups === 1) throw tooSmall(wish, lastGroupBlocksMin(planned));
+    reservedBlocks = Math.floor((reservedBlocks * (blocks - rest)) / blocks);
     blocks -= rest;
   }
 }
@@ -76,7 +84,7 @@ function planWith(
   features: FeatureSet,
   blocks: number,
   blocksPerGroup: number,
-): Geometry | "too many inodes" {
+): Omit<Geometry, "reservedBlocks"> | "too many inodes" {
   const { blockSize, inodeSize } = wish;
   const firstDataBlock = blockSize === 1024 ? 1 : 0;
   if (blocks <= firstDataBlock) throw tooSmall(wish, LAST_GROUP_BLOCKS_MIN);
@@ -125,13 +133,13 @@ function backupsOf(groups: number): number[] {
 
 /** Inodes in each group, a multiple of 8 that fills its blocks where it can; null: more than a bitmap has. */
 function planInodes({ blockSize, inodeSize, inodes }: GeometryWish, groups: number): number | null {
-  let wanted = Math.ceil(Math.min(inodes, INODES_MAX) / groups);
+  let wanted = Math.max(INODES_PER_GROUP_MIN, Math.ceil(Math.min(inodes, INODES_MAX) / groups));
   if (wanted > blockSize * 8) return null;
   wanted = Math.min(wanted, INODES_PER_GROUP_MAX);
   for (; ; wanted--) {
     const tableBlocks = Math.ceil((wanted * inodeSize) / blockSize);
     const filling = Math.floor((tableBlocks * blockSize) / inodeSize);
-    const perGroup = Math.max(8, filling - (filling % 8));
+    const perGroup = filling - (filling % 8);
     if (perGroup * groups <= INODES_MAX) return perGroup;
   }
 }
@@ -149,7 +157,7 @@ function planReservedGdt(at: {
 }
 
 /** Blocks that the last group must have to be worth making. */
-function lastGroupBlocksMin(geometry: Geometry): number {
+function lastGroupBlocksMin(geometry: Omit<Geometry, "reservedBlocks">): number {
   const { descriptorBlocks, reservedGdtBlocks, tableBlocks, groups } = geometry;
   const head = hasSuperblock({ facts: geometry }, groups - 1)
     ? 1 + descriptorBlocks + reservedGdtBlocks

@@ -42,7 +42,6 @@ export interface Recipe {
   readonly type: ExtType;
   readonly features: FeatureSet;
   readonly geometry: Geometry;
-  readonly reservedBlocks: number;
   /** All of it, fast commits included; 0: no journal. */
   readonly journalBlocks: number;
   /** Blocks at the journal's end for fast commits; 0 without that feature. */
@@ -80,12 +79,14 @@ export function planVolume(request: VolumeRequest): Recipe {
   const features = new FeatureSet(type, request.features ?? []);
   features.settle(inodeSize);
   const blocks = (request.bytes - (request.bytes % SIZE_UNIT)) / blockSize;
+  const reservedPercent = request.reservedPercent ?? RESERVED_PERCENT_DEFAULT;
   const geometry = planGeometry(
     {
       blockSize,
       blocks,
       inodeSize,
       inodes: inodesWanted(request, sizes.inodeRatio, blocks * blockSize),
+      reservedBlocks: planReserved(reservedPercent, blocks),
     },
     features,
   );
@@ -99,10 +100,6 @@ export function planVolume(request: VolumeRequest): Recipe {
     type,
     features,
     geometry: { ...geometry, features: words },
-    reservedBlocks: planReserved(
-      request.reservedPercent ?? RESERVED_PERCENT_DEFAULT,
-      geometry.blocks,
-    ),
     journalBlocks: logBlocks + fastCommitBlocks,
     fastCommitBlocks,
     uuid,
@@ -133,7 +130,7 @@ function inodesWanted(request: VolumeRequest, ratioOfSize: number, bytes: number
   if (!(ratio >= 1024)) {
     throw refused(`inodeRatio is bytes for each inode, 1024 at least, not ${ratio}`);
   }
-  return Math.max(1, Math.floor(bytes / ratio));
+  return Math.floor(bytes / ratio);
 }
 
 function planReserved(percent: number, blocks: number): number {

@@ -12,13 +12,13 @@ export interface VolumeRoom {
 
 /** Throws: ENOSPC when not even the volume's own structures fit. */
 export function spaceOf(recipe: Recipe): VolumeRoom {
-  const { geometry, journalBlocks, reservedBlocks } = recipe;
+  const { geometry, journalBlocks } = recipe;
   const { structureBlocks } = new Layout(geometry);
   const directories = 1 + lostAndFoundBlocks(geometry.blockSize);
   // Of a journal a hundredth more, for the blocks that say where it is; of the resize inode one.
   const own = structureBlocks + directories + Math.ceil(journalBlocks * 1.01) + 1;
   return {
-    blocks: Math.max(0, geometry.blocks - geometry.firstDataBlock - own - reservedBlocks),
+    blocks: Math.max(0, geometry.blocks - geometry.firstDataBlock - own - geometry.reservedBlocks),
     inodes: geometry.inodes - FIRST_INO,
   };
 }

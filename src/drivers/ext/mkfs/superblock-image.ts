@@ -31,6 +31,7 @@ const MOUNT_COUNT_UNLIMITED = 0xffff;
 const MOUNT_USER_ATTRIBUTES = 0x4;
 const MOUNT_ACCESS_LISTS = 0x8;
 const JOURNAL_BACKUP_BLOCKS = 1;
+const GROUP_OF_COPY_MAX = 0xffff;
 export const FIRST_INO = 11;
 
 /** The 1,024 bytes that belong in `group`: 0 has the superblock itself, others copies of it. */
@@ -39,7 +40,7 @@ export function encodeSuperblock(recipe: Recipe, totals: VolumeTotals, group: nu
   const view = viewOf(bytes);
   putSizes(view, recipe, totals);
   putIdentity(bytes, view, recipe);
-  DiskSuperblock.groupOfCopy.set(view, 0, group);
+  DiskSuperblock.groupOfCopy.set(view, 0, Math.min(group, GROUP_OF_COPY_MAX));
   // A copy does not say whether the volume is clean: only the superblock itself is kept up to date.
   DiskSuperblock.state.set(view, 0, group === 0 ? STATE_CLEAN : 0);
   if (totals.journal !== null) putJournal(bytes, view, totals.journal);
@@ -51,7 +52,7 @@ export function encodeSuperblock(recipe: Recipe, totals: VolumeTotals, group: nu
 }
 
 function putSizes(view: DataView, recipe: Recipe, totals: VolumeTotals): void {
-  const { geometry, reservedBlocks, extraInodeSize } = recipe;
+  const { geometry, extraInodeSize } = recipe;
   const { blocksCountLow, blocksCountHigh } = DiskSuperblock;
   const { reservedBlocksCountLow, reservedBlocksCountHigh } = DiskSuperblock;
   const { freeBlocksCountLow, freeBlocksCountHigh } = DiskSuperblock;
@@ -59,7 +60,7 @@ function putSizes(view: DataView, recipe: Recipe, totals: VolumeTotals): void {
     field.set(view, 0, value);
   set(DiskSuperblock.inodesCount, geometry.inodes);
   setPair(view, 0, blocksCountLow, blocksCountHigh, geometry.blocks);
-  setPair(view, 0, reservedBlocksCountLow, reservedBlocksCountHigh, reservedBlocks);
+  setPair(view, 0, reservedBlocksCountLow, reservedBlocksCountHigh, geometry.reservedBlocks);
   setPair(view, 0, freeBlocksCountLow, freeBlocksCountHigh, totals.freeBlocks);
   set(DiskSuperblock.freeInodesCount, totals.freeInodes);
   set(DiskSuperblock.firstDataBlock, geometry.firstDataBlock);

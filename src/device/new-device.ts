@@ -176,6 +176,10 @@ export class NewDevice implements Disposable {
     this.#fd = -1;
   }
 
+  get isSuspended(): boolean {
+    return this.#fd < 0;
+  }
+
   /** Opens and claims it again. Throws: EBUSY naming who was quicker, and what open throws. */
   resume(): void {
     this.#fd = openClaimed(this.path, this.kind);

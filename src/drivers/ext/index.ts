@@ -20,9 +20,10 @@ export {
   formatVolume,
   planVolume,
   type Recipe,
-  restampSuperblock,
   spaceOf,
   type VolumeRequest,
+  withCountsOf,
+  withoutJournal,
 } from "./mkfs/index.ts";
 export { formatUuid, isSuperblock, parseSuperblock, type SuperblockFacts } from "./superblock.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

@@ -15,9 +15,10 @@ import {
   parseSuperblock,
   planVolume,
   type Recipe,
-  restampSuperblock,
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
+  withCountsOf,
+  withoutJournal,
 } from "../../drivers/ext/index.ts";
 import { pathText } from "../arguments.ts";
 import { contentOf } from "../drivers.ts";
@@ -146,12 +147,14 @@ interface Filling {
 function* makeOn(options: CheckedOptions, filling: Filling | null): Steps<MadeVolume> {
   const mayMake = options.size !== null || filling !== null;
   const device = NewDevice.open(options.path, mayMake);
+  let isEmptied = false;
   let isDone = false;
   try {
     if (!options.force) assertUnused(device);
     const recipe = planOn(device, options, filling);
     const { blocks, blockSize } = recipe.geometry;
     if (filling !== null) assertRoomBelow(device, filling.survey);
+    isEmptied = true;
     device.empty(sizeOn(device, options, blocks * blockSize));
     if (!device.isBlank) wipeMarks(device);
     for (const { done, total } of formatVolume(recipe, device)) {
@@ -163,8 +166,19 @@ function* makeOn(options: CheckedOptions, filling: Filling | null): Steps<MadeVo
     isDone = true;
     return { ...made, filled };
   } finally {
+    if (!isDone && isEmptied && !device.isMade) spoil(device);
     if (isDone) device.close();
     else device.abandon();
+  }
+}
+
+/** Leaves no volume on a device whose own was not finished, as far as that can be written at all. */
+function spoil(device: NewDevice): void {
+  try {
+    if (device.isSuspended) device.resume();
+    device.write(SUPERBLOCK_BYTE, new Uint8Array(SUPERBLOCK_SIZE));
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
   }
 }
 
@@ -205,6 +219,8 @@ function* fill(
     const what = "the volume cannot be filled, since it is not mounted for writing here";
     throw new HoldfastError("EOPNOTSUPP", `${what}: ${made.mountableReason}`);
   }
+  const superblock = readSuperblock(device);
+  device.write(SUPERBLOCK_BYTE, withoutJournal(superblock));
   device.suspend();
   const mounted = mountCoreSync(device.path, { regionBytes: regionBytesFor(survey) });
   let filled: Filled;
@@ -216,12 +232,15 @@ function* fill(
     mounted.volume.closeSync();
   }
   device.resume();
-  const superblock = new Uint8Array(SUPERBLOCK_SIZE);
-  device.copyOut(SUPERBLOCK_BYTE, superblock);
-  restampSuperblock(superblock, options.time);
-  device.write(SUPERBLOCK_BYTE, superblock);
+  device.write(SUPERBLOCK_BYTE, withCountsOf(superblock, readSuperblock(device)));
   device.persist();
   return filled;
+}
+
+function readSuperblock(device: NewDevice): Uint8Array {
+  const superblock = new Uint8Array(SUPERBLOCK_SIZE);
+  device.copyOut(SUPERBLOCK_BYTE, superblock);
+  return superblock;
 }
 
 /** Metadata that was touched stays in memory until the volume is closed. */
@@ -278,10 +297,8 @@ function describe(device: NewDevice, recipe: Recipe): Made {
 
 /** What mounting would say. */
 function mountability(device: NewDevice): Pick<MadeVolume, "mountable" | "mountableReason"> {
-  const superblock = new Uint8Array(SUPERBLOCK_SIZE);
-  device.copyOut(SUPERBLOCK_BYTE, superblock);
   try {
-    const { readOnlyReason } = parseSuperblock(superblock, device.size);
+    const { readOnlyReason } = parseSuperblock(readSuperblock(device), device.size);
     const mountable = readOnlyReason === null ? "read-write" : "read-only";
     return { mountable, mountableReason: readOnlyReason };
   } catch (error) {

@@ -45,7 +45,6 @@ export function journalBlocksOf(blocks: number): number {
 }
 
 /** What a journal may have, in blocks. */
-export const JOURNAL_BLOCKS_MIN = 1024;
 export const JOURNAL_BLOCKS_MAX = 10_240_000;
 
 export const INODE_SIZE_DEFAULT = 256;

@@ -2,6 +2,6 @@
 export { EXT_TYPES, type ExtType } from "./features.ts";
 export { type FormatProgress, formatVolume } from "./format-volume.ts";
 export type { FormatTarget } from "./images.ts";
-export { restampSuperblock } from "./restamp.ts";
+export { withCountsOf, withoutJournal } from "./filling-superblock.ts";
 export { spaceOf } from "./space.ts";
 export { planVolume, type Recipe, type VolumeRequest } from "./recipe.ts";

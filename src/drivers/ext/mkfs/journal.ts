@@ -1,54 +1,16 @@
-/**
- * The journal's own superblock: of an empty journal, version 2. What else the journal holds is zeroes.
- *
- * Source: Linux Documentation/filesystems/ext4/journal.rst, "Super Block". Big-endian.
- */
-import { bytes, struct, u8, u32 } from "../../../base/struct.ts";
+/** The journal of a new volume: its superblock, version 2, says that it is empty; the rest is zeroes. */
 import type { MetadataBlock } from "../../../metadata/cache.ts";
+import { BLOCK_SUPERBLOCK_V2, DiskJournalSuperblock, JOURNAL_MAGIC } from "../jbd2/format.ts";
 import { blankBlock } from "./images.ts";
 import type { Layout } from "./layout.ts";
 import type { Recipe } from "./recipe.ts";
-
-const DiskJournalSuperblock = struct(
-  "journal_superblock_s",
-  { endian: "big", size: 1024 },
-  {
-    magic: u32(0x0),
-    blockType: u32(0x4),
-    headerSequence: u32(0x8),
-    blockSize: u32(0xc),
-    blocks: u32(0x10),
-    first: u32(0x14), // of the log, which begins behind this block
-    sequence: u32(0x18), // of the first transaction that recovery would look for
-    start: u32(0x1c), // 0: the journal is empty
-    error: u32(0x20),
-    featuresCompatible: u32(0x24),
-    featuresIncompatible: u32(0x28),
-    featuresReadOnly: u32(0x2c),
-    uuid: bytes(0x30, 16),
-    users: u32(0x40),
-    superblockCopy: u32(0x44),
-    transactionBlocksMax: u32(0x48),
-    transactionDataMax: u32(0x4c),
-    checksumType: u8(0x50),
-    padding: bytes(0x51, 3),
-    fastCommitBlocks: u32(0x54),
-    head: u32(0x58),
-    reserved: bytes(0x5c, 160),
-    checksum: u32(0xfc),
-    userUuids: bytes(0x100, 768),
-  },
-);
-
-const JOURNAL_MAGIC = 0xc03b3998;
-const TYPE_SUPERBLOCK_V2 = 4;
 
 export function journalSuperblock(recipe: Recipe, block: number): MetadataBlock {
   const { blockSize } = recipe.geometry;
   const image = blankBlock(block, blockSize);
   const { view } = image;
   DiskJournalSuperblock.magic.set(view, 0, JOURNAL_MAGIC);
-  DiskJournalSuperblock.blockType.set(view, 0, TYPE_SUPERBLOCK_V2);
+  DiskJournalSuperblock.type.set(view, 0, BLOCK_SUPERBLOCK_V2);
   DiskJournalSuperblock.blockSize.set(view, 0, blockSize);
   DiskJournalSuperblock.blocks.set(view, 0, recipe.journalBlocks);
   DiskJournalSuperblock.first.set(view, 0, 1);

@@ -5,11 +5,11 @@ import { DiskSuperblock, INODE_SIZE_OLD } from "../format.ts";
 import {
   INODE_SIZE_DEFAULT,
   JOURNAL_BLOCKS_MAX,
-  JOURNAL_BLOCKS_MIN,
   journalBlocksOf,
   RESERVED_PERCENT_DEFAULT,
   sizeClassOf,
 } from "./defaults.ts";
+import { JOURNAL_BLOCKS_MIN } from "../jbd2/format.ts";
 import { type ExtType, FeatureSet } from "./features.ts";
 import { type Geometry, planGeometry } from "./geometry.ts";
 

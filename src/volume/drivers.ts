@@ -170,7 +170,7 @@ function describe(device: Device): string {
   const other = otherContent(device);
   if (other !== null) return other;
   const start = readBytes(device, 0, Math.min(device.size, 2 ** 16));
-  if (start?.every((byte) => byte === 0)) return "zeroes; make a volume with mkfs.ext4";
+  if (start?.every((byte) => byte === 0)) return "zeroes; make a volume with mkfs()";
   const magic = readBytes(device, SUPERBLOCK_BYTE + 0x38, 2);
   const found =
     magic === null ? "no bytes" : `0x${magic[1]!.toString(16)}${magic[0]!.toString(16)}`;

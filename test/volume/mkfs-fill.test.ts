@@ -59,6 +59,11 @@ function makeFiles(root: string): void {
   closeSync(sparse);
   closeSync(openSync(`${root}/hole`, "w"));
   runOk("truncate", ["-s", "1G", `${root}/hole`]);
+  // More parts than a header of GNU tar's has room for.
+  const parts = openSync(`${root}/parts`, "w");
+  for (let part = 0; part < 60; part++) writeSync(parts, `part ${part}`, part * 200_000);
+  closeSync(parts);
+  writeFileSync(`${root}/old`, "from before 1970");
   linkSync(`${root}/a/file`, `${root}/a/b/second`);
   linkSync(`${root}/a/file`, `${root}/third`);
   symlinkSync("../a/file", `${root}/a/short`);
@@ -85,6 +90,7 @@ function makeAttributes(root: string): void {
   runOk("chmod", ["2750", `${root}/a/b`]);
   runOk("chmod", ["1777", `${root}/many`]);
   lutimesSync(`${root}/long`, 1, 1_234_567_890);
+  utimesSync(`${root}/old`, -1000.5, -1_000_000_000.25);
   for (const path of ["a/file", "a/b/c", "a/b", "a", "many", ""]) {
     utimesSync(`${root}/${path}`, 1, 1_000_000_000 + path.length);
   }
@@ -223,6 +229,19 @@ describe("a directory's contents", () => {
   });
 });
 
+checked("a filling that fails leaves no volume where a forced one was", () => {
+  using directory = temporaryDirectory();
+  const source = directory.file("source");
+  mkdirSync(source);
+  writeFileSync(`${source}/large`, Buffer.alloc(6 * MIB, "large"));
+  const image = directory.file("image");
+  mkfsSync(image, { size: 4 * MIB });
+  expect(() => mkfsSync(image, { from: source, force: true })).toThrow(/ENOSPC.*size of/);
+  expect(statSync(image).size).toBe(4 * MIB);
+  expect(() => mountSync(image, { readOnly: true })).toThrow(/holds no ext2, ext3 or ext4 volume/);
+  expect(e2fsckClean(image).clean).toBe(false);
+});
+
 describe("an archive's contents", () => {
   const formats: [string, string[], boolean][] = [
     ["ustar, without what it cannot hold", ["--format=ustar"], false],
@@ -236,9 +255,9 @@ describe("an archive's contents", () => {
     mkdirSync(source);
     makeTree(source);
     if (args[0] === "--format=ustar") {
-      // Neither owners above 2,097,151 nor names of 255 bytes, and no holes.
+      // Neither owners above 2,097,151, nor names of 255 bytes, nor times before 1970, and no holes.
       runOk("chown", ["-h", "1:1", `${source}/long`]);
-      for (const name of ["sparse", "hole", "long", "long-too", "n".repeat(255)])
+      for (const name of ["sparse", "hole", "old", "long", "long-too", "n".repeat(255)])
         rmSync(`${source}/${name}`);
       for (const name of ["sparse", "hole"]) writeFileSync(`${source}/${name}`, name);
       utimesSync(source, 1, 1_000_000_000);

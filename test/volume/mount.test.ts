@@ -236,7 +236,7 @@ describe("a refused mount names what it found and changes nothing", () => {
     expect(refusal(path)).toMatchObject({
       code: "EINVAL",
       path,
-      message: expect.stringContaining("zeroes; make a volume with mkfs.ext4"),
+      message: expect.stringContaining("zeroes; make a volume with mkfs()"),
     });
   });
 

@@ -116,19 +116,21 @@ export class NewDevice implements Disposable {
     }
   }
 
+  /** Throws: EINVAL, EFBIG for a size that no device has; ENOSPC for a block device that is smaller. */
+  assertTakes(size: number): void {
+    requireSize(size, this.path);
+    if (this.kind !== "block" || size <= this.#size) return;
+    const what = `'${this.path}' has ${this.#size} bytes, ${size} are asked for`;
+    throw new HoldfastError("ENOSPC", what, { path: this.path });
+  }
+
   /**
    * Lets go of what it held and gives it its size: a file is one large hole from then on, a block device
-   * keeps its bytes. Throws: EINVAL, EFBIG for the size; ENOSPC for a block device that is smaller.
+   * keeps its bytes. Throws: as `assertTakes`, EIO.
    */
   empty(size: number): void {
-    requireSize(size, this.path);
-    if (this.kind === "block") {
-      if (size > this.#size) {
-        const what = `'${this.path}' has ${this.#size} bytes, ${size} are asked for`;
-        throw new HoldfastError("ENOSPC", what, { path: this.path });
-      }
-      return;
-    }
+    this.assertTakes(size);
+    if (this.kind === "block") return;
     this.#call("ftruncate", () => {
       ftruncateSync(this.#fd, 0);
       ftruncateSync(this.#fd, size);

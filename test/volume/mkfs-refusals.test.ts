@@ -81,6 +81,15 @@ describe("mkfs refuses", () => {
       refusal("EEXIST", /holds an ext2, ext3 or ext4 volume.*force/) as Error,
     );
     expect(digestOf(path)).toBe(before);
+    for (const wrong of [
+      { size: 2 ** 45 },
+      { size: 20_480 },
+      { inodes: 80_000 },
+      { from: "/none" },
+    ]) {
+      expect(() => mkfsSync(path, { force: true, ...wrong })).toThrow();
+      expect(digestOf(path)).toBe(before);
+    }
     const text = directory.file("letter");
     writeFileSync(text, "Dear reader, ".repeat(1000));
     expect(() => mkfsSync(text)).toThrow(refusal("EEXIST", /something unknown/) as Error);

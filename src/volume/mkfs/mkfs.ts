@@ -12,8 +12,11 @@ import { NewDevice } from "../../device/index.ts";
 import {
   formatUuid,
   formatVolume,
+  type LaidOut,
+  layOutVolume,
   parseSuperblock,
   planVolume,
+  previewSuperblock,
   type Recipe,
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
@@ -151,18 +154,18 @@ function* makeOn(options: CheckedOptions, filling: Filling | null): Steps<MadeVo
   let isDone = false;
   try {
     if (!options.force) assertUnused(device);
-    const recipe = planOn(device, options, filling);
-    const { blocks, blockSize } = recipe.geometry;
-    if (filling !== null) assertRoomBelow(device, filling.survey);
+    if (typeof options.size === "number") device.assertTakes(options.size);
+    const laidOut = layOutVolume(planOn(device, options, filling));
+    const made = describe(options.path, laidOut);
+    if (filling !== null) assertFillable(device, made, filling.survey);
+    device.empty(sizeOn(device, options, made.size));
     isEmptied = true;
-    device.empty(sizeOn(device, options, blocks * blockSize));
     if (!device.isBlank) wipeMarks(device);
-    for (const { done, total } of formatVolume(recipe, device)) {
+    for (const { done, total } of formatVolume(laidOut, device)) {
       yield { step: "formatting", done, total, path: "" };
     }
     device.persist();
-    const made = describe(device, recipe);
-    const filled = filling === null ? null : yield* fill(device, options, made, filling);
+    const filled = filling === null ? null : yield* fill(device, options, filling);
     isDone = true;
     return { ...made, filled };
   } finally {
@@ -197,10 +200,14 @@ function sizeOn(device: NewDevice, { size }: CheckedOptions, planned: number): n
 }
 
 /**
- * Throws: ENOSPC where the filesystem that holds a file has less room than what goes into it: a mapped
- * file that finds none ends the process.
+ * Throws: EOPNOTSUPP for a volume that is not mounted here; ENOSPC where the filesystem that holds a file has
+ * less room than what goes into it: a mapped file that finds none ends the process.
  */
-function assertRoomBelow(device: NewDevice, { bytes }: Survey): void {
+function assertFillable(device: NewDevice, made: Made, { bytes }: Survey): void {
+  if (made.mountable !== "read-write") {
+    const what = "the volume cannot be filled, since it is not mounted for writing here";
+    throw new HoldfastError("EOPNOTSUPP", `${what}: ${made.mountableReason}`);
+  }
   if (device.kind !== "image") return;
   const { bavail, bsize } = statfsSync(device.path);
   if (bavail * bsize > bytes) return;
@@ -212,13 +219,8 @@ function assertRoomBelow(device: NewDevice, { bytes }: Survey): void {
 function* fill(
   device: NewDevice,
   options: CheckedOptions,
-  made: Made,
   { source, survey }: Filling,
 ): Steps<Filled> {
-  if (made.mountable !== "read-write") {
-    const what = "the volume cannot be filled, since it is not mounted for writing here";
-    throw new HoldfastError("EOPNOTSUPP", `${what}: ${made.mountableReason}`);
-  }
   const superblock = readSuperblock(device);
   device.write(SUPERBLOCK_BYTE, withoutJournal(superblock));
   device.suspend();
@@ -275,10 +277,11 @@ function assertUnused(device: NewDevice): void {
   );
 }
 
-function describe(device: NewDevice, recipe: Recipe): Made {
+function describe(path: string, laidOut: LaidOut): Made {
+  const { recipe } = laidOut;
   const { geometry, features } = recipe;
   return {
-    path: device.path,
+    path,
     type: recipe.type,
     label: Buffer.from(recipe.label).toString("utf8").replace(/\0+$/, ""),
     uuid: formatUuid(recipe.uuid),
@@ -291,14 +294,17 @@ function describe(device: NewDevice, recipe: Recipe): Made {
     inodeSize: geometry.inodeSize,
     journalBlocks: recipe.journalBlocks,
     features: features.names,
-    ...mountability(device),
+    ...mountability(laidOut, geometry.blocks * geometry.blockSize),
   };
 }
 
 /** What mounting would say. */
-function mountability(device: NewDevice): Pick<MadeVolume, "mountable" | "mountableReason"> {
+function mountability(
+  laidOut: LaidOut,
+  bytes: number,
+): Pick<MadeVolume, "mountable" | "mountableReason"> {
   try {
-    const { readOnlyReason } = parseSuperblock(readSuperblock(device), device.size);
+    const { readOnlyReason } = parseSuperblock(previewSuperblock(laidOut), bytes);
     const mountable = readOnlyReason === null ? "read-write" : "read-only";
     return { mountable, mountableReason: readOnlyReason };
   } catch (error) {

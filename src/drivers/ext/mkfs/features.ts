@@ -42,11 +42,8 @@ const FEATURES = {
 
 export type FeatureName = keyof typeof FEATURES;
 
-/** Names that mke2fs takes as well. */
-const ALIASES: Readonly<Record<string, FeatureName>> = {
-  extents: "extent",
-  bg_use_meta_csum: "metadata_csum",
-};
+/** A name that mke2fs takes as well. */
+const ALIASES: Readonly<Record<string, FeatureName>> = { extents: "extent" };
 
 /** Features that exist, and of which no volume is made here: each needs structures of its own. */
 const NOT_MADE: readonly string[] = [

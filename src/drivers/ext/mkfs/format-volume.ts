@@ -51,18 +51,34 @@ interface Files {
   readonly journal: FileContent | null;
 }
 
+/** A volume of which every block has its place, and nothing is written yet. */
+export interface LaidOut {
+  readonly recipe: Recipe;
+  readonly layout: Layout;
+  readonly files: Files;
+}
+
+/** Throws: ENOSPC when the volume's own structures do not fit. */
+export function layOutVolume(recipe: Recipe): LaidOut {
+  const layout = new Layout(recipe.geometry);
+  return { recipe, layout, files: makeFiles(recipe, layout) };
+}
+
+/** The superblock that a volume will have, but for what is free: it says who will mount the volume. */
+export function previewSuperblock({ recipe, layout, files }: LaidOut): Uint8Array {
+  return encodeSuperblock(recipe, totalsOf(recipe, layout, 0, files), 0);
+}
+
 /**
  * Writes the volume; between its steps it tells how far it is, and may be left. A target left before the
- * end holds no volume. Throws: ENOSPC when its structures do not fit, and what the target throws.
+ * end holds no volume. Throws: what the target throws.
  */
 export function* formatVolume(
-  recipe: Recipe,
+  { recipe, layout, files }: LaidOut,
   target: FormatTarget,
 ): Generator<FormatProgress, void> {
   const { geometry } = recipe;
   const { blockSize, groups } = geometry;
-  const layout = new Layout(geometry);
-  const files = makeFiles(recipe, layout);
   const put = ({ block, bytes }: MetadataBlock): void => target.write(block * blockSize, bytes);
   const images = new GroupImages(recipe, layout, target.isBlank || !recipe.groupChecksums);
   for (let group = 0; group < groups; group++) {
@@ -83,7 +99,12 @@ export function* formatVolume(
     }
   }
   for (const block of files.blocks) put(block);
-  yield* writeDescriptors(recipe, target, images, totalsOf(recipe, layout, images, files));
+  yield* writeDescriptors(
+    recipe,
+    target,
+    images,
+    totalsOf(recipe, layout, images.freeBlocks, files),
+  );
 }
 
 /** Takes the blocks of the volume's own files, in mke2fs's order, and makes what they hold. */
@@ -153,12 +174,12 @@ function writeFirstInodes(
 function totalsOf(
   recipe: Recipe,
   layout: Layout,
-  images: GroupImages,
+  freeBlocks: number,
   { journal }: Files,
 ): VolumeTotals {
   const { geometry, journalBlocks } = recipe;
   return {
-    freeBlocks: images.freeBlocks,
+    freeBlocks,
     freeInodes: geometry.inodes - FIRST_INO,
     overheadBlocks: geometry.firstDataBlock + layout.structureBlocks + journalBlocks,
     journal:

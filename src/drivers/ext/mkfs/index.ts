@@ -1,6 +1,12 @@
 /** Making ext volumes. */
 export { EXT_TYPES, type ExtType } from "./features.ts";
-export { type FormatProgress, formatVolume } from "./format-volume.ts";
+export {
+  type FormatProgress,
+  formatVolume,
+  type LaidOut,
+  layOutVolume,
+  previewSuperblock,
+} from "./format-volume.ts";
 export type { FormatTarget } from "./images.ts";
 export { withCountsOf, withoutJournal } from "./filling-superblock.ts";
 export { spaceOf } from "./space.ts";

@@ -73,6 +73,11 @@ export interface InodeInfo {
   readonly restriction: string | null;
   /** The flag that asks for direct access, where the mount leaves that to each file. */
   readonly dax: boolean;
+  /**
+   * Of a file: its blocks can be allocated unwritten, made unwritten and moved within it. False where the
+   * format has a pointer for each block and no more: then these throw EOPNOTSUPP.
+   */
+  readonly hasExtents: boolean;
 }
 
 export interface DirectoryEntry {
@@ -134,7 +139,8 @@ export interface IomapDriver {
    * reader can find them. In mode "preallocate" holes become unwritten; nothing else changes.
    * Large allocations are placed so that 2 MiB of the file lie in 2 MiB of the device, aligned,
    * where free space allows.
-   * Throws: ENOSPC with nothing changed by this call, EFBIG, CorruptionError.
+   * Throws: ENOSPC with nothing changed by this call, EFBIG, CorruptionError; EOPNOTSUPP for "preallocate"
+   * where the file has no extents (InodeInfo.hasExtents).
    */
   allocate(
     transaction: Transaction,
@@ -149,12 +155,15 @@ export interface IomapDriver {
    * so that what is left is always a whole file.
    */
   removeExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean;
-  /** Turns [start, end), where mapped, into unwritten extents. Bounded like removeExtents. */
+  /**
+   * Turns [start, end), where mapped, into unwritten extents. Bounded like removeExtents.
+   * Throws: ENOSPC; EOPNOTSUPP where the file has no extents.
+   */
   unwriteExtents(transaction: Transaction, ino: Ino, start: number, end: number): boolean;
   /**
    * Moves all extents at or after `start` by `distance` bytes (negative: collapse, into a range
    * that is already a hole; positive: insert). Bounded? No: one transaction, so that a file is never
-   * half shifted. Throws: EFBIG, EINVAL, ENOSPC.
+   * half shifted. Throws: EFBIG, EINVAL, ENOSPC; EOPNOTSUPP where the file has no extents.
    */
   shiftExtents(transaction: Transaction, ino: Ino, start: number, distance: number): void;
   setSize(transaction: Transaction, ino: Ino, size: number): void;

@@ -20,6 +20,7 @@ import {
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
   type SuperblockFacts,
+  type VolumeType,
   whyReadOnly,
   withOwnFeatures,
 } from "../drivers/ext/index.ts";
@@ -30,11 +31,13 @@ import type { MetadataCache } from "../metadata/cache.ts";
 import type { TransactionLog } from "../metadata/journal.ts";
 import type { Thread } from "../sync/thread.ts";
 
+export type { VolumeType };
+
 /** What every thread needs to make its driver object. Plain data. */
 export type DriverFacts = ExtFacts | { readonly type: "ram" | "raw"; readonly blockSize: number };
 
 export interface ExtFacts {
-  readonly type: "ext4";
+  readonly type: "ext";
   readonly blockSize: number;
   readonly facts: SuperblockFacts;
   /** As this mount writes it; null: there is none, or it is not written. */
@@ -87,12 +90,13 @@ export interface Recognised {
 /**
  * Which driver a device is for, from its superblock; and the volume in order, as its journal says: on the
  * device, or, where that is read-only, in this process's view of it. Where only the journal's place or its
- * superblock is damaged, the volume can be read.
+ * superblock is damaged, the volume can be read. `type`: what it must be.
  * Throws: EINVAL naming what was found instead; EOPNOTSUPP naming the feature; CorruptionError. The device is
  * unchanged then.
  */
-export function recognise(device: Device): Recognised {
+export function recognise(device: Device, type?: VolumeType): Recognised {
   const facts = readFacts(device);
+  assertType(device, facts.type, type);
   const { readOnlyReason } = facts;
   if (!facts.hasJournal) return { facts: extFacts(facts, null, 0), readOnlyReason };
   const journal = findJournal(facts, device);
@@ -122,12 +126,22 @@ export function recognise(device: Device): Recognised {
   };
 }
 
+/** Throws: EINVAL when the volume is of another type than the one asked for. */
+function assertType(device: Device, found: VolumeType, asked: VolumeType | undefined): void {
+  if (asked === undefined || found === asked) return;
+  throw new HoldfastError(
+    "EINVAL",
+    `'${device.path}' holds an ${found} volume, but options.type asks for ${asked}; leave it out, or say ${found}`,
+    { syscall: "mount", path: device.path },
+  );
+}
+
 function extFacts(
   facts: SuperblockFacts,
   journal: JournalFacts | null,
   sequence: number,
 ): ExtFacts {
-  return { type: "ext4", blockSize: facts.blockSize, facts, journal, sequence };
+  return { type: "ext", blockSize: facts.blockSize, facts, journal, sequence };
 }
 
 /** A read-only device, of which this process's own view is changed. */
@@ -179,14 +193,12 @@ function describe(device: Device): string {
 
 /** The log that this thread writes to, where the volume has a journal; else null. */
 export function makeLog(facts: DriverFacts, device: Device): TransactionLog | null {
-  return facts.type === "ext4" && facts.journal !== null
-    ? new Jbd2Log(facts.journal, device)
-    : null;
+  return facts.type === "ext" && facts.journal !== null ? new Jbd2Log(facts.journal, device) : null;
 }
 
 /** The journal is empty and about to be written, from now on with this driver's features. */
 export function prepareLog(facts: DriverFacts, device: Device): void {
-  if (facts.type !== "ext4" || facts.journal === null) return;
+  if (facts.type !== "ext" || facts.journal === null) return;
   beginJournal(facts.journal, device, facts.sequence);
 }
 
@@ -202,7 +214,7 @@ function makeExtDriver(
 
 /** Makes what a driver keeps in a new region. */
 export function createDriverArea(facts: DriverFacts, thread: Thread): void {
-  if (facts.type === "ext4") createPendingFrees(thread, facts.facts.groups);
+  if (facts.type === "ext") createPendingFrees(thread, facts.facts.groups);
 }
 
 /** A thread's driver object. `create`: for a new ram volume, its root directory. */
@@ -214,7 +226,7 @@ export function makeDriver(
   cache: MetadataCache,
   create: boolean,
 ): FilesystemDriver {
-  if (facts.type === "ext4") return makeExtDriver(facts, cache, healing);
+  if (facts.type === "ext") return makeExtDriver(facts, cache, healing);
   if (facts.type === "raw") return new RawDriver(device.size);
   return create
     ? RamDriver.create(thread, healing, device.size, timeNow())

@@ -286,7 +286,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("length", length, 1);
     return (task) => {
       this.#assertMode("write", "fallocate");
-      return change(task, this.#core, this.#inode.mapping, offset, length);
+      return change(task, this.#core, this.#inode, offset, length);
     };
   }
 
@@ -296,7 +296,8 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * "insert-range" (whole blocks only) move what follows, "unshare-range" copies what other files own,
    * too, and gives blocks to the rest. All but the first two wait for pins and revoke windows, as
    * `truncate` does. Throws: EBADF, EINVAL, EFBIG, ENOSPC; EOPNOTSUPP for "unshare-range" where the
-   * format cannot share blocks.
+   * format cannot share blocks, and for all but "punch-hole" of a file that has block pointers, not
+   * extents, as those of ext2 and ext3.
    */
   async fallocate(
     mode: FallocateMode,

@@ -15,7 +15,7 @@ import { type AccessOptions, checkAccess } from "./access-mode.ts";
 import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts";
 import { COMMIT_SECONDS_DEFAULT, startCommitter } from "./committer.ts";
 import type { VolumeCore } from "./core.ts";
-import { type DriverFacts, prepareLog, recognise } from "./drivers.ts";
+import { type DriverFacts, prepareLog, recognise, type VolumeType } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { settleOrphans } from "./orphans.ts";
 import { startRecorder } from "./trace-recorder.ts";
@@ -24,8 +24,8 @@ import { Volume } from "./volume.ts";
 export interface MountOptions extends AccessOptions {
   /** Change nothing, and share the image with other readers. Default false. */
   readonly readOnly?: boolean;
-  /** The type expected; default: found from the superblock. */
-  readonly type?: "ext4";
+  /** The type the volume must have; by default any. Features tell which it is, as blkid says it. */
+  readonly type?: VolumeType;
   /**
    * Bytes of address space to reserve for what threads share, from 16 MiB to 8 GiB; memory is used
    * as it is needed. Default 2 GiB.
@@ -78,13 +78,16 @@ function openVolume(
   });
 }
 
+const VOLUME_TYPES: readonly VolumeType[] = ["ext2", "ext3", "ext4"];
+
 function checkOptions(path: string | Uint8Array, options: MountOptions): string {
   checkPath("path", path);
   if (typeof options !== "object" || options === null) {
     throw wrongType("options", "an object", options);
   }
-  if (options.type !== undefined && options.type !== "ext4") {
-    throw wrongValue("options.type", "must be 'ext4', or left out", options.type);
+  if (options.type !== undefined && !VOLUME_TYPES.includes(options.type)) {
+    const expected = `must be one of ${VOLUME_TYPES.join(", ")}, or left out`;
+    throw wrongValue("options.type", expected, options.type);
   }
   if (options.regionBytes !== undefined) checkInteger("options.regionBytes", options.regionBytes);
   const { commitSeconds } = options;
@@ -101,10 +104,10 @@ interface Opened {
 }
 
 /** Opens and recognises the device: for reading only, where the volume cannot be written. */
-function openAndRecognise(path: string, readOnly: boolean): Opened {
+function openAndRecognise(path: string, readOnly: boolean, type?: VolumeType): Opened {
   let device = openDevice(path, { readOnly });
   try {
-    const { facts, readOnlyReason } = recognise(device);
+    const { facts, readOnlyReason } = recognise(device, type);
     if (readOnly) return { device, facts, reason: readOnlyReason ?? "it was mounted read-only" };
     if (readOnlyReason === null) return { device, facts, reason: null };
     device.close();
@@ -167,11 +170,12 @@ function* markInUse(task: Task, core: VolumeCore, driver: DriverFacts): Sleeps<v
   using _unchanged = yield* beginTransaction(task, core.cache);
   core.cache.flush();
   prepareLog(driver, core.dax.device);
-  core.cache.journal?.start(driver.type === "ext4" ? driver.sequence : 0);
+  core.cache.journal?.start(driver.type === "ext" ? driver.sequence : 0);
 }
 
 function prepare(path: string | Uint8Array, options: MountOptions): Assembled {
-  const opened = openAndRecognise(checkOptions(path, options), options.readOnly ?? false);
+  const name = checkOptions(path, options);
+  const opened = openAndRecognise(name, options.readOnly ?? false, options.type);
   try {
     return assembleOn(opened, options);
   } catch (error) {

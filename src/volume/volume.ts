@@ -100,7 +100,7 @@ export function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"])
  * does not change access times.
  */
 export class Volume implements Disposable, AsyncDisposable {
-  /** "ext4", "ram", or "raw". */
+  /** "ext2", "ext3", "ext4", "ram", or "raw". */
   readonly type: string;
   readonly label: string;
   readonly uuid: string;

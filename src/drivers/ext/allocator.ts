@@ -25,6 +25,8 @@ export interface BlockRequest {
   readonly room?: number;
   /** Blocks wanted. The answer may be shorter, never longer. */
   readonly count: number;
+  /** Of no use are blocks of groups that do not end before this. */
+  readonly end?: number;
   /** Where to align large runs: the first file block they are for. */
   readonly fileBlock?: number;
 }
@@ -44,8 +46,9 @@ export function allocateBlocks(
   transaction: Transaction,
   request: BlockRequest,
 ): Run {
-  const { firstDataBlock, blocks } = volume.facts;
-  const isGoalUsable = request.goal >= firstDataBlock && request.goal < blocks;
+  const { firstDataBlock, blocks, blocksPerGroup } = volume.facts;
+  const end = Math.min(blocks, firstDataBlock + groupsFor(volume, request) * blocksPerGroup);
+  const isGoalUsable = request.goal >= firstDataBlock && request.goal < end;
   const goal = isGoalUsable ? request.goal : firstDataBlock;
   const alignment = alignmentFor(volume, request);
   const isGoalTried = request.isGoalFitting === true && isGoalUsable;
@@ -57,6 +60,11 @@ export function allocateBlocks(
   if (run === null) throw noSpace("block");
   takeBlocks(volume, transaction, run);
   return run;
+}
+
+/** How many groups, from the first on, have blocks of use. */
+function groupsFor({ facts }: ExtVolume, { end = Number.POSITIVE_INFINITY }: BlockRequest): number {
+  return Math.min(facts.groups, Math.floor((end - facts.firstDataBlock) / facts.blocksPerGroup));
 }
 
 /** Blocks to which the run should be aligned: those of 2 MiB, for requests of 2 MiB or more. */
@@ -89,7 +97,7 @@ function allocatableBitmap(volume: ExtVolume, group: number): Uint32Array {
 function searchRoom(volume: ExtVolume, goal: number, request: BlockRequest): Run | null {
   const { room = 1, count } = request;
   if (room <= count) return null;
-  const stretch = search(volume, goal, { goal, count: room, fileBlock: 0 }, room);
+  const stretch = search(volume, goal, { ...request, count: room, fileBlock: 0 }, room);
   return stretch === null ? null : { start: stretch.start, count };
 }
 
@@ -100,7 +108,7 @@ function search(
   request: BlockRequest,
   alignment: number,
 ): Run | null {
-  const { groups } = volume.facts;
+  const groups = groupsFor(volume, request);
   const goalGroup = groupOfBlock(volume, goal);
   let best: Run | null = null;
   let searched = 0;

@@ -18,10 +18,7 @@ import {
   TAIL_SIZE,
   verifyNames,
 } from "./names.ts";
-import type { ExtVolume } from "./volume.ts";
-
-/** For blocks without a checksum. */
-export const noSeal: Seal = () => {};
+import { type ExtVolume, noSeal } from "./volume.ts";
 
 /**
  * A directory, opened for one operation: it holds no fact longer than the lock under which it was

@@ -1,4 +1,4 @@
-/** The ext4 driver: what the contract asks for, composed from the files beside this one. */
+/** The driver of ext2, ext3 and ext4: what the contract asks for, composed from the files beside this one. */
 import { HoldfastError } from "../../base/errors.ts";
 import { invariant } from "../../base/invariant.ts";
 import type { Ino } from "../../base/quantities.ts";
@@ -21,7 +21,6 @@ import type { Transaction } from "../../metadata/transaction.ts";
 import { countFreeBlocks } from "./allocator.ts";
 import { lookupName } from "./directory.ts";
 import { DirectoryFile } from "./directory-file.ts";
-import { extentAt } from "./extents.ts";
 import {
   DiskInode,
   DiskSuperblock,
@@ -54,6 +53,7 @@ import {
   setOwner,
   setPermissions,
 } from "./inode.ts";
+import { extentAt, hasExtents } from "./inode-map.ts";
 import { freeInode } from "./inode-pool.ts";
 import { addLink, createInode, readTarget, removeLink, renameLink } from "./links.ts";
 import { listDirectory } from "./listing.ts";
@@ -61,13 +61,13 @@ import { NAME_LENGTH_MAX } from "./names.ts";
 import { listOrphans, removeOrphan } from "./orphans.ts";
 import { ownedBy, ownersOf } from "./owners.ts";
 import { allocate, removeExtents, setSize, shiftExtents, unwriteExtents } from "./placement.ts";
-import { formatUuid } from "./superblock.ts";
+import { formatUuid, type VolumeType } from "./superblock.ts";
 import { setTotal, sumOfGroups } from "./totals.ts";
 import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
 
 export class ExtDriver implements FilesystemDriver {
   readonly volume: ExtVolume;
-  readonly type = "ext4";
+  readonly type: VolumeType;
   readonly rootIno = INO_ROOT as Ino;
   readonly blockSize: number;
   readonly readOnlyReason: string | null;
@@ -77,6 +77,7 @@ export class ExtDriver implements FilesystemDriver {
 
   constructor(volume: ExtVolume) {
     this.volume = volume;
+    this.type = volume.facts.type;
     this.blockSize = volume.blockSize;
     this.readOnlyReason = volume.facts.readOnlyReason;
     this.label = volume.facts.label;
@@ -161,6 +162,7 @@ export class ExtDriver implements FilesystemDriver {
       deviceMinor: device.minor,
       restriction: restrictionOf(raw),
       dax: (inodeFlags(raw) & INODE_DAX) !== 0,
+      hasExtents: hasExtents(raw),
     };
   }
 

@@ -9,10 +9,10 @@
  * (2) The entries of a node are those its block has room for, whatever its count says.
  * (3) A node lies in a block that can belong to a file, and so does what an extent names.
  */
-import { HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
 import { extentChecksum, extentTailByte, inodeSeed } from "./checksums.ts";
+import type { Piece } from "./file-map.ts";
 import {
   CONTENT_BYTE,
   CONTENT_SIZE,
@@ -25,7 +25,6 @@ import {
   EXTENT_ENTRY_SIZE,
   EXTENT_LENGTH_MAX,
   EXTENT_MAGIC,
-  INODE_EXTENTS,
 } from "./format.ts";
 import { type ExtVolume, type Located, unownableBlock } from "./volume.ts";
 
@@ -34,14 +33,6 @@ export const ROOT_ENTRIES_MAX = (CONTENT_SIZE - HEADER_SIZE) / EXTENT_ENTRY_SIZE
 
 /** A node of the tree: its header is at byte `at` of the block. The root is inside its inode. */
 export type Node = Located;
-
-/** One extent, in blocks. `start` is on the device. */
-export interface Piece {
-  readonly fileBlock: number;
-  readonly count: number;
-  readonly start: number;
-  readonly isWritten: boolean;
-}
 
 /** Entries that fit in a node that is a block. */
 export function nodeEntriesMax(volume: ExtVolume): number {
@@ -112,13 +103,8 @@ export function readPiece(node: Node, index: number): Piece {
   };
 }
 
-/** The root of an inode's tree. Throws: EOPNOTSUPP for an inode that maps its blocks singly. */
-export function rootOf(raw: Located, ino: Ino): Node {
-  const { block, at } = raw;
-  if ((DiskInode.flags.get(block.view, at) & INODE_EXTENTS) === 0) {
-    const message = `inode ${ino} has no extents (ext2 and ext3 files are not supported yet)`;
-    throw new HoldfastError("EOPNOTSUPP", message);
-  }
+/** The root of an inode's tree. */
+export function rootOf({ block, at }: Located): Node {
   return { block, at: at + CONTENT_BYTE };
 }
 

@@ -15,6 +15,14 @@ import type { Transaction } from "../../metadata/transaction.ts";
 import { allocateBlocks, freeBlocks } from "./allocator.ts";
 import { extentChecksum, extentTailByte } from "./checksums.ts";
 import {
+  type FileMap,
+  fileTooLarge,
+  type FoundPiece,
+  type Piece,
+  pieceEnd,
+  slicePiece,
+} from "./file-map.ts";
+import {
   CONTENT_BYTE,
   DiskExtent,
   DiskExtentHeader,
@@ -37,45 +45,31 @@ import {
   type Node,
   nodeDepth,
   nodeEntriesMax,
-  type Piece,
   ROOT_ENTRIES_MAX,
   readChild,
   readPiece,
   rootDepth,
   rootOf,
 } from "./extent-nodes.ts";
-import { blocksInGroup, firstBlockOfGroup } from "./groups.ts";
+import { goalForNodes, groupOfInode } from "./groups.ts";
 import { addInodeBlocks, editInode, inodeChecksumSeed, type RawInode } from "./inode.ts";
 import type { ExtVolume } from "./volume.ts";
 
+/** Extents name blocks by 48 bits. */
+const DEVICE_BLOCKS_MAX = 2 ** 48;
+
 /** A node on the way to an extent, and the entry taken in it (in the leaf: -1 before the first). */
-export interface Step {
+interface Step {
   readonly node: Node;
   readonly index: number;
 }
 
 /** From the root to a leaf. */
-export type Path = readonly Step[];
+type Path = readonly Step[];
 
 /** Blocks in the longest extent: an unwritten one is a block shorter. */
-export function pieceCountMax(isWritten: boolean): number {
+function pieceCountMax(isWritten: boolean): number {
   return isWritten ? EXTENT_LENGTH_MAX : EXTENT_LENGTH_MAX - 1;
-}
-
-export function pieceEnd(piece: Piece): number {
-  return piece.fileBlock + piece.count;
-}
-
-/** The part of a piece in [from, to), which must not be empty; `isWritten` may differ. */
-export function slicePiece(
-  piece: Piece,
-  from: number,
-  to: number,
-  isWritten = piece.isWritten,
-): Piece {
-  const fileBlock = Math.max(piece.fileBlock, from);
-  const count = Math.min(pieceEnd(piece), to) - fileBlock;
-  return { fileBlock, count, start: piece.start + (fileBlock - piece.fileBlock), isWritten };
 }
 
 /** The piece with `next` joined to its end, or null when the two cannot be one extent. */
@@ -93,11 +87,13 @@ function leafOf(path: Path): Step {
 }
 
 /** One inode's tree, to be changed in one transaction. */
-export class ExtentTree {
+export class ExtentTree implements FileMap {
   readonly volume: ExtVolume;
   readonly transaction: Transaction;
   readonly ino: Ino;
   readonly raw: RawInode;
+  readonly blocksMax = FILE_BLOCKS_MAX;
+  readonly deviceBlocksMax = DEVICE_BLOCKS_MAX;
   readonly #seed: number;
 
   constructor(volume: ExtVolume, transaction: Transaction, ino: Ino) {
@@ -105,13 +101,17 @@ export class ExtentTree {
     this.transaction = transaction;
     this.ino = ino;
     this.raw = editInode(volume, transaction, ino);
-    assertSorted(volume, rootOf(this.raw, ino));
+    assertSorted(volume, rootOf(this.raw));
     this.#seed = volume.metadataChecksums ? inodeChecksumSeed(volume, ino) : 0;
   }
 
+  insertMax(isWritten: boolean): number {
+    return pieceCountMax(isWritten);
+  }
+
   /** The way to the leaf where `fileBlock` is or would be. Throws: CorruptionError. */
-  find(fileBlock: number): Path {
-    let node = rootOf(this.raw, this.ino);
+  #find(fileBlock: number): Path {
+    let node = rootOf(this.raw);
     let depth = rootDepth(this.volume, node);
     const path: Step[] = [];
     for (; depth > 0; depth--) {
@@ -123,8 +123,18 @@ export class ExtentTree {
     return path;
   }
 
+  /** The way to a piece that was found. Throws: CorruptionError where no search by its key ends at it. */
+  #pathTo({ fileBlock }: Piece): Path {
+    const path = this.#find(fileBlock);
+    const { node, index } = leafOf(path);
+    if (index >= 0 && entryKey(node, index) === fileBlock) return path;
+    const expected = `expected an extent at file block ${fileBlock}, which the leaf after it has`;
+    const found = index < 0 ? "none" : entryKey(node, index);
+    throw this.volume.damage(node, DiskExtent.structure, "ee_block", found, expected);
+  }
+
   /** The extent a path leads to, checked, or null. */
-  pieceAt(path: Path): Piece | null {
+  #pieceAt(path: Path): Piece | null {
     const { node, index } = leafOf(path);
     if (index < 0) return null;
     const isLast = index + 1 >= entryCount(node);
@@ -132,12 +142,11 @@ export class ExtentTree {
     return checkedPiece(this.volume, node, index, ceiling);
   }
 
-  /** The last extent that starts before `end`, with its path, or null. */
-  lastBefore(end: number): { path: Path; piece: Piece } | null {
+  lastBefore(end: number): FoundPiece | null {
     while (end > 0) {
-      const path = this.find(end - 1);
-      const piece = this.pieceAt(path);
-      if (piece !== null) return { path, piece };
+      const path = this.#find(end - 1);
+      const piece = this.#pieceAt(path);
+      if (piece !== null) return { piece, node: leafOf(path).node.block.block };
       // A leaf that begins after its key (rule 1 is not ours alone to keep): look before the key.
       const above = path[path.length - 2];
       const key = above === undefined ? 0 : entryKey(above.node, above.index);
@@ -147,12 +156,9 @@ export class ExtentTree {
     return null;
   }
 
-  /**
-   * Adds an extent where the tree has a hole, joining it to its neighbours where they continue each
-   * other. Throws: ENOSPC when a new node finds no block.
-   */
+  /** See FileMap.insert: the new extent is joined to its neighbours where they continue each other. */
   insert(piece: Piece): void {
-    const path = this.find(piece.fileBlock);
+    const path = this.#find(piece.fileBlock);
     const { node, index } = leafOf(path);
     const left = index >= 0 ? join(readPiece(node, index), piece) : null;
     const hasRight = index + 1 < entryCount(node);
@@ -167,11 +173,31 @@ export class ExtentTree {
     }
   }
 
+  remove(piece: Piece, cut: Piece): void {
+    const left: Piece[] = [];
+    if (piece.fileBlock < cut.fileBlock) left.push(slicePiece(piece, 0, cut.fileBlock));
+    const end = pieceEnd(cut);
+    if (end < pieceEnd(piece)) left.push(slicePiece(piece, end, pieceEnd(piece)));
+    this.#replaceExtent(this.#pathTo(piece), left);
+  }
+
+  setWritten(piece: Piece, from: number, to: number, isWritten: boolean): void {
+    const pieces: Piece[] = [];
+    if (piece.fileBlock < from) pieces.push(slicePiece(piece, piece.fileBlock, from));
+    // An unwritten extent is a block shorter than a written one may be, so one may become two.
+    const countMax = pieceCountMax(isWritten);
+    for (let start = from; start < to; start += countMax) {
+      pieces.push(slicePiece(piece, start, Math.min(start + countMax, to), isWritten));
+    }
+    if (to < pieceEnd(piece)) pieces.push(slicePiece(piece, to, pieceEnd(piece)));
+    this.#replaceExtent(this.#pathTo(piece), pieces);
+  }
+
   /**
    * Puts `pieces` (sorted, inside the range of the extent the path leads to) in that extent's place,
    * and joins them to their neighbours. Throws: ENOSPC when a new node finds no block.
    */
-  replace(path: Path, pieces: readonly Piece[]): void {
+  #replaceExtent(path: Path, pieces: readonly Piece[]): void {
     let { node, index } = leafOf(path);
     if (pieces.length > 1) {
       path = this.#makeRoom(entryKey(node, index), pieces.length - 1);
@@ -190,7 +216,7 @@ export class ExtentTree {
   }
 
   /** Makes two extents of the one that has file block `at` inside it, if one has. */
-  splitAt(at: number): void {
+  #splitAt(at: number): void {
     const piece = this.lastBefore(at)?.piece;
     if (piece === undefined || pieceEnd(piece) <= at) return;
     const path = this.#makeRoom(piece.fileBlock, 1);
@@ -199,19 +225,30 @@ export class ExtentTree {
   }
 
   /** Joins the extent at file block `at`, if there is one, to its neighbours. */
-  joinAt(at: number): void {
-    const path = this.find(at);
-    const piece = this.pieceAt(path);
-    if (piece !== null) this.replace(path, [piece]);
+  #joinAt(at: number): void {
+    const path = this.#find(at);
+    const piece = this.#pieceAt(path);
+    if (piece !== null) this.#replaceExtent(path, [piece]);
   }
 
-  /** Moves every extent from file block `from` on by `distance` file blocks. None straddles `from`. */
   shift(from: number, distance: number): void {
-    const root = rootOf(this.raw, this.ino);
+    const last = this.lastBefore(FILE_BLOCKS_MAX)?.piece;
+    if (last === undefined || pieceEnd(last) <= from) return;
+    if (pieceEnd(last) + distance > FILE_BLOCKS_MAX) throw fileTooLarge(FILE_BLOCKS_MAX);
+    if (distance < 0) {
+      const before = this.lastBefore(from)?.piece;
+      if (from + distance < 0 || (before !== undefined && pieceEnd(before) > from + distance)) {
+        throw new HoldfastError("EINVAL", "the range that a file collapses into is not a hole");
+      }
+    }
+    this.#splitAt(from);
+    const root = rootOf(this.raw);
     rootDepth(this.volume, root);
     this.#shiftNode(root, from, distance);
+    this.#joinAt(from + distance);
   }
 
+  /** Moves every extent from file block `from` on, where none straddles it. */
   #shiftNode(node: Node, from: number, distance: number): void {
     const count = entryCount(node);
     const first = Math.max(findEntry(node, from), 0);
@@ -297,8 +334,8 @@ export class ExtentTree {
   }
 
   /** While the root has one child whose entries fit into the root, they move there. */
-  collapseRoot(): void {
-    const root = rootOf(this.raw, this.ino);
+  tidy(): void {
+    const root = rootOf(this.raw);
     while (rootDepth(this.volume, root) > 0 && entryCount(root) === 1) {
       const child = readChild(this.volume, root, 0, this.raw, this.ino);
       const count = entryCount(child);
@@ -315,9 +352,9 @@ export class ExtentTree {
     return entryCount(path[level]!.node) + extra <= max;
   }
 
-  /** The most nodes that adding one extent at `fileBlock` can need. */
+  /** However many blocks there are: they are one extent. */
   nodesToInsert(fileBlock: number): number {
-    const path = this.find(fileBlock);
+    const path = this.#find(fileBlock);
     let nodes = 0;
     for (let level = path.length - 1; level >= 0 && !this.#hasRoom(path, level, 1); level--)
       nodes++;
@@ -327,7 +364,7 @@ export class ExtentTree {
   /** A path to the leaf of `fileBlock`, which has room for `extra` more entries. */
   #makeRoom(fileBlock: number, extra: number): Path {
     for (;;) {
-      const path = this.find(fileBlock);
+      const path = this.#find(fileBlock);
       let level = path.length - 1;
       if (this.#hasRoom(path, level, extra)) return path;
       do level--;
@@ -378,11 +415,10 @@ export class ExtentTree {
     DiskExtentIndex.unused.set(view, at, 0);
   }
 
-  /** Nodes lie at the end of the inode's group, where they are least in the way of data. */
+  /** Nodes lie at the end of the inode's group. */
   #createNode(depth: number): Node {
     const { volume, transaction } = this;
-    const group = Math.floor((this.ino - 1) / volume.facts.inodesPerGroup);
-    const goal = firstBlockOfGroup(volume, group) + Math.floor(blocksInGroup(volume, group) * 0.98);
+    const goal = goalForNodes(volume, groupOfInode(volume, this.ino));
     const run = allocateBlocks(volume, transaction, { goal, count: 1 });
     addInodeBlocks(volume, this.raw, 1);
     const block = transaction.create(run.start, (sealed) => this.#seal(sealed));

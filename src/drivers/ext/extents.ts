@@ -12,13 +12,12 @@ import {
   entryKey,
   findEntry,
   type Node,
-  type Piece,
   readChild,
   rootDepth,
   rootOf,
 } from "./extent-nodes.ts";
+import type { Piece } from "./file-map.ts";
 import { DiskExtent, FILE_BLOCKS_MAX } from "./format.ts";
-import { readRaw } from "./inode.ts";
 import type { ExtVolume, Located } from "./volume.ts";
 
 /** A place in a leaf. */
@@ -33,7 +32,7 @@ interface LeafPlace {
 
 /** Goes down to the leaf for `fileBlock`. Throws: CorruptionError. */
 function findLeaf(volume: ExtVolume, raw: Located, ino: Ino, fileBlock: number): LeafPlace {
-  let node = rootOf(raw, ino);
+  let node = rootOf(raw);
   let depth = rootDepth(volume, node);
   let floor = 0;
   let ceiling = FILE_BLOCKS_MAX;
@@ -72,12 +71,14 @@ function nextKey({ leaf, count, ceiling }: LeafPlace, index: number): number {
   return index + 1 < count ? Math.min(entryKey(leaf, index + 1), ceiling) : ceiling;
 }
 
-/**
- * The extent of `ino` at file block `from`, cut at `limit`: see IomapDriver.extentAt. `from` and
- * `limit` are in blocks, the answer is in bytes.
- */
-export function extentAt(volume: ExtVolume, ino: Ino, from: number, limit: number): Extent {
-  const raw = readRaw(volume, ino);
+/** As `extentAt` in inode-map.ts, of an inode with extents. */
+export function extentOfTree(
+  volume: ExtVolume,
+  raw: Located,
+  ino: Ino,
+  from: number,
+  limit: number,
+): Extent {
   const { blockSize } = volume;
   const start = from * blockSize;
   const place = findLeaf(volume, raw, ino, from);

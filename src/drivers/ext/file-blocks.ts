@@ -3,9 +3,8 @@ import { CorruptionError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
 import type { Seal, Transaction } from "../../metadata/transaction.ts";
-import { ExtentTree } from "./extent-tree.ts";
-import { extentAt } from "./extents.ts";
 import { inodeSize, setInodeSize } from "./inode.ts";
+import { extentAt, openMap } from "./inode-map.ts";
 import { appendBlock } from "./placement.ts";
 import type { ExtVolume } from "./volume.ts";
 
@@ -35,9 +34,9 @@ export function appendFileBlock(
   ino: Ino,
   seal: Seal,
 ): { block: MetadataBlock; index: number } {
-  const tree = new ExtentTree(volume, transaction, ino);
-  const index = Math.ceil(inodeSize(tree.raw) / volume.blockSize);
-  const block = appendBlock(tree, index);
-  setInodeSize(tree.raw, (index + 1) * volume.blockSize);
+  const map = openMap(volume, transaction, ino);
+  const index = Math.ceil(inodeSize(map.raw) / volume.blockSize);
+  const block = appendBlock(map, index);
+  setInodeSize(map.raw, (index + 1) * volume.blockSize);
   return { block: transaction.create(block, seal), index };
 }

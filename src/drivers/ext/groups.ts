@@ -128,10 +128,19 @@ export function groupOfBlock({ facts }: ExtVolume, block: number): number {
   return Math.floor((block - facts.firstDataBlock) / facts.blocksPerGroup);
 }
 
+export function groupOfInode({ facts }: ExtVolume, ino: number): number {
+  return Math.floor((ino - 1) / facts.inodesPerGroup);
+}
+
 /** All groups have the same number of blocks, but for the last. */
 export function blocksInGroup(volume: Grouped, group: number): number {
   const { blocks, blocksPerGroup } = volume.facts;
   return Math.min(blocksPerGroup, blocks - firstBlockOfGroup(volume, group));
+}
+
+/** Where to look for a block of a file's map: at a group's end, where it is least in the way of data. */
+export function goalForNodes(volume: ExtVolume, group: number): number {
+  return firstBlockOfGroup(volume, group) + Math.floor(blocksInGroup(volume, group) * 0.98);
 }
 
 /** Whether a group starts with a copy of the superblock. */

@@ -25,10 +25,11 @@ import { bytes, struct, u8, u16, u32 } from "../../base/struct.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
 import type { Seal } from "../../metadata/transaction.ts";
 import { crc32cNumber } from "./checksums.ts";
-import { type DirectoryFile, noSeal } from "./directory-file.ts";
+import type { DirectoryFile } from "./directory-file.ts";
 import { INCOMPATIBLE } from "./format.ts";
 import { HASH_TEA, HASH_UNSIGNED, hashName, isHashVersion, type NameHash } from "./hash.ts";
 import { DiskEntry, dot, dotDot, recordLengthFor } from "./names.ts";
+import { noSeal } from "./volume.ts";
 
 /** Everything in the root before its entries. */
 export const DiskIndexRoot = struct(

@@ -1,4 +1,4 @@
-/** The ext4 driver on its own. */
+/** The driver of ext2, ext3 and ext4 on its own. */
 export { ExtDriver } from "./driver.ts";
 export {
   beginJournal,
@@ -28,5 +28,11 @@ export {
   withCountsOf,
   withoutJournal,
 } from "./mkfs/index.ts";
-export { formatUuid, isSuperblock, parseSuperblock, type SuperblockFacts } from "./superblock.ts";
+export {
+  formatUuid,
+  isSuperblock,
+  parseSuperblock,
+  type SuperblockFacts,
+  type VolumeType,
+} from "./superblock.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

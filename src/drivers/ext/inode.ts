@@ -15,12 +15,14 @@ import { hasChecksumHigh, inodeChecksum, inodeSeed } from "./checksums.ts";
 import { initializeRoot } from "./extent-nodes.ts";
 import {
   CONTENT_BYTE,
+  CONTENT_SIZE,
   DiskInode,
   getPair,
   INCOMPATIBLE,
   INODE_DAX,
   INODE_EXTENTS,
   INODE_HUGE_FILE,
+  INODE_INLINE_DATA,
   INODE_SIZE_OLD,
   LINK_COUNT_MAX,
   MODE_BLOCK_DEVICE,
@@ -170,6 +172,19 @@ export function isContentCached(raw: RawInode): boolean {
   return (inodeMode(raw) & MODE_TYPE_MASK) !== MODE_FILE;
 }
 
+/** Whether a symlink's target lies in the inode itself, where other files have their map. */
+export function isTargetInInode(raw: RawInode): boolean {
+  return inodeSize(raw) < CONTENT_SIZE && (inodeFlags(raw) & INODE_EXTENTS) === 0;
+}
+
+/** Whether an inode has a map of blocks. (A reserved one without a type has.) */
+export function hasMap(raw: RawInode): boolean {
+  if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) return false;
+  const type = inodeMode(raw) & MODE_TYPE_MASK;
+  if (type === MODE_SYMLINK) return !isTargetInInode(raw);
+  return type === MODE_FILE || type === MODE_DIRECTORY || type === 0;
+}
+
 /** Bytes. At most 2^63 on disk; values above 2^53 are inexact. */
 export function inodeSize({ block, at }: RawInode): number {
   return getPair(block.view, at, DiskInode.sizeLow, DiskInode.sizeHigh);
@@ -311,7 +326,8 @@ export function setInodeFlags({ block, at }: RawInode, flags: number): void {
 /**
  * Fills in an inode that `allocateInode` gave: size 0, one link (a directory: two), no blocks, all
  * times `time`, a generation no earlier file with this number had. Files, directories and symlinks
- * get an empty extent tree; a symlink that is short enough is then stored in its place.
+ * get an empty map, of extents if the volume has them; the target of a symlink that is short enough is then
+ * stored in its place.
  */
 export function initInode(
   volume: ExtVolume,
@@ -335,8 +351,9 @@ export function initInode(
     setInodeTime(volume, raw, name, inode.time);
   }
   if (inode.type === "file" || inode.type === "directory" || inode.type === "symlink") {
-    setInodeFlags(raw, inode.dax === true ? INODE_EXTENTS | INODE_DAX : INODE_EXTENTS);
-    initializeRoot(raw);
+    const hasExtents = (volume.features.incompatible & INCOMPATIBLE.extents) !== 0;
+    setInodeFlags(raw, (hasExtents ? INODE_EXTENTS : 0) | (inode.dax === true ? INODE_DAX : 0));
+    if (hasExtents) initializeRoot(raw);
   } else if (inode.type === "character-device" || inode.type === "block-device") {
     setDeviceNumber(raw, inode.deviceMajor ?? 0, inode.deviceMinor ?? 0);
   }

@@ -23,7 +23,7 @@ import {
   retargetEntry,
   setParent,
 } from "./directory.ts";
-import { DirectoryFile, noSeal } from "./directory-file.ts";
+import { DirectoryFile } from "./directory-file.ts";
 import { appendFileBlock, readFileBlock } from "./file-blocks.ts";
 import {
   CONTENT_BYTE,
@@ -42,6 +42,7 @@ import {
   inodeMode,
   inodeSize,
   isDirectory,
+  isTargetInInode,
   linkCount,
   type RawInode,
   readRaw,
@@ -53,7 +54,7 @@ import {
 import { allocateInode } from "./inode-pool.ts";
 import { inoAt, isDots, NAME_LENGTH_MAX } from "./names.ts";
 import { addOrphan, removeOrphan } from "./orphans.ts";
-import type { ExtVolume } from "./volume.ts";
+import { type ExtVolume, noSeal } from "./volume.ts";
 
 /** A name in a directory. */
 export interface Place {
@@ -129,11 +130,6 @@ export function createInode(
   const raw = touch(volume, transaction, parent, inode.time);
   if (isNewDirectory) addSubdirectory(volume, raw);
   return ino;
-}
-
-/** Whether a symlink's target lies in the inode itself, where other files have their extents. */
-export function isTargetInInode(raw: RawInode): boolean {
-  return inodeSize(raw) < CONTENT_SIZE && (inodeFlags(raw) & INODE_EXTENTS) === 0;
 }
 
 /** Throws: ENOENT when `target` is empty; ENAMETOOLONG; ENOSPC. */

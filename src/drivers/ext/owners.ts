@@ -13,6 +13,7 @@ import type { BlockOwner, OwnerSearch, OwnersFound } from "../../iomap/contract.
 import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { findSet } from "./bitmaps.ts";
+import { pointerAt, type PointerRow, rootRows, rowBelow } from "./block-pointers.ts";
 import {
   entryChild,
   entryCount,
@@ -23,17 +24,7 @@ import {
   rootDepth,
   rootOf,
 } from "./extent-nodes.ts";
-import {
-  CONTENT_BYTE,
-  INO_RESIZE,
-  INO_ROOT,
-  INODE_EXTENTS,
-  INODE_INLINE_DATA,
-  MODE_DIRECTORY,
-  MODE_FILE,
-  MODE_SYMLINK,
-  MODE_TYPE_MASK,
-} from "./format.ts";
+import { INO_RESIZE, INO_ROOT, MODE_DIRECTORY, MODE_SYMLINK, MODE_TYPE_MASK } from "./format.ts";
 import { readInodeBitmap } from "./group-bitmaps.ts";
 import {
   firstBlockOfGroup,
@@ -43,22 +34,12 @@ import {
   inodeTableBlocks,
   readGroup,
 } from "./groups.ts";
-import {
-  attributeBlock,
-  inodeFlags,
-  inodeMode,
-  linkCount,
-  type RawInode,
-  readRaw,
-} from "./inode.ts";
-import { isTargetInInode } from "./links.ts";
+import { attributeBlock, hasMap, inodeMode, linkCount, type RawInode, readRaw } from "./inode.ts";
+import { hasExtents } from "./inode-map.ts";
 import type { BlockReader, ExtVolume } from "./volume.ts";
 
-/** Pointers to blocks in an inode without extents, and how many of them name data, not more pointers. */
-const POINTERS = 15;
-const DIRECT_POINTERS = 12;
-/** The only one that the resize inode has: its two levels end at the reserved descriptors. */
-const RESIZE_POINTER = 13;
+/** The row with the only pointer that the resize inode has: its two levels end at the reserved descriptors. */
+const RESIZE_ROW = 2;
 
 /** Reads for one part of a search (rules 1 and 2). */
 class SearchReader implements BlockReader {
@@ -228,19 +209,11 @@ function addInode(volume: ExtVolume, ino: Ino, owners: Owners, ifNamed = false):
   if (ifNamed && linkCount(raw) === 0) return;
   const attributes = attributeBlock(volume, raw);
   if (attributes !== 0) owners.add(attributes, 1, { use: "attributes", ino });
-  if (!hasBlocks(raw)) return;
+  if (!hasMap(raw)) return;
   const content = new Content(volume, raw, ino, owners);
   if (ino === INO_RESIZE) content.addResizeMap();
-  else if ((inodeFlags(raw) & INODE_EXTENTS) !== 0) content.addExtents();
+  else if (hasExtents(raw)) content.addExtents();
   else content.addBlockMap();
-}
-
-/** Whether an inode's content names blocks. (Of a reserved one without a type it does.) */
-function hasBlocks(raw: RawInode): boolean {
-  if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) return false;
-  const type = inodeMode(raw) & MODE_TYPE_MASK;
-  if (type === MODE_SYMLINK) return !isTargetInInode(raw);
-  return type === MODE_FILE || type === MODE_DIRECTORY || type === 0;
 }
 
 /** The blocks that one inode's content names. */
@@ -263,7 +236,7 @@ class Content {
   }
 
   addExtents(): void {
-    const root = rootOf(this.#raw, this.#ino);
+    const root = rootOf(this.#raw);
     rootDepth(this.#volume, root); // throws where it cannot be
     this.#addNode(root);
   }
@@ -282,34 +255,23 @@ class Content {
 
   /** Of the inode that keeps blocks for more descriptors: these lie with the others, in the groups' heads. */
   addResizeMap(): void {
-    const { block, at } = this.#raw;
-    const pointer = block.view.getUint32(at + CONTENT_BYTE + 4 * RESIZE_POINTER, true);
+    const pointer = pointerAt(rootRows(this.#volume, this.#raw)[RESIZE_ROW]!, 0);
     if (pointer !== 0) this.#enter(pointer);
   }
 
   addBlockMap(): void {
-    const { block, at } = this.#raw;
-    this.#addPointers(block.view, at + CONTENT_BYTE, DIRECT_POINTERS, 0, 0);
-    let first = DIRECT_POINTERS;
-    for (let depth = 1; depth <= POINTERS - DIRECT_POINTERS; depth++) {
-      const pointer = at + CONTENT_BYTE + 4 * (DIRECT_POINTERS + depth - 1);
-      this.#addPointers(block.view, pointer, 1, depth, first);
-      first += (this.#volume.blockSize / 4) ** depth;
-    }
+    for (const row of rootRows(this.#volume, this.#raw)) this.#addRow(row);
   }
 
-  /** `count` pointers from byte `at` on, to blocks of `depth` levels of pointers above the content. */
-  #addPointers(view: DataView, at: number, count: number, depth: number, first: number): void {
-    const pointersPerBlock = this.#volume.blockSize / 4;
-    for (let index = 0; index < count; index++) {
-      const pointer = view.getUint32(at + 4 * index, true);
-      const fileBlock = first + index * pointersPerBlock ** depth;
+  #addRow(row: PointerRow): void {
+    for (let index = 0; index < row.count; index++) {
+      const pointer = pointerAt(row, index);
       if (pointer === 0) continue;
-      if (depth === 0) this.#add(pointer, 1, fileBlock, true);
+      if (row.span === 1) this.#add(pointer, 1, row.first + index, true);
       else if (this.#volume.isOwnable(pointer, 1) && this.#enter(pointer)) {
         pastDamage(() => {
-          const { view: below } = this.#volume.cache.read(pointer, () => {});
-          this.#addPointers(below, 0, pointersPerBlock, depth - 1, fileBlock);
+          const below = rowBelow(this.#volume, row, index, this.#ino);
+          if (below !== null) this.#addRow(below);
         });
       }
     }

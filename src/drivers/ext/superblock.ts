@@ -30,8 +30,12 @@ export interface Features {
   readonly readOnly: number;
 }
 
+/** Which filesystem a volume is said to be: the oldest whose features it keeps to, and as blkid says it. */
+export type VolumeType = "ext2" | "ext3" | "ext4";
+
 /** What the superblock says for good. Blocks are filesystem blocks; sizes are bytes. */
 export interface SuperblockFacts {
+  readonly type: VolumeType;
   readonly features: Features;
   readonly blockSize: number;
   readonly blocks: number;
@@ -89,6 +93,13 @@ const READ_ONLY_KNOWN =
   READ_ONLY.dir_nlink |
   READ_ONLY.extra_isize |
   READ_ONLY.metadata_csum;
+
+/** The features of ext2; ext3 has a journal, too. */
+const INCOMPATIBLE_EXT2 = INCOMPATIBLE.filetype | INCOMPATIBLE.meta_bg;
+const READ_ONLY_EXT2 = READ_ONLY.sparse_super | READ_ONLY.large_file | READ_ONLY.btree_dir;
+
+/** Volumes of revision 0 have no features, and fixed values for what revision 1 lets be chosen. */
+const FIRST_INO_OLD = 11;
 
 const LOG_BLOCK_SIZE_MAX = 2; // 4 KiB: larger blocks cannot be mapped page by page
 export const CHECKSUM_CRC32C = 1;
@@ -167,6 +178,7 @@ export function parseSuperblock(
   const uuid = superblock.slice(DiskSuperblock.uuid.offset, DiskSuperblock.uuid.offset + 16);
   const hasStoredSeed = (features.incompatible & INCOMPATIBLE.metadata_csum_seed) !== 0;
   const facts = {
+    type: typeOf(features),
     features,
     ...geometry,
     journalIno: DiskSuperblock.journalIno.get(view, 0),
@@ -191,10 +203,11 @@ export function parseSuperblock(
 
 function readFeatures(view: DataView): Features {
   const revision = DiskSuperblock.revision.get(view, 0);
-  if (revision !== 1) {
-    const message = `superblock revision ${revision} is not supported, only 1`;
+  if (revision > 1) {
+    const message = `superblock revision ${revision} is not supported, only 0 and 1`;
     throw new HoldfastError("EOPNOTSUPP", message);
   }
+  if (revision === 0) return { compatible: 0, incompatible: 0, readOnly: 0 };
   const features = {
     compatible: DiskSuperblock.featuresCompatible.get(view, 0),
     incompatible: DiskSuperblock.featuresIncompatible.get(view, 0),
@@ -205,11 +218,15 @@ function readFeatures(view: DataView): Features {
     const message = `the volume uses features that are not supported: ${unknown.join(", ")}`;
     throw new HoldfastError("EOPNOTSUPP", message);
   }
-  if ((features.incompatible & INCOMPATIBLE.extents) === 0) {
-    const message = "volumes without extents (ext2 and ext3) are not supported yet";
-    throw new HoldfastError("EOPNOTSUPP", message);
-  }
   return features;
+}
+
+function typeOf({ compatible, incompatible, readOnly }: Features): VolumeType {
+  const others =
+    (incompatible & ~(INCOMPATIBLE_EXT2 | INCOMPATIBLE.needs_recovery)) |
+    (readOnly & ~READ_ONLY_EXT2);
+  if (others !== 0) return "ext4";
+  return (compatible & COMPATIBLE.hasJournal) !== 0 ? "ext3" : "ext2";
 }
 
 export function verifySuperblockChecksum(superblock: Uint8Array): void {
@@ -318,6 +335,9 @@ function readDescriptorSize(view: DataView, blockSize: number): number {
 }
 
 function readInodeSizes(view: DataView, blockSize: number, inodes: number) {
+  if (DiskSuperblock.revision.get(view, 0) === 0) {
+    return { inodeSize: INODE_SIZE_OLD, extraInodeSizeWanted: 0, firstIno: FIRST_INO_OLD };
+  }
   const inodeSize = inRange(
     view,
     DiskSuperblock.inodeSize,
@@ -331,7 +351,7 @@ function readInodeSizes(view: DataView, blockSize: number, inodes: number) {
   return {
     inodeSize,
     extraInodeSizeWanted: Math.min(DiskSuperblock.extraInodeSizeWanted.get(view, 0), room, 32) & ~3,
-    firstIno: inRange(view, DiskSuperblock.firstIno, "s_first_ino", 11, inodes),
+    firstIno: inRange(view, DiskSuperblock.firstIno, "s_first_ino", FIRST_INO_OLD, inodes),
   };
 }
 

@@ -1,10 +1,10 @@
 /**
- * An opened ext4 volume: the superblock's facts, the metadata cache and the device. It holds nothing
+ * An opened volume: the superblock's facts, the metadata cache and the device. It holds nothing
  * that can go stale: where the volume's own structures lie never changes while it is mounted.
  */
 import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
-import type { Transaction } from "../../metadata/transaction.ts";
+import type { Seal, Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
@@ -22,6 +22,9 @@ export interface Located {
   readonly block: MetadataBlock;
   readonly at: number;
 }
+
+/** For blocks without a checksum. */
+export const noSeal: Seal = () => {};
 
 /** What the driver reads metadata by: the cache, or who looks at much that is not to stay there (owners.ts). */
 export type BlockReader = Pick<MetadataCache, "read">;

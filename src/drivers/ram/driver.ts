@@ -165,6 +165,7 @@ export class RamDriver implements FilesystemDriver {
       deviceMinor: tables.get(inode + Inode.deviceMinor),
       restriction: null,
       dax: tables.get(inode + Inode.dax) !== 0,
+      hasExtents: true,
     };
   }
 

@@ -122,6 +122,7 @@ export class RawDriver implements FilesystemDriver {
       deviceMinor: 0,
       restriction: null,
       dax: false,
+      hasExtents: true,
     };
   }
 

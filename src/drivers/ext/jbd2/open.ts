@@ -2,9 +2,9 @@
 import { CorruptionError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import { DirectReader } from "../direct-reader.ts";
-import { extentAt } from "../extents.ts";
 import { DiskInode, INCOMPATIBLE } from "../format.ts";
 import { inodeSize, readRaw } from "../inode.ts";
+import { extentAt } from "../inode-map.ts";
 import { orphanDamage } from "../orphans.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import { ExtVolume } from "../volume.ts";

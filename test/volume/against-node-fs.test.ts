@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Stats, Volume } from "../../src/index.ts";
 import { temporaryDirectory } from "../support/tools.ts";
-import { volumeKinds } from "./volumes.ts";
+import { blockPointerKinds, volumeKinds } from "./volumes.ts";
 
 type Subject = {
   statSync(path: string): fs.Stats | Stats;
@@ -287,7 +287,7 @@ const program = fc.array(fc.tuple(step, fc.boolean()), {
   size: "max",
 });
 
-describe.each(volumeKinds)("$name", (kind) => {
+describe.each([...volumeKinds, ...blockPointerKinds])("$name", (kind) => {
   test("a random program answers as node:fs does, and leaves the same tree", async () => {
     let made = kind.make();
     // Programs run one after another on the same volume, each in a directory of its own.

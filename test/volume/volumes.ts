@@ -91,6 +91,15 @@ export const volumeKinds: readonly VolumeKind[] = hasTool("mkfs.ext4")
   ? [ram, ext4, ext("ext4 of 1 KiB blocks", 1024)]
   : [ram];
 
+/** Volumes whose files have block pointers: they have no unwritten blocks, and move none. */
+export const blockPointerKinds: readonly VolumeKind[] = hasTool("mkfs.ext4")
+  ? [
+      ext("ext2", 4096, "-t", "ext2"),
+      ext("ext3 of 1 KiB blocks", 1024, "-t", "ext3"),
+      ext("ext2 without features", 2048, "-t", "ext2", "-O", "none"),
+    ]
+  : [];
+
 /** The same volume with all files copied, through a page cache of so many bytes. */
 const copied = (kind: VolumeKind, name: string): VolumeKind => ({
   name,

@@ -2,7 +2,8 @@
  * Maps of block pointers, changed: pointers set and cleared, blocks of pointers made and given up. The
  * reading half, and what a map looks like, is block-pointers.ts.
  *
- * (1) No block of pointers is empty: it goes with its last pointer.
+ * (1) A block of pointers goes with its last pointer. (Others leave empty ones, which are as good as a
+ *     hole, and go when what lies there is removed.)
  *
  * The format has no unwritten state, and the kernel moves no blocks of such files; neither do we.
  */
@@ -170,17 +171,30 @@ export class BlockMap implements FileMap {
   }
 
   remove(_piece: Piece, cut: Piece): void {
-    const way = this.#way(cut.fileBlock);
-    let { row, index } = way.pop()!;
-    let count = cut.count;
-    for (let above = way.pop(); above !== undefined; above = way.pop()) {
-      if (!isEmptyBut(row, index, index + count)) break;
-      this.#freeNode(row.block.block);
-      ({ row, index } = above);
-      count = 1;
-    }
+    const { row, index } = this.#way(cut.fileBlock).at(-1)!;
     this.#edit(row);
-    for (let place = index; place < index + count; place++) setPointer(row, place, 0);
+    for (let place = index; place < index + cut.count; place++) setPointer(row, place, 0);
+  }
+
+  tidy(from: number, to: number, nodesMax: number): boolean {
+    let left = nodesMax;
+    const prune = (row: PointerRow): void => {
+      if (row.span === 1) return;
+      const first = Math.max(0, indexIn(row, from));
+      for (let index = Math.min(row.count - 1, indexIn(row, to - 1)); index >= first; index--) {
+        const below = rowBelow(this.volume, row, index, this.ino);
+        if (below === null) continue;
+        prune(below);
+        if (left === 0) return;
+        if (!isEmpty(below)) continue;
+        this.#edit(row);
+        setPointer(row, index, 0);
+        this.#freeNode(below.block.block);
+        left--;
+      }
+    };
+    for (const root of this.#roots) prune(root);
+    return left > 0;
   }
 
   #freeNode(block: number): void {
@@ -188,8 +202,6 @@ export class BlockMap implements FileMap {
     this.transaction.revoke(block);
     addInodeBlocks(this.volume, this.raw, -1);
   }
-
-  tidy(): void {}
 
   setWritten(): void {
     throw this.#unsupported("its blocks cannot be made unwritten");
@@ -214,10 +226,7 @@ function setPointer({ block, at }: PointerRow, index: number, pointer: number): 
   block.view.setUint32(at + POINTER_SIZE * index, pointer, true);
 }
 
-/** Whether all pointers of a row but those of [from, to) are 0. */
-function isEmptyBut(row: PointerRow, from: number, to: number): boolean {
-  for (let index = 0; index < row.count; index++) {
-    if ((index < from || index >= to) && pointerAt(row, index) !== 0) return false;
-  }
+function isEmpty(row: PointerRow): boolean {
+  for (let index = 0; index < row.count; index++) if (pointerAt(row, index) !== 0) return false;
   return true;
 }

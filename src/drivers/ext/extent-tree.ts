@@ -334,16 +334,17 @@ export class ExtentTree implements FileMap {
   }
 
   /** While the root has one child whose entries fit into the root, they move there. */
-  tidy(): void {
+  tidy(): boolean {
     const root = rootOf(this.raw);
     while (rootDepth(this.volume, root) > 0 && entryCount(root) === 1) {
       const child = readChild(this.volume, root, 0, this.raw, this.ino);
       const count = entryCount(child);
-      if (count > ROOT_ENTRIES_MAX) return;
+      if (count > ROOT_ENTRIES_MAX) break;
       initializeNode(root, ROOT_ENTRIES_MAX, nodeDepth(child));
       copyEntries(child, 0, root, count);
       this.#freeNode(child.block.block);
     }
+    return true;
   }
 
   /** Whether the node at `level` of a path can take `extra` more entries. */

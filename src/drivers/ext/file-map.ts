@@ -45,8 +45,11 @@ export interface FileMap {
   insert(piece: Piece): void;
   /** Takes `cut`, a part of a piece that was found, out of the map. Throws: ENOSPC, as `insert`. */
   remove(piece: Piece, cut: Piece): void;
-  /** After removals: gives up nodes that the map can do without. */
-  tidy(): void;
+  /**
+   * After all of [from, to) was removed: gives up nodes that the map can do without, `nodesMax` at most.
+   * Returns false when more may be left.
+   */
+  tidy(from: number, to: number, nodesMax: number): boolean;
   /**
    * Gives [from, to), a part of a piece that was found, another state.
    * Throws: ENOSPC, as `insert`; EOPNOTSUPP where nothing can be unwritten.

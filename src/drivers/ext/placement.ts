@@ -30,6 +30,8 @@ import { editSuperblock, type ExtVolume, noSpace, readSuperblock } from "./volum
 /** What one call of removeExtents or unwriteExtents does before it asks to be called again. */
 const EXTENTS_PER_CALL = 256;
 const EDITED_BLOCKS_PER_CALL = 64;
+/** More than it can empty. */
+const NODES_PER_CALL = 2 * EDITED_BLOCKS_PER_CALL;
 /** Blocks of cached content are revoked one by one. */
 const REVOKED_PER_CALL = 1024;
 /** From here on a size needs more than 31 bits, which a feature of the volume announces. */
@@ -184,8 +186,8 @@ export function removeExtents(
     end = cut.fileBlock;
     found = lastIn(map, from, end);
   }
-  map.tidy();
-  return found === null;
+  const isTidy = map.tidy(found === null ? from : end, to, NODES_PER_CALL);
+  return found === null && isTidy;
 }
 
 /** The last piece that has blocks in [from, end), or null. */

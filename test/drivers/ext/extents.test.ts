@@ -12,7 +12,6 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { HoldfastError } from "../../../src/base/errors.ts";
 import type { Ino } from "../../../src/base/quantities.ts";
 import type { Extent } from "../../../src/iomap/contract.ts";
 import {
@@ -290,23 +289,6 @@ test("a tree grows to a depth of three and shrinks to nothing", () => {
     while (!remove(0, Infinity));
     expect(image.driver.spaceInfo().blocksFree).toBe(blocksFree);
   });
-});
-
-test("a file that maps its blocks singly is refused by its number", () => {
-  using directory = temporaryDirectory();
-  const path = directory.file("image");
-  mkfsExt4(path, 8 << 20, ["-O", "^extents,^64bit"]);
-  writeFileSync(directory.file("source"), Buffer.alloc(5000, 1));
-  runOk("debugfs", ["-w", "-R", `write ${directory.file("source")} file`, path]);
-  runOk("debugfs", ["-w", "-R", "feature extents", path]);
-  const image = new DirectoryImage(path);
-  try {
-    const error = errorOf(() => image.driver.extentAt(12 as Ino, 0, 4096));
-    expect(error).toBeInstanceOf(HoldfastError);
-    expect(error?.message).toMatch(/EOPNOTSUPP.*inode 12/);
-  } finally {
-    image.thread.leave();
-  }
 });
 
 skipUnless("loop mounts")("the kernel reads what we wrote, and we what it wrote", () => {

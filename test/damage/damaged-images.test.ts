@@ -1,4 +1,4 @@
-// Damaged images: bytes changed in every kind of metadata of ext4 volumes, with checksums and without.
+// Damaged images: bytes changed in every kind of metadata of ext volumes, with checksums and without.
 // Whatever the damage, the answer is the right data or an error that names it: never a hang, a crash, a
 // broken invariant, another file's data, or a changed image where the mount was refused.
 //
@@ -15,9 +15,13 @@ import { findPlaces } from "./places.ts";
 const SEED = Number(process.env["HOLDFAST_DAMAGE_SEED"] ?? 1);
 const COUNT = Number(process.env["HOLDFAST_DAMAGE_COUNT"] ?? 350);
 
-const SHAPES: readonly ImageShape[] = [1024, 2048, 4096].flatMap((blockSize) =>
-  [true, false].map((checksums) => ({ blockSize, checksums }) as ImageShape),
-);
+const SHAPES: readonly ImageShape[] = [
+  ...([1024, 2048, 4096] as const).flatMap((blockSize) =>
+    [true, false].map((checksums) => ({ type: "ext4", blockSize, checksums }) as const),
+  ),
+  { type: "ext2", blockSize: 1024, checksums: false },
+  { type: "ext3", blockSize: 4096, checksums: false },
+];
 
 function outcomeOf({ refused, reading, changing }: InspectionReport): string {
   const codes = Object.keys(reading).sort().join("+");
@@ -44,7 +48,7 @@ function summary(damaged: readonly Damaged[], reports: readonly InspectionReport
     .join("\n");
 }
 
-describe.each(SHAPES)("ext4, blocks of $blockSize bytes, checksums $checksums", (shape) => {
+describe.each(SHAPES)("$type, blocks of $blockSize bytes, checksums $checksums", (shape) => {
   skipUnless("mkfs.ext4", "debugfs", "e2fsck")(
     "damage gives the right data or an error that names it",
     async () => {
@@ -55,7 +59,7 @@ describe.each(SHAPES)("ext4, blocks of $blockSize bytes, checksums $checksums", 
       const damaged = damagedImages(bytes, findPlaces(bytes), COUNT, SEED * 1_000_000);
       const reports = await inspectAll(image, shape, damaged, directory.file);
       process.stdout.write(
-        `${COUNT} damaged images, blocks of ${shape.blockSize} bytes, ` +
+        `${COUNT} damaged images of ${shape.type}, blocks of ${shape.blockSize} bytes, ` +
           `${shape.checksums ? "with" : "without"} checksums:\n${summary(damaged, reports)}\n`,
       );
       const wrong = reports

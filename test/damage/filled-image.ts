@@ -1,4 +1,4 @@
-// A small ext4 image with every kind of metadata in it, made by mke2fs and debugfs alone: no root needed,
+// A small ext image with every kind of metadata in it, made by mke2fs and debugfs alone: no root needed,
 // and nothing of Holdfast's writing in it.
 
 import {
@@ -16,8 +16,9 @@ import { run, runOk, sparseFile, temporaryDirectory } from "../support/tools.ts"
 import { randomFrom } from "./random.ts";
 
 export interface ImageShape {
+  readonly type: "ext2" | "ext3" | "ext4";
   readonly blockSize: 1024 | 2048 | 4096;
-  /** Without metadata checksums only the structures themselves can show damage. */
+  /** Without metadata checksums (ext2 and ext3 have none) only the structures themselves can show damage. */
   readonly checksums: boolean;
 }
 
@@ -100,35 +101,29 @@ const DEBUGFS_SCRIPT = [
   "mknod pipe p",
   "mknod null c 1 3",
   "mknod wide b 300 70000",
-  "fallocate small/file-4 40 90",
 ];
+/** Of a file with extents. */
+const PREALLOCATE = "fallocate small/file-4 40 90";
 
 /** Makes the image. Throws when a tool of e2fsprogs fails, or its checker finds something wrong. */
-export function makeFilledImage(image: string, { blockSize, checksums }: ImageShape): void {
+export function makeFilledImage(image: string, { type, blockSize, checksums }: ImageShape): void {
   using source = temporaryDirectory();
   fillSource(source.path, blockSize);
   sparseFile(image, IMAGE_BYTES[blockSize]);
-  const features = `${checksums ? "" : "^"}metadata_csum`;
+  const features = type === "ext4" ? ["-O", `${checksums ? "" : "^"}metadata_csum`] : [];
+  // The smallest journal there is: 1,024 blocks.
+  const journal = type === "ext2" ? [] : ["-J", `size=${blockSize / 1024}`];
   // mke2fs gives the identifiers out at random: fixed ones make every image the same.
   const fixed = ["-U", "6f6c6466-6173-7421-8000-000000000001"];
   const extended = "hash_seed=6f6c6466-6173-7421-8000-000000000002,lazy_itable_init=0";
   // Small groups, so that there are several.
   const group = String(blockSize === 4096 ? 2048 : 4096);
-  // The smallest journal there is: 1,024 blocks.
-  const shape = [
-    "-b",
-    String(blockSize),
-    "-g",
-    group,
-    "-N",
-    "512",
-    "-J",
-    `size=${blockSize / 1024}`,
-  ];
-  const args = [...fixed, "-E", extended, ...shape, "-O", features, "-d", source.path];
+  const shape = ["-t", type, "-b", String(blockSize), "-g", group, "-N", "512", ...journal];
+  const args = [...fixed, "-E", extended, ...shape, ...features, "-d", source.path];
   runOk("mkfs.ext4", ["-q", "-F", ...args, image]);
   const long = "value ".repeat(90);
-  const script = DEBUGFS_SCRIPT.map((line) => line.replace("LONG", `"${long}"`)).join("\n");
+  const commands = type === "ext4" ? [...DEBUGFS_SCRIPT, PREALLOCATE] : DEBUGFS_SCRIPT;
+  const script = commands.map((line) => line.replace("LONG", `"${long}"`)).join("\n");
   runOk("debugfs", ["-w", "-f", "-", image], `${script}\n`);
   // Hash trees for the directories: mke2fs fills them without.
   const { code, stdout } = run("e2fsck", ["-f", "-y", "-D", image]);

@@ -160,6 +160,7 @@ const SHARES: Record<Kind, number> = {
   "inode bitmap": 1,
   inode: 8,
   "extent block": 6,
+  "indirect block": 6,
   "directory block": 6,
   "hash tree root": 4,
   "hash tree node": 4,

@@ -1,4 +1,4 @@
-// Where every kind of metadata lies in an undamaged ext4 image. Written apart from the driver, from the
+// Where every kind of metadata lies in an undamaged ext image. Written apart from the driver, from the
 // kernel's description of the format (Documentation/filesystems/ext4), so that the two cannot share a
 // mistake. Only what mke2fs makes of filled-image.ts is understood.
 
@@ -9,6 +9,7 @@ export const KINDS = [
   "inode bitmap",
   "inode",
   "extent block",
+  "indirect block",
   "directory block",
   "hash tree root",
   "hash tree node",
@@ -93,6 +94,7 @@ const INODE_FIELDS: readonly Field[] = [
   ...every(0x84, 0x98, 4),
 ];
 
+const INCOMPATIBLE_64BIT = 0x80;
 const ROOT_INO = 2;
 const INODE_FLAG_INDEXED = 0x1000;
 const INODE_FLAG_EXTENTS = 0x80000;
@@ -109,6 +111,7 @@ class Reader {
   readonly #inodeSize: number;
   readonly #groups: number;
   readonly #descriptors: number;
+  readonly #descriptorSize: number;
 
   constructor(bytes: Uint8Array) {
     this.image = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -120,6 +123,7 @@ class Reader {
     const firstBlock = at(0x14);
     this.#groups = Math.ceil((at(0x4) - firstBlock) / this.#blocksPerGroup);
     this.#descriptors = (firstBlock + 1) * this.blockSize;
+    this.#descriptorSize = (at(0x60) & INCOMPATIBLE_64BIT) !== 0 ? 64 : 32;
   }
 
   add(kind: Kind, byte: number, length: number, owner: number | null, fields: readonly Field[]) {
@@ -141,8 +145,10 @@ class Reader {
   }
 
   #readGroup(group: number): void {
-    const descriptor = this.#descriptors + group * 64;
-    this.add("group descriptor", descriptor, 64, null, GROUP_FIELDS);
+    const size = this.#descriptorSize;
+    const descriptor = this.#descriptors + group * size;
+    const fields = GROUP_FIELDS.filter(({ offset }) => offset < size);
+    this.add("group descriptor", descriptor, size, null, fields);
     const [bitmapBytes, inodeBytes] = [this.#blocksPerGroup / 8, this.#inodesPerGroup / 8];
     const inodeBitmap = this.u32(descriptor + 4) * this.blockSize;
     const blockBitmap = this.u32(descriptor) * this.blockSize;
@@ -171,9 +177,10 @@ class Reader {
     }
     const type = this.u16(at) & 0xf000;
     const flags = this.u32(at + 0x20);
-    const hasTree = type === TYPE_FILE || type === TYPE_DIRECTORY || type === TYPE_SYMLINK;
-    if (!hasTree || (flags & INODE_FLAG_EXTENTS) === 0) return;
-    const blocks = this.#readTree(at + 0x28, ino);
+    const isLongLink = type === TYPE_SYMLINK && this.u32(at + 4) >= 60;
+    if (type !== TYPE_FILE && type !== TYPE_DIRECTORY && !isLongLink) return;
+    const hasTree = (flags & INODE_FLAG_EXTENTS) !== 0;
+    const blocks = hasTree ? this.#readTree(at + 0x28, ino) : this.#readPointers(at + 0x28, ino);
     if (type === TYPE_DIRECTORY) {
       for (const { file, device } of blocks) this.#readDirectory(ino, flags, file, device);
     } else if (type === TYPE_SYMLINK) {
@@ -202,6 +209,27 @@ class Reader {
           blocks.push({ file: file + block, device: device + block });
         }
       }
+    }
+    return blocks;
+  }
+
+  /** The blocks that an inode's 15 pointers lead to; blocks of pointers become places. */
+  #readPointers(content: number, ino: number): { file: number; device: number }[] {
+    const blocks: { file: number; device: number }[] = [];
+    const each = this.blockSize / 4;
+    let file = 0;
+    const follow = (at: number, level: number): void => {
+      const device = this.u32(at);
+      if (device === 0) file += each ** level;
+      else if (level === 0) blocks.push({ file: file++, device });
+      else {
+        const below = device * this.blockSize;
+        this.add("indirect block", below, this.blockSize, ino, every(0, this.blockSize, 4));
+        for (let pointer = 0; pointer < each; pointer++) follow(below + 4 * pointer, level - 1);
+      }
+    };
+    for (let pointer = 0; pointer < 15; pointer++) {
+      follow(content + 4 * pointer, Math.max(0, pointer - 11));
     }
     return blocks;
   }

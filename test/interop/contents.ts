@@ -90,7 +90,8 @@ export class Model {
 }
 
 const SIZE_MAX = 3 * 2 ** 20;
-const MODES: readonly FallocateMode[] = [
+/** Of a file with extents. */
+export const MODES: readonly FallocateMode[] = [
   "allocate",
   "keep-size",
   "punch-hole",
@@ -100,7 +101,21 @@ const MODES: readonly FallocateMode[] = [
   "zero-range",
 ];
 
-function changeOnce(file: Changeable, model: Model, random: Random, blockSize: number): void {
+/** Of a file with block pointers. */
+export const MODES_OF_POINTERS: readonly FallocateMode[] = ["punch-hole"];
+
+/** What files are changed by. */
+export interface Changes {
+  readonly blockSize: number;
+  readonly modes: readonly FallocateMode[];
+}
+
+function changeOnce(
+  file: Changeable,
+  model: Model,
+  random: Random,
+  { blockSize, modes }: Changes,
+): void {
   const size = model.bytes.length;
   const choice = random.below(20);
   if (choice < 9 || size < 4 * blockSize) {
@@ -114,7 +129,7 @@ function changeOnce(file: Changeable, model: Model, random: Random, blockSize: n
     file.truncate(target);
     model.resize(target);
   } else {
-    const mode = random.pick(MODES);
+    const mode = random.pick(modes);
     const whole = mode === "collapse-range" || mode === "insert-range";
     if (mode === "insert-range" && size > SIZE_MAX) return;
     const unit = whole ? blockSize : 1;
@@ -136,14 +151,14 @@ export function changeAtRandom(
   models: Map<string, Model>,
   seed: number,
   rounds: number,
-  blockSize: number,
+  changes: Changes,
 ): void {
   const random = randomFrom(seed);
   const paths = [...models.keys()];
   const files = new Map(paths.map((path) => [path, open(path)]));
   for (let round = 0; round < rounds; round++) {
     const path = random.pick(paths);
-    changeOnce(files.get(path) as Changeable, models.get(path) as Model, random, blockSize);
+    changeOnce(files.get(path) as Changeable, models.get(path) as Model, random, changes);
   }
   for (const file of files.values()) file.close();
 }

@@ -1,7 +1,7 @@
 // What Holdfast puts on a volume for the kernel to read: every operation, and the shapes that are hard.
 
 import type { Volume } from "../../src/index.ts";
-import { changeAtRandom, Model, openInVolume } from "./contents.ts";
+import { changeAtRandom, type Changes, Model, openInVolume } from "./contents.ts";
 
 export const NAMES_IN_LARGE_DIRECTORY = 20_000;
 /** Single-block extents: more than 4 * 84 * 84 at 1 KiB blocks, so that the tree has depth 3. */
@@ -159,13 +159,14 @@ function makeAttributes(volume: Volume): void {
 export const CHANGED_PATHS = ["/changed-0", "/changed-1", "/changed-2"];
 
 /** Fills the volume. Answers the models of the files that were changed at random. */
-export function fillVolume(volume: Volume, blockSize: number): Map<string, Model> {
+export function fillVolume(volume: Volume, changes: Changes): Map<string, Model> {
+  const { blockSize } = changes;
   const models = new Map(CHANGED_PATHS.map((path) => [path, new Model()]));
-  changeAtRandom(openInVolume(volume), models, blockSize, 400, blockSize);
+  changeAtRandom(openInVolume(volume), models, blockSize, 400, changes);
   writeFragmented(volume, "/fragmented", blockSize);
   writeInterleaved(volume, blockSize);
   writeHuge(volume);
-  writePreallocated(volume);
+  if (changes.modes.includes("allocate")) writePreallocated(volume);
   makeTree(volume);
   makeLinks(volume);
   makeNames(volume);

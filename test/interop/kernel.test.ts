@@ -7,7 +7,10 @@ import type { Volume } from "../../src/index.ts";
 import { mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import {
   changeAtRandom,
+  type Changes,
   type Model,
+  MODES,
+  MODES_OF_POINTERS,
   openInDirectory,
   openInVolume,
   wrongContents,
@@ -19,9 +22,9 @@ import { differences, kernelPlace, treeOf, volumePlace } from "./trees.ts";
 const VOLUME_BYTES = 700 * 2 ** 20;
 
 /** What the kernel does to a volume that Holdfast filled. */
-function changeByKernel(root: string, models: Map<string, Model>, blockSize: number): void {
+function changeByKernel(root: string, models: Map<string, Model>, changes: Changes): void {
   const at = (path: string): string => `${root}${path}`;
-  changeAtRandom(openInDirectory(root), models, blockSize + 1, 60, blockSize);
+  changeAtRandom(openInDirectory(root), models, changes.blockSize + 1, 60, changes);
   fs.appendFileSync(at("/linked"), "and more");
   fs.appendFileSync(at("/between"), new Uint8Array(100_000).fill(0x17));
   fs.renameSync(at("/to/inner"), at("/deep/inner"));
@@ -38,8 +41,9 @@ function changeByKernel(root: string, models: Map<string, Model>, blockSize: num
 }
 
 /** What Holdfast then does to what the kernel left. */
-function changeAgain(volume: Volume, models: Map<string, Model>, blockSize: number): void {
-  changeAtRandom(openInVolume(volume), models, blockSize + 2, 200, blockSize);
+function changeAgain(volume: Volume, models: Map<string, Model>, changes: Changes): void {
+  const { blockSize } = changes;
+  changeAtRandom(openInVolume(volume), models, blockSize + 2, 200, changes);
   using file = volume.openSync("/by-kernel", "r+");
   for (let at = 0; at < 3_000_000 - blockSize; at += 7 * blockSize) {
     file.fallocateSync("punch-hole", at, blockSize);
@@ -87,18 +91,28 @@ test("the comparison sees a changed byte, mode, time and name", () => {
   expect(change(() => fs.unlinkSync(at("link")))).toMatch(/\/link is missing/);
 });
 
-describe.each([1024, 2048, 4096])("blocks of %i bytes", (blockSize) => {
+describe.each([
+  ["ext4", 1024],
+  ["ext4", 2048],
+  ["ext4", 4096],
+  ["ext2", 2048],
+  ["ext3", 4096],
+] as const)("%s, blocks of %i bytes", (type, blockSize) => {
+  const hasExtents = type === "ext4";
+  const changes: Changes = { blockSize, modes: hasExtents ? MODES : MODES_OF_POINTERS };
+
   skipUnless(...needs)(
     "kernel and Holdfast read each other's volumes equal, through four hand-overs",
     () => {
       using handed = new Handed();
-      mkfsExt4(handed.image, VOLUME_BYTES, ["-b", String(blockSize), "-N", "60000"]);
+      const shape = ["-t", type, "-b", String(blockSize), "-N", "60000"];
+      mkfsExt4(handed.image, VOLUME_BYTES, shape);
 
       const [models, filled] = handed.toHoldfast("filling", (volume) => {
-        const models = fillVolume(volume, blockSize);
+        const models = fillVolume(volume, changes);
         return [models, treeOf(volumePlace(volume))] as const;
       });
-      expect(depthOf(handed.image, "/fragmented")).toBe(DEPTH[blockSize]);
+      if (hasExtents) expect(depthOf(handed.image, "/fragmented")).toBe(DEPTH[blockSize]);
       expect([...filled.keys()].filter((path) => path.startsWith("/large/")).length).toBe(
         NAMES_IN_LARGE_DIRECTORY * 0.8 + 500,
       );
@@ -106,12 +120,12 @@ describe.each([1024, 2048, 4096])("blocks of %i bytes", (blockSize) => {
 
       handed.toKernel("the kernel's changes", (root) => {
         expect(wrongContents(root, models)).toEqual([]);
-        changeByKernel(root, models, blockSize);
+        changeByKernel(root, models, changes);
       });
       handed.assertSame();
 
       const changed = handed.toHoldfast("changes to what the kernel left", (volume) => {
-        changeAgain(volume, models, blockSize);
+        changeAgain(volume, models, changes);
         return treeOf(volumePlace(volume));
       });
       handed.assertSame(changed);

@@ -177,12 +177,18 @@ function expectPartsHere(image: DirectoryImage, ino: Ino): void {
   });
 }
 
-const kinds = ["ext2", "ext3"].flatMap((type) =>
-  [1024, 2048, 4096].map((blockSize) => [type, blockSize] as const),
-);
+const kinds: readonly (readonly [type: string, blockSize: number, features: string])[] = [
+  ["ext2", 1024, "none,filetype"],
+  ["ext2", 2048, "sparse_super"],
+  ["ext2", 4096, "dir_index"],
+  ["ext3", 1024, "has_journal"],
+  ["ext3", 4096, "^resize_inode"],
+  ["ext4", 1024, "^extents,^64bit"],
+  ["ext4", 4096, "^extents,^64bit,^metadata_csum,uninit_bg"],
+];
 
-describe.each(kinds)("%s, blocks of %i bytes", (type, blockSize) => {
-  const options = ["-t", type, "-b", String(blockSize), "-N", "256"];
+describe.each(kinds)("%s, blocks of %i bytes, -O %s", (type, blockSize, features) => {
+  const options = ["-t", type, "-b", String(blockSize), "-N", "256", "-O", features];
 
   test("what mke2fs wrote is found where it is", () => {
     using source = temporaryDirectory();
@@ -301,55 +307,68 @@ skipUnless("loop mounts")(
   },
 );
 
-describe.each([1024, 2048, 4096])("the largest file, with blocks of %i bytes", (blockSize) => {
-  const each = blockSize / 4;
-  const pointers = 12 + each + each ** 2 + each ** 3;
-  const options = ["-t", "ext2", "-b", String(blockSize), "-N", "64"];
+describe.each([
+  ["ext2", 1024, []],
+  ["ext2", 2048, []],
+  ["ext2", 4096, []],
+  ["ext3", 4096, []],
+  ["ext4", 4096, ["-O", "^extents,^64bit,huge_file"]],
+  ["ext4", 1024, ["-O", "^extents,^64bit,^huge_file"]],
+] as const)(
+  "the largest file with block pointers: %s, blocks of %i bytes, %j",
+  (type, blockSize, more) => {
+    const each = blockSize / 4;
+    const pointers = 12 + each + each ** 2 + each ** 3;
+    const options = ["-t", type, "-b", String(blockSize), "-N", "64", ...more];
+    const isCounted = blockSize === 4096 && type !== "ext4";
 
-  /** The largest size this driver gives. */
-  function findLimit(image: DirectoryImage, ino: Ino): number {
-    let [fits, tooLarge] = [0, (pointers + 1) * blockSize];
-    while (tooLarge - fits > 1) {
-      const middle = Math.floor((fits + tooLarge) / 2);
-      if (errorOf(() => setSize(image, ino, middle))?.code === "EFBIG") tooLarge = middle;
-      else fits = middle;
+    /** The largest size this driver gives. */
+    function findLimit(image: DirectoryImage, ino: Ino): number {
+      let [fits, tooLarge] = [0, (pointers + 1) * blockSize];
+      while (tooLarge - fits > 1) {
+        const middle = Math.floor((fits + tooLarge) / 2);
+        if (errorOf(() => setSize(image, ino, middle))?.code === "EFBIG") tooLarge = middle;
+        else fits = middle;
+      }
+      return fits;
     }
-    return fits;
-  }
 
-  test("ends with its pointers, or where its sectors can no longer be counted in 32 bits", () => {
-    withImage(8 * MIB, options, (image) => {
-      const ino = makeFile(image);
-      const limit = findLimit(image, ino);
-      expect(limit).toBeLessThanOrEqual(pointers * blockSize);
-      expect(limit).toBeLessThan(2 ** 41);
-      if (blockSize < 4096) expect(limit).toBe(pointers * blockSize);
-      const last = limit - blockSize;
-      allocate(image, ino, last, limit);
-      const [extent] = extentsOf(image, ino, last, limit + 10 * blockSize);
-      expect(extent).toMatchObject({ kind: "mapped", length: blockSize });
-      expect(errorOf(() => allocate(image, ino, limit, limit + blockSize))?.code).toBe("EFBIG");
-      setSize(image, ino, limit);
+    test("ends with its pointers, or where its sectors can no longer be counted in 32 bits", () => {
+      withImage(8 * MIB, options, (image) => {
+        const ino = makeFile(image);
+        const limit = findLimit(image, ino);
+        expect(limit < pointers * blockSize).toBe(isCounted);
+        if (isCounted) expect(limit).toBeLessThan(2 ** 32 * 512);
+        else expect(limit).toBe(pointers * blockSize);
+        const last = limit - blockSize;
+        allocate(image, ino, last, limit);
+        const [extent] = extentsOf(image, ino, last, limit + 10 * blockSize);
+        expect(extent).toMatchObject({ kind: "mapped", length: blockSize });
+        expect(errorOf(() => allocate(image, ino, limit, limit + blockSize))?.code).toBe("EFBIG");
+        setSize(image, ino, limit);
+      });
     });
-  });
 
-  skipUnless("loop mounts")("is as large as the kernel has it", () => {
-    using directory = temporaryDirectory();
-    const path = directory.file("image");
-    mkdirSync(directory.file("mount"));
-    mkfsExt4(path, 8 * MIB, options);
-    let limit = 0;
-    useImage(path, (image) => {
-      const ino = makeFile(image);
-      limit = findLimit(image, ino);
-      setSize(image, ino, 0);
+    skipUnless("loop mounts")("is as large as the kernel has it", () => {
+      using directory = temporaryDirectory();
+      const path = directory.file("image");
+      mkdirSync(directory.file("mount"));
+      mkfsExt4(path, 8 * MIB, options);
+      let limit = 0;
+      useImage(path, (image) => {
+        const ino = makeFile(image);
+        limit = findLimit(image, ino);
+        setSize(image, ino, 0);
+      });
+      using mount = loopMount(path, directory.file("mount"));
+      const file = join(mount.directory, "file");
+      truncateSync(file, limit);
+      expect(() => truncateSync(file, limit + 1)).toThrow(
+        expect.objectContaining({ code: "EFBIG" }),
+      );
     });
-    using mount = loopMount(path, directory.file("mount"));
-    const file = join(mount.directory, "file");
-    truncateSync(file, limit);
-    expect(() => truncateSync(file, limit + 1)).toThrow(expect.objectContaining({ code: "EFBIG" }));
-  });
-});
+  },
+);
 
 test("a file on an empty volume is one piece, aligned so that 2 MiB can be one page", () => {
   withImage(64 * MIB, ["-t", "ext2", "-b", "4096"], (image) => {

@@ -135,10 +135,11 @@ export function pointersMax(volume: ExtVolume): number {
   return Math.min(first, countable - nodes);
 }
 
-/** Where pointers to content lie, or where the block of them is missing: [first, end) is a hole then. */
-type Leaf =
-  | { readonly row: PointerRow; readonly end: number }
-  | { readonly row: null; readonly end: number };
+/** Pointers to content, for file blocks up to `end`. Where there are none, null, there is a hole. */
+interface Leaf {
+  readonly row: PointerRow | null;
+  readonly end: number;
+}
 
 /** The pointers around `fileBlock`, or the hole that it lies in. Throws: CorruptionError. */
 function findLeaf(volume: ExtVolume, raw: RawInode, ino: Ino, fileBlock: number): Leaf {

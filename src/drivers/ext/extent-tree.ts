@@ -123,13 +123,13 @@ export class ExtentTree implements FileMap {
     return path;
   }
 
-  /** The way to a piece that was found. Throws: CorruptionError where no search by its key ends at it. */
+  /** The way to a piece that was found. Throws: CorruptionError where its own key leads to another leaf. */
   #pathTo({ fileBlock }: Piece): Path {
     const path = this.#find(fileBlock);
     const { node, index } = leafOf(path);
     if (index >= 0 && entryKey(node, index) === fileBlock) return path;
-    const expected = `expected an extent at file block ${fileBlock}, which the leaf after it has`;
-    const found = index < 0 ? "none" : entryKey(node, index);
+    const expected = `expected ${fileBlock}, which a leaf has that keys above it say is for others`;
+    const found = index < 0 ? "missing" : entryKey(node, index);
     throw this.volume.damage(node, DiskExtent.structure, "ee_block", found, expected);
   }
 

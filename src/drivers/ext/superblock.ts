@@ -30,7 +30,7 @@ export interface Features {
   readonly readOnly: number;
 }
 
-/** Which filesystem a volume is said to be: the oldest whose features it keeps to, and as blkid says it. */
+/** Which filesystem a volume is said to be: the oldest to whose features it keeps, as blkid says it. */
 export type VolumeType = "ext2" | "ext3" | "ext4";
 
 /** What the superblock says for good. Blocks are filesystem blocks; sizes are bytes. */
@@ -98,7 +98,7 @@ const READ_ONLY_KNOWN =
 const INCOMPATIBLE_EXT2 = INCOMPATIBLE.filetype | INCOMPATIBLE.meta_bg;
 const READ_ONLY_EXT2 = READ_ONLY.sparse_super | READ_ONLY.large_file | READ_ONLY.btree_dir;
 
-/** Volumes of revision 0 have no features, and fixed values for what revision 1 lets be chosen. */
+/** In revision 0, where it cannot be chosen, and the least in revision 1. */
 const FIRST_INO_OLD = 11;
 
 const LOG_BLOCK_SIZE_MAX = 2; // 4 KiB: larger blocks cannot be mapped page by page
@@ -207,13 +207,16 @@ function readFeatures(view: DataView): Features {
     const message = `superblock revision ${revision} is not supported, only 0 and 1`;
     throw new HoldfastError("EOPNOTSUPP", message);
   }
-  if (revision === 0) return { compatible: 0, incompatible: 0, readOnly: 0 };
   const features = {
     compatible: DiskSuperblock.featuresCompatible.get(view, 0),
     incompatible: DiskSuperblock.featuresIncompatible.get(view, 0),
     readOnly: DiskSuperblock.featuresReadOnly.get(view, 0),
   };
-  const unknown = unknownFeatures(features.incompatible, INCOMPATIBLE_KNOWN, INCOMPATIBLE);
+  const { compatible, incompatible, readOnly } = features;
+  if (revision === 0 && (compatible | incompatible | readOnly) !== 0) {
+    throw damage("s_rev_level", 0, "but there are features, which came with revision 1");
+  }
+  const unknown = unknownFeatures(incompatible, INCOMPATIBLE_KNOWN, INCOMPATIBLE);
   if (unknown.length > 0) {
     const message = `the volume uses features that are not supported: ${unknown.join(", ")}`;
     throw new HoldfastError("EOPNOTSUPP", message);

@@ -251,6 +251,7 @@ describe("a volume that cannot be used", () => {
       refused(["-O", "^metadata_csum"], (bytes) => bytes.writeUInt32LE(value, 1024 + byte))
         ?.message;
     expect(damaged(0x38, 0)).toMatch(/EINVAL.*no ext superblock/);
+    expect(damaged(0x4c, 0)).toMatch(/s_rev_level is 0/);
     expect(damaged(0x18, 31)).toMatch(/s_log_block_size 31/);
     expect(damaged(0x18, 6)).toMatch(/larger than 4 KiB/);
     expect(damaged(0x4, 0)).toMatch(/s_blocks_count is 0/);

@@ -4,7 +4,7 @@
  * An inode has 15 pointers of 32 bits: 12 to blocks of the file, then one each to a block of pointers,
  * to a block of pointers to such blocks, and so on for three levels. Pointer 0 is a hole, however
  * much would lie below it. A block of pointers has no header and no checksum: all that can be checked is
- * where its pointers lead. That is done as a whole when it comes into the cache; and since reading takes no
+ * where its pointers lead, and that no two of them name one block. That is done as a whole when it comes into the cache; and since reading takes no
  * lock, and another thread may be changing the very bytes, each pointer is checked again where it is used.
  *
  * (1) The level falls by one with every step down from three at most, so a walk down ends.
@@ -92,14 +92,22 @@ export function rowBelow(
 
 /** Checks a block of pointers as a whole, once, when it is read. Throws: CorruptionError. */
 function verifyPointers(volume: ExtVolume, { block, view }: MetadataBlock, ino: Ino): void {
+  const named = new Set<number>();
   for (let at = 0; at < volume.blockSize; at += POINTER_SIZE) {
     const pointer = view.getUint32(at, true);
-    if (pointer === 0 || volume.isOwnable(pointer, 1)) continue;
+    if (pointer === 0) continue;
+    const isOwnable = volume.isOwnable(pointer, 1);
+    if (isOwnable && !named.has(pointer)) {
+      named.add(pointer);
+      continue;
+    }
     throw new CorruptionError({
       structure: `indirect block ${block} of inode ${ino}`,
       field: `pointer ${at / POINTER_SIZE}`,
       value: pointer,
-      expected: "which lies outside the volume or in its own structures",
+      expected: isOwnable
+        ? "which a pointer before it is, too"
+        : "which lies outside the volume or in its own structures",
       deviceByte: volume.byteOf(block, at),
     });
   }

@@ -447,6 +447,20 @@ describe("a pointer that cannot be", () => {
     image.thread.leave();
   });
 
+  test("in an indirect block that has the same twice is named with the second one's index", () => {
+    let value = 0;
+    const image = damaged(({ bytes }, inodeByte) => {
+      const block = bytes.readUInt32LE(pointerByte(inodeByte, 12));
+      value = bytes.readUInt32LE(block * 1024);
+      bytes.writeUInt32LE(value, block * 1024 + 4 * 9);
+    });
+    const { ino } = image.find(rootIno, "file")!;
+    const error = errorOf(() => image.driver.extentAt(ino, 12 * 1024, 13 * 1024));
+    expect(error?.code).toBe("EUCLEAN");
+    expect(error?.message).toMatch(new RegExp(`pointer 9 is ${value}, which a pointer before`));
+    image.thread.leave();
+  });
+
   test.each([0, 12, 13, 14])("in the inode is named: pointer %i", (index) => {
     const image = damaged(({ bytes }, inodeByte) => {
       bytes.writeUInt32LE(0x12345678, pointerByte(inodeByte, index));

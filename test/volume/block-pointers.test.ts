@@ -1,10 +1,18 @@
 // Volumes of ext2 and ext3, used as every other: their types, what of fallocate there is, windows and pins.
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type FallocateMode, mount, mountSync } from "../../src/index.ts";
-import { mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import {
+  e2fsckClean,
+  loopMount,
+  mkfsExt4,
+  run,
+  runOk,
+  skipUnless,
+  temporaryDirectory,
+} from "../support/tools.ts";
 import { blockPointerKinds } from "./volumes.ts";
 
 const MIB = 2 ** 20;
@@ -141,5 +149,64 @@ describe.each(blockPointerKinds)("$name", (kind) => {
     expect(volume.readFileSync("/more", "utf8")).toBe("m".repeat(50_000));
     file.closeSync();
     expect(made.closeAndCheck()).toBe("");
+  });
+});
+
+describe("an ext3 journal, whose file has block pointers", () => {
+  /** What e2fsck makes of a volume that was not unmounted, and what it says then. */
+  const repaired = (image: string): string => {
+    const { code, stdout, stderr } = run("e2fsck", ["-f", "-p", image]);
+    if (code !== 0 && code !== 1) return stdout + stderr;
+    const { clean, output } = e2fsckClean(image);
+    return clean ? "" : output;
+  };
+
+  extTest("is replayed by e2fsck after a crash of ours: what was synced is there", () => {
+    using directory = temporaryDirectory();
+    const [path, crashed] = [directory.file("image"), directory.file("crashed")];
+    mkfsExt4(path, 48 * MIB, ["-t", "ext3", "-b", "1024"]);
+    using volume = mountSync(path, { regionBytes });
+    volume.mkdirSync("/directory");
+    using file = volume.openSync("/directory/file", "w+");
+    const content = Buffer.alloc(5 * MIB, "content");
+    for (let done = 0; done < content.length; )
+      done += file.writeSync(content.subarray(done), done);
+    file.truncateSync(3 * MIB);
+    file.writeSync(Buffer.from("far"), 70 * MIB);
+    file.syncSync();
+    copyFileSync(path, crashed);
+    expect(runOk("dumpe2fs", ["-h", crashed])).toMatch(/features:.*needs_recovery/);
+    expect(repaired(crashed)).toBe("");
+    const found = directory.file("found");
+    runOk("debugfs", ["-R", `dump /directory/file ${found}`, crashed]);
+    const bytes = readFileSync(found);
+    expect(bytes.length).toBe(70 * MIB + 3);
+    expect(bytes.subarray(0, 3 * MIB).equals(content.subarray(0, 3 * MIB))).toBe(true);
+    expect(bytes.subarray(70 * MIB).toString()).toBe("far");
+  });
+
+  skipUnless(
+    "mkfs.ext4",
+    "e2fsck",
+    "loop mounts",
+  )("is replayed by us after a crash of the kernel's", () => {
+    using directory = temporaryDirectory();
+    using mountPoint = temporaryDirectory();
+    const [path, crashed] = [directory.file("image"), directory.file("crashed")];
+    mkfsExt4(path, 48 * MIB, ["-t", "ext3", "-b", "1024"]);
+    const content = Buffer.alloc(3 * MIB, "kernel");
+    {
+      using mounted = loopMount(path, mountPoint.path);
+      writeFileSync(`${mounted.directory}/file`, content);
+      runOk("sync", ["-f", mounted.directory]);
+      copyFileSync(path, crashed);
+    }
+    expect(runOk("dumpe2fs", ["-h", crashed])).toMatch(/features:.*needs_recovery/);
+    const volume = mountSync(crashed, { regionBytes });
+    expect(volume).toMatchObject({ type: "ext3", readOnly: false });
+    expect(content.equals(volume.readFileSync("/file"))).toBe(true);
+    volume.writeFileSync("/other", content);
+    volume.closeSync();
+    expect(e2fsckClean(crashed)).toMatchObject({ clean: true });
   });
 });

@@ -18,6 +18,7 @@ import {
   pointerAt,
   type PointerRow,
   pointersMax,
+  pointersPerBlock,
   rootRows,
   rowBelow,
   rowEnd,
@@ -27,8 +28,8 @@ import { goalForNodes, groupOfBlock } from "./groups.ts";
 import { addInodeBlocks, editInode, type RawInode } from "./inode.ts";
 import { type ExtVolume, noSeal, unownableBlock } from "./volume.ts";
 
-/** Blocks that one insertion takes at most: as many as one extent of the other kind of map has. */
-const INSERT_MAX = 32768;
+/** Full blocks of pointers that one insertion makes at most, so that it fits in a small journal. */
+const NODES_PER_INSERT = 32;
 /** Pointers have 32 bits. */
 const DEVICE_BLOCKS_MAX = 2 ** 32;
 
@@ -59,7 +60,7 @@ export class BlockMap implements FileMap {
 
   insertMax(isWritten: boolean): number {
     if (!isWritten) throw this.#unsupported("its blocks cannot be allocated without being written");
-    return INSERT_MAX;
+    return NODES_PER_INSERT * pointersPerBlock(this.volume);
   }
 
   lastBefore(end: number): FoundPiece | null {

@@ -27,13 +27,14 @@ import {
 import { extentAt, fileBlocksMax, openMap } from "./inode-map.ts";
 import { editSuperblock, type ExtVolume, noSpace, readSuperblock } from "./volume.ts";
 
-/** What one call of removeExtents or unwriteExtents does before it asks to be called again. */
-const EXTENTS_PER_CALL = 256;
-const EDITED_BLOCKS_PER_CALL = 64;
-/** More than it can empty. */
-const NODES_PER_CALL = 2 * EDITED_BLOCKS_PER_CALL;
-/** Blocks of cached content are revoked one by one. */
-const REVOKED_PER_CALL = 1024;
+/**
+ * What one call of removeExtents or unwriteExtents does before it asks to be called again: so many pieces, or
+ * changed blocks of metadata, those that are revoked among them. It gives up as many nodes at most. Together with
+ * the inode, the superblock and descriptors that is no more than an operation may change on a volume with the
+ * smallest journal, of 1,024 blocks: 111.
+ */
+const PIECES_PER_CALL = 256;
+const BLOCKS_PER_CALL = 48;
 /** From here on a size needs more than 31 bits, which a feature of the volume announces. */
 const LARGE_FILE_SIZE = 2 ** 31;
 /** A file gets room to grow from this block of it on, and never more than so many blocks. */
@@ -137,13 +138,13 @@ function makeWritten(map: FileMap, from: number, to: number): void {
 
 /** Counts what one call has changed. */
 class Work {
-  #extents = 0;
+  #pieces = 0;
   #revoked = 0;
   readonly #blocks = new Set<number>();
 
-  /** One more extent: it is named in block `node`, and a bitmap of each group of [start, start + count) changes. */
+  /** One more piece: it is named in block `node`, and a bitmap of each group of [start, start + count) changes. */
   add(volume: ExtVolume, node: number, start: number, count: number, revoked: number): void {
-    this.#extents += 1;
+    this.#pieces += 1;
     this.#revoked += revoked;
     this.#blocks.add(node);
     const last = groupOfBlock(volume, start + count - 1);
@@ -152,12 +153,13 @@ class Work {
     }
   }
 
+  /** Blocks that may still be changed. */
+  get blocksLeft(): number {
+    return BLOCKS_PER_CALL - this.#blocks.size - this.#revoked;
+  }
+
   get isEnough(): boolean {
-    return (
-      this.#extents >= EXTENTS_PER_CALL ||
-      this.#blocks.size >= EDITED_BLOCKS_PER_CALL ||
-      this.#revoked >= REVOKED_PER_CALL
-    );
+    return this.#pieces >= PIECES_PER_CALL || this.blocksLeft <= 0;
   }
 }
 
@@ -179,14 +181,14 @@ export function removeExtents(
   while (found !== null && !work.isEnough) {
     const { piece, node } = found;
     const cutEnd = Math.min(pieceEnd(piece), end);
-    const cutMin = isRevoked ? cutEnd - REVOKED_PER_CALL : 0;
+    const cutMin = isRevoked ? cutEnd - work.blocksLeft : 0;
     const cut = slicePiece(piece, Math.max(from, cutMin), cutEnd);
     removePiece(map, piece, cut, isRevoked);
     work.add(volume, node, cut.start, cut.count, isRevoked ? cut.count : 0);
     end = cut.fileBlock;
     found = lastIn(map, from, end);
   }
-  const isTidy = map.tidy(found === null ? from : end, to, NODES_PER_CALL);
+  const isTidy = map.tidy(found === null ? from : end, to, BLOCKS_PER_CALL);
   return found === null && isTidy;
 }
 

@@ -105,6 +105,7 @@ describe.each([
   { blockSize: 1024, args: ["-b", "1024"] },
   { blockSize: 4096, args: ["-b", "4096"] },
   { blockSize: 1024, args: ["-b", "1024", "-t", "ext4", "-O", "^metadata_csum,^64bit"] },
+  { blockSize: 1024, args: ["-b", "1024", "-t", "ext3"] },
 ])("a crash of a volume made with $args", ({ blockSize, args }) => {
   skipUnless("mkfs.ext4", "e2fsck")(
     "loses nothing that was promised, and leaves a whole volume",

@@ -50,6 +50,7 @@ describe.each([
   { args: ["-b", "1024"] },
   { args: ["-b", "2048", "-O", "^metadata_csum,^64bit"] },
   { args: ["-b", "1024", "-O", "^metadata_csum", "-O", "64bit"] },
+  { args: ["-b", "1024", "-t", "ext3"] },
 ])("a volume that the kernel was writing, made with $args", ({ args }) => {
   skipUnless(
     "root",

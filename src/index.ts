@@ -31,7 +31,7 @@ export type {
 } from "./volume/calls.ts";
 export type { ByteRange } from "./dax/pins.ts";
 export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
-export type { VolumeType } from "./volume/drivers.ts";
+export type { ExtType } from "./drivers/ext/index.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
 export type { FileHandle } from "./volume/file.ts";
 export type { VolumeHandle } from "./volume/handle.ts";

@@ -20,7 +20,7 @@ import {
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
   type SuperblockFacts,
-  type VolumeType,
+  type ExtType,
   whyReadOnly,
   withOwnFeatures,
 } from "../drivers/ext/index.ts";
@@ -30,8 +30,6 @@ import type { FilesystemDriver } from "../iomap/contract.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
 import type { TransactionLog } from "../metadata/journal.ts";
 import type { Thread } from "../sync/thread.ts";
-
-export type { VolumeType };
 
 /** What every thread needs to make its driver object. Plain data. */
 export type DriverFacts = ExtFacts | { readonly type: "ram" | "raw"; readonly blockSize: number };
@@ -94,7 +92,7 @@ export interface Recognised {
  * Throws: EINVAL naming what was found instead; EOPNOTSUPP naming the feature; CorruptionError. The device is
  * unchanged then.
  */
-export function recognise(device: Device, type?: VolumeType): Recognised {
+export function recognise(device: Device, type?: ExtType): Recognised {
   const facts = readFacts(device);
   assertType(device, facts.type, type);
   const { readOnlyReason } = facts;
@@ -127,7 +125,7 @@ export function recognise(device: Device, type?: VolumeType): Recognised {
 }
 
 /** Throws: EINVAL when the volume is of another type than the one asked for. */
-function assertType(device: Device, found: VolumeType, asked: VolumeType | undefined): void {
+function assertType(device: Device, found: ExtType, asked: ExtType | undefined): void {
   if (asked === undefined || found === asked) return;
   throw new HoldfastError(
     "EINVAL",

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { AbortError, CorruptionError, HoldfastError, withContext } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { type Device, memoryDevice, openDevice } from "../device/index.ts";
+import { EXT_TYPES, type ExtType } from "../drivers/ext/index.ts";
 import {
   beginTransaction,
   notePersistent,
@@ -15,7 +16,7 @@ import { type AccessOptions, checkAccess } from "./access-mode.ts";
 import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts";
 import { COMMIT_SECONDS_DEFAULT, startCommitter } from "./committer.ts";
 import type { VolumeCore } from "./core.ts";
-import { type DriverFacts, prepareLog, recognise, type VolumeType } from "./drivers.ts";
+import { type DriverFacts, prepareLog, recognise } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { settleOrphans } from "./orphans.ts";
 import { startRecorder } from "./trace-recorder.ts";
@@ -25,7 +26,7 @@ export interface MountOptions extends AccessOptions {
   /** Change nothing, and share the image with other readers. Default false. */
   readonly readOnly?: boolean;
   /** The type the volume must have; by default any. Features tell which it is, as blkid says it. */
-  readonly type?: VolumeType;
+  readonly type?: ExtType;
   /**
    * Bytes of address space to reserve for what threads share, from 16 MiB to 8 GiB; memory is used
    * as it is needed. Default 2 GiB.
@@ -78,15 +79,13 @@ function openVolume(
   });
 }
 
-const VOLUME_TYPES: readonly VolumeType[] = ["ext2", "ext3", "ext4"];
-
 function checkOptions(path: string | Uint8Array, options: MountOptions): string {
   checkPath("path", path);
   if (typeof options !== "object" || options === null) {
     throw wrongType("options", "an object", options);
   }
-  if (options.type !== undefined && !VOLUME_TYPES.includes(options.type)) {
-    const expected = `must be one of ${VOLUME_TYPES.join(", ")}, or left out`;
+  if (options.type !== undefined && !EXT_TYPES.includes(options.type)) {
+    const expected = `must be one of ${EXT_TYPES.join(", ")}, or left out`;
     throw wrongValue("options.type", expected, options.type);
   }
   if (options.regionBytes !== undefined) checkInteger("options.regionBytes", options.regionBytes);
@@ -104,7 +103,7 @@ interface Opened {
 }
 
 /** Opens and recognises the device: for reading only, where the volume cannot be written. */
-function openAndRecognise(path: string, readOnly: boolean, type?: VolumeType): Opened {
+function openAndRecognise(path: string, readOnly: boolean, type?: ExtType): Opened {
   let device = openDevice(path, { readOnly });
   try {
     const { facts, readOnlyReason } = recognise(device, type);

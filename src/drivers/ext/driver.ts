@@ -61,13 +61,13 @@ import { NAME_LENGTH_MAX } from "./names.ts";
 import { listOrphans, removeOrphan } from "./orphans.ts";
 import { ownedBy, ownersOf } from "./owners.ts";
 import { allocate, removeExtents, setSize, shiftExtents, unwriteExtents } from "./placement.ts";
-import { formatUuid, type VolumeType } from "./superblock.ts";
+import { formatUuid, type ExtType } from "./superblock.ts";
 import { setTotal, sumOfGroups } from "./totals.ts";
 import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
 
 export class ExtDriver implements FilesystemDriver {
   readonly volume: ExtVolume;
-  readonly type: VolumeType;
+  readonly type: ExtType;
   readonly rootIno = INO_ROOT as Ino;
   readonly blockSize: number;
   readonly readOnlyReason: string | null;

@@ -15,8 +15,6 @@ export { Jbd2Log } from "./jbd2/write.ts";
 export { createPendingFrees, PendingFrees } from "./pending-frees.ts";
 export { SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 export {
-  EXT_TYPES,
-  type ExtType,
   formatVolume,
   type LaidOut,
   layOutVolume,
@@ -29,10 +27,11 @@ export {
   withoutJournal,
 } from "./mkfs/index.ts";
 export {
+  EXT_TYPES,
+  type ExtType,
   formatUuid,
   isSuperblock,
   parseSuperblock,
   type SuperblockFacts,
-  type VolumeType,
 } from "./superblock.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

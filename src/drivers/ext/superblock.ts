@@ -31,11 +31,12 @@ export interface Features {
 }
 
 /** Which filesystem a volume is said to be: the oldest to whose features it keeps, as blkid says it. */
-export type VolumeType = "ext2" | "ext3" | "ext4";
+export const EXT_TYPES = ["ext2", "ext3", "ext4"] as const;
+export type ExtType = (typeof EXT_TYPES)[number];
 
 /** What the superblock says for good. Blocks are filesystem blocks; sizes are bytes. */
 export interface SuperblockFacts {
-  readonly type: VolumeType;
+  readonly type: ExtType;
   readonly features: Features;
   readonly blockSize: number;
   readonly blocks: number;
@@ -224,7 +225,7 @@ function readFeatures(view: DataView): Features {
   return features;
 }
 
-function typeOf({ compatible, incompatible, readOnly }: Features): VolumeType {
+function typeOf({ compatible, incompatible, readOnly }: Features): ExtType {
   const others =
     (incompatible & ~(INCOMPATIBLE_EXT2 | INCOMPATIBLE.needs_recovery)) |
     (readOnly & ~READ_ONLY_EXT2);

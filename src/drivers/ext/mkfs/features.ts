@@ -4,10 +4,7 @@
  */
 import { HoldfastError } from "../../../base/errors.ts";
 import { COMPATIBLE, INCOMPATIBLE, INODE_SIZE_OLD, READ_ONLY } from "../format.ts";
-import type { Features } from "../superblock.ts";
-
-export const EXT_TYPES = ["ext2", "ext3", "ext4"] as const;
-export type ExtType = (typeof EXT_TYPES)[number];
+import type { ExtType, Features } from "../superblock.ts";
 
 type Word = keyof Features;
 type FeatureBit = readonly [word: Word, bit: number];

@@ -1,5 +1,4 @@
 /** Making ext volumes. */
-export { EXT_TYPES, type ExtType } from "./features.ts";
 export {
   type FormatProgress,
   formatVolume,

@@ -10,7 +10,8 @@ import {
   sizeClassOf,
 } from "./defaults.ts";
 import { JOURNAL_BLOCKS_MIN } from "../jbd2/format.ts";
-import { type ExtType, FeatureSet } from "./features.ts";
+import type { ExtType } from "../superblock.ts";
+import { FeatureSet } from "./features.ts";
 import { type Geometry, planGeometry } from "./geometry.ts";
 
 /** What a volume is to be. What is left out is as mke2fs chooses. */

@@ -231,8 +231,9 @@ export class VolumeCore {
   *#settle(task: Task): Sleeps<void> {
     try {
       yield* finishReports(task, this);
-      // What would be freed on a device that is gone stays as it is.
-      if (!this.dax.device.isGone) yield* this.inodes.settle(task);
+      // What would be freed stays as it is on a device that is gone, or that nothing is written to any more.
+      const { journal } = this.cache;
+      if (!this.dax.device.isGone && !journal?.isAborted) yield* this.inodes.settle(task);
       yield* finishRemoval(task, this);
     } catch (error) {
       // Whoever gives back what it holds of a device that is gone is not to fail for it.

@@ -147,6 +147,45 @@ describe("storage that does not persist", () => {
     },
   );
 
+  skipUnless("cc", "mkfs.ext4")(
+    "is read when its journal has ended, also after a last close",
+    () => {
+      using directory = temporaryDirectory();
+      const image = directory.file("image");
+      mkfsExt4(image, 16 << 20, ["-b", "4096"]);
+      const told = runFaulty(
+        (holdfast, _fs, { failAt }, path: string, errno: number) => {
+          const volume = holdfast.mountSync(path);
+          volume.writeFileSync("/kept", "kept");
+          volume.syncSync();
+          const open = volume.openSync("/open", "wx+");
+          open.writeSync(Buffer.alloc(9000, 1), 0);
+          volume.unlinkSync("/open");
+          const tell = (step: () => unknown): string => {
+            try {
+              return String(step());
+            } catch (error) {
+              return (error as Error & { code: string }).code;
+            }
+          };
+          failAt(0, errno, false);
+          const answers = [tell(() => volume.syncSync()), tell(() => open.closeSync())];
+          answers.push(tell(() => volume.readFileSync("/kept", "utf8")));
+          answers.push(tell(() => volume.writeFileSync("/new", "new")));
+          answers.push(
+            String(volume.readOnly),
+            tell(() => volume.closeSync()),
+          );
+          return { answers, reason: volume.readOnlyReason };
+        },
+        image,
+        EIO,
+      );
+      expect(told.answers).toEqual(["EIO", "undefined", "kept", "EROFS", "true", "EROFS"]);
+      expect(told.reason).toMatch(/read-only since its journal met an I\/O error/);
+    },
+  );
+
   skipUnless("cc", "mkfs.ext4")("is a removed device once it answers ENODEV, on ext4", () => {
     using directory = temporaryDirectory();
     const image = directory.file("image");

@@ -4,6 +4,7 @@
  * Nothing here waits for the medium. A transaction's blocks are on it before its commit record is written
  * (`record`), since the caller persists the device in between.
  */
+import { CorruptionError } from "../../../base/errors.ts";
 import type { CachedBlock } from "../../../metadata/cache.ts";
 import type { TransactionLog } from "../../../metadata/journal.ts";
 import {
@@ -105,6 +106,16 @@ export class Jbd2Log implements TransactionLog {
 
   copyHome(sequence: number, at: number, last: number): void {
     const transactions = readTransactions(this.#log, sequence, at, last);
+    const found = transactions.at(-1)?.sequence;
+    if (found !== last) {
+      throw new CorruptionError({
+        structure: "journal",
+        field: "h_sequence",
+        value: found ?? "no transaction",
+        expected: `expected transactions ${sequence} to ${last}, which were written there`,
+        deviceByte: this.#log.byteOf(at),
+      });
+    }
     copyHome(this.#log, imagesToCopy(transactions));
   }
 

@@ -33,6 +33,14 @@ export type { ByteRange } from "./dax/pins.ts";
 export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
 export type { ExtType } from "./drivers/ext/index.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
+export type {
+  Finding,
+  FindingCode,
+  FsckNotice,
+  FsckProgress,
+  FsckVolume,
+} from "./drivers/ext/index.ts";
+export { type FsckOptions, type FsckReport, fsck, fsckSync } from "./volume/fsck.ts";
 export type { FileHandle } from "./volume/file.ts";
 export type { VolumeHandle } from "./volume/handle.ts";
 export type {

@@ -1,7 +1,8 @@
 /**
  * The subcommands, and what runs one: help, errors as one line, exit codes.
  *
- * Exit codes: 0 all is well; 1 the command found or met something wrong; 2 wrong usage.
+ * Exit codes: 0 all is well; 1 the command found or met something wrong; 2 wrong usage. A command that stands
+ * for one of the system's has that one's instead.
  */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -27,6 +28,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   check: {
     summary: "explore the interleavings of the core's scenarios, and of its variants",
     load: async () => (await import("./check/command.ts")).check,
+  },
+  fsck: {
+    summary: "check an ext2, ext3 or ext4 volume, and say what is wrong with it",
+    load: async () => (await import("./fsck/command.ts")).fsckCommand,
   },
   trace: {
     summary: "run a program and tell what its volumes do: faults, pins, layout changes, write-back",
@@ -57,15 +62,23 @@ export function overview(): string {
 
 /** Runs a command line, without the program's name. Returns the exit code; never throws. */
 export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+  let codes = { usage: EXIT_USAGE, failed: EXIT_FOUND };
   try {
-    return await dispatch(args, terminal);
+    return await dispatch(args, terminal, (body) => {
+      codes = body.exitCodes ?? codes;
+    });
   } catch (error) {
     reportError(error, terminal, args[0]);
-    return error instanceof UsageError ? EXIT_USAGE : EXIT_FOUND;
+    return error instanceof UsageError ? codes.usage : codes.failed;
   }
 }
 
-async function dispatch(args: readonly string[], terminal: Terminal): Promise<number> {
+/** `onBody` is told which command it is, before that runs. */
+async function dispatch(
+  args: readonly string[],
+  terminal: Terminal,
+  onBody: (body: CommandBody) => void,
+): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined) throw new UsageError("give a command");
   if (name === "--help" || name === "-h" || name === "help") {
@@ -84,6 +97,7 @@ async function dispatch(args: readonly string[], terminal: Terminal): Promise<nu
     terminal.print(body.help);
     return EXIT_OK;
   }
+  onBody(body);
   return await body.run(rest, terminal);
 }
 

@@ -9,6 +9,8 @@ export const EXIT_USAGE = 2;
 /** A subcommand's own module. */
 export interface CommandBody {
   readonly help: string;
+  /** Where the exit codes of errors are not EXIT_USAGE and EXIT_FOUND. */
+  readonly exitCodes?: { readonly usage: number; readonly failed: number };
   /** Returns the exit code. Throws: UsageError, or what it met. */
   run(args: readonly string[], terminal: Terminal): Promise<number>;
 }

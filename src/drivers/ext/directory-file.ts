@@ -95,7 +95,7 @@ export class DirectoryFile implements NameFormat {
 
   /** Throws: CorruptionError unless `block` is a sound block of names. */
   verifyNames(block: MetadataBlock): void {
-    if (this.volume.metadataChecksums) this.#verifyTail(block);
+    this.verifyTail(block);
     verifyNames(block, this);
   }
 
@@ -130,7 +130,9 @@ export class DirectoryFile implements NameFormat {
     return crc32c(this.checksumSeed, block.bytes.subarray(0, this.entriesEnd));
   }
 
-  #verifyTail(block: MetadataBlock): void {
+  /** Throws: CorruptionError unless a block of names has the checksum that the volume wants. */
+  verifyTail(block: MetadataBlock): void {
+    if (!this.volume.metadataChecksums) return;
     const tail = { block, at: this.entriesEnd };
     const { structure, type, checksum } = DiskEntryTail;
     if (!hasTail(block)) {

@@ -292,8 +292,11 @@ export const INODE_ENCRYPTED = 0x800;
 export const INODE_INDEXED_DIRECTORY = 0x1000;
 export const INODE_HUGE_FILE = 0x40000; // `blocks` counts filesystem blocks, not sectors
 export const INODE_EXTENTS = 0x80000;
+export const INODE_VERITY = 0x100000;
+export const INODE_VALUE = 0x200000; // it holds the value of an extended attribute (ea_inode)
 export const INODE_DAX = 0x2000000; // direct access, where the mount leaves it to the file
 export const INODE_INLINE_DATA = 0x10000000;
+export const INODE_CASEFOLD = 0x40000000; // of a directory whose names ignore case
 
 export const INO_BAD_BLOCKS = 1;
 export const INO_ROOT = 2;

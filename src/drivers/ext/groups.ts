@@ -186,8 +186,8 @@ export function headBlocks(volume: Grouped, group: number): number {
   return superblocks + descriptors + facts.reservedGdtBlocks;
 }
 
-/** Where block `index` of the descriptors lies. */
-function descriptorBlock(volume: Grouped, index: number): number {
+/** Where block `index` of the descriptors lies: those of so many groups as a block holds. */
+export function descriptorBlock(volume: Grouped, index: number): number {
   const { facts } = volume;
   const isMeta = (facts.features.incompatible & INCOMPATIBLE.meta_bg) !== 0;
   if (!isMeta || index < facts.firstMetaGroup) {
@@ -219,7 +219,7 @@ function verifyDescriptors(volume: ExtVolume, block: MetadataBlock, first: numbe
 }
 
 /** Throws: CorruptionError when a checksum, a place or a count cannot be. */
-function verifyDescriptor(volume: ExtVolume, where: Located, group: number): void {
+export function verifyDescriptor(volume: ExtVolume, where: Located, group: number): void {
   const { facts } = volume;
   if (facts.groupChecksums) {
     const stored = DiskGroup.checksum.get(where.block.view, where.at);

@@ -78,6 +78,8 @@ export const ENTRY_SIZE = DiskIndexEntry.structure.size;
 export const ROOT_ENTRIES_AT = DiskIndexRoot.structure.size;
 export const NODE_ENTRIES_AT = DiskEntry.structure.size;
 export const ROOT_INFO_LENGTH = 8;
+/** The one of a root's flags that says: do not use this index unless you know why. */
+const INCOMPATIBLE_FLAG = 0x1;
 /** The upper four bits of an entry's block number are reserved. */
 const BLOCK_MASK = 0x0fffffff;
 
@@ -117,7 +119,7 @@ export function indirectLevelsMax(directory: DirectoryFile): number {
 }
 
 /** The number of entries, checked to lie in the block. Throws: CorruptionError. */
-function countAt(directory: DirectoryFile, block: MetadataBlock, entriesAt: number): number {
+export function countAt(directory: DirectoryFile, block: MetadataBlock, entriesAt: number): number {
   const limit = DiskIndexFirst.limit.get(block.view, entriesAt);
   const limitRight = entryLimit(directory, entriesAt);
   if (limit !== limitRight) damage(directory, block, "limit", limit, `expected ${limitRight}`);
@@ -133,7 +135,7 @@ export function hashAt(node: IndexNode, slot: number): number {
 }
 
 /** The leaf or node below an entry; never the root. Throws: CorruptionError. */
-function childAt(directory: DirectoryFile, node: IndexNode): number {
+export function childAt(directory: DirectoryFile, node: IndexNode): number {
   const at = node.entriesAt + node.slot * ENTRY_SIZE;
   const child = DiskIndexEntry.block.get(node.block.view, at) & BLOCK_MASK;
   if (child === 0) damage(directory, node.block, "block", 0, "expected any block but the root");
@@ -183,7 +185,8 @@ export function sealOfIndex(directory: DirectoryFile, entriesAt: number): Seal {
   };
 }
 
-function verifyRoot(directory: DirectoryFile, block: MetadataBlock): void {
+/** Checks block 0 of an indexed directory. Throws: CorruptionError. */
+export function verifyRoot(directory: DirectoryFile, block: MetadataBlock): void {
   const { view } = block;
   const expect = (field: string, value: number, right: number) => {
     if (value !== right) damage(directory, block, field, value, `expected ${right}`);
@@ -198,7 +201,7 @@ function verifyRoot(directory: DirectoryFile, block: MetadataBlock): void {
   expect("dotdot.name", view.getUint16(DiskIndexRoot.parentName.offset, true), 0x2e2e);
   expect("reserved_zero", DiskIndexRoot.zero.get(view, 0), 0);
   expect("info_length", DiskIndexRoot.infoLength.get(view, 0), ROOT_INFO_LENGTH);
-  expect("unused_flags", DiskIndexRoot.unusedFlags.get(view, 0), 0);
+  expect("unused_flags", DiskIndexRoot.unusedFlags.get(view, 0) & INCOMPATIBLE_FLAG, 0);
   verifyEntries(directory, block, ROOT_ENTRIES_AT);
 }
 
@@ -207,13 +210,18 @@ function verifyRoot(directory: DirectoryFile, block: MetadataBlock): void {
  */
 export function readRoot(directory: DirectoryFile): MetadataBlock {
   const root = directory.read(0, (block) => verifyRoot(directory, block));
+  assertRoot(directory, root);
+  return root;
+}
+
+/** Checks what the walk from a root down relies on. Throws: CorruptionError. */
+export function assertRoot(directory: DirectoryFile, root: MetadataBlock): void {
   const version = DiskIndexRoot.hashVersion.get(root.view, 0);
   if (!isHashVersion(version)) damage(directory, root, "hash_version", version, "expected 0 to 5");
   const levels = DiskIndexRoot.indirectLevels.get(root.view, 0);
   const levelsMax = indirectLevelsMax(directory);
   if (levels > levelsMax)
     damage(directory, root, "indirect_levels", levels, `expected at most ${levelsMax}`);
-  return root;
 }
 
 /** Where the root keeps "." and "..": their bytes in block 0. */
@@ -221,14 +229,16 @@ export function rootPlaceOf(dots: Uint8Array): number {
   return dots.length === dot.length ? DiskIndexRoot.dotIno.offset : DiskIndexRoot.parentIno.offset;
 }
 
-function looksLikeNode(directory: DirectoryFile, block: MetadataBlock): boolean {
+/** Whether a block looks like a node: a free record over all of it. */
+export function looksLikeNode(directory: DirectoryFile, block: MetadataBlock): boolean {
   return (
     DiskEntry.ino.get(block.view, 0) === 0 &&
     DiskEntry.recordLength.get(block.view, 0) === directory.blockSize
   );
 }
 
-function verifyNode(directory: DirectoryFile, block: MetadataBlock): void {
+/** Checks a node below the root. Throws: CorruptionError. */
+export function verifyNode(directory: DirectoryFile, block: MetadataBlock): void {
   if (!looksLikeNode(directory, block)) {
     const value = DiskEntry.ino.get(block.view, 0);
     damage(directory, block, "fake.inode", value, "expected 0 in a free record over the block");

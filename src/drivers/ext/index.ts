@@ -15,6 +15,16 @@ export { Jbd2Log } from "./jbd2/write.ts";
 export { createPendingFrees, PendingFrees } from "./pending-frees.ts";
 export { SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 export {
+  type CheckResult,
+  checkVolume,
+  FINDING_CODES,
+  type Finding,
+  type FindingCode,
+  type FsckNotice,
+  type FsckProgress,
+  type FsckVolume,
+} from "./fsck/index.ts";
+export {
   formatVolume,
   type LaidOut,
   layOutVolume,

@@ -96,7 +96,7 @@ export function inodeChecksumSeed(volume: ExtVolume, ino: Ino): number {
   return inodeSeed(volume.checksumSeed, ino, DiskInode.generation.get(block.view, at));
 }
 
-function isSlotUsed({ block, at }: Located): boolean {
+export function isSlotUsed({ block, at }: Located): boolean {
   return DiskInode.mode.get(block.view, at) !== 0 || DiskInode.linkCount.get(block.view, at) !== 0;
 }
 
@@ -112,18 +112,21 @@ function verifyInodes(volume: ExtVolume, block: MetadataBlock, firstIno: number)
   const { inodeSize } = volume.facts;
   for (let at = 0; at < volume.blockSize; at += inodeSize) {
     const raw = { block, at };
-    if (!isSlotUsed(raw)) continue;
-    const ino = firstIno + at / inodeSize;
-    const hasHigh = hasChecksumHigh(inodeSize, extraSize(volume, raw));
-    const stored = hasHigh
-      ? getPair(block.view, at, DiskInode.checksumLow, DiskInode.checksumHigh)
-      : DiskInode.checksumLow.get(block.view, at);
-    const computed = checksumOf(volume, raw, ino);
-    if (stored !== computed) {
-      const expected = `but the bytes of inode ${ino} give ${computed}`;
-      throw volume.damage(raw, DiskInode.structure, "i_checksum", stored, expected);
-    }
+    if (isSlotUsed(raw)) verifyInode(volume, raw, firstIno + at / inodeSize);
   }
+}
+
+/** Checks the checksum of an inode, on a volume that has them. Throws: CorruptionError. */
+export function verifyInode(volume: ExtVolume, raw: RawInode, ino: number): void {
+  const { block, at } = raw;
+  const hasHigh = hasChecksumHigh(volume.facts.inodeSize, extraSize(volume, raw));
+  const stored = hasHigh
+    ? getPair(block.view, at, DiskInode.checksumLow, DiskInode.checksumHigh)
+    : DiskInode.checksumLow.get(block.view, at);
+  const computed = checksumOf(volume, raw, ino);
+  if (stored === computed) return;
+  const expected = `but the bytes of inode ${ino} give ${computed}`;
+  throw volume.damage(raw, DiskInode.structure, "i_checksum", stored, expected);
 }
 
 /**
@@ -142,7 +145,7 @@ function sealInode(volume: ExtVolume, raw: RawInode, ino: number): void {
 }
 
 /** Bytes of fields after the first 128, never more than the inode has room for. */
-function extraSize(volume: ExtVolume, { block, at }: Located): number {
+export function extraSize(volume: ExtVolume, { block, at }: Located): number {
   const room = volume.facts.inodeSize - INODE_SIZE_OLD;
   return room === 0 ? 0 : Math.min(DiskInode.extraSize.get(block.view, at), room);
 }
@@ -155,11 +158,16 @@ export function inodeMode({ block, at }: RawInode): number {
   return DiskInode.mode.get(block.view, at);
 }
 
+/** The type that a mode names, or null. */
+export function typeOfMode(mode: number): FileType | null {
+  return TYPE_OF_MODE.get(mode & MODE_TYPE_MASK) ?? null;
+}
+
 /** Throws: CorruptionError when the mode names no type of file. */
 export function fileTypeOf(volume: ExtVolume, raw: RawInode): FileType {
   const mode = inodeMode(raw);
-  const type = TYPE_OF_MODE.get(mode & MODE_TYPE_MASK);
-  if (type !== undefined) return type;
+  const type = typeOfMode(mode);
+  if (type !== null) return type;
   throw volume.damage(raw, DiskInode.structure, "i_mode", mode, "expected a type of file");
 }
 

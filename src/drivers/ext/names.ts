@@ -78,7 +78,7 @@ const typeOfCode: readonly (FileType | null)[] = [
   "symlink",
 ];
 
-const codeOfType: Record<FileType, number> = {
+export const codeOfType: Record<FileType, number> = {
   file: 1,
   directory: 2,
   "character-device": 3,
@@ -129,27 +129,30 @@ export function recordLengthAt(block: MetadataBlock, format: NameFormat, at: num
 
 /** Checks rules 1 to 3 and every name of a block. Throws: CorruptionError. */
 export function verifyNames(block: MetadataBlock, format: NameFormat): void {
+  for (let at = 0; at < format.entriesEnd; ) at += verifyRecord(block, format, at);
+}
+
+/** Checks one record, and its name. Returns its length. Throws: CorruptionError. */
+export function verifyRecord(block: MetadataBlock, format: NameFormat, at: number): number {
   const { bytes, view } = block;
-  for (let at = 0; at < format.entriesEnd; ) {
-    const length = recordLengthAt(block, format, at);
-    const ino = DiskEntry.ino.get(view, at);
-    if (ino > format.inoMax) damagedRecord(block, at, "inode", `expected at most ${format.inoMax}`);
-    if (!format.hasTypes && DiskEntry.type.get(view, at) !== 0) {
-      damagedRecord(block, at, "file_type", "expected 0 on a volume without the filetype feature");
-    }
-    if (ino !== 0) {
-      const nameLength = DiskEntry.nameLength.get(view, at);
-      if (nameLength === 0)
-        damagedRecord(block, at, "name_len", "expected more than 0 in a record in use");
-      const nameAt = at + ENTRY_HEADER_SIZE;
-      for (let index = nameAt; index < nameAt + nameLength; index++) {
-        if (bytes[index] === 0x2f || bytes[index] === 0) {
-          damagedRecord(block, at, "name", "expected no slash or zero byte");
-        }
-      }
-    }
-    at += length;
+  const length = recordLengthAt(block, format, at);
+  const ino = DiskEntry.ino.get(view, at);
+  if (ino > format.inoMax) damagedRecord(block, at, "inode", `expected at most ${format.inoMax}`);
+  if (!format.hasTypes && DiskEntry.type.get(view, at) !== 0) {
+    damagedRecord(block, at, "file_type", "expected 0 on a volume without the filetype feature");
   }
+  if (ino === 0) return length;
+  const nameLength = DiskEntry.nameLength.get(view, at);
+  if (nameLength === 0) {
+    damagedRecord(block, at, "name_len", "expected more than 0 in a record in use");
+  }
+  const nameAt = at + ENTRY_HEADER_SIZE;
+  for (let index = nameAt; index < nameAt + nameLength; index++) {
+    if (bytes[index] === 0x2f || bytes[index] === 0) {
+      damagedRecord(block, at, "name", "expected no slash or zero byte");
+    }
+  }
+  return length;
 }
 
 /** Whether the last 12 bytes are a tail, whatever its checksum. */

@@ -4,7 +4,7 @@
  *
  * Rules. (1) What is not cached is read into a copy that goes with the part of the search: the cache has
  *            no room for all metadata of a volume. (2) What the storage has lost is not read.
- *        (3) The walk over one inode comes to each block of its map once, so it ends on any bytes.
+ *        (3) What is damaged is passed over (map-walk.ts).
  */
 import { CorruptionError } from "../../base/errors.ts";
 import type { BlockUse } from "../../base/block-use.ts";
@@ -13,17 +13,7 @@ import type { BlockOwner, OwnerSearch, OwnersFound } from "../../iomap/contract.
 import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { findSet } from "./bitmaps.ts";
-import { pointerAt, type PointerRow, rootRows, rowBelow } from "./block-pointers.ts";
-import {
-  entryChild,
-  entryCount,
-  type Node,
-  nodeDepth,
-  readChild,
-  readPiece,
-  rootDepth,
-  rootOf,
-} from "./extent-nodes.ts";
+import { pointerAt, rootRows } from "./block-pointers.ts";
 import { INO_RESIZE, INO_ROOT, MODE_DIRECTORY, MODE_SYMLINK, MODE_TYPE_MASK } from "./format.ts";
 import { readInodeBitmap } from "./group-bitmaps.ts";
 import {
@@ -35,7 +25,7 @@ import {
   readGroup,
 } from "./groups.ts";
 import { attributeBlock, hasMap, inodeMode, linkCount, type RawInode, readRaw } from "./inode.ts";
-import { hasExtents } from "./inode-map.ts";
+import { walkMap } from "./map-walk.ts";
 import type { BlockReader, ExtVolume } from "./volume.ts";
 
 /** The row with the only pointer that the resize inode has: its two levels end at the reserved descriptors. */
@@ -209,92 +199,33 @@ function addInode(volume: ExtVolume, ino: Ino, owners: Owners, ifNamed = false):
   if (ifNamed && linkCount(raw) === 0) return;
   const attributes = attributeBlock(volume, raw);
   if (attributes !== 0) owners.add(attributes, 1, { use: "attributes", ino });
-  if (!hasMap(raw)) return;
-  const content = new Content(volume, raw, ino, owners);
-  if (ino === INO_RESIZE) content.addResizeMap();
-  else if (hasExtents(raw)) content.addExtents();
-  else content.addBlockMap();
+  if (hasMap(raw)) addContent(volume, raw, ino, owners);
 }
 
-/** The blocks that one inode's content names. */
-class Content {
-  readonly #volume: ExtVolume;
-  readonly #raw: RawInode;
-  readonly #ino: Ino;
-  readonly #owners: Owners;
-  /** What all the blocks are; null: a file's, each as it is written or not. */
-  readonly #use: BlockUse | null;
-  /** Blocks of the map that it has come to (rule 3). */
-  readonly #seen = new Set<number>();
-
-  constructor(volume: ExtVolume, raw: RawInode, ino: Ino, owners: Owners) {
-    this.#volume = volume;
-    this.#raw = raw;
-    this.#ino = ino;
-    this.#owners = owners;
-    this.#use = useOf(volume, raw, ino);
+/** Adds the blocks that an inode's content has. */
+function addContent(volume: ExtVolume, raw: RawInode, ino: Ino, owners: Owners): void {
+  const use = useOf(volume, raw, ino);
+  const mapBlock = (block: number) => owners.add(block, 1, { use: "block map", ino });
+  if (ino === INO_RESIZE) {
+    // It keeps blocks for more descriptors: these lie with the others, in the groups' heads.
+    const pointer = pointerAt(rootRows(volume, raw)[RESIZE_ROW]!, 0);
+    if (pointer !== 0) mapBlock(pointer);
+    return;
   }
-
-  addExtents(): void {
-    const root = rootOf(this.#raw);
-    rootDepth(this.#volume, root); // throws where it cannot be
-    this.#addNode(root);
-  }
-
-  #addNode(node: Node): void {
-    const isLeaf = nodeDepth(node) === 0;
-    for (let index = 0; index < entryCount(node); index++) {
-      if (isLeaf) {
-        const { start, count, fileBlock, isWritten } = readPiece(node, index);
-        this.#add(start, count, fileBlock, isWritten);
-      } else if (this.#enter(entryChild(node, index))) {
-        pastDamage(() => this.#addNode(readChild(this.#volume, node, index, this.#raw, this.#ino)));
+  walkMap(volume, raw, ino, {
+    mapBlock,
+    content: ({ start, count, fileBlock, isWritten }) => {
+      if (use !== null) owners.add(start, count, { use, ino });
+      else {
+        const ofFile = isWritten ? "data" : "unwritten";
+        owners.add(start, count, { use: ofFile, ino, startBlock: fileBlock });
       }
-    }
-  }
-
-  /** Of the inode that keeps blocks for more descriptors: these lie with the others, in the groups' heads. */
-  addResizeMap(): void {
-    const pointer = pointerAt(rootRows(this.#volume, this.#raw)[RESIZE_ROW]!, 0);
-    if (pointer !== 0) this.#enter(pointer);
-  }
-
-  addBlockMap(): void {
-    for (const row of rootRows(this.#volume, this.#raw)) this.#addRow(row);
-  }
-
-  #addRow(row: PointerRow): void {
-    for (let index = 0; index < row.count; index++) {
-      const pointer = pointerAt(row, index);
-      if (pointer === 0) continue;
-      if (row.span === 1) this.#add(pointer, 1, row.first + index, true);
-      else if (this.#volume.isOwnable(pointer, 1) && this.#enter(pointer)) {
-        pastDamage(() => {
-          const below = rowBelow(this.#volume, row, index, this.#ino);
-          if (below !== null) this.#addRow(below);
-        });
-      }
-    }
-  }
-
-  /** A block of the map; false when it was met before. */
-  #enter(block: number): boolean {
-    if (this.#seen.has(block)) return false;
-    this.#seen.add(block);
-    this.#owners.add(block, 1, { use: "block map", ino: this.#ino });
-    return true;
-  }
-
-  #add(start: number, count: number, fileBlock: number, isWritten: boolean): void {
-    const ino = this.#ino;
-    if (this.#use !== null) this.#owners.add(start, count, { use: this.#use, ino });
-    else {
-      const use = isWritten ? "data" : "unwritten";
-      this.#owners.add(start, count, { use, ino, startBlock: fileBlock });
-    }
-  }
+    },
+    damage: () => {},
+  });
 }
 
+/** What all the blocks of an inode's content are; null: a file's, each as it is written or not. */
 function useOf({ facts }: ExtVolume, raw: RawInode, ino: Ino): BlockUse | null {
   if (ino === facts.journalIno) return "journal";
   if (ino < facts.firstIno && ino !== INO_ROOT) return "reserved";

@@ -77,6 +77,7 @@ export interface SuperblockFacts {
   readonly readOnlyReason: string | null;
 }
 
+/** What the driver knows well enough to read files. */
 const INCOMPATIBLE_KNOWN =
   INCOMPATIBLE.filetype |
   INCOMPATIBLE.needs_recovery |
@@ -153,7 +154,7 @@ function inRange(
 /**
  * The facts of a volume, from the 1,024 bytes at byte 1,024 of a device of `deviceSize` bytes.
  * `isInUse`: it is mounted by this process already, so that its superblock says "in use" is no
- * reason not to write.
+ * reason not to write. `incompatibleKnown`: the features that the caller knows.
  * Throws: EINVAL when it is not ext; EOPNOTSUPP naming what this driver does not know;
  * CorruptionError naming the field that cannot be.
  */
@@ -161,12 +162,13 @@ export function parseSuperblock(
   superblock: Uint8Array,
   deviceSize: number,
   isInUse = false,
+  incompatibleKnown = INCOMPATIBLE_KNOWN,
 ): SuperblockFacts {
   if (!isSuperblock(superblock)) {
     throw new HoldfastError("EINVAL", "no ext superblock was found at byte 1024 of the device");
   }
   const view = viewOf(superblock);
-  const features = readFeatures(view);
+  const features = readFeatures(view, incompatibleKnown);
   const metadataChecksums = (features.readOnly & READ_ONLY.metadata_csum) !== 0;
   if (metadataChecksums) verifySuperblockChecksum(superblock);
   const logBlockSize = DiskSuperblock.logBlockSize.get(view, 0);
@@ -202,7 +204,7 @@ export function parseSuperblock(
   return { ...facts, readOnlyReason: readOnlyReason(view, features, isInUse) };
 }
 
-function readFeatures(view: DataView): Features {
+function readFeatures(view: DataView, incompatibleKnown: number): Features {
   const revision = DiskSuperblock.revision.get(view, 0);
   if (revision > 1) {
     const message = `superblock revision ${revision} is not supported, only 0 and 1`;
@@ -217,7 +219,7 @@ function readFeatures(view: DataView): Features {
   if (revision === 0 && (compatible | incompatible | readOnly) !== 0) {
     throw damage("s_rev_level", 0, "but there are features, which came with revision 1");
   }
-  const unknown = unknownFeatures(incompatible, INCOMPATIBLE_KNOWN, INCOMPATIBLE);
+  const unknown = unknownFeatures(incompatible, incompatibleKnown, INCOMPATIBLE);
   if (unknown.length > 0) {
     const message = `the volume uses features that are not supported: ${unknown.join(", ")}`;
     throw new HoldfastError("EOPNOTSUPP", message);

@@ -1,0 +1,66 @@
+/** `holdfast fsck`: the check of a volume on the command line. */
+import { AbortError, type FsckProgress, type FsckReport, fsck } from "../../index.ts";
+import { untilInterrupted } from "../interrupt.ts";
+import type { Terminal } from "../terminal.ts";
+import type { CommandBody } from "../usage.ts";
+import {
+  EXIT_CANCELLED,
+  EXIT_CLEAN,
+  EXIT_ERRORS_LEFT,
+  EXIT_FSCK_USAGE,
+  EXIT_OPERATIONAL,
+  FSCK_HELP,
+  parseFsckOptions,
+} from "./options.ts";
+import { printReport } from "./report.ts";
+
+/** A check that is done sooner shows no progress. */
+const PROGRESS_FROM_MS = 1000;
+
+const EXIT_OF: Readonly<Record<FsckReport["verdict"], number>> = {
+  clean: EXIT_CLEAN,
+  errors: EXIT_ERRORS_LEFT,
+  "cannot-check": EXIT_OPERATIONAL,
+};
+
+async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { image, json, shownMax, replay } = parseFsckOptions(args);
+  const startMs = performance.now();
+  const onProgress = (progress: FsckProgress): void => {
+    if (performance.now() - startMs >= PROGRESS_FROM_MS) terminal.live(lineOf(progress));
+  };
+  let exitCode = EXIT_CANCELLED;
+  try {
+    await untilInterrupted(async (signal) => {
+      const report = await fsck(image, { signal, onProgress, replay, findingsMax: shownMax });
+      if (json) terminal.print(JSON.stringify(report));
+      else printReport(report, terminal);
+      exitCode = EXIT_OF[report.verdict];
+    });
+  } catch (error) {
+    if (!(error instanceof AbortError)) throw error;
+    terminal.note("holdfast: ended before the whole volume was checked");
+  } finally {
+    terminal.endLive();
+  }
+  return exitCode;
+}
+
+const PASSES: Readonly<Record<FsckProgress["pass"], string>> = {
+  groups: "1/5 groups",
+  inodes: "2/5 inodes",
+  directories: "3/5 directories",
+  links: "4/5 links",
+  bitmaps: "5/5 bitmaps",
+};
+
+function lineOf({ pass, done, total }: FsckProgress): string {
+  const part = total === 0 ? 100 : Math.floor((done / total) * 100);
+  return `${PASSES[pass]}: ${part} %`;
+}
+
+export const fsckCommand: CommandBody = {
+  help: FSCK_HELP,
+  exitCodes: { usage: EXIT_FSCK_USAGE, failed: EXIT_OPERATIONAL },
+  run,
+};

@@ -79,14 +79,18 @@ function checkTail(check: Check, ino: Ino, block: MetadataBlock, seed: number): 
   const at = block.bytes.length - DiskOrphanTail.structure.size;
   const magic = DiskOrphanTail.magic.get(block.view, at);
   if (magic !== MAGIC) tell(check, ino, block, at, "ob_magic", magic, `expected ${MAGIC}`);
-  if (!check.volume.metadataChecksums) return;
-  const low = crc32cNumber(seed, block.block % 2 ** 32, 4);
-  const high = crc32cNumber(low, Math.floor(block.block / 2 ** 32), 4);
-  const computed = crc32c(high, block.bytes.subarray(0, at));
   const stored = DiskOrphanTail.checksum.get(block.view, at);
+  const computed = check.volume.metadataChecksums ? checksumOf(block, at, seed) : 0;
   if (stored !== computed) {
     tell(check, ino, block, at, "ob_checksum", stored, `but its entries give ${computed}`);
   }
+}
+
+/** Of the block's number and its entries, which end at byte `end`; `seed` is the orphan file's. */
+function checksumOf({ block, bytes }: MetadataBlock, end: number, seed: number): number {
+  const low = crc32cNumber(seed, block % 2 ** 32, 4);
+  const high = crc32cNumber(low, Math.floor(block / 2 ** 32), 4);
+  return crc32c(high, bytes.subarray(0, end));
 }
 
 /** Inodes may be named only while the superblock says that there are some. */

@@ -48,6 +48,8 @@ import * as entries from "./scenarios/mapping/entries.ts";
 import * as extents from "./scenarios/ram/extents.ts";
 import * as metadataBlocks from "./scenarios/metadata/blocks.ts";
 import * as metadataCalls from "./scenarios/metadata/calls.ts";
+import * as metadataJournal from "./scenarios/metadata/journal.ts";
+import * as metadataJournalEnds from "./scenarios/metadata/journal-ends.ts";
 import * as metadataTransactions from "./scenarios/metadata/transactions.ts";
 import * as daxLeases from "./scenarios/dax/leases.ts";
 import * as breaks from "./scenarios/layout/breaks.ts";
@@ -88,6 +90,7 @@ import * as copiedVariants from "./variants/copied.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
 import * as inodeVariants from "./variants/inodes.ts";
+import * as journalVariants from "./variants/journal.ts";
 import * as leaseVariants from "./variants/leases.ts";
 import * as metadataVariants from "./variants/metadata.ts";
 import * as pageVariants from "./variants/pages.ts";
@@ -165,6 +168,8 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "metadata/transactions": metadataTransactions,
   "metadata/blocks": metadataBlocks,
   "metadata/calls": metadataCalls,
+  "metadata/journal": metadataJournal,
+  "metadata/journal-ends": metadataJournalEnds,
   "ram/extents": extents,
   "volume/inodes": inodes,
   "volume/inode-ends": inodeEnds,
@@ -199,6 +204,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   tellingVariants,
   writeBackVariants,
   metadataVariants,
+  journalVariants,
 ];
 
 /** A scenario with where its checked build is. Nothing is instrumented to list them. */

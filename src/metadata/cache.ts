@@ -10,7 +10,7 @@
  * A bucket is the index + 1 of its first buffer. Buffer headers lie in chunks of 64:
  *
  *     0 block, low | 1 block, high | 2 flags | 3 next in bucket | 4 data, word offset
- *     | 5 the journal's transaction that it has joined last | 6 the next buffer of that (journal.ts)
+ *     | 5 the journal's transaction that it has joined last | 6 the next buffer of that, 0: none joined (journal.ts)
  *
  * Rules. (1) A buffer in a bucket keeps its block for ever; what is freed is only marked not valid.
  *            So readers walk buckets without a lock. (2) A buffer is dirty only when valid.
@@ -49,8 +49,6 @@ export { Area as CacheArea, Header as BufferHeader };
 
 export const VALID = 1;
 export const DIRTY = 2;
-/** The block was metadata, and is no longer. */
-export const REVOKED = 4;
 
 /** What the cache needs of a device. */
 export interface MetadataDevice {
@@ -170,7 +168,8 @@ export class MetadataCache {
 
   /**
    * Writes every dirty block home. Locks: the transaction is held, so that the blocks agree with one
-   * another. Sleeps: in the device. Returns the number of blocks written.
+   * another; where a journal is live, nothing has joined it since its last commit. Sleeps: in the device.
+   * Returns the number of blocks written.
    */
   flush(): number {
     const made = load(this.thread.words, this.#area + Area.made);
@@ -297,7 +296,7 @@ export class MetadataCache {
       store(words, bucket, index + 1);
     } else if ((this.#flags(other) & VALID) === 0) {
       this.#bytes(other).set(this.#bytes(header));
-      store(words, other + Header.flags, flags | (this.#flags(other) & REVOKED));
+      store(words, other + Header.flags, flags);
     }
     leaveGuard(thread, guard);
     if (other === 0) return header;

@@ -11,13 +11,15 @@
  *
  *     0 state | 1 running | 2 recorded: the last whose record is written | 3 durable: the last that is
  *     4 the first transaction that the log still holds for the home blocks | 5 where it begins; 0: none
- *     | 16..31, 32..47: a transaction with an even, an odd number:
+ *     | 6 guard of the log's notes | 16..31, 32..47: a transaction with an even, an odd number:
  *
  *         0 first of its buffers | 1 how many | 2 where the next one begins | 3 where its record goes
  *         | 4, 5 as words 4 and 5, when this one is durable | 6 transactions committed when it was sealed
  *
- * Rules. (1) All words change under the volume's transaction mutex. `running` rises in one store when all of a
- *            sealed transaction is in the log; so a thread that dies in a seal has not sealed it.
+ * Rules. (1) All words change under the volume's transaction mutex, but `state` when the journal is given up: that
+ *            waits for nobody. What the log notes then, and where it begins, is noted under a guard. `running`
+ *            rises in one store when all of a sealed transaction is in the log; so a thread that dies in a seal
+ *            has not sealed it.
  *        (2) Whoever wants something durable takes the steps that are left. Nobody holds a lock while the
  *            medium is waited for: a step goes on from a stage when the device was persisted after it was
  *            reached, by whomever. So nobody waits for a thread, and a dead one leaves nothing behind.
@@ -32,10 +34,11 @@
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { load, store } from "../sync/atomics.ts";
+import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
-import { BufferHeader, type CachedBlock, DIRTY, type MetadataCache, REVOKED } from "./cache.ts";
+import { BufferHeader, type CachedBlock, DIRTY, type MetadataCache } from "./cache.ts";
 import {
   notePersistent,
   takeTransaction,
@@ -46,7 +49,8 @@ import {
 /**
  * A log in a driver's format. Sequence numbers are unsigned and go round after 2^32; places are numbers of the
  * log's blocks, from `first` on, in a ring.
- * All methods are called with the transaction held; none waits for the medium. Throw: EIO.
+ * All methods are called with the transaction held, but `setAborted`: that and `setStart` exclude one another.
+ * None waits for the medium. Throw: EIO.
  */
 export interface TransactionLog {
   readonly first: number;
@@ -81,6 +85,7 @@ const Area = {
   durable: 3,
   tailSequence: 4,
   tail: 5,
+  guard: 6,
   even: 16,
   odd: 32,
 } as const;
@@ -95,6 +100,8 @@ const Of = {
   committed: 6,
 } as const;
 const State = { off: 0, live: 1, aborted: 2 } as const;
+/** Follows the last buffer of a list: 0 follows one that has never joined. No buffer's header lies there. */
+const LAST = 1;
 export { Area as JournalArea, Of as JournalTransaction, State as JournalState };
 
 const EIO = 5;
@@ -144,7 +151,7 @@ export class Journal {
   }
 
   /** The number of the transaction that changes join now. Locks: the transaction. */
-  get running(): number {
+  get runningSequence(): number {
     return this.#word("running");
   }
 
@@ -159,7 +166,7 @@ export class Journal {
     if (this.isAborted) throw new HoldfastError("EROFS", this.abortedReason);
   }
 
-  /** From now on changes join transactions; the log is empty, and the first one has this number. */
+  /** Once, in a new region: from now on changes join transactions; the log is empty, the first one has this number. */
   start(sequence: number): void {
     const { words } = this.thread;
     const before = (sequence - 1) | 0;
@@ -175,7 +182,7 @@ export class Journal {
    * Locks: the transaction.
    */
   end(): void {
-    this.#log.setStart(this.running >>> 0, 0);
+    this.#setStart(this.runningSequence, 0);
     store(this.thread.words, this.#area + Area.state, State.off);
   }
 
@@ -196,10 +203,21 @@ export class Journal {
   abort(): void {
     if (!this.isLive) return;
     store(this.thread.words, this.#area + Area.state, State.aborted);
+    enterGuard(this.thread, this.#area + Area.guard);
     try {
       this.#log.setAborted(-EIO);
     } catch {
       // Where the storage is gone, nothing can be noted there.
+    }
+    leaveGuard(this.thread, this.#area + Area.guard);
+  }
+
+  #setStart(sequence: number, at: number): void {
+    enterGuard(this.thread, this.#area + Area.guard);
+    try {
+      this.#log.setStart(sequence >>> 0, at);
+    } finally {
+      leaveGuard(this.thread, this.#area + Area.guard);
     }
   }
 
@@ -208,8 +226,8 @@ export class Journal {
    * Throws: EOVERFLOW when that has as many as it can.
    */
   join(transaction: Transaction, header: number): void {
-    const sequence = this.running;
-    if (transaction.getWord(header + BufferHeader.joined) === sequence) return;
+    const sequence = this.runningSequence;
+    if (this.#hasJoined(transaction, header, sequence)) return;
     const list = this.#of(sequence, "list");
     const blocks = transaction.getWord(this.#of(sequence, "blocks"));
     if (blocks >= this.#blocksMax) {
@@ -219,22 +237,34 @@ export class Journal {
           "journal larger (tune2fs -J size=...)",
       );
     }
-    transaction.setWord(header + BufferHeader.nextJoined, transaction.getWord(list));
+    transaction.setWord(header + BufferHeader.nextJoined, transaction.getWord(list) || LAST);
     transaction.setWord(list, header);
     transaction.setWord(this.#of(sequence, "blocks"), blocks + 1);
     transaction.setWord(header + BufferHeader.joined, sequence);
   }
 
+  /** A buffer that has joined none yet has a number, too: 0. */
+  #hasJoined(transaction: Transaction, header: number, sequence: number): boolean {
+    return (
+      transaction.getWord(header + BufferHeader.joined) === sequence &&
+      transaction.getWord(header + BufferHeader.nextJoined) !== 0
+    );
+  }
+
+  /** Whether the running transaction is half full: each operation is to find room for as much again. */
+  get isCrowded(): boolean {
+    const blocks = load(this.thread.words, this.#of(this.runningSequence, "blocks"));
+    return blocks >= this.#blocksMax / 2;
+  }
+
   /**
-   * Commits when the running transaction is half full: so each operation finds room for as much again.
+   * Commits when the running transaction is crowded.
    * Locks: ranks below map. Sleeps: for the transaction, and in the device. Throws: EIO, EROFS.
    */
   *makeRoom(task: Task): Sleeps<void> {
     if (!this.isLive) return;
     this.assertUsable();
-    const { words } = this.thread;
-    if (load(words, this.#of(this.running, "blocks")) < this.#blocksMax / 2) return;
-    yield* this.commit(task);
+    if (this.isCrowded) yield* this.commit(task);
   }
 
   /**
@@ -255,12 +285,12 @@ export class Journal {
 
   /** For Commit. Whether something has joined the running transaction. */
   get hasChanges(): boolean {
-    return load(this.thread.words, this.#of(this.running, "list")) !== 0;
+    return load(this.thread.words, this.#of(this.runningSequence, "list")) !== 0;
   }
 
   /** For Commit. The transaction that is sealed and not durable, or null. */
   get committing(): { sequence: number; isRecorded: boolean } | null {
-    const sequence = (this.running - 1) | 0;
+    const sequence = (this.runningSequence - 1) | 0;
     if (this.#word("durable") === sequence) return null;
     return { sequence, isRecorded: this.#word("recorded") === sequence };
   }
@@ -269,7 +299,7 @@ export class Journal {
   seal(): void {
     const { words } = this.thread;
     const log = this.#log;
-    const sequence = this.running;
+    const sequence = this.runningSequence;
     const before = (sequence - 1) | 0;
     const { changed, revoked } = this.#collect(sequence);
     const at = load(words, this.#of(before, "end"));
@@ -301,19 +331,18 @@ export class Journal {
   }
 
   /**
-   * What has joined the running transaction. A block that was revoked may be valid again: a reader without
-   * a lock has filled it. But it is not changed.
+   * What has joined the running transaction: it was changed, or revoked since. A block that was revoked may be
+   * valid again, where a reader without a lock has filled it; but it is not dirty.
    */
   #collect(sequence: number): { changed: CachedBlock[]; revoked: number[] } {
     const { words } = this.thread;
     const changed: CachedBlock[] = [];
     const revoked: number[] = [];
     let header = load(words, this.#of(sequence, "list"));
-    while (header !== 0) {
-      const flags = this.cache.flagsOf(header);
+    while (header > LAST) {
       const block = this.cache.viewOfHeader(header);
-      if (flags & DIRTY) changed.push(block);
-      else if (flags & REVOKED) revoked.push(block.block);
+      if (this.cache.flagsOf(header) & DIRTY) changed.push(block);
+      else revoked.push(block.block);
       header = load(words, header + BufferHeader.nextJoined);
     }
     return { changed, revoked };
@@ -324,7 +353,7 @@ export class Journal {
     const { words } = this.thread;
     const tailSequence = load(words, this.#of(sequence, "tailSequence"));
     if (this.#word("tail") === 0 || this.#word("tailSequence") !== tailSequence) {
-      this.#log.setStart(tailSequence >>> 0, load(words, this.#of(sequence, "tail")));
+      this.#setStart(tailSequence, load(words, this.#of(sequence, "tail")));
     }
     this.#log.record(sequence >>> 0, load(words, this.#of(sequence, "recordAt")));
     store(words, this.#area + Area.recorded, sequence);
@@ -361,7 +390,7 @@ export class Commit {
     const journal = this.#journal;
     using _changes = yield* takeTransaction(task, journal.cache);
     journal.assertUsable();
-    this.#goal ??= journal.hasChanges ? journal.running : (journal.running - 1) | 0;
+    this.#goal ??= journal.hasChanges ? journal.runningSequence : (journal.runningSequence - 1) | 0;
     for (;;) {
       if (journal.isDurable(this.#goal)) return false;
       const committing = journal.committing;

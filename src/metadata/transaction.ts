@@ -25,14 +25,7 @@ import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import { Event, trace } from "../sync/trace.ts";
-import {
-  type CachedBlock,
-  DIRTY,
-  type MetadataBlock,
-  type MetadataCache,
-  REVOKED,
-  VALID,
-} from "./cache.ts";
+import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID } from "./cache.ts";
 
 const Area = {
   mutex: 0,
@@ -81,8 +74,14 @@ export function recoverTransactions(cache: MetadataCache): void {
  * needs room. Throws: EROFS when the journal was given up; EIO.
  */
 export function* beginTransaction(task: Task, cache: MetadataCache): Sleeps<Transaction> {
-  if (cache.journal !== null) yield* cache.journal.makeRoom(task);
-  return yield* takeTransaction(task, cache);
+  const { journal } = cache;
+  for (;;) {
+    if (journal !== null) yield* journal.makeRoom(task);
+    const transaction = yield* takeTransaction(task, cache);
+    // Others may have changed much while this one waited.
+    if (journal === null || !journal.isCrowded) return transaction;
+    transaction.abort();
+  }
 }
 
 /**
@@ -95,13 +94,19 @@ export function* transact<T>(
   cache: MetadataCache,
   change: (transaction: Transaction) => T,
 ): Sleeps<T> {
+  const { journal } = cache;
+  let isAllDurable = true;
   try {
-    return yield* transactOnce(task, cache, change);
+    return yield* transactOnce(task, cache, (transaction) => {
+      // As it is while there is no space: others may make it durable as soon as this one has failed.
+      isAllDurable = isAllPersistent(cache.thread);
+      return change(transaction);
+    });
   } catch (error) {
     const isFull = error instanceof HoldfastError && error.code === "ENOSPC";
-    if (!isFull || cache.journal === null || isAllPersistent(cache.thread)) throw error;
+    if (!isFull || journal === null || isAllDurable) throw error;
   }
-  yield* cache.journal.commit(task);
+  yield* journal.commit(task);
   return yield* transactOnce(task, cache, change);
 }
 
@@ -196,7 +201,7 @@ export class Transaction implements Disposable {
     const cached = this.cache.bufferIfCached(block);
     if (cached === null) return;
     this.#save(cached);
-    this.cache.setFlags(cached.header, REVOKED);
+    this.cache.setFlags(cached.header, 0);
     this.#seals.delete(cached);
   }
 

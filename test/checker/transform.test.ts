@@ -308,6 +308,10 @@ describe("what cannot be instrumented is refused", () => {
     "what follows an optional call": `
       const find = (any) => (any ? { get: () => ({ value: add(words, 0, 1) }) } : undefined);
       return find(false)?.get().value ?? 2;`,
+    "what follows an optional getter": `
+      const object = { get value() { return { at: load(words, 0) }; } };
+      const find = (any) => (any ? object : undefined);
+      return find(false)?.value.at ?? 2;`,
     "a getter read by destructuring": `
       const object = { get value() { return load(words, 0) + 2; } };
       const { value } = object;

@@ -642,11 +642,12 @@ class Emitter {
     const [object] = held;
     const generator = `${object}.get$${name}()`;
     const twin = `${object}.${twinOf(`get$${name}`)}()`;
-    if (this.#frame.mode === "twin") return this.#parenthesised(before, twin);
+    const unless = node.optional ? `${object} == null ? undefined : ` : "";
+    if (this.#frame.mode === "twin") return this.#parenthesised(before, `(${unless}${twin})`);
     if (this.#frame.mode !== "generator") {
-      return this.#parenthesised(before, `$drain(${generator})`);
+      return this.#parenthesised(before, `(${unless}$drain(${generator}))`);
     }
-    const choice = `(${this.#calm()} ? ${twin} : (yield* ${generator}))`;
+    const choice = `(${unless}${this.#calm()} ? ${twin} : (yield* ${generator}))`;
     return this.#parenthesised(before, choice);
   }
 
@@ -668,6 +669,11 @@ class Emitter {
       const isCall = at !== last && at.type === "CallExpression";
       if (isCall && this.#colouring.callOf(at, this.#frame.node, this.#module) !== "plain")
         call = at;
+      const isOptional = at !== last && at.type === "MemberExpression" && at.optional;
+      const getter = isOptional ? memberName(at) : null;
+      if (getter !== null && this.#colouring.isColouredGetter(getter)) {
+        throw this.#unsupported(node, "what follows an optional getter with shared accesses");
+      }
       if (call !== null && at.optional) {
         throw this.#unsupported(node, "what follows an optional call with shared accesses");
       }

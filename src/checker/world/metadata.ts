@@ -19,6 +19,7 @@ import {
   type MetadataDevice,
   VALID,
 } from "../../metadata/cache.ts";
+import { createJournalArea } from "../../metadata/journal.ts";
 import { readStable } from "../../metadata/sequence.ts";
 import {
   beginTransaction,
@@ -81,11 +82,13 @@ export interface Blocks {
   /** Before the actors begin; if none is, there are no buffers either. */
   readonly cached: readonly number[];
   readonly removable?: boolean;
+  /** Whether changes can join a journal (journal.ts). */
+  readonly isJournaled?: boolean;
 }
 
 export function buildMetadata(
   actors: number,
-  { blocks: blockCount, cached, removable = false }: Blocks,
+  { blocks: blockCount, cached, removable = false, isJournaled = false }: Blocks,
 ): MetadataShared {
   // So many pages that the region's header, taken for a buffer's, would be that of a changed block.
   const { region, thread } = regionWithThreads(actors, REGION_BYTES_MIN + 3 * 4096);
@@ -110,26 +113,38 @@ export function buildMetadata(
     bytesAtStart: 0,
   };
   createTransactionArea(thread);
-  const cache = MetadataCache.create(thread, new WordDevice(thread, shared), BLOCK_BYTES);
+  if (isJournaled) createJournalArea(thread);
+  const cache = MetadataCache.create(thread, new WordDevice(thread, shared, null), BLOCK_BYTES);
   for (const block of cached) cache.read(block, () => {});
   return { ...shared, bytesAtStart: region.bytesUsed };
+}
+
+/** What is told of stores to home blocks, and persists, where crashes are looked at. */
+export interface CrashModel {
+  noteStored(index: number, value: number): void;
+  /** Throws: EIO. */
+  persist(thread: Thread): void;
 }
 
 /** The device in one thread. */
 class WordDevice implements MetadataDevice {
   readonly size = 2 * 2 ** 32 * BLOCK_BYTES;
   readonly #words: Words;
+  readonly #thread: Thread;
   readonly #shared: MetadataShared;
+  readonly #crash: CrashModel | null;
 
-  constructor({ words }: Thread, shared: MetadataShared) {
-    this.#words = words;
+  constructor(thread: Thread, shared: MetadataShared, crash: CrashModel | null) {
+    this.#words = thread.words;
+    this.#thread = thread;
     this.#shared = shared;
+    this.#crash = crash;
   }
 
-  #word(at: number): number {
+  #index(at: number): number {
     const index = this.#shared.blocks.indexOf(at / BLOCK_BYTES);
     ensure(index >= 0, `the device is asked for byte ${at}, where nothing is`);
-    return this.#shared.device + index;
+    return index;
   }
 
   #isGone(): boolean {
@@ -137,8 +152,9 @@ class WordDevice implements MetadataDevice {
     return gone !== 0 && load(this.#words, gone) !== 0;
   }
 
-  /** What is stored is on the medium. */
-  persistAll(): void {}
+  persistAll(): void {
+    this.#crash?.persist(this.#thread);
+  }
 
   assertPresent(): void {
     if (this.#isGone()) throw new HoldfastError("EIO", "the device is gone");
@@ -146,18 +162,27 @@ class WordDevice implements MetadataDevice {
 
   /** Of a device that is gone there is no content. */
   copyOut(at: number, target: Uint8Array): void {
-    const value = this.#isGone() ? DAMAGED : load(this.#words, this.#word(at));
+    const word = this.#shared.device + this.#index(at);
+    const value = this.#isGone() ? DAMAGED : load(this.#words, word);
     const content = wordsOf(target).fill(value);
     if (value !== DAMAGED) content[SEAL] = ~value;
   }
 
   copyIn(at: number, source: Uint8Array): void {
-    const content = wordsOf(source);
-    const value = content[0]!;
-    const whole = content[MIDDLE] === value && content[SEAL] === ~value;
-    ensure(whole, `block ${at / BLOCK_BYTES} is written home half changed`);
-    store(this.#words, this.#word(at), value);
+    const index = this.#index(at);
+    const value = wholeValue(at / BLOCK_BYTES, source, "home");
+    store(this.#words, this.#shared.device + index, value);
+    this.#crash?.noteStored(index, value);
   }
+}
+
+/** What a block's bytes hold, which are about to be written to `where`. */
+export function wholeValue(block: number, bytes: Uint8Array, where: string): number {
+  const content = wordsOf(bytes);
+  const value = content[0]!;
+  const whole = content[MIDDLE] === value && content[SEAL] === ~value;
+  ensure(whole, `block ${block} is written to ${where} half changed`);
+  return value;
 }
 
 function wordsOf({ buffer, byteOffset, byteLength }: Uint8Array): Int32Array {
@@ -169,6 +194,7 @@ export class Metadata {
   readonly shared: MetadataShared;
   readonly actors: readonly Self[];
   readonly words: Words;
+  readonly #crash: CrashModel | null;
   /** Made per actor. */
   readonly #caches: readonly MetadataCache[];
   /** The newest value that somebody was shown. */
@@ -177,8 +203,9 @@ export class Metadata {
   sealed = 0;
   verified = 0;
 
-  constructor(shared: MetadataShared, actors: readonly Self[]) {
+  constructor(shared: MetadataShared, actors: readonly Self[], crash: CrashModel | null = null) {
     this.shared = shared;
+    this.#crash = crash;
     this.actors = actors;
     this.words = shared.region.words;
     this.#caches = actors.map(({ thread }) => {
@@ -204,7 +231,7 @@ export class Metadata {
 
   /** A cache as a thread has it that has just attached. */
   attach(thread: Thread): MetadataCache {
-    return MetadataCache.attach(thread, new WordDevice(thread, this.shared));
+    return MetadataCache.attach(thread, new WordDevice(thread, this.shared, this.#crash));
   }
 
   cache(self: Self): MetadataCache {

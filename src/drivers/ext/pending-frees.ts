@@ -44,7 +44,7 @@ export class PendingFrees {
   note(group: number, from: number, to: number): void {
     if (!this.#journal.isLive) return;
     const { words, region } = this.#thread;
-    const { running } = this.#journal;
+    const running = this.#journal.runningSequence;
     const at = this.#table + group * GROUP_WORDS + (running & 1) * 2;
     if (load(words, at + 1) === 0) store(words, at + 1, region.allocatePages(this.#bitmapWords));
     const bitmap = this.#bitmap(load(words, at + 1));

@@ -321,6 +321,16 @@ export const cases = {
     ];
   },
 
+  "optional getters"(words) {
+    class Counter {
+      get counted() {
+        return add(words, 0, 1) + 1;
+      }
+    }
+    const find = (any) => (any ? new Counter() : null);
+    return [find(false)?.counted, find(true)?.counted, find(true)?.counted ? 1 : 0, load(words, 0)];
+  },
+
   "callbacks alone"(words) {
     const all = (list) => list.every((value) => add(words, value, 1) >= 0);
     const last = (list) => list.find((value) => bump(words, value) === 2);

@@ -83,4 +83,74 @@ export const metadataSurvivors: readonly Explanation[] = [
       'Costs time only: with a smaller number than was there, which says "at least", somebody flushes what is ' +
       "on the medium already.",
   },
+  {
+    file: "metadata/journal.ts",
+    function: "start",
+    what: ["swapped: "],
+    why: "A mount begins the journal before anybody else uses it.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "end",
+    what: ["swapped: this.#setStart"],
+    why: "An unmount ends the journal when nobody else uses it, and persists the device after both.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "join",
+    what: ["swapped: transaction.setWord(list", "swapped: transaction.setWord(this.#of(sequence"],
+    why: "All happens inside the transaction, and is undone together.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "seal",
+    what: [
+      'swapped: store(words, this.#of(sequence, "recordAt")',
+      'swapped: store(words, this.#of(sequence, "end")',
+      'swapped: store(words, this.#of(sequence, "committed")',
+      'swapped: store(words, this.#of(before, "list")',
+    ],
+    why: "Nobody looks at them before `running` rises; where a thread dies before that, the next one writes them all again.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "#beginTail",
+    what: ['swapped: store(words, this.#of(sequence, "tailSequence")'],
+    why: "Nobody looks at them before `running` rises; where a thread dies before that, the next one writes them again.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "#beginTail",
+    what: ["without log.distance(tail, at)"],
+    why: "Costs time only: what is durable goes home at each seal, whether room is needed or not.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "record",
+    what: ['always: if (this.#word("tail") === 0'],
+    why: "Costs time only: the note is written as it is already.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "finish",
+    what: [
+      "swapped: store(words, this.#area + Area.tailSequence",
+      "swapped: store(words, this.#area + Area.tail,",
+    ],
+    why: "Nobody looks at the log's beginning before `durable` rises and something is sealed again; where a thread dies before that, the next one writes them all again.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "finish",
+    what: ["swapped: notePersistent"],
+    why:
+      'Costs time only: a thread that dies in between leaves a smaller number, which says "at least", until the ' +
+      "next commit.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "abort",
+    what: ["swapped: store(this.thread.words, this.#area + Area.state"],
+    why: "The guard keeps the log's notes; the state is read without it.",
+  },
 ];

@@ -5,10 +5,11 @@
  * persisted before the next one. So nobody holds a lock, or blocks an event loop, while the medium is waited for.
  */
 import { timeNow } from "../dax/dax.ts";
-import { Commit } from "../metadata/journal.ts";
+import { Commit, type Journal } from "../metadata/journal.ts";
 import {
   beginTransaction,
   notePersistent,
+  takeTransaction,
   transactionsCommitted,
 } from "../metadata/transaction.ts";
 import type { VolumeCondition } from "../iomap/contract.ts";
@@ -85,7 +86,7 @@ export class Conclusion implements Persistence {
       return true;
     }
     core.isMarked = true;
-    journal?.end();
+    if (journal !== null) yield* endJournal(task, journal);
     yield* updateSuperblock(task, core, this.#state);
     yield* flushHome(task, core);
     this.#next = "done";
@@ -93,7 +94,12 @@ export class Conclusion implements Persistence {
   }
 }
 
-/** Brings the superblock's counters up to date, and says in it how the volume is. */
+function* endJournal(task: Task, journal: Journal): Sleeps<void> {
+  using _changes = yield* takeTransaction(task, journal.cache);
+  journal.end();
+}
+
+/** Brings the superblock's times up to date, and says in it how the volume is. */
 export function* updateSuperblock(
   task: Task,
   core: VolumeCore,

@@ -356,7 +356,7 @@ row(
 );
 
 /** Methods that are about no file's content. */
-const OTHERS = "Volume: share readdir mkdir rmdir statfs statistics close trace";
+const OTHERS = "Volume: share readdir mkdir rmdir mknod statfs statistics close trace";
 
 function methodsOf(name: string, object: object): string[] {
   const prototype = Object.getPrototypeOf(object) as object;

@@ -242,6 +242,23 @@ export interface BlockSharing {
   sharedBlocks(): number;
 }
 
+/**
+ * Extended attributes: values under names, prefix included ("user.comment"). The values of
+ * "system.posix_acl_access" and "system.posix_acl_default" are sound access control lists in the form of
+ * iomap/posix-acl.ts, however they are stored. Who may see or change which is the caller's to say.
+ * All throw: CorruptionError; EOPNOTSUPP, EINVAL, ERANGE for a name that the format has no place for.
+ */
+export interface ExtendedAttributes {
+  /** Locks: as `readInode`. Null: there is none. */
+  get(ino: Ino, name: Uint8Array): Uint8Array | null;
+  /** Names, in no order. Locks: as `readInode`. */
+  list(ino: Ino): Uint8Array[];
+  /** Throws: ENOSPC, also where the value is too large for the format; EINVAL for an unsound list. */
+  set(transaction: Transaction, ino: Ino, name: Uint8Array, value: Uint8Array): void;
+  /** Whether there was one. */
+  remove(transaction: Transaction, ino: Ino, name: Uint8Array): boolean;
+}
+
 /** In use; or left in order, or with damage that was met. */
 export type VolumeCondition = "in use" | "clean" | "damaged";
 
@@ -254,6 +271,9 @@ export interface FilesystemDriver extends IomapDriver {
   /** Volume label and uuid, for people; "" where there is none. */
   readonly label: string;
   readonly uuid: string;
+
+  /** Null where the format has none. */
+  readonly extendedAttributes: ExtendedAttributes | null;
 
   /** Throws: CorruptionError; ENOENT when the inode is not in use. */
   readInode(ino: Ino): InodeInfo;

@@ -19,6 +19,7 @@ import type {
 } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { countFreeBlocks } from "./allocator.ts";
+import { ExtAttributes } from "./attributes.ts";
 import { lookupName } from "./directory.ts";
 import { DirectoryFile } from "./directory-file.ts";
 import {
@@ -74,6 +75,7 @@ export class ExtDriver implements FilesystemDriver {
   readonly label: string;
   readonly uuid: string;
   readonly sharing = null;
+  readonly extendedAttributes: ExtAttributes;
 
   constructor(volume: ExtVolume) {
     this.volume = volume;
@@ -82,6 +84,7 @@ export class ExtDriver implements FilesystemDriver {
     this.readOnlyReason = volume.facts.readOnlyReason;
     this.label = volume.facts.label;
     this.uuid = formatUuid(volume.facts.uuid);
+    this.extendedAttributes = new ExtAttributes(volume);
   }
 
   /** Bytes, which are whole blocks, as blocks. */

@@ -357,6 +357,8 @@ export const DiskExtentTail = struct(
 );
 
 export const ATTRIBUTE_MAGIC = 0xea020000;
+/** In an inode the magic alone comes before the entries. */
+export const ATTRIBUTE_BODY_HEADER_SIZE = 4;
 
 export const DiskAttributeHeader = struct(
   "ext4_xattr_header",
@@ -368,6 +370,23 @@ export const DiskAttributeHeader = struct(
     hash: u32(0xc),
     checksum: u32(0x10),
     reserved: bytes(0x14, 12),
+  },
+);
+
+/** References of an attribute block, at most. */
+export const ATTRIBUTE_REFERENCES_MAX = 1024;
+
+/** One attribute, followed by its name. Entries begin at multiples of 4; four zero bytes end them. */
+export const DiskAttributeEntry = struct(
+  "ext4_xattr_entry",
+  { endian: "little", size: 16 },
+  {
+    nameLength: u8(0x0),
+    nameIndex: u8(0x1), // the prefix that the name leaves out
+    valueByte: u16(0x2), // in a block from its start, in an inode from its first entry
+    valueIno: u32(0x4), // with ea_inode: the inode that holds the value
+    valueSize: u32(0x8),
+    hash: u32(0xc),
   },
 );
 

@@ -6,17 +6,15 @@
  * taken. Inodes are taken lowest first, so that part only shrinks from its start.
  */
 import type { Ino } from "../../base/quantities.ts";
-import type { MetadataBlock } from "../../metadata/cache.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
-import { freeBlocks } from "./allocator.ts";
+import { releaseAttributeBlock } from "./attribute-block.ts";
 import { clearBits, findClear, setBits } from "./bitmaps.ts";
-import { attributeChecksum } from "./checksums.ts";
-import { ATTRIBUTE_MAGIC, DiskAttributeHeader, DiskInode, INO_ROOT } from "./format.ts";
+import { DiskInode, INO_ROOT } from "./format.ts";
 import { addToCount, changeInodeBitmap, readInodeBitmap } from "./group-bitmaps.ts";
 import { getGroup, inodeTableOf, readGroup, setGroup } from "./groups.ts";
 import { attributeBlock, editInode, isDirectory } from "./inode.ts";
 import { removeOrphan } from "./orphans.ts";
-import { type ExtVolume, type Located, noSpace, unownableBlock } from "./volume.ts";
+import { type ExtVolume, type Located, noSpace } from "./volume.ts";
 
 /**
  * Takes a free inode, near `parent`; directories of the root are spread over the groups. Its bytes
@@ -107,7 +105,7 @@ export function freeInode(volume: ExtVolume, transaction: Transaction, ino: Ino)
   const { block, at } = raw;
   const wasDirectory = isDirectory(raw);
   const attributes = attributeBlock(volume, raw);
-  if (attributes !== 0) releaseAttributes(volume, transaction, ino, attributes);
+  if (attributes !== 0) releaseAttributeBlock(volume, transaction, ino, attributes);
   // The generation stays, so that the next file with this number is told from this one.
   const generation = DiskInode.generation.get(block.view, at);
   block.bytes.fill(0, at, at + volume.facts.inodeSize);
@@ -124,45 +122,4 @@ export function freeInode(volume: ExtVolume, transaction: Transaction, ino: Ino)
     addToCount(volume, bitmap, "freeInodes", 1);
     if (wasDirectory) addToCount(volume, bitmap, "directories", -1);
   });
-}
-
-/** One inode fewer shares a block of extended attributes; the last one frees it. */
-function releaseAttributes(
-  volume: ExtVolume,
-  transaction: Transaction,
-  ino: Ino,
-  attributes: number,
-): void {
-  if (!volume.isOwnable(attributes, 1)) {
-    throw unownableBlock(volume, attributes, `holds the attributes of inode ${ino}`);
-  }
-  const block = volume.cache.read(attributes, (filled) => verifyAttributes(volume, filled));
-  const references = DiskAttributeHeader.referenceCount.get(block.view, 0);
-  if (references <= 1) {
-    freeBlocks(volume, transaction, { start: attributes, count: 1 });
-    transaction.revoke(attributes);
-    return;
-  }
-  const { view } = transaction.edit(block, (sealed) => {
-    if (!volume.metadataChecksums) return;
-    const computed = attributeChecksum(volume.checksumSeed, attributes, sealed.bytes);
-    DiskAttributeHeader.checksum.set(sealed.view, 0, computed);
-  });
-  DiskAttributeHeader.referenceCount.set(view, 0, references - 1);
-}
-
-function verifyAttributes(volume: ExtVolume, block: MetadataBlock): void {
-  const { structure } = DiskAttributeHeader;
-  const where = { block, at: 0 };
-  const magic = DiskAttributeHeader.magic.get(block.view, 0);
-  if (magic !== ATTRIBUTE_MAGIC) {
-    throw volume.damage(where, structure, "h_magic", magic, `expected ${ATTRIBUTE_MAGIC}`);
-  }
-  if (!volume.metadataChecksums) return;
-  const stored = DiskAttributeHeader.checksum.get(block.view, 0);
-  const computed = attributeChecksum(volume.checksumSeed, block.block, block.bytes);
-  if (stored !== computed) {
-    const expected = `but the block's bytes give ${computed}`;
-    throw volume.damage(where, structure, "h_checksum", stored, expected);
-  }
 }

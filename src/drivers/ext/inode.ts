@@ -322,6 +322,12 @@ export function attributeBlock(volume: ExtVolume, { block, at }: RawInode): numb
   return DiskInode.attributeBlockHigh.get(block.view, at) * 2 ** 32 + low.get(block.view, at);
 }
 
+export function setAttributeBlock(volume: ExtVolume, { block, at }: RawInode, to: number): void {
+  DiskInode.attributeBlockLow.set(block.view, at, to % 2 ** 32);
+  if ((volume.features.incompatible & INCOMPATIBLE["64bit"]) === 0) return;
+  DiskInode.attributeBlockHigh.set(block.view, at, Math.floor(to / 2 ** 32));
+}
+
 /** The flags of `flags`, those of `INODE_...`. */
 export function inodeFlags({ block, at }: RawInode): number {
   return DiskInode.flags.get(block.view, at);

@@ -101,7 +101,7 @@ const INCOMPATIBLE_EXT2 = INCOMPATIBLE.filetype | INCOMPATIBLE.meta_bg;
 const READ_ONLY_EXT2 = READ_ONLY.sparse_super | READ_ONLY.large_file | READ_ONLY.btree_dir;
 
 /** In revision 0, where it cannot be chosen, and the least in revision 1. */
-const FIRST_INO_OLD = 11;
+export const FIRST_INO_OLD = 11;
 
 const LOG_BLOCK_SIZE_MAX = 2; // 4 KiB: larger blocks cannot be mapped page by page
 export const CHECKSUM_CRC32C = 1;

@@ -71,6 +71,7 @@ export class RamDriver implements FilesystemDriver {
   readonly label = "";
   readonly uuid = "";
   readonly sharing: RamSharing;
+  readonly extendedAttributes = null;
   readonly #tables: Tables;
   readonly #device: FillingDevice;
 

@@ -46,6 +46,7 @@ export class RawDriver implements FilesystemDriver {
   readonly label = "";
   readonly uuid = "";
   readonly sharing = null;
+  readonly extendedAttributes = null;
   /** Bytes, whole pages. */
   readonly #size: number;
 

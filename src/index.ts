@@ -28,7 +28,13 @@ export type {
   OpenOptions,
   PathLike,
   SpecialType,
+  FollowSymlinks,
 } from "./volume/calls.ts";
+export type {
+  AttributeName,
+  AttributeValue,
+  SetAttributeOptions,
+} from "./volume/extended-attributes.ts";
 export type { ByteRange } from "./dax/pins.ts";
 export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
 export type { ExtType } from "./drivers/ext/index.ts";

@@ -242,11 +242,14 @@ export interface BlockSharing {
   sharedBlocks(): number;
 }
 
+/** Bytes in the name of an extended attribute, its prefix included, at most: XATTR_NAME_MAX of Linux. */
+export const ATTRIBUTE_NAME_BYTES_MAX = 255;
+
 /**
- * Extended attributes: values under names, prefix included ("user.comment"). The values of
+ * Extended attributes: values under names of 1 to 255 bytes, prefix included ("user.comment"). The values of
  * "system.posix_acl_access" and "system.posix_acl_default" are sound access control lists in the form of
  * iomap/posix-acl.ts, however they are stored. Who may see or change which is the caller's to say.
- * All throw: CorruptionError; EOPNOTSUPP, EINVAL, ERANGE for a name that the format has no place for.
+ * All throw: CorruptionError; EOPNOTSUPP, EINVAL for a name that the format has no place for.
  */
 export interface ExtendedAttributes {
   /** Locks: as `readInode`. Null: there is none. */

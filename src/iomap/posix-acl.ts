@@ -18,6 +18,8 @@ export const TAG_GROUP = 0x8;
 export const TAG_MASK = 0x10;
 export const TAG_OTHER = 0x20;
 
+const TAGS = [TAG_USER_OBJECT, TAG_USER, TAG_GROUP_OBJECT, TAG_GROUP, TAG_MASK, TAG_OTHER];
+
 /** The id of entries that name nobody. */
 export const ACL_ID_NONE = 0xffffffff;
 
@@ -35,7 +37,7 @@ export interface AclEntry {
   readonly id: number;
 }
 
-/** In the order of tags, each object, the mask and "other" once; sound, see `parseAcl`. */
+/** Where nothing else is said: sound, that is, in the order of tags, each object and "other" once. */
 export type Acl = readonly AclEntry[];
 
 function invalid(what: string): HoldfastError {
@@ -48,28 +50,41 @@ export function hasId(tag: number): boolean {
 }
 
 /**
- * The list that `value` holds, or null for one without entries, which stands for none.
- * Throws: EINVAL for a malformed one, EOPNOTSUPP for another version.
+ * The entries that `value` holds, or null where there are none, which stands for no list. Whether they make a
+ * sound list is for `assertSound` to say.
+ * Throws: EINVAL for a malformed value, EOPNOTSUPP for another version.
  */
-export function parseAcl(value: Uint8Array): Acl | null {
+export function decodeAcl(value: Uint8Array): Acl | null {
   if (value.length === 0) return null;
-  if (value.length < HEADER_SIZE || (value.length - HEADER_SIZE) % ENTRY_SIZE !== 0) {
-    throw invalid(`${value.length} bytes are not ${HEADER_SIZE} and entries of ${ENTRY_SIZE}`);
-  }
+  if (value.length < HEADER_SIZE) throw invalid(`it has ${value.length} bytes`);
   const view = new DataView(value.buffer, value.byteOffset, value.length);
   const version = view.getUint32(0, true);
   if (version !== VERSION) {
     throw new HoldfastError("EOPNOTSUPP", `access control lists have version 2, not ${version}`);
   }
+  if ((value.length - HEADER_SIZE) % ENTRY_SIZE !== 0) {
+    throw invalid(`${value.length} bytes are not ${HEADER_SIZE} and entries of ${ENTRY_SIZE}`);
+  }
   const acl: AclEntry[] = [];
   for (let at = HEADER_SIZE; at < value.length; at += ENTRY_SIZE) {
     const tag = view.getUint16(at, true);
+    if (!TAGS.includes(tag)) throw invalid(`an entry has tag ${tag}`);
     const id = hasId(tag) ? view.getUint32(at + 4, true) : ACL_ID_NONE;
     acl.push({ tag, permissions: view.getUint16(at + 2, true), id });
   }
-  if (acl.length === 0) return null;
+  return acl.length === 0 ? null : acl;
+}
+
+/** Throws: EINVAL for entries that are no list. */
+export function assertSound(acl: Acl): void {
   const problem = problemOf(acl);
   if (problem !== null) throw invalid(problem);
+}
+
+/** The sound list that `value` holds, or null. Throws: as both. */
+export function parseAcl(value: Uint8Array): Acl | null {
+  const acl = decodeAcl(value);
+  if (acl !== null) assertSound(acl);
   return acl;
 }
 

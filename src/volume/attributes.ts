@@ -13,6 +13,7 @@ import { MappingWord } from "../mapping/mapping.ts";
 import { readStable, tryReadStable } from "../metadata/sequence.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { chmodAcl } from "./acl.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { assertUnrestricted } from "./names.ts";
@@ -55,7 +56,7 @@ export function* changeAttributes(
   });
 }
 
-/** chmod(2). `mode`: the low 12 bits. */
+/** chmod(2); an access control list follows. `mode`: the low 12 bits. */
 export function* changeMode(
   task: Task,
   core: VolumeCore,
@@ -65,7 +66,10 @@ export function* changeMode(
   if (inode.type === "symlink") {
     throw new HoldfastError("EOPNOTSUPP", "a symlink has no mode of its own");
   }
-  yield* changeAttributes(task, core, inode, () => ({ mode }));
+  yield* changeAttributes(task, core, inode, (_info, transaction) => {
+    chmodAcl(core, transaction, inode.ino, mode);
+    return { mode };
+  });
 }
 
 /** chown(2): -1 leaves a number as it is. A file's set-id bits go, as in Linux. */

@@ -26,6 +26,14 @@ import {
   readAttributes,
   readSpace,
 } from "./attributes.ts";
+import type { Operation, VolumeCore } from "./core.ts";
+import {
+  getAttribute,
+  listAttributes,
+  removeAttribute,
+  type SetAttributeOptions,
+  setAttribute,
+} from "./extended-attributes.ts";
 import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import {
@@ -302,6 +310,53 @@ export function utimes(
     const inode = yield* scope.find(parsePath(bytes), follow);
     yield* changeTimes(scope.task, scope.core, inode, access, modify);
   });
+}
+
+/** Of calls that may be about a symlink itself. */
+export interface FollowSymlinks {
+  /** Default true. */
+  readonly followSymlinks?: boolean;
+}
+
+/** A call about extended attributes: of the inode at a path, what `operation` makes of it. */
+function attributeCall<T>(
+  syscall: string,
+  path: PathLike,
+  options: FollowSymlinks | undefined,
+  operation: (core: VolumeCore, inode: InodeReference) => Operation<T>,
+): Call<T> {
+  const bytes = checkPath("path", path);
+  const follow = options?.followSymlinks ?? true;
+  return call(follow ? syscall : `l${syscall}`, path, function* (scope) {
+    const { core, task } = scope;
+    const inode = yield* scope.find(parsePath(bytes), follow);
+    return yield* operation(core, inode)(task);
+  });
+}
+
+export function getxattr(path: PathLike, name: unknown, options?: FollowSymlinks) {
+  return attributeCall("getxattr", path, options, (core, inode) => getAttribute(core, inode, name));
+}
+
+export function setxattr(
+  path: PathLike,
+  name: unknown,
+  value: unknown,
+  options?: FollowSymlinks & SetAttributeOptions,
+) {
+  return attributeCall("setxattr", path, options, (core, inode) =>
+    setAttribute(core, inode, name, value, options),
+  );
+}
+
+export function listxattr(path: PathLike, options?: FollowSymlinks) {
+  return attributeCall("listxattr", path, options, listAttributes);
+}
+
+export function removexattr(path: PathLike, name: unknown, options?: FollowSymlinks) {
+  return attributeCall("removexattr", path, options, (core, inode) =>
+    removeAttribute(core, inode, name),
+  );
 }
 
 export function truncate(path: PathLike, size: unknown, options?: WaitOptions): Call<void> {

@@ -9,6 +9,7 @@ import {
 } from "../dax/layout-change.ts";
 import { requireSharing } from "../dax/reflink.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { wrongValue } from "./arguments.ts";
 import { readAttributes } from "./attributes.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
@@ -32,7 +33,7 @@ type Change = (
 ) => Sleeps<void>;
 
 /** Those that take a file's blocks away, and no more, are for every file; the others for some. */
-export const FALLOCATE: Record<FallocateMode, Change> = {
+const FALLOCATE: Record<FallocateMode, Change> = {
   allocate: needExtents((task, { dax }, { mapping }, at, length) =>
     preallocate(task, dax, mapping, at, length, false),
   ),
@@ -72,4 +73,10 @@ function needExtents(change: Change): Change {
     }
     yield* change(task, core, inode, offset, length);
   };
+}
+
+/** Throws: ERR_INVALID_ARG_VALUE. */
+export function checkFallocateMode(mode: FallocateMode): Change {
+  if (Object.hasOwn(FALLOCATE, mode)) return FALLOCATE[mode];
+  throw wrongValue("mode", `must be one of ${Object.keys(FALLOCATE).join(", ")}`, mode);
 }

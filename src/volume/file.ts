@@ -12,10 +12,8 @@ import { truncateFile } from "../dax/layout-change.ts";
 import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { writeBack } from "../dax/write-back.ts";
-import { LeaseKind, requestLease, returnLease } from "../layout/lease.ts";
-import { MappingWord, sizeOf } from "../mapping/mapping.ts";
-import { readStable } from "../metadata/sequence.ts";
-import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
+import { LeaseKind, requestLease } from "../layout/lease.ts";
+import type { SleepOptions } from "../sync/sleep.ts";
 import {
   checkBytes,
   checkInteger,
@@ -25,21 +23,22 @@ import {
   checkWaitOptions,
   type WaitOptions,
   wrongType,
-  wrongValue,
 } from "./arguments.ts";
-import { newBuffer } from "./buffer.ts";
 import { isDirect, readerOf, writerOf } from "./access.ts";
 import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
+import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
+import * as extended from "./extended-attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
-import { FALLOCATE, type FallocateMode } from "./fallocate.ts";
+import { checkFallocateMode, type FallocateMode } from "./fallocate.ts";
 import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
-import { checkLeaseOptions, FileLease, type LeaseOptions } from "./lease.ts";
+import { checkLeaseOptions, FileLease, type LeaseOptions, returnIfGone } from "./lease.ts";
 import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
 import { Stats } from "./stats.ts";
 import { type Reclaimed, type ReclaimOptions, reclaimRange } from "./reclaim.ts";
 import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
+import { readWhole, writeWhole } from "./whole-file.ts";
 import { checkMapOptions, FileWindow, type MapOptions, showRange } from "./window.ts";
 
 /** An open file. Made by `Volume.open`; used in the thread that opened it. */
@@ -191,30 +190,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return this.#runSync("write", this.#writeAt(source, position), checkWaitOptions(options));
   }
 
-  *#size(task: Task): Sleeps<number> {
-    const { thread } = this.#core;
-    const { mapping } = this.#inode;
-    return yield* readStable(task, mapping + MappingWord.sequence, () => sizeOf(thread, mapping));
-  }
-
   #readAll(): Operation<Uint8Array> {
-    const file = this;
-    return function* (task) {
-      file.#assertMode("read", "read");
-      let bytes = newBuffer(yield* file.#size(task));
-      let done = 0;
-      for (;;) {
-        const { mapping } = file.#inode;
-        const rest = bytes.subarray(done);
-        const count = yield* readerOf(file.#flags)(task, file.#core.dax, mapping, rest, done);
-        done += count;
-        const size = yield* file.#size(task);
-        if (done >= size || count === 0) return bytes.subarray(0, done);
-        if (done < bytes.length) continue; // up to a lost page: what is wrong there is told next
-        const larger = newBuffer(size);
-        larger.set(bytes);
-        bytes = larger;
-      }
+    return (task) => {
+      this.#assertMode("read", "read");
+      return readWhole(task, this.#core, this.#inode.mapping, this.#flags);
     };
   }
 
@@ -229,18 +208,9 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   #writeAll(data: string | Uint8Array): Operation<void> {
     const source = typeof data === "string" ? Buffer.from(data) : checkBytes("data", data);
-    const file = this;
-    return function* (task) {
-      const { dax } = file.#core;
-      const { mapping } = file.#inode;
-      file.#assertMode("write", "write");
-      if (!file.#flags.append && (yield* file.#size(task)) > 0) {
-        yield* truncateFile(task, dax, mapping, 0);
-      }
-      for (let done = 0; done < source.length; ) {
-        const at = file.#flags.append ? "append" : done;
-        done += yield* writerOf(file.#flags)(task, dax, mapping, source.subarray(done), at);
-      }
+    return (task) => {
+      this.#assertMode("write", "write");
+      return writeWhole(task, this.#core, this.#inode.mapping, this.#flags, source);
     };
   }
 
@@ -278,10 +248,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   #fallocateRange(mode: FallocateMode, offset: number, length: number): Operation<void> {
-    const change = Object.hasOwn(FALLOCATE, mode) ? FALLOCATE[mode] : undefined;
-    if (change === undefined) {
-      throw wrongValue("mode", `must be one of ${Object.keys(FALLOCATE).join(", ")}`, mode);
-    }
+    const change = checkFallocateMode(mode);
     checkInteger("offset", offset);
     checkInteger("length", length, 1);
     return (task) => {
@@ -431,6 +398,47 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   utimesSync(atime: number | string | Date, mtime: number | string | Date): void {
     this.#runSync("futime", this.#times(atime, mtime));
+  }
+
+  /** An extended attribute, as `Volume.getxattr`; so the three below. The file may be open in any way. */
+  async getxattr(name: AttributeName): Promise<Uint8Array> {
+    return this.#runAsync("fgetxattr", extended.getAttribute(this.#core, this.#inode, name));
+  }
+
+  getxattrSync(name: AttributeName): Uint8Array {
+    return this.#runSync("fgetxattr", extended.getAttribute(this.#core, this.#inode, name));
+  }
+
+  async setxattr(
+    name: AttributeName,
+    value: AttributeValue,
+    options?: SetAttributeOptions,
+  ): Promise<void> {
+    const operation = extended.setAttribute(this.#core, this.#inode, name, value, options);
+    return this.#runAsync("fsetxattr", operation);
+  }
+
+  setxattrSync(name: AttributeName, value: AttributeValue, options?: SetAttributeOptions): void {
+    this.#runSync(
+      "fsetxattr",
+      extended.setAttribute(this.#core, this.#inode, name, value, options),
+    );
+  }
+
+  async listxattr(): Promise<string[]> {
+    return this.#runAsync("flistxattr", extended.listAttributes(this.#core, this.#inode));
+  }
+
+  listxattrSync(): string[] {
+    return this.#runSync("flistxattr", extended.listAttributes(this.#core, this.#inode));
+  }
+
+  async removexattr(name: AttributeName): Promise<void> {
+    return this.#runAsync("fremovexattr", extended.removeAttribute(this.#core, this.#inode, name));
+  }
+
+  removexattrSync(name: AttributeName): void {
+    this.#runSync("fremovexattr", extended.removeAttribute(this.#core, this.#inode, name));
   }
 
   /**
@@ -584,11 +592,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return function* (task) {
       file.#assertMode(range.kind === LeaseKind.exclusive ? "write" : "read", "lease");
       const lease = yield* requestLease(task, mapping, { ...range, returnsOwn });
-      if (core.dax.device.isGone) {
-        // Granted after the removal, that is, after all leases were made to expire.
-        returnLease(core.thread, lease);
-        core.assertPresent();
-      }
+      returnIfGone(core, lease);
       file.#keep();
       return new FileLease(core, mapping, lease, range, options.onRecall, file.#endUse);
     };

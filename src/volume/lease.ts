@@ -81,6 +81,13 @@ export function checkLeaseOptions(options: LeaseOptions): LeaseRange {
   return { offset, length, first, last, kind: LeaseKind[kind], graceMs };
 }
 
+/** A lease granted after the device's removal, that is, after all were made to expire, goes back. Throws: EIO. */
+export function returnIfGone(core: VolumeCore, lease: Lease): void {
+  if (!core.dax.device.isGone) return;
+  returnLease(core.thread, lease);
+  core.assertPresent();
+}
+
 /**
  * A lease: until it is recalled, the layout of its range stays; an exclusive one also keeps write calls
  * of other threads out. It says nothing of what others store through windows and pins.

@@ -13,6 +13,7 @@ import { timeNow } from "../dax/dax.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps } from "../sync/sleep.ts";
+import { inherit, inheritance } from "./acl.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import {
@@ -32,7 +33,10 @@ const DIRECTORY_MODE = 0o1777;
 const TARGET_BYTES_MAX = 4095;
 const DOT_DOT = Buffer.from("..");
 
-/** What an operation gives a new inode; owner and times are added where they are left out. */
+/**
+ * What an operation gives a new inode, its mode before the umask. Owner and times are added where they are left
+ * out.
+ */
 export type Draft = Pick<NewInode, "type" | "mode" | "target" | "deviceMajor" | "deviceMinor"> &
   Partial<Pick<NewInode, "uid" | "gid" | "time">>;
 
@@ -55,7 +59,7 @@ function exists(): HoldfastError {
 }
 
 /**
- * Makes an inode under a new name. Throws: EEXIST, ENOENT when the directory was removed, ENOSPC,
+ * Makes an inode under a new name, its mode cut by the umask or by its directory's default list. Throws: EEXIST, ENOENT when the directory was removed, ENOSPC,
  * EROFS, EPERM, EMLINK.
  */
 export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<InodeReference> {
@@ -65,17 +69,21 @@ export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<Inod
   if (core.driver.lookup(directory.ino, name) !== null) throw exists();
   const parent = assertTakesNames(core, directory);
   const inherits = (parent.mode & SET_GROUP_ID) !== 0;
+  const inherited = inheritance(core, directory.ino, draft.type, draft.mode);
+  const setsGroup = draft.type === "directory" && inherits;
   const inode: NewInode = {
     ...draft,
-    mode: draft.type === "directory" && inherits ? draft.mode | SET_GROUP_ID : draft.mode,
+    mode: setsGroup ? inherited.mode | SET_GROUP_ID : inherited.mode,
     uid: draft.uid ?? core.uid,
     gid: draft.gid ?? (inherits ? parent.gid : core.gid),
     time: draft.time ?? timeNow(),
     dax: parent.dax && draft.type !== "symlink",
   };
-  const ino = yield* inTransaction(task, core, [directory], (transaction) =>
-    core.driver.create(transaction, directory.ino, name, inode),
-  );
+  const ino = yield* inTransaction(task, core, [directory], (transaction) => {
+    const made = core.driver.create(transaction, directory.ino, name, inode);
+    inherit(core, transaction, made, inherited);
+    return made;
+  });
   return yield* scope.reference(ino);
 }
 
@@ -84,10 +92,7 @@ export function* makeDirectory(scope: Scope, path: Path, mode: number): Sleeps<v
   scope.core.assertWritable();
   const place = yield* scope.walk(path);
   if (place.kind !== "name") throw exists();
-  yield* createAt(scope, place, {
-    type: "directory",
-    mode: mode & DIRECTORY_MODE & ~scope.core.umask,
-  });
+  yield* createAt(scope, place, { type: "directory", mode: mode & DIRECTORY_MODE });
 }
 
 /** Makes the directories of a path that are missing. Returns how many names the first one has, or 0. */
@@ -101,10 +106,7 @@ export function* makeDirectories(scope: Scope, path: Path, mode: number): Sleeps
     if (found === null) {
       try {
         scope.core.assertWritable();
-        const draft: Draft = {
-          type: "directory",
-          mode: mode & DIRECTORY_MODE & ~scope.core.umask,
-        };
+        const draft: Draft = { type: "directory", mode: mode & DIRECTORY_MODE };
         found = yield* createAt(scope, place, draft);
         if (first === 0) first = count;
       } catch (error) {
@@ -126,7 +128,7 @@ export function* makeSpecial(scope: Scope, path: Path, draft: Draft): Sleeps<voi
   const place = yield* scope.walk(path);
   if (place.kind !== "name") throw exists();
   if (place.trailingSlash) throw (yield* scope.at(place)) === null ? missing() : exists();
-  yield* createAt(scope, place, { ...draft, mode: draft.mode & ~scope.core.umask });
+  yield* createAt(scope, place, draft);
 }
 
 /** symlink(2). `target` is kept as it is. */
@@ -357,7 +359,7 @@ export function* findOrCreate(
     }
     core.assertWritable();
     try {
-      return yield* createAt(scope, place, { type: "file", mode: mode & ~core.umask });
+      return yield* createAt(scope, place, { type: "file", mode });
     } catch (error) {
       const lost = error instanceof HoldfastError && error.code === "EEXIST";
       if (!lost || flags.exclusive) throw error;

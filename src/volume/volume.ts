@@ -13,6 +13,7 @@ import type { Assembled } from "./assemble.ts";
 import * as calls from "./calls.ts";
 import type {
   Call,
+  FollowSymlinks,
   MkdirOptions,
   MknodOptions,
   OpenMode,
@@ -22,6 +23,7 @@ import type {
 } from "./calls.ts";
 import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./close.ts";
 import type { Operation, VolumeCore } from "./core.ts";
+import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
 import { VolumeFailure } from "./failure.ts";
 import { FileHandle } from "./file.ts";
 import type { VolumeHandle } from "./handle.ts";
@@ -96,7 +98,7 @@ export function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"])
  * that returns a promise and one, ending in Sync, that blocks the thread while it waits. Errors have
  * `code`, `errno`, `syscall` and `path`, as Node's own.
  *
- * Permission bits are kept and not enforced: whoever can open the image can do everything. Reading
+ * Permission bits and access control lists are kept and not enforced: whoever can open the image can do everything. Reading
  * does not change access times.
  */
 export class Volume implements Disposable, AsyncDisposable {
@@ -404,6 +406,65 @@ export class Volume implements Disposable, AsyncDisposable {
 
   lutimesSync(path: PathLike, atime: TimeLike, mtime: TimeLike): void {
     this.#sync(calls.utimes(path, atime, mtime, false));
+  }
+
+  /**
+   * The value of an extended attribute, by its whole name ("user.comment"). Of a symlink itself with
+   * `followSymlinks: false`. Throws: ENODATA where there is none; EOPNOTSUPP for other prefixes than user.,
+   * trusted., security. and the two access control lists, and where the format has no attributes.
+   */
+  async getxattr(
+    path: PathLike,
+    name: AttributeName,
+    options?: FollowSymlinks,
+  ): Promise<Uint8Array> {
+    return this.#async(calls.getxattr(path, name, options));
+  }
+
+  getxattrSync(path: PathLike, name: AttributeName, options?: FollowSymlinks): Uint8Array {
+    return this.#sync(calls.getxattr(path, name, options));
+  }
+
+  /**
+   * Sets an extended attribute. An access control list ("system.posix_acl_access") changes the permission bits
+   * with it. Throws: EEXIST, ENODATA by `only`; ENOSPC when they are too many for the inode and its one block of
+   * them; E2BIG above 64 KiB; EPERM for user. of what is no file or directory, and for trusted. without being
+   * root; EINVAL for an unsound list; EROFS.
+   */
+  async setxattr(
+    path: PathLike,
+    name: AttributeName,
+    value: AttributeValue,
+    options?: FollowSymlinks & SetAttributeOptions,
+  ): Promise<void> {
+    return this.#async(calls.setxattr(path, name, value, options));
+  }
+
+  setxattrSync(
+    path: PathLike,
+    name: AttributeName,
+    value: AttributeValue,
+    options?: FollowSymlinks & SetAttributeOptions,
+  ): void {
+    this.#sync(calls.setxattr(path, name, value, options));
+  }
+
+  /** The names of extended attributes, in no order. */
+  async listxattr(path: PathLike, options?: FollowSymlinks): Promise<string[]> {
+    return this.#async(calls.listxattr(path, options));
+  }
+
+  listxattrSync(path: PathLike, options?: FollowSymlinks): string[] {
+    return this.#sync(calls.listxattr(path, options));
+  }
+
+  /** Removes an extended attribute. Throws: ENODATA where there is none, EPERM as `setxattr`, EROFS. */
+  async removexattr(path: PathLike, name: AttributeName, options?: FollowSymlinks): Promise<void> {
+    return this.#async(calls.removexattr(path, name, options));
+  }
+
+  removexattrSync(path: PathLike, name: AttributeName, options?: FollowSymlinks): void {
+    this.#sync(calls.removexattr(path, name, options));
   }
 
   /** Sets a file's size in bytes; waits for pins as `FileHandle.truncate`. */

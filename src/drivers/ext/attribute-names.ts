@@ -4,9 +4,9 @@
  * Source: Linux Documentation/filesystems/ext4/attributes.rst, "Attribute Name Indices".
  */
 import { HoldfastError } from "../../base/errors.ts";
+import { invariant } from "../../base/invariant.ts";
+import { ATTRIBUTE_NAME_BYTES_MAX } from "../../iomap/contract.ts";
 import type { StoredAttribute } from "./attribute-area.ts";
-
-const NAME_BYTES_MAX = 255;
 
 const INDEX_ACL_ACCESS = 2;
 const INDEX_ACL_DEFAULT = 3;
@@ -30,15 +30,12 @@ export function isAclIndex(index: number): boolean {
   return index === INDEX_ACL_ACCESS || index === INDEX_ACL_DEFAULT;
 }
 
-/**
- * Throws: EOPNOTSUPP for a prefix that the format has no number for, EINVAL for a prefix alone, ERANGE for
- * a name that is empty or too long.
- */
+/** Throws: EOPNOTSUPP for a prefix that the format has no number for, EINVAL for a prefix alone. */
 export function storedName(name: Uint8Array): StoredName {
-  if (name.length === 0 || name.length > NAME_BYTES_MAX) {
-    const what = `an attribute's name has 1 to ${NAME_BYTES_MAX} bytes, not ${name.length}`;
-    throw new HoldfastError("ERANGE", what);
-  }
+  invariant(
+    name.length <= ATTRIBUTE_NAME_BYTES_MAX,
+    "an attribute's name is too long to be stored",
+  );
   const text = Buffer.from(name).toString("latin1");
   for (const [index, whole] of WHOLE_NAMES) {
     if (text === whole) return { index, name: new Uint8Array(0) };

@@ -1,0 +1,291 @@
+// Extended attributes and access control lists beside the kernel's: the same calls have the same answers, and
+// what one of the two has stored the other reads and changes.
+
+import * as fs from "node:fs";
+import fc from "fast-check";
+import { describe, expect } from "vitest";
+import type { Volume } from "../../src/index.ts";
+import {
+  type AclEntry,
+  formatAcl,
+  TAG_GROUP,
+  TAG_GROUP_OBJECT,
+  TAG_MASK,
+  TAG_OTHER,
+  TAG_USER,
+  TAG_USER_OBJECT,
+} from "../../src/iomap/posix-acl.ts";
+import { mkfsExt4, runOk, skipUnless } from "../support/tools.ts";
+import { listAttributes, readAttribute, removeAttribute, setAttribute } from "./attributes.ts";
+import { Handed, needs } from "./handed.ts";
+
+const mounted = skipUnless(...needs);
+const RUNS = Number(process.env["RUNS"] ?? 6);
+const ACCESS = "system.posix_acl_access";
+const DEFAULT = "system.posix_acl_default";
+const CREATE_MODES = [0o777, 0o666, 0o640, 0o4755, 0];
+
+/** The calls of both sides. Paths begin with a slash. */
+interface Side {
+  set(path: string, name: string, value: Uint8Array, only?: "create" | "replace"): void;
+  get(path: string, name: string): Uint8Array;
+  list(path: string): string[];
+  remove(path: string, name: string): void;
+  make(path: string, mode: number): void;
+  makeDirectory(path: string, mode: number): void;
+  makeSymlink(path: string): void;
+  chmod(path: string, mode: number): void;
+  mode(path: string): number;
+}
+
+const noFollow = { followSymlinks: false } as const;
+
+function ownSide(volume: Volume): Side {
+  return {
+    set: (path, name, value, only) =>
+      volume.setxattrSync(path, name, value, only ? { ...noFollow, only } : noFollow),
+    get: (path, name) => volume.getxattrSync(path, name, noFollow),
+    list: (path) => volume.listxattrSync(path, noFollow),
+    remove: (path, name) => volume.removexattrSync(path, name, noFollow),
+    make: (path, mode) => volume.openSync(path, "wx", mode).closeSync(),
+    makeDirectory: (path, mode) => volume.mkdirSync(path, { mode }),
+    makeSymlink: (path) => volume.symlinkSync("target", path),
+    chmod: (path, mode) => volume.chmodSync(path, mode),
+    mode: (path) => volume.lstatSync(path).mode,
+  };
+}
+
+function kernelSide(root: string): Side {
+  const at = (path: string): string => `${root}${path}`;
+  return {
+    set: (path, name, value, only) => setAttribute(at(path), name, value, only),
+    get: (path, name) => readAttribute(at(path), name),
+    list: (path) => listAttributes(at(path)),
+    remove: (path, name) => removeAttribute(at(path), name),
+    make: (path, mode) => fs.closeSync(fs.openSync(at(path), "wx", mode)),
+    makeDirectory: (path, mode) => fs.mkdirSync(at(path), { mode }),
+    makeSymlink: (path) => fs.symlinkSync("target", at(path)),
+    chmod: (path, mode) => fs.chmodSync(at(path), mode),
+    mode: (path) => fs.lstatSync(at(path)).mode,
+  };
+}
+
+/** What a call answers, an error's code included, to be compared. */
+function answerOf(call: () => unknown): unknown {
+  try {
+    const answer = call();
+    return answer instanceof Uint8Array ? Buffer.from(answer).toString("hex") : answer;
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+}
+
+/** A call, and how it is shown where the answers differ. */
+interface Step {
+  readonly text: string;
+  readonly take: (side: Side) => unknown;
+}
+
+/** The answers of one side to all the steps, and then all that it has. */
+function answersOf(side: Side, steps: readonly Step[], paths: readonly string[]): unknown[] {
+  const answers: unknown[] = steps.map(({ text, take }) => [text, answerOf(() => take(side))]);
+  for (const path of paths) {
+    const names = side.list(path).toSorted();
+    answers.push([
+      path,
+      side.mode(path),
+      names.map((name) => [name, answerOf(() => side.get(path, name))]),
+    ]);
+  }
+  return answers;
+}
+
+/** Has both take the steps, each on a volume of its own, and each read what the other left. */
+function compare(
+  options: readonly string[],
+  steps: readonly Step[],
+  paths: readonly string[],
+): void {
+  using own = new Handed();
+  using kernel = new Handed();
+  for (const { image } of [own, kernel]) mkfsExt4(image, 4 * 2 ** 20, ["-N", "128", ...options]);
+  const answers = own.toHoldfast("Holdfast", (volume) => answersOf(ownSide(volume), steps, paths));
+  const expected = kernel.toKernel("the kernel", (root) =>
+    answersOf(kernelSide(root), steps, paths),
+  );
+  expect(answers).toEqual(expected);
+  const left = expected.slice(steps.length);
+  const read = kernel.toHoldfast("reading", (volume) => answersOf(ownSide(volume), [], paths));
+  expect(read).toEqual(left);
+  const readByKernel = own.toKernel("reading", (root) => answersOf(kernelSide(root), [], paths));
+  expect(readByKernel).toEqual(left);
+}
+
+const PATHS = ["/file", "/directory", "/symlink"];
+const makeAll: Step[] = [
+  { text: "make /file", take: (side) => side.make("/file", 0o644) },
+  { text: "make /directory", take: (side) => side.makeDirectory("/directory", 0o755) },
+  { text: "make /symlink", take: (side) => side.makeSymlink("/symlink") },
+];
+
+const anyName = fc.oneof(
+  fc.constantFrom("user.a", "user.b", "trusted.a", "security.some", "user.caf\u00e9"),
+  fc.constantFrom("user.", "other.a", "plain", "system.other", `user.${"n".repeat(251)}`),
+  fc.nat(5).map((length) => `user.${"n".repeat(1 + length * 49)}`),
+);
+const anyValue = fc.oneof(
+  fc.uint8Array({ maxLength: 80 }),
+  fc.nat(4200).map((size) => new Uint8Array(size).fill(size)),
+  fc.constantFrom(65_536, 65_537).map((size) => new Uint8Array(size)),
+);
+const anyStep: fc.Arbitrary<Step> = fc
+  .record({
+    do: fc.constantFrom("set", "set", "set", "create", "replace", "get", "remove", "list"),
+    path: fc.constantFrom("/file", "/file", "/directory", "/symlink"),
+    name: anyName,
+    value: anyValue,
+  })
+  .map(({ do: what, path, name, value }): Step => {
+    const text = `${what} ${path} ${name} (${value.length} bytes)`;
+    const take = (side: Side): unknown => {
+      if (what === "get") return side.get(path, name);
+      if (what === "remove") return side.remove(path, name);
+      if (what === "list") return side.list(path).toSorted();
+      return side.set(path, name, value, what === "set" ? undefined : what);
+    };
+    return { text, take };
+  });
+
+describe.each<[string, readonly string[]]>([
+  ["ext4, inodes of 256 bytes", ["-b", "4096"]],
+  ["ext4, blocks of 1 KiB", ["-b", "1024", "-I", "256"]],
+  ["ext4, inodes of 1 KiB", ["-b", "2048", "-I", "1024"]],
+  ["ext4 without checksums, inodes of 128 bytes", ["-O", "^metadata_csum", "-I", "128"]],
+  ["ext3", ["-t", "ext3", "-b", "2048", "-I", "256"]],
+  ["ext2", ["-t", "ext2", "-b", "1024", "-I", "128"]],
+])("%s", (_name, options) => {
+  mounted("any calls have the answers that they have of the kernel", () => {
+    const run = (steps: readonly Step[]): void => compare(options, [...makeAll, ...steps], PATHS);
+    fc.assert(fc.property(fc.array(anyStep, { minLength: 30, maxLength: 60 }), run), {
+      numRuns: RUNS,
+      endOnFailure: true,
+    });
+  });
+
+  mounted("blocks that the kernel's files share are changed for one of them alone", () => {
+    using handed = new Handed();
+    mkfsExt4(handed.image, 4 * 2 ** 20, ["-N", "128", ...options]);
+    const value = "shared ".repeat(130);
+    const names = Array.from({ length: 40 }, (_, index) => `/file-${index}`);
+    handed.toKernel("setting", (root) => {
+      for (const name of names) {
+        fs.writeFileSync(`${root}${name}`, "");
+        setAttribute(`${root}${name}`, "user.shared", value);
+      }
+    });
+    const blockOf = (name: string) => {
+      const found = /File ACL: (\d+)/.exec(runOk("debugfs", ["-R", `stat ${name}`, handed.image]));
+      return Number(found?.[1]);
+    };
+    const isInInode = blockOf(names[0]!) === 0;
+    expect(new Set(names.map(blockOf)).size).toBe(1);
+    handed.toHoldfast("changing", (volume) => {
+      for (const [index, name] of names.entries()) {
+        if (index % 5 === 0) volume.setxattrSync(name, "user.own", `${index}`);
+        if (index % 5 === 1) volume.removexattrSync(name, "user.shared");
+        if (index % 5 === 2) volume.unlinkSync(name);
+        if (index % 5 === 3) volume.setxattrSync(name, "user.shared", "another");
+      }
+    });
+    if (!isInInode) expect(blockOf(names[4]!)).toBe(blockOf(names[9]!));
+    const left = [["user.own", "user.shared"], [], null, ["user.shared"], ["user.shared"]];
+    handed.toKernel("reading", (root) => {
+      for (const [index, name] of names.entries()) {
+        const expected = left[index % 5]!;
+        expect(fs.existsSync(`${root}${name}`)).toBe(expected !== null);
+        if (expected === null) continue;
+        // Of a small inode's file all lies in the block, of a large one's the new attribute may not.
+        expect(listAttributes(`${root}${name}`).toSorted()).toEqual(expected);
+        if (index % 5 === 4 || index % 5 === 0) {
+          const bytes = readAttribute(`${root}${name}`, "user.shared");
+          expect(Buffer.from(bytes).toString()).toBe(value);
+        }
+      }
+    });
+  });
+});
+
+const NOBODY = 0xffffffff;
+
+/** Sound lists, of the three objects, and named users and groups with a mask. */
+const anyAcl = fc
+  .record({
+    rights: fc.array(fc.nat(7), { minLength: 6, maxLength: 6 }),
+    users: fc.uniqueArray(fc.nat(70_000), { maxLength: 3 }),
+    groups: fc.uniqueArray(fc.nat(70_000), { maxLength: 3 }),
+    hasMask: fc.boolean(),
+  })
+  .map(({ rights, users, groups, hasMask }): AclEntry[] => [
+    { tag: TAG_USER_OBJECT, permissions: rights[0]!, id: NOBODY },
+    ...users.map((id) => ({ tag: TAG_USER, permissions: rights[1]!, id })),
+    { tag: TAG_GROUP_OBJECT, permissions: rights[2]!, id: NOBODY },
+    ...groups.map((id) => ({ tag: TAG_GROUP, permissions: rights[3]!, id })),
+    ...(hasMask || users.length + groups.length > 0
+      ? [{ tag: TAG_MASK, permissions: rights[4]!, id: NOBODY }]
+      : []),
+    { tag: TAG_OTHER, permissions: rights[5]!, id: NOBODY },
+  ]);
+
+/** Lists, some of them damaged in a byte or cut. */
+const anyAclValue = fc
+  .record({
+    acl: anyAcl,
+    damage: fc.option(fc.record({ at: fc.nat(30), byte: fc.nat(255) }), { freq: 3 }),
+    cut: fc.option(fc.nat(20), { freq: 8 }),
+  })
+  .map(({ acl, damage, cut }) => {
+    const value = formatAcl(acl);
+    if (damage !== null && damage.at < value.length) value[damage.at] = damage.byte;
+    return cut === null ? value : value.subarray(0, Math.max(value.length - cut, 0));
+  });
+
+const anyAclStep: fc.Arbitrary<Step> = fc
+  .record({
+    do: fc.constantFrom("set", "set", "set", "remove", "chmod", "make", "make directory"),
+    path: fc.constantFrom("/file", "/directory", "/directory", "/symlink"),
+    name: fc.constantFrom(ACCESS, DEFAULT),
+    value: anyAclValue,
+    mode: fc.constantFrom(...CREATE_MODES),
+    number: fc.nat(9),
+  })
+  .map(({ do: what, path, name, value, mode, number }): Step => {
+    const child = `/directory/${number}`;
+    const octal = mode.toString(8);
+    if (what === "make" || what === "make directory") {
+      const take = (side: Side): unknown => {
+        if (what === "make") side.make(child, mode);
+        else side.makeDirectory(child, mode);
+        const names = side.list(child).toSorted();
+        return [side.mode(child), names.map((each) => answerOf(() => side.get(child, each)))];
+      };
+      return { text: `${what} ${child} ${octal}`, take };
+    }
+    const take = (side: Side): unknown => {
+      if (what === "set") return side.set(path, name, value);
+      if (what === "remove") return side.remove(path, name);
+      return path === "/symlink" ? null : side.chmod(path, mode);
+    };
+    const shown = what === "set" ? Buffer.from(value).toString("hex") : octal;
+    return { text: `${what} ${path} ${name} ${shown}`, take };
+  });
+
+describe("access control lists", () => {
+  mounted("are kept, kept in step with modes and inherited as the kernel's are", () => {
+    const run = (steps: readonly Step[]): void =>
+      compare(["-b", "1024", "-I", "256"], [...makeAll, ...steps], PATHS);
+    fc.assert(fc.property(fc.array(anyAclStep, { minLength: 40, maxLength: 80 }), run), {
+      numRuns: 3 * RUNS,
+      endOnFailure: true,
+    });
+  });
+});

@@ -6,6 +6,9 @@ const lseek = bindFunction("int64_t lseek(int fd, int64_t offset, int whence)");
 const llistxattr = bindFunction(
   "intptr_t llistxattr(const uint8_t *path, _Out_ uint8_t *list, size_t size)",
 );
+const lgetxattr = bindFunction(
+  "intptr_t lgetxattr(const uint8_t *path, const uint8_t *name, _Out_ uint8_t *value, size_t size)",
+);
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -34,15 +37,45 @@ export function dataRuns(fd: number, size: number): ByteRun[] {
   return runs;
 }
 
-/** The names of the extended attributes of what is at a path; a symlink's own. None where there are none. */
-export function attributeNames(path: Uint8Array): string[] {
-  const terminated = Buffer.concat([path, Buffer.of(0)]);
-  const wanted = llistxattr(terminated, null, 0);
-  if (wanted <= 0) return [];
-  const list = new Uint8Array(wanted);
-  const length = llistxattr(terminated, list, wanted);
-  if (length <= 0) return []; // They are others by now.
-  return Buffer.from(list.subarray(0, length - 1))
-    .toString("utf8")
-    .split("\0");
+/** An extended attribute of a file of the system's, by its whole name. */
+export interface HostAttribute {
+  readonly name: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+/**
+ * The extended attributes of what is at a path; a symlink's own. None where the filesystem has none; those that
+ * this process may not read are not among them. Throws: EIO, EACCES.
+ */
+export function hostAttributes(path: Uint8Array): HostAttribute[] {
+  const terminated = terminate(path);
+  const names = readSized((into) => llistxattr(terminated, into, into?.length ?? 0));
+  const attributes: HostAttribute[] = [];
+  for (let at = 0; at < names.length; ) {
+    const end = names.indexOf(0, at);
+    const name = names.slice(at, end);
+    at = end + 1;
+    const nameText = terminate(name);
+    const value = readSized((into) => lgetxattr(terminated, nameText, into, into?.length ?? 0));
+    attributes.push({ name, value });
+  }
+  return attributes;
+}
+
+function terminate(text: Uint8Array): Uint8Array {
+  return Buffer.concat([text, Buffer.of(0)]);
+}
+
+/** What a call gives that first says, into null, how many bytes it has: again when they are more by then. */
+function readSized(call: (into: Uint8Array | null) => number): Uint8Array {
+  for (;;) {
+    const wanted = call(null);
+    if (wanted === 0) return new Uint8Array(0);
+    const bytes = new Uint8Array(Math.max(wanted, 0));
+    const length = wanted < 0 ? wanted : call(bytes);
+    if (length >= 0) return bytes.subarray(0, length);
+    const errno = lastErrno();
+    if (errno === ERRNO.EOPNOTSUPP) return new Uint8Array(0);
+    if (errno !== ERRNO.ERANGE) throwLastError("lgetxattr");
+  }
 }

@@ -19,11 +19,12 @@ import {
 import { describe, expect, test } from "vitest";
 import { type MadeVolume, type MkfsOptions, mkfs, mkfsSync, mountSync } from "../../src/index.ts";
 import { randomFrom } from "../damage/random.ts";
-import { setAttribute } from "../interop/attributes.ts";
+import { listAttributes, readAttribute, setAttribute } from "../interop/attributes.ts";
 import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import {
   e2fsckClean,
   loopMount,
+  mkfsExt4,
   runOk,
   skipUnless,
   temporaryDirectory,
@@ -94,6 +95,22 @@ function makeAttributes(root: string): void {
   for (const path of ["a/file", "a/b/c", "a/b", "a", "many", ""]) {
     utimesSync(`${root}/${path}`, 1, 1_000_000_000 + path.length);
   }
+}
+
+/** Attributes in the inode, in a block, of a directory and a symlink, empty, and an access control list. */
+function makeAttributed(root: string): void {
+  mkdirSync(`${root}/below`, { recursive: true });
+  for (const name of ["plain", "attributed"]) writeFileSync(`${root}/${name}`, name);
+  symlinkSync("plain", `${root}/link`);
+  setAttribute(`${root}/attributed`, "user.small", "1");
+  setAttribute(`${root}/attributed`, "user.large", "large ".repeat(500));
+  setAttribute(`${root}/attributed`, "user.empty", "");
+  setAttribute(`${root}/below`, "trusted.of-directory", Buffer.from("00ff0a3d", "hex"));
+  setAttribute(`${root}/link`, "trusted.of-symlink", "of the symlink");
+  const entries = ["0100070000000000", "0200050070110100", "0400040000000000"];
+  const rest = ["1000070000000000", "2000000000000000"];
+  const acl = Buffer.from(["02000000", ...entries, ...rest].join(""), "hex");
+  setAttribute(`${root}/below`, "system.posix_acl_default", acl);
 }
 
 function makeTree(root: string): void {
@@ -180,16 +197,43 @@ describe("a directory's contents", () => {
     expect(runOk("cmp", [one, two])).toBe("");
   });
 
-  mounted("are told where they have attributes that are left out", () => {
+  mounted("have their extended attributes, by a directory and by an archive", () => {
+    using directory = temporaryDirectory();
+    using other = temporaryDirectory();
+    const kernel = directory.file("kernel");
+    mkfsExt4(kernel, 8 * 2 ** 20, ["-b", "4096"]);
+    using host = loopMount(kernel, other.path);
+    const source = `${host.directory}/source`;
+    makeAttributed(source);
+    const archive = directory.file("archive.tar");
+    const xattrs = ["--xattrs", "--xattrs-include=*"];
+    runOk("tar", ["--format=pax", ...xattrs, "-cf", archive, "-C", source, "."]);
+    for (const from of [source, archive]) {
+      const image = directory.file("image");
+      const { filled } = mkfsSync(image, { from, force: true, blockSize: 4096 });
+      expect(filled).toMatchObject({ attributes: 6, attributesSkipped: 0 });
+      const { clean, output } = e2fsckClean(image);
+      expect(clean, output).toBe(true);
+      using volume = mountSync(image);
+      for (const path of ["/plain", "/attributed", "/below", "/link"]) {
+        const names = volume.listxattrSync(path, { followSymlinks: false });
+        expect(names.toSorted()).toEqual(listAttributes(`${source}${path}`).toSorted());
+        for (const name of names) {
+          const value = volume.getxattrSync(path, name, { followSymlinks: false });
+          expect(value).toEqual(readAttribute(`${source}${path}`, name));
+        }
+      }
+    }
+  });
+
+  mounted("are refused where an inode cannot have their attributes", () => {
     using directory = temporaryDirectory();
     const source = directory.file("source");
     mkdirSync(source);
-    writeFileSync(`${source}/plain`, "");
-    writeFileSync(`${source}/attributed`, "");
-    setAttribute(`${source}/attributed`, "trusted.one", "1");
-    setAttribute(`${source}/attributed`, "trusted.two", "2");
-    const { filled } = mkfsSync(directory.file("image"), { from: source });
-    expect(filled).toMatchObject({ attributesSkipped: 2, attributesSkippedOf: ["attributed"] });
+    writeFileSync(`${source}/file`, "");
+    setAttribute(`${source}/file`, "trusted.large", "v".repeat(5000));
+    const make = (): unknown => mkfsSync(directory.file("image"), { from: source });
+    expect(make).toThrowError(/^E2BIG: no room for trusted.large: .*'\/file'$/);
   });
 
   checked("that do not fit are refused with the size that they need, which then suffices", () => {

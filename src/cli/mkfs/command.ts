@@ -62,11 +62,12 @@ function printTable(made: MadeVolume, tookMs: number, terminal: Terminal): void 
 }
 
 function contentsOf(filled: Filled): string {
-  const { directories, files, bytes, symlinks, links, special } = filled;
+  const { directories, files, bytes, symlinks, links, special, attributes } = filled;
   const rest = [
     [symlinks, "symlink"],
     [links, "further name"],
     [special, "device or pipe"],
+    [attributes, "extended attribute"],
   ] as const;
   return [
     `${plural(files, "file")} of ${formatBytes(bytes)}`,
@@ -83,7 +84,7 @@ const PLURALS: Readonly<Record<string, string>> = { "device or pipe": "devices a
 function warnSkipped({ attributesSkipped, attributesSkippedOf }: Filled, terminal: Terminal): void {
   if (attributesSkipped === 0) return;
   const names = attributesSkippedOf.map((path) => `'${path}'`).join(", ");
-  const what = `${plural(attributesSkipped, "extended attribute")} left out, of ${names}`;
+  const what = `${plural(attributesSkipped, "extended attribute")} left out, which ext has no place for, of ${names}`;
   const more = attributesSkipped > attributesSkippedOf.length ? " and others" : "";
   terminal.note(`${terminal.styleNote("yellow", "warning:")} ${what}${more}`);
 }

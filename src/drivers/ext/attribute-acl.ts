@@ -6,8 +6,7 @@
  *
  * Source: Linux Documentation/filesystems/ext4/attributes.rst, "POSIX ACLs".
  */
-import { CorruptionError } from "../../base/errors.ts";
-import { invariant } from "../../base/invariant.ts";
+import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import {
   ACL_ID_NONE,
@@ -26,7 +25,7 @@ const ID_SIZE = 4;
 /** The stored form. Throws: EINVAL for what is no list, also for one without entries. */
 export function storedAcl(value: Uint8Array): Uint8Array {
   const acl = parseAcl(value);
-  invariant(acl !== null, "an access control list without entries is removed, not stored");
+  if (acl === null) throw new HoldfastError("EINVAL", "an access control list has no entries");
   const named = acl.filter(({ tag }) => hasId(tag)).length;
   const view = new DataView(
     new ArrayBuffer(HEADER_SIZE + acl.length * ENTRY_SIZE + named * ID_SIZE),

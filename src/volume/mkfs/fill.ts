@@ -1,11 +1,13 @@
 /**
  * Fills a new volume from a source, through a mount of it. What is made has the source's owners, modes and
- * times; the time of the volume stands for the times that nobody can set: change and birth.
+ * times, and its extended attributes; the time of the volume stands for the times that nobody can set: change and birth.
  *
  * A directory's own attributes come last, since every name made in it changes its times.
  */
 import { HoldfastError, withContext } from "../../base/errors.ts";
-import type { AttributeChange, Time } from "../../iomap/contract.ts";
+import type { Ino } from "../../base/quantities.ts";
+import type { AttributeChange, FilesystemDriver, Time } from "../../iomap/contract.ts";
+import type { Transaction } from "../../metadata/transaction.ts";
 import { changeAttributes } from "../attributes.ts";
 import type { InodeReference } from "../inode-reference.ts";
 import type { Mounted } from "../mount.ts";
@@ -27,7 +29,9 @@ export interface Filled {
   readonly special: number;
   /** Of files, holes left out. */
   readonly bytes: number;
-  /** Extended attributes that were left out, and the first of the files that have them. */
+  /** Extended attributes, access control lists among them. */
+  readonly attributes: number;
+  /** Those that the format has no place for by their name, left out; and the first of the files that have them. */
   readonly attributesSkipped: number;
   readonly attributesSkippedOf: readonly string[];
 }
@@ -35,6 +39,12 @@ export interface Filled {
 const PIECE_BYTES = 2 ** 20;
 const DIRECTORY_MODE = 0o755;
 const SKIPPED_NAMED_MAX = 10;
+
+/** What an inode is given, once its content is there. */
+interface Given {
+  readonly change: AttributeChange;
+  readonly attributes: SourceEntry["attributes"];
+}
 
 type Counts = { -readonly [Name in keyof Filled]: Filled[Name] };
 
@@ -45,8 +55,8 @@ export class Filler {
   readonly #time: Time;
   readonly #bytesTotal: number;
   readonly #piece = new Uint8Array(PIECE_BYTES);
-  /** Attributes of the directories made, by their path; each after the one that it lies in. */
-  readonly #directories = new Map<string, { path: Path; change: AttributeChange }>();
+  /** What the directories made are given, by their path; each after the one that it lies in. */
+  readonly #directories = new Map<string, { path: Path; given: Given }>();
   readonly #skippedOf: string[] = [];
   readonly #counts: Counts = {
     directories: 0,
@@ -55,6 +65,7 @@ export class Filler {
     links: 0,
     special: 0,
     bytes: 0,
+    attributes: 0,
     attributesSkipped: 0,
     attributesSkippedOf: this.#skippedOf,
   };
@@ -65,7 +76,7 @@ export class Filler {
     this.#source = source;
     this.#time = { seconds: time, nanoseconds: 0 };
     this.#bytesTotal = bytesTotal;
-    this.#directories.set("", { path: pathOf([]), change: this.#plainDirectory() });
+    this.#directories.set("", { path: pathOf([]), given: this.#plainDirectory() });
   }
 
   /** Makes everything. Throws: ENOSPC, EINVAL for what a volume cannot hold, and what the source throws. */
@@ -78,8 +89,12 @@ export class Filler {
         throw withContext(error, { path: `/${path}` });
       }
     }
-    for (const { path, change } of [...this.#directories.values()].reverse()) {
-      this.#change(path, change);
+    for (const { path, given } of [...this.#directories.values()].reverse()) {
+      try {
+        this.#give(path, given);
+      } catch (error) {
+        throw withContext(error, { path: `/${nameText(path.names)}` });
+      }
     }
     return this.#counts;
   }
@@ -87,7 +102,6 @@ export class Filler {
   *#add(entry: SourceEntry, path: string): Generator<MkfsProgress, void> {
     const counts = this.#counts;
     yield { step: "filling", done: counts.bytes, total: this.#bytesTotal, path };
-    if (entry.attributes > 0 && entry.linkTo === null) this.#noteSkipped(entry, path);
     this.#makeParents(entry.names);
     if (entry.type === "directory") {
       this.#addDirectory(entry);
@@ -106,12 +120,15 @@ export class Filler {
       yield* this.#write(entry, path);
     } else if (entry.type === "symlink") counts.symlinks++;
     else counts.special++;
-    this.#change(pathOf(entry.names), this.#attributesOf(entry));
+    this.#give(pathOf(entry.names), this.#givenBy(entry));
   }
 
-  #noteSkipped({ attributes }: SourceEntry, path: string): void {
-    this.#counts.attributesSkipped += attributes;
-    if (this.#skippedOf.length < SKIPPED_NAMED_MAX) this.#skippedOf.push(path === "" ? "/" : path);
+  #noteSkipped({ names }: Path): void {
+    const path = nameText(names);
+    this.#counts.attributesSkipped++;
+    const noted = this.#skippedOf;
+    const name = path === "" ? "/" : path;
+    if (noted.length < SKIPPED_NAMED_MAX && noted.at(-1) !== name) noted.push(name);
   }
 
   /** Makes the directories on the way that no entry has made. */
@@ -121,15 +138,15 @@ export class Filler {
       const key = keyOf(parent);
       if (this.#directories.has(key)) continue;
       this.#makeDirectory(parent);
-      this.#directories.set(key, { path: pathOf(parent), change: this.#plainDirectory() });
+      this.#directories.set(key, { path: pathOf(parent), given: this.#plainDirectory() });
     }
   }
 
   #addDirectory(entry: SourceEntry): void {
     const key = keyOf(entry.names);
     if (!this.#directories.has(key)) this.#makeDirectory(entry.names);
-    const change = this.#attributesOf(entry);
-    this.#directories.set(key, { path: pathOf(entry.names), change });
+    const given = this.#givenBy(entry);
+    this.#directories.set(key, { path: pathOf(entry.names), given });
     if (entry.names.length > 0) this.#counts.directories++;
   }
 
@@ -196,32 +213,72 @@ export class Filler {
     }
   }
 
-  #attributesOf({ mode, uid, gid, accessTime, modifyTime }: SourceEntry): AttributeChange {
-    return { mode, uid, gid, accessTime, modifyTime, changeTime: this.#time };
+  #givenBy({ mode, uid, gid, accessTime, modifyTime, attributes }: SourceEntry): Given {
+    const change = { mode, uid, gid, accessTime, modifyTime, changeTime: this.#time };
+    return { change, attributes };
   }
 
-  #plainDirectory(): AttributeChange {
+  #plainDirectory(): Given {
     const time = this.#time;
-    return {
-      mode: DIRECTORY_MODE,
-      uid: 0,
-      gid: 0,
-      accessTime: time,
-      modifyTime: time,
-      changeTime: time,
-    };
+    const times = { accessTime: time, modifyTime: time, changeTime: time };
+    return { change: { mode: DIRECTORY_MODE, uid: 0, gid: 0, ...times }, attributes: [] };
   }
 
-  #change(path: Path, change: AttributeChange): void {
-    this.#scoped(function* (scope) {
-      const inode: InodeReference = yield* scope.find(path, false);
-      yield* changeAttributes(scope.task, scope.core, inode, () => change);
+  #give(path: Path, { change, attributes }: Given): void {
+    const kept = attributes.filter(({ name }) => {
+      const hasPlace = this.#hasPlace(name);
+      if (!hasPlace) this.#noteSkipped(path);
+      return hasPlace;
     });
+    this.#scoped(function* (scope) {
+      const { core, task } = scope;
+      const inode: InodeReference = yield* scope.find(path, false);
+      yield* changeAttributes(task, core, inode, (_info, transaction) => {
+        setAll(core.driver, transaction, inode.ino, kept);
+        return change;
+      });
+    });
+    this.#counts.attributes += kept.length;
+  }
+
+  /** Whether the volume can have an attribute of this name. */
+  #hasPlace(name: Uint8Array): boolean {
+    const { driver } = this.#mounted.core;
+    try {
+      driver.extendedAttributes?.get(driver.rootIno, name);
+      return driver.extendedAttributes !== null;
+    } catch (error) {
+      const code = error instanceof HoldfastError ? error.code : null;
+      if (code === "EOPNOTSUPP" || code === "EINVAL") return false;
+      throw error;
+    }
   }
 
   #scoped<T>(run: (scope: Scope) => Sleeps<T>): T {
     const { core } = this.#mounted;
     return core.runSync({ syscall: "mkfs" }, (task) => runScoped(core, task, run));
+  }
+}
+
+/** Throws: ENOSPC; E2BIG where blocks are free, but attributes are more than an inode can have. */
+function setAll(
+  driver: FilesystemDriver,
+  transaction: Transaction,
+  ino: Ino,
+  attributes: Given["attributes"],
+): void {
+  for (const { name, value } of attributes) {
+    try {
+      driver.extendedAttributes?.set(transaction, ino, name, value);
+    } catch (error) {
+      const isFull = error instanceof HoldfastError && error.code === "ENOSPC";
+      const { blocksFree, blockSize } = driver.spaceInfo();
+      if (!isFull || blocksFree === 0) throw error;
+      const shown = Buffer.from(name).toString("utf8");
+      const room = `its inode and one block, of ${blockSize} bytes here`;
+      const what = `no room for ${shown}: the extended attributes of a file have ${room}`;
+      throw new HoldfastError("E2BIG", what, { cause: error });
+    }
   }
 }
 

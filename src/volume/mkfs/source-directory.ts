@@ -11,7 +11,7 @@ import {
   readSync,
 } from "node:fs";
 import { HoldfastError, systemError } from "../../base/errors.ts";
-import { attributeNames, dataRuns } from "../../device/index.ts";
+import { dataRuns, hostAttributes } from "../../device/index.ts";
 import type { FileType, Time } from "../../iomap/contract.ts";
 import type { Source, SourceEntry } from "./source.ts";
 
@@ -78,7 +78,7 @@ export class DirectorySource implements Source {
       target: type === "symlink" ? readlinkSync(path, { encoding: "buffer" }) : null,
       linkTo,
       data: isFile && linkTo === null ? dataRuns(this.#fd, size) : [],
-      attributes: attributeNames(path).length,
+      attributes: linkTo === null ? called("lgetxattr", path, () => hostAttributes(path)) : [],
     };
   }
 

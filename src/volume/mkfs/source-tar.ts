@@ -4,8 +4,8 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { HoldfastError, systemError } from "../../base/errors.ts";
-import type { ByteRun } from "../../device/index.ts";
-import type { FileType, Time } from "../../iomap/contract.ts";
+import type { ByteRun, HostAttribute } from "../../device/index.ts";
+import { ATTRIBUTE_NAME_BYTES_MAX, type FileType, type Time } from "../../iomap/contract.ts";
 import { nameText, type Source, type SourceEntry } from "./source.ts";
 import {
   damagedTar,
@@ -33,7 +33,9 @@ const TYPES: Readonly<Record<string, FileType>> = {
 };
 /** A volume's label: it names nothing. */
 const TYPES_PASSED = ["V"];
-const ATTRIBUTE_KEYWORDS = /^(SCHILY|LIBARCHIVE)\.xattr\./;
+/** Keywords of extended attributes, whose rest is a name: values as they are, or names and values encoded. */
+const ATTRIBUTE_PLAIN = "SCHILY.xattr.";
+const ATTRIBUTE_ENCODED = "LIBARCHIVE.xattr.";
 /** Records of pax, and long names: no archive needs more. */
 const RECORDS_BYTES_MAX = 2 ** 24;
 
@@ -171,7 +173,7 @@ export class TarSource implements Source {
       target: type === "symlink" ? linkName : null,
       linkTo: isLink ? namesOf(linkName, at) : null,
       data: this.#segments,
-      attributes: [...pax.keys()].filter((keyword) => ATTRIBUTE_KEYWORDS.test(keyword)).length,
+      attributes: attributesOf(pax, at),
     };
     return { entry, archiveEnd: header.type === "S" ? map.archiveEnd : null };
   }
@@ -253,6 +255,36 @@ function numberOf(record: Buffer | undefined, otherwise: number, at: number): nu
   const value = Number(record.toString("latin1"));
   if (Number.isSafeInteger(value)) return value;
   throw damagedTar(at, `'${record.toString("latin1")}' is no number`);
+}
+
+/**
+ * The extended attributes among records of pax. Where an archive has one in both of the forms, it is one.
+ * Throws: EINVAL for a name that no attribute has.
+ */
+function attributesOf(pax: PaxRecords, at: number): HostAttribute[] {
+  const values = new Map<string, Buffer>();
+  for (const [keyword, value] of pax) {
+    if (!keyword.startsWith(ATTRIBUTE_ENCODED)) continue;
+    const name = decodedName(keyword.slice(ATTRIBUTE_ENCODED.length), at);
+    values.set(name, Buffer.from(value.toString("latin1"), "base64"));
+  }
+  for (const [keyword, value] of pax) {
+    if (keyword.startsWith(ATTRIBUTE_PLAIN))
+      values.set(keyword.slice(ATTRIBUTE_PLAIN.length), value);
+  }
+  return [...values].map(([text, value]) => {
+    const name = Buffer.from(text, "utf8");
+    if (name.length > 0 && name.length <= ATTRIBUTE_NAME_BYTES_MAX) return { name, value };
+    throw damagedTar(at, `an extended attribute has a name of ${name.length} bytes`);
+  });
+}
+
+function decodedName(encoded: string, at: number): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    throw damagedTar(at, `'${encoded}' is no name of an extended attribute`);
+  }
 }
 
 /** Decimal seconds, with a fraction or without. */

@@ -1,5 +1,5 @@
 /** Where the contents of a new volume come from: entries one after another, each directory before its own. */
-import type { ByteRun } from "../../device/index.ts";
+import type { ByteRun, HostAttribute } from "../../device/index.ts";
 import type { FileType, Time } from "../../iomap/contract.ts";
 
 export interface SourceEntry {
@@ -23,8 +23,8 @@ export interface SourceEntry {
   readonly linkTo: readonly Uint8Array[] | null;
   /** The parts of a file that are not holes, in order. */
   readonly data: readonly ByteRun[];
-  /** Extended attributes that it has. */
-  readonly attributes: number;
+  /** Extended attributes. Values of access control lists as Linux shows them. */
+  readonly attributes: readonly HostAttribute[];
 }
 
 export interface Source extends Disposable {

@@ -9,8 +9,11 @@ export interface Survey {
   readonly inodes: number;
   /** Bytes of files, holes left out. */
   readonly bytes: number;
-  /** Blocks of the given size that files, directories and symlinks take, with what says where they are. */
-  blocks(blockSize: number): number;
+  /**
+   * Blocks of the given size that files, directories and symlinks take, with what says where they are, and the
+   * extended attributes for which inodes of this size have no room.
+   */
+  blocks(blockSize: number, inodeSize: number): number;
 }
 
 const BLOCK_SIZES = [1024, 2048, 4096] as const;
@@ -21,6 +24,9 @@ const RECORD_HEADER = 8;
 const LEAF_SHARE = 0.5;
 /** What a file's parts need beyond the file, at most: with block maps a block for each 256. */
 const MAP_SHARE = 1.005;
+/** Bytes of an inode that are not for attributes: its fields, and what begins and ends those. */
+const INODE_FIELDS_BYTES = 160 + 8;
+const ATTRIBUTE_HEADER = 16;
 const SLACK_BLOCKS = 64;
 const STEP_BYTES = 2 ** 20;
 const VOLUME_BYTES_MAX = 2 ** 44;
@@ -32,10 +38,12 @@ const INODES_RESERVED = 11;
 export function surveyOf(source: Source): Survey {
   const blocks = new Map<number, number>(BLOCK_SIZES.map((size) => [size, SLACK_BLOCKS]));
   const recordBytes = new Map<string, number>();
+  const attributeBytes: number[] = [];
   let inodes = 0;
   let bytes = 0;
   for (const entry of source.entries()) {
     if (entry.linkTo === null) inodes++;
+    if (entry.attributes.length > 0) attributeBytes.push(attributeSpace(entry));
     const parent = keyOf(entry.names.slice(0, -1));
     const length = roundUp(RECORD_HEADER + (entry.names.at(-1)?.length ?? 0), 4);
     recordBytes.set(parent, (recordBytes.get(parent) ?? 0) + length);
@@ -49,7 +57,14 @@ export function surveyOf(source: Source): Survey {
   }
   // Directories that have no entry of their own are made as well.
   inodes += recordBytes.size;
-  return { inodes, bytes, blocks: (blockSize) => blocks.get(blockSize)! };
+  return {
+    inodes,
+    bytes,
+    blocks: (blockSize, inodeSize) => {
+      const room = inodeSize - INODE_FIELDS_BYTES;
+      return blocks.get(blockSize)! + attributeBytes.filter((size) => size > room).length;
+    },
+  };
 }
 
 function fileBlocks({ data, target, type }: SourceEntry, blockSize: number): number {
@@ -62,6 +77,15 @@ function fileBlocks({ data, target, type }: SourceEntry, blockSize: number): num
   // Every part may need a place of its own in the map.
   return (
     Math.ceil(count * MAP_SHARE) + Math.ceil((data.length * 12) / blockSize) + (count > 12 ? 2 : 0)
+  );
+}
+
+/** Bytes that the attributes of an entry take in an inode, at most. */
+function attributeSpace({ attributes }: SourceEntry): number {
+  return attributes.reduce(
+    (sum, { name, value }) =>
+      sum + ATTRIBUTE_HEADER + roundUp(name.length, 4) + roundUp(value.length, 4),
+    0,
   );
 }
 
@@ -79,13 +103,13 @@ export function planToFit(request: Omit<VolumeRequest, "bytes">, survey: Survey)
       bytes *= 2;
       continue;
     }
-    const { blockSize } = recipe.geometry;
+    const { blockSize, inodeSize } = recipe.geometry;
     const room = spaceOf(recipe);
     if (room.inodes < survey.inodes) {
       const what = `${room.inodes} inodes are asked for, and ${survey.inodes} needed`;
       throw new HoldfastError("ENOSPC", `${what}; give more, or leave the number out`);
     }
-    const missing = survey.blocks(blockSize) - room.blocks;
+    const missing = survey.blocks(blockSize, inodeSize) - room.blocks;
     if (missing <= 0) return recipe;
     bytes += roundUp(Math.max(missing * blockSize, STEP_BYTES), STEP_BYTES);
     if (bytes > VOLUME_BYTES_MAX) {

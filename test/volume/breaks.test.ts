@@ -33,6 +33,21 @@ interface Row {
 
 const rows: Row[] = [];
 
+/** Where the format has attributes. */
+function changeAttributes(on: Volume, path: string): void;
+function changeAttributes(on: FileHandle): void;
+// biome-ignore lint/suspicious/noExplicitAny: both take the same after the path
+function changeAttributes(on: any, ...path: string[]): void {
+  try {
+    on.setxattrSync(...path, "user.a", Buffer.from("value"));
+    on.getxattrSync(...path, "user.a");
+    on.listxattrSync(...path);
+    on.removexattrSync(...path, "user.a");
+  } catch (error) {
+    expect(error).toMatchObject({ code: "EOPNOTSUPP" });
+  }
+}
+
 function row(
   calls: string,
   about: string,
@@ -101,6 +116,16 @@ row("Volume.chown", "chown", (volume, _file, path) => volume.chownSync(path, 1, 
 row("Volume.lchown", "lchown", (volume, _file, path) => volume.lchownSync(path, 1, 1));
 row("Volume.utimes", "utimes", (volume, _file, path) => volume.utimesSync(path, 1, 2));
 row("Volume.lutimes", "lutimes", (volume, _file, path) => volume.lutimesSync(path, 1, 2));
+row(
+  "Volume.getxattr Volume.setxattr Volume.listxattr Volume.removexattr",
+  "extended attributes",
+  (volume, _file, path) => changeAttributes(volume, path),
+);
+row(
+  "FileHandle.getxattr FileHandle.setxattr FileHandle.listxattr FileHandle.removexattr",
+  "extended attributes of an open file",
+  (_volume, file) => changeAttributes(file),
+);
 row("Volume.setDax", "choosing how it is reached", (volume, _file, path) =>
   volume.setDaxSync(path, false),
 );

@@ -4,7 +4,7 @@
 import * as fs from "node:fs";
 import fc from "fast-check";
 import { describe, expect } from "vitest";
-import type { Volume } from "../../src/index.ts";
+import { fsckSync, type Volume } from "../../src/index.ts";
 import {
   type AclEntry,
   formatAcl,
@@ -119,6 +119,7 @@ function compare(
   expect(read).toEqual(left);
   const readByKernel = own.toKernel("reading", (root) => answersOf(kernelSide(root), [], paths));
   expect(readByKernel).toEqual(left);
+  for (const { image } of [own, kernel]) expect(fsckSync(image).findings).toEqual([]);
 }
 
 const PATHS = ["/file", "/directory", "/symlink"];

@@ -61,7 +61,7 @@ export function readAttributeArea(volume: ExtVolume, area: AttributeArea): Store
 function readEntry(volume: ExtVolume, area: AttributeArea, at: number): StoredAttribute {
   const { bytes, view } = area.block;
   const size = DiskAttributeEntry.valueSize.get(view, at);
-  const from = size === 0 ? area.end : area.origin + DiskAttributeEntry.valueByte.get(view, at);
+  const from = size === 0 ? area.end : area.origin + DiskAttributeEntry.valueOffset.get(view, at);
   const nameStart = at + ENTRY_SIZE;
   const name = bytes.slice(nameStart, nameStart + DiskAttributeEntry.nameLength.get(view, at));
   assertHash(volume, area, at, name, bytes.subarray(from, from + padded(size)));
@@ -112,7 +112,7 @@ function assertValueInside(
 ): void {
   const { view } = area.block;
   const size = DiskAttributeEntry.valueSize.get(view, at);
-  const from = area.origin + DiskAttributeEntry.valueByte.get(view, at);
+  const from = area.origin + DiskAttributeEntry.valueOffset.get(view, at);
   const where = { block: area.block, at };
   const ino = DiskAttributeEntry.valueIno.get(view, at);
   if (ino !== 0) {
@@ -134,7 +134,7 @@ function assertNoOverlap(volume: ExtVolume, area: AttributeArea, entries: FoundE
   const values = entries
     .map(({ at }) => ({
       at,
-      from: DiskAttributeEntry.valueByte.get(view, at),
+      from: DiskAttributeEntry.valueOffset.get(view, at),
       size: padded(DiskAttributeEntry.valueSize.get(view, at)),
     }))
     .filter(({ size }) => size > 0)
@@ -156,33 +156,41 @@ function assertHash(
   area: AttributeArea,
   at: number,
   name: Uint8Array,
-  valueWords: Uint8Array,
+  value: Uint8Array,
 ): void {
   const stored = DiskAttributeEntry.hash.get(area.block.view, at);
   if (stored === 0 && !area.isBlock) return;
-  const computed = attributeHash(name, valueWords);
-  if (stored === computed || stored === attributeHash(Int8Array.from(name), valueWords)) return;
+  const words = wordsOfValue(value);
+  const computed = attributeHash(name, words);
+  if (stored === computed || stored === attributeHash(Int8Array.from(name), words)) return;
   const expected = `but name and value give ${computed}`;
   throw damaged(volume, { block: area.block, at }, "e_hash", stored, expected);
 }
 
-/** Hash of an attribute: of its name's bytes, then of its value's words, zeroes after its last byte. */
-export function attributeHash(name: Uint8Array | Int8Array, value: Uint8Array): number {
+/** Hash of an attribute: of its name's bytes, without the prefix, then of its value's words. */
+export function attributeHash(name: Uint8Array | Int8Array, words: Iterable<number>): number {
   let hash = 0;
-  for (const byte of name) hash = ((hash << 5) | (hash >>> 27)) ^ byte;
+  for (const byte of name) hash = (hash << 5) ^ (hash >>> 27) ^ byte;
+  for (const word of words) hash = (hash << 16) ^ (hash >>> 16) ^ word;
+  return hash >>> 0;
+}
+
+/** The little-endian words of a value, zeroes after its last byte. */
+export function wordsOfValue(value: Uint8Array): number[] {
+  const words: number[] = [];
   for (let at = 0; at < value.length; at += ALIGNMENT) {
     let word = 0;
     for (let byte = 0; byte < ALIGNMENT; byte++) word |= (value[at + byte] ?? 0) << (8 * byte);
-    hash = ((hash << 16) | (hash >>> 16)) ^ word;
+    words.push(word);
   }
-  return hash >>> 0;
+  return words;
 }
 
 /** Hash of a block of attributes, from its entries'; 0, "not to be shared", where one of them is 0. */
 export function attributesHash(attributes: readonly StoredAttribute[]): number {
   let hash = 0;
   for (const { name, value } of attributes) {
-    const each = attributeHash(name, value);
+    const each = attributeHash(name, wordsOfValue(value));
     if (each === 0) return 0;
     hash = ((hash << 16) | (hash >>> 16)) ^ each;
   }
@@ -215,10 +223,11 @@ export function writeAttributeArea(
     valueEnd -= padded(value.length);
     DiskAttributeEntry.nameLength.set(view, at, name.length);
     DiskAttributeEntry.nameIndex.set(view, at, index);
-    const valueByte = value.length === 0 ? 0 : valueEnd - area.origin;
-    DiskAttributeEntry.valueByte.set(view, at, valueByte);
+    const valueOffset = value.length === 0 ? 0 : valueEnd - area.origin;
+    DiskAttributeEntry.valueOffset.set(view, at, valueOffset);
     DiskAttributeEntry.valueSize.set(view, at, value.length);
-    if (area.isBlock) DiskAttributeEntry.hash.set(view, at, attributeHash(name, value));
+    if (area.isBlock)
+      DiskAttributeEntry.hash.set(view, at, attributeHash(name, wordsOfValue(value)));
     bytes.set(name, at + ENTRY_SIZE);
     bytes.set(value, valueEnd);
     at += entrySize(name.length);

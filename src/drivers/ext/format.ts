@@ -383,7 +383,7 @@ export const DiskAttributeEntry = struct(
   {
     nameLength: u8(0x0),
     nameIndex: u8(0x1), // the prefix that the name leaves out
-    valueByte: u16(0x2), // in a block from its start, in an inode from its first entry
+    valueOffset: u16(0x2), // in a block from its start, in an inode from its first entry
     valueIno: u32(0x4), // with ea_inode: the inode that holds the value
     valueSize: u32(0x8),
     hash: u32(0xc),

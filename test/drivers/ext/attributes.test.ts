@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
-import { attributeHash } from "../../../src/drivers/ext/attribute-area.ts";
+import { attributeHash, wordsOfValue } from "../../../src/drivers/ext/attribute-area.ts";
 import { DiskAttributeEntry, DiskAttributeHeader } from "../../../src/drivers/ext/format.ts";
 import { attributeBlock, readRaw } from "../../../src/drivers/ext/inode.ts";
 import {
@@ -143,8 +143,9 @@ test("on a full volume an attribute that needs a block is refused, and nothing h
 
 test("the hash takes a name's bytes as unsigned, and one of signed bytes is read", () => {
   const name = bytesOf("caf\xe9");
-  const signed = attributeHash(Int8Array.from(name), bytesOf("abcd"));
-  expect(signed).not.toBe(attributeHash(name, bytesOf("abcd")));
+  const words = wordsOfValue(bytesOf("abcd"));
+  const signed = attributeHash(Int8Array.from(name), words);
+  expect(signed).not.toBe(attributeHash(name, words));
   using directory = temporaryDirectory();
   const path = directory.file("image");
   const image = makeImage(path, ["-I", "128", "-O", "^metadata_csum"]);
@@ -155,7 +156,7 @@ test("the hash takes a name's bytes as unsigned, and one of signed bytes is read
   image.close();
   const bytes = readFileSync(path);
   const hashAt = block * blockSize + 32 + DiskAttributeEntry.hash.offset;
-  expect(bytes.readUInt32LE(hashAt)).toBe(attributeHash(name, bytesOf("abcd")));
+  expect(bytes.readUInt32LE(hashAt)).toBe(attributeHash(name, words));
   bytes.writeUInt32LE(signed, hashAt);
   writeFileSync(path, bytes);
   const again = new DirectoryImage(path, REGION_BYTES);
@@ -172,9 +173,9 @@ describe("damage in a block of attributes is named", () => {
     ["h_blocks", header("blocks"), 2, 4],
     ["h_refcount", header("referenceCount"), 0, 4],
     ["h_refcount", header("referenceCount"), 1025, 4],
-    ["e_value_offs", entry("valueByte"), 1021, 2],
-    ["e_value_offs", entry("valueByte"), 40, 2],
-    ["e_value_offs", entry("valueByte"), 1024 - 108, 2],
+    ["e_value_offs", entry("valueOffset"), 1021, 2],
+    ["e_value_offs", entry("valueOffset"), 40, 2],
+    ["e_value_offs", entry("valueOffset"), 1024 - 108, 2],
     ["e_value_size", entry("valueSize"), 0x7fffffff, 4],
     ["e_value_inum", entry("valueIno"), 12, 4],
     ["e_hash", entry("hash"), 7, 4],

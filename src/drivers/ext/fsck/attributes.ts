@@ -5,10 +5,11 @@
  * zeroes ends them. Source: Linux Documentation/filesystems/ext4/attributes.rst.
  */
 import { CorruptionError } from "../../../base/errors.ts";
-import { struct, u8, u16, u32 } from "../../../base/struct.ts";
+import { attributeHash } from "../attribute-area.ts";
 import { attributeChecksum } from "../checksums.ts";
 import {
   ATTRIBUTE_MAGIC,
+  DiskAttributeEntry,
   DiskAttributeHeader,
   DiskInode,
   INCOMPATIBLE,
@@ -22,19 +23,6 @@ import { TYPE_FILE } from "./census.ts";
 import type { Check } from "./check.ts";
 import type { FindingCode } from "./findings.ts";
 import type { InodeCheck } from "./inodes.ts";
-
-const DiskAttributeEntry = struct(
-  "ext4_xattr_entry",
-  { endian: "little", size: 16 },
-  {
-    nameLength: u8(0),
-    nameIndex: u8(1), // a prefix of the name
-    valueOffset: u16(2),
-    valueIno: u32(4), // with ea_inode: the inode that holds the value; else 0
-    valueSize: u32(8),
-    hash: u32(12),
-  },
-);
 
 const ENTRY_SIZE = DiskAttributeEntry.structure.size;
 const HEADER_SIZE = DiskAttributeHeader.structure.size;
@@ -230,30 +218,16 @@ function checkValue(
   return size === 0 ? { start: 0, end: 0 } : { start, end };
 }
 
-/** Checks an entry's hash, of its name and of the words of its value. */
+/** Checks an entry's hash, of its name and of the words of its value. Old writers took the name's bytes as signed. */
 function checkHash(inode: InodeCheck, region: Region, at: number, words: readonly number[]): void {
-  const stored = DiskAttributeEntry.hash.get(region.view, at);
+  const { bytes, view } = region;
+  const stored = DiskAttributeEntry.hash.get(view, at);
   if (stored === 0 && region.mayLackHashes) return;
-  const [right, old] = [hashOf(region, at, words, false), hashOf(region, at, words, true)];
-  if (stored === right || stored === old) return;
-  tellEntry(inode, region, at, "e_hash", stored, `expected ${right}`, "attribute-hash");
-}
-
-/** Old writers took the name's bytes as signed. */
-function hashOf(
-  { bytes, view }: Region,
-  at: number,
-  words: readonly number[],
-  isSigned: boolean,
-): number {
   const nameLength = DiskAttributeEntry.nameLength.get(view, at);
-  let hash = 0;
-  for (let index = 0; index < nameLength; index++) {
-    const byte = bytes[at + ENTRY_SIZE + index]!;
-    hash = (hash << 5) ^ (hash >>> 27) ^ (isSigned ? (byte << 24) >> 24 : byte);
-  }
-  for (const word of words) hash = (hash << 16) ^ (hash >>> 16) ^ word;
-  return hash >>> 0;
+  const name = bytes.subarray(at + ENTRY_SIZE, at + ENTRY_SIZE + nameLength);
+  const right = attributeHash(name, words);
+  if (stored === right || stored === attributeHash(Int8Array.from(name), words)) return;
+  tellEntry(inode, region, at, "e_hash", stored, `expected ${right}`, "attribute-hash");
 }
 
 /** An inode with a value keeps the value's hash in its time of access. Null: it cannot be read. */

@@ -232,13 +232,12 @@ export function noteWrittenBytes(dax: Dax, mapping: Mapping, start: number, end:
   noteWritten(dax.thread, mapping, Math.floor(start / PAGE_SIZE), last);
 }
 
-/** Opens a transaction that changes the file's layout or size. */
+/** Opens a transaction that changes the layout or size of a file that may be written. */
 export function* beginLayoutTransaction(
   task: Task,
   dax: Dax,
   mapping: Mapping,
 ): Sleeps<Transaction> {
-  dax.assertWritable();
   const transaction = yield* beginTransaction(task, dax.cache);
   transaction.beginLayoutChange(mapping + MappingWord.sequence);
   return transaction;

@@ -321,9 +321,12 @@ export interface FilesystemDriver extends IomapDriver {
   removeOrphan(transaction: Transaction, ino: Ino): void;
 
   spaceInfo(): SpaceInfo;
-  /** First change of a mount: the superblock says "in use", and its counts are right from now on. */
+  /**
+   * First change of a mount: the superblock says "in use". Its counts are those that the last unmount has left, or
+   * are taken anew where there was none; each transaction keeps them right.
+   */
   markInUse(transaction: Transaction): void;
-  /** Times up to date in the superblock, which says how the volume is. */
+  /** Times up to date in the superblock, which says how the volume is; its counts taken anew when it is left. */
   updateSuperblock(
     transaction: Transaction,
     now: { readonly state: VolumeCondition; readonly time: Time },

@@ -23,6 +23,7 @@ import {
   type ExtType,
   whyReadOnly,
   withOwnFeatures,
+  type ZoneFacts,
 } from "../drivers/ext/index.ts";
 import { RamDriver } from "../drivers/ram/index.ts";
 import { RawDriver } from "../drivers/raw/index.ts";
@@ -42,6 +43,8 @@ export interface ExtFacts {
   readonly journal: JournalFacts | null;
   /** The journal's first transaction of this mount. */
   readonly sequence: number;
+  /** Where the volume's own structures lie; null: nobody has looked yet. */
+  readonly zones: ZoneFacts | null;
 }
 
 /** What else a device may hold: how it is told, and its name. */
@@ -87,8 +90,7 @@ export interface Recognised {
 
 /**
  * Which driver a device is for, from its superblock; and the volume in order, as its journal says: on the
- * device, or, where that is read-only, in this process's view of it. Where only the journal's place or its
- * superblock is damaged, the volume can be read. `type`: what it must be.
+ * device, or, where that is read-only, in this process's view of it. `type`: what it must be.
  * Throws: EINVAL naming what was found instead; EOPNOTSUPP naming the feature; CorruptionError. The device is
  * unchanged then.
  */
@@ -118,8 +120,10 @@ export function recognise(device: Device, type?: ExtType): Recognised {
   }
   const recovered = isEmpty ? facts : readFacts(device);
   const own = withOwnFeatures(journal.facts, recovered);
+  // What was replayed may be a volume that has grown.
+  const zones = isEmpty ? journal.zones : null;
   return {
-    facts: extFacts(recovered, own, sequence),
+    facts: { ...extFacts(recovered, own, sequence), zones },
     readOnlyReason: whyReadOnly(recovered, device) ?? journal.readOnlyReason ?? unreplayed,
   };
 }
@@ -139,7 +143,7 @@ function extFacts(
   journal: JournalFacts | null,
   sequence: number,
 ): ExtFacts {
-  return { type: "ext", blockSize: facts.blockSize, facts, journal, sequence };
+  return { type: "ext", blockSize: facts.blockSize, facts, journal, sequence, zones: null };
 }
 
 /** A read-only device, of which this process's own view is changed. */
@@ -201,11 +205,11 @@ export function prepareLog(facts: DriverFacts, device: Device): void {
 }
 
 function makeExtDriver(
-  { facts, blockSize }: ExtFacts,
+  { facts, blockSize, zones }: ExtFacts,
   cache: MetadataCache,
   healing: HealingDevice,
 ): ExtDriver {
-  const volume = new ExtVolume(facts, cache, healing);
+  const volume = new ExtVolume(facts, cache, healing, zones);
   if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);
   return new ExtDriver(volume);
 }

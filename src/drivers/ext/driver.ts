@@ -251,6 +251,8 @@ export class ExtDriver implements FilesystemDriver {
   markInUse(transaction: Transaction): void {
     const { block, at } = editSuperblock(this.volume, transaction);
     const { view } = block;
+    // Others bring the totals up to date when they unmount only. From now on each transaction does.
+    if (this.volume.facts.needsRecovery) setTotals(this.volume, { block, at });
     if (this.volume.facts.hasJournal) {
       setNeedsRecovery({ block, at }, true);
     } else {
@@ -260,10 +262,6 @@ export class ExtDriver implements FilesystemDriver {
     DiskSuperblock.mountCount.set(view, at, Math.min(mounts + 1, 0xffff));
     const seconds = Math.floor(Date.now() / 1000);
     setPair(view, at, DiskSuperblock.mountTimeLow, DiskSuperblock.mountTimeHigh, seconds);
-    // Others bring these up to date when they unmount only. From now on each transaction does.
-    for (const name of ["freeBlocks", "freeInodes"] as const) {
-      setTotal(view, at, name, sumOfGroups(this.volume, name));
-    }
   }
 
   updateSuperblock(
@@ -276,9 +274,17 @@ export class ExtDriver implements FilesystemDriver {
     const { writeTimeLow, writeTimeHigh, state } = DiskSuperblock;
     setPair(view, at, writeTimeLow, writeTimeHigh, Math.max(now.time.seconds, 0));
     if (now.state === "in use") return;
+    setTotals(volume, { block, at });
     const condition = now.state === "clean" ? STATE_CLEAN : STATE_ERRORS;
     state.set(view, at, state.get(view, at) | condition);
     if (volume.facts.hasJournal) setNeedsRecovery({ block, at }, false);
+  }
+}
+
+/** What is free on the whole volume, as the groups say it together. */
+function setTotals(volume: ExtVolume, { block, at }: Located): void {
+  for (const name of ["freeBlocks", "freeInodes"] as const) {
+    setTotal(block.view, at, name, sumOfGroups(volume, name));
   }
 }
 

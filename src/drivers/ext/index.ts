@@ -44,4 +44,5 @@ export {
   parseSuperblock,
   type SuperblockFacts,
 } from "./superblock.ts";
+export type { ZoneFacts } from "./zones.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

@@ -9,7 +9,7 @@ import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
 import type { PendingFrees } from "./pending-frees.ts";
-import { MetadataZones } from "./zones.ts";
+import { findZones, overlapsZone, type ZoneFacts } from "./zones.ts";
 
 /** What the driver asks of the device itself: file data is zeroed there, never through the cache. */
 export interface DataDevice {
@@ -44,9 +44,15 @@ export class ExtVolume {
   pendingFrees: PendingFrees | null = null;
   /** First block of each group's inode table, 0 where not read yet. */
   readonly inodeTables: Float64Array;
-  #zones: MetadataZones | undefined;
+  #zones: ZoneFacts | null;
 
-  constructor(facts: SuperblockFacts, cache: BlockReader, device: DataDevice) {
+  /** `zones`: where the volume's own structures lie, if somebody has looked already. */
+  constructor(
+    facts: SuperblockFacts,
+    cache: BlockReader,
+    device: DataDevice,
+    zones: ZoneFacts | null = null,
+  ) {
     this.facts = facts;
     this.cache = cache;
     this.device = device;
@@ -58,24 +64,24 @@ export class ExtVolume {
     this.hashVersionDefault = facts.hashVersionDefault;
     this.hashUnsigned = facts.hashUnsigned;
     this.inodeTables = new Float64Array(facts.groups);
+    this.#zones = zones;
   }
 
   /** The same volume, whose metadata is read by another reader. */
   readBy(reader: BlockReader): ExtVolume {
-    const volume = new ExtVolume(this.facts, reader, this.device);
-    volume.#zones = this.#metadataZones();
-    return volume;
+    return new ExtVolume(this.facts, reader, this.device, this.zones);
   }
 
-  #metadataZones(): MetadataZones {
-    this.#zones ??= new MetadataZones(this);
+  /** Where the volume's own structures lie. The first time, reads every group descriptor. Throws: CorruptionError. */
+  get zones(): ZoneFacts {
+    this.#zones ??= findZones(this);
     return this.#zones;
   }
 
   /** Whether these blocks can belong to a file: on the device, and not the volume's own. */
   isOwnable(start: number, count: number): boolean {
     if (!(start > this.facts.firstDataBlock && start + count <= this.facts.blocks)) return false;
-    return !this.#metadataZones().overlaps(start, start + count);
+    return !overlapsZone(this.zones, start, start + count);
   }
 
   /** The device byte of byte `at` of a block. */

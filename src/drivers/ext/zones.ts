@@ -6,51 +6,52 @@
 import { firstBlockOfGroup, getGroup, headBlocks, inodeTableBlocks, readGroup } from "./groups.ts";
 import type { ExtVolume } from "./volume.ts";
 
-export class MetadataZones {
-  /** Sorted, apart from one another: zone i is [starts[i], ends[i]), in blocks. */
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
+/** Sorted, apart from one another: zone i is [starts[i], ends[i]), in blocks. Plain data. */
+export interface ZoneFacts {
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+}
 
-  /** Reads every group descriptor. Throws: CorruptionError. */
-  constructor(volume: ExtVolume) {
-    const zones: (readonly [start: number, end: number])[] = [[0, volume.facts.firstDataBlock + 1]];
-    for (let index = 0; index < volume.facts.groups; index++) {
-      const group = readGroup(volume, index);
-      const blockBitmap = getGroup(volume, group, "blockBitmap");
-      const inodeBitmap = getGroup(volume, group, "inodeBitmap");
-      const inodeTable = getGroup(volume, group, "inodeTable");
-      const first = firstBlockOfGroup(volume, index);
-      zones.push(
-        [first, first + headBlocks(volume, index)],
-        [blockBitmap, blockBitmap + 1],
-        [inodeBitmap, inodeBitmap + 1],
-        [inodeTable, inodeTable + inodeTableBlocks(volume)],
-      );
-    }
-    zones.sort((a, b) => a[0] - b[0]);
-    for (const [start, end] of zones) this.#append(start, end);
+/** Looks for the zones in every group descriptor. Throws: CorruptionError. */
+export function findZones(volume: ExtVolume): ZoneFacts {
+  const zones: (readonly [start: number, end: number])[] = [[0, volume.facts.firstDataBlock + 1]];
+  for (let index = 0; index < volume.facts.groups; index++) {
+    const group = readGroup(volume, index);
+    const blockBitmap = getGroup(volume, group, "blockBitmap");
+    const inodeBitmap = getGroup(volume, group, "inodeBitmap");
+    const inodeTable = getGroup(volume, group, "inodeTable");
+    const first = firstBlockOfGroup(volume, index);
+    zones.push(
+      [first, first + headBlocks(volume, index)],
+      [blockBitmap, blockBitmap + 1],
+      [inodeBitmap, inodeBitmap + 1],
+      [inodeTable, inodeTable + inodeTableBlocks(volume)],
+    );
   }
-
-  #append(start: number, end: number): void {
-    const last = this.#ends.length - 1;
-    if (start >= end) return;
-    if (last >= 0 && start <= this.#ends[last]!) {
-      this.#ends[last] = Math.max(this.#ends[last]!, end);
+  zones.sort((a, b) => a[0] - b[0]);
+  const starts: number[] = [];
+  const ends: number[] = [];
+  for (const [start, end] of zones) {
+    const last = ends.length - 1;
+    if (start >= end) continue;
+    if (last >= 0 && start <= ends[last]!) {
+      ends[last] = Math.max(ends[last]!, end);
     } else {
-      this.#starts.push(start);
-      this.#ends.push(end);
+      starts.push(start);
+      ends.push(end);
     }
   }
+  return { starts, ends };
+}
 
-  /** Whether any of the blocks [start, end) lies in a zone. */
-  overlaps(start: number, end: number): boolean {
-    let low = 0;
-    let high = this.#ends.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#ends[middle]! <= start) low = middle + 1;
-      else high = middle;
-    }
-    return low < this.#starts.length && this.#starts[low]! < end;
+/** Whether any of the blocks [start, end) lies in a zone. */
+export function overlapsZone({ starts, ends }: ZoneFacts, start: number, end: number): boolean {
+  let low = 0;
+  let high = ends.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ends[middle]! <= start) low = middle + 1;
+    else high = middle;
   }
+  return low < starts.length && starts[low]! < end;
 }

@@ -8,6 +8,7 @@ import { extentAt } from "../inode-map.ts";
 import { orphanDamage } from "../orphans.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import { ExtVolume } from "../volume.ts";
+import type { ZoneFacts } from "../zones.ts";
 import {
   BLOCK_SUPERBLOCK_V1,
   DiskFastCommitHead,
@@ -32,6 +33,8 @@ export interface FoundJournal {
   readonly state: JournalState;
   /** Why this driver can replay it and not write it, or null. */
   readonly readOnlyReason: string | null;
+  /** Where the volume's own structures lie: the journal's blocks were compared with them. */
+  readonly zones: ZoneFacts;
 }
 
 /** A volume to be read without a mount. */
@@ -44,8 +47,8 @@ function volumeOn(
 }
 
 /** Where the journal's file lies. Throws: CorruptionError. */
-function findRuns(facts: SuperblockFacts, device: LogDevice & { readonly size: number }): LogRun[] {
-  const volume = volumeOn(facts, device);
+function findRuns(volume: ExtVolume): LogRun[] {
+  const { facts } = volume;
   const ino = facts.journalIno as Ino;
   const raw = readRaw(volume, ino);
   if (DiskInode.linkCount.get(raw.block.view, raw.at) === 0) {
@@ -81,7 +84,8 @@ export function findJournal(
   facts: SuperblockFacts,
   device: LogDevice & { readonly size: number },
 ): FoundJournal {
-  const runs = findRuns(facts, device);
+  const volume = volumeOn(facts, device);
+  const runs = findRuns(volume);
   const bytes = new Uint8Array(facts.blockSize);
   const [first] = runs;
   if (first !== undefined) device.copyOut(first.block * facts.blockSize, bytes);
@@ -92,7 +96,7 @@ export function findJournal(
     : state.errno !== 0
       ? `its journal was given up after an error (errno ${state.errno}); run e2fsck -f`
       : null;
-  return { facts: found, state, readOnlyReason };
+  return { facts: found, state, readOnlyReason, zones: volume.zones };
 }
 
 /**

@@ -44,73 +44,126 @@ class U8 implements IntegerField {
   }
 }
 
-class U16 implements IntegerField {
+// A class for each order of bytes: a field's `get` is compiled to one load.
+
+class U16Little implements IntegerField {
   readonly size = 2;
   readonly offset: number;
-  readonly #little: boolean;
-  constructor(offset: number, little: boolean) {
+  constructor(offset: number) {
     this.offset = offset;
-    this.#little = little;
   }
   get(view: DataView, at: number): number {
-    return view.getUint16(at + this.offset, this.#little);
+    return view.getUint16(at + this.offset, true);
   }
   set(view: DataView, at: number, value: number): void {
-    view.setUint16(at + this.offset, value, this.#little);
+    view.setUint16(at + this.offset, value, true);
   }
 }
 
-class U32 implements IntegerField {
-  readonly size = 4;
+class U16Big implements IntegerField {
+  readonly size = 2;
   readonly offset: number;
-  readonly #little: boolean;
-  constructor(offset: number, little: boolean) {
+  constructor(offset: number) {
     this.offset = offset;
-    this.#little = little;
   }
   get(view: DataView, at: number): number {
-    return view.getUint32(at + this.offset, this.#little);
+    return view.getUint16(at + this.offset, false);
   }
   set(view: DataView, at: number, value: number): void {
-    view.setUint32(at + this.offset, value, this.#little);
+    view.setUint16(at + this.offset, value, false);
   }
 }
 
-class S32 implements IntegerField {
+class U32Little implements IntegerField {
   readonly size = 4;
   readonly offset: number;
-  readonly #little: boolean;
-  constructor(offset: number, little: boolean) {
+  constructor(offset: number) {
     this.offset = offset;
-    this.#little = little;
   }
   get(view: DataView, at: number): number {
-    return view.getInt32(at + this.offset, this.#little);
+    return view.getUint32(at + this.offset, true);
   }
   set(view: DataView, at: number, value: number): void {
-    view.setInt32(at + this.offset, value, this.#little);
+    view.setUint32(at + this.offset, value, true);
+  }
+}
+
+class U32Big implements IntegerField {
+  readonly size = 4;
+  readonly offset: number;
+  constructor(offset: number) {
+    this.offset = offset;
+  }
+  get(view: DataView, at: number): number {
+    return view.getUint32(at + this.offset, false);
+  }
+  set(view: DataView, at: number, value: number): void {
+    view.setUint32(at + this.offset, value, false);
+  }
+}
+
+class S32Little implements IntegerField {
+  readonly size = 4;
+  readonly offset: number;
+  constructor(offset: number) {
+    this.offset = offset;
+  }
+  get(view: DataView, at: number): number {
+    return view.getInt32(at + this.offset, true);
+  }
+  set(view: DataView, at: number, value: number): void {
+    view.setInt32(at + this.offset, value, true);
+  }
+}
+
+class S32Big implements IntegerField {
+  readonly size = 4;
+  readonly offset: number;
+  constructor(offset: number) {
+    this.offset = offset;
+  }
+  get(view: DataView, at: number): number {
+    return view.getInt32(at + this.offset, false);
+  }
+  set(view: DataView, at: number, value: number): void {
+    view.setInt32(at + this.offset, value, false);
   }
 }
 
 /** A 64-bit field read as a number; values above 2^53 - 1 come back as inexact, so verify them. */
-class U64 implements IntegerField {
+class U64Little implements IntegerField {
   readonly size = 8;
   readonly offset: number;
-  readonly #little: boolean;
-  constructor(offset: number, little: boolean) {
+  constructor(offset: number) {
     this.offset = offset;
-    this.#little = little;
   }
   get(view: DataView, at: number): number {
-    const first = view.getUint32(at + this.offset, this.#little);
-    const second = view.getUint32(at + this.offset + 4, this.#little);
-    return this.#little ? second * 2 ** 32 + first : first * 2 ** 32 + second;
+    return (
+      view.getUint32(at + this.offset + 4, true) * 2 ** 32 + view.getUint32(at + this.offset, true)
+    );
   }
   set(view: DataView, at: number, value: number): void {
-    const high = Math.floor(value / 2 ** 32);
-    const low = value % 2 ** 32;
-    view.setUint32(at + this.offset, this.#little ? low : high, this.#little);
-    view.setUint32(at + this.offset + 4, this.#little ? high : low, this.#little);
+    view.setUint32(at + this.offset + 4, Math.floor(value / 2 ** 32), true);
+    view.setUint32(at + this.offset, value % 2 ** 32, true);
+  }
+}
+
+/** As `U64Little`. */
+class U64Big implements IntegerField {
+  readonly size = 8;
+  readonly offset: number;
+  constructor(offset: number) {
+    this.offset = offset;
+  }
+  get(view: DataView, at: number): number {
+    return (
+      view.getUint32(at + this.offset, false) * 2 ** 32 +
+      view.getUint32(at + this.offset + 4, false)
+    );
+  }
+  set(view: DataView, at: number, value: number): void {
+    view.setUint32(at + this.offset, Math.floor(value / 2 ** 32), false);
+    view.setUint32(at + this.offset + 4, value % 2 ** 32, false);
   }
 }
 
@@ -121,19 +174,19 @@ export const u8 =
 export const u16 =
   (offset: number): FieldMaker<IntegerField> =>
   (little) =>
-    new U16(offset, little);
+    little ? new U16Little(offset) : new U16Big(offset);
 export const u32 =
   (offset: number): FieldMaker<IntegerField> =>
   (little) =>
-    new U32(offset, little);
+    little ? new U32Little(offset) : new U32Big(offset);
 export const s32 =
   (offset: number): FieldMaker<IntegerField> =>
   (little) =>
-    new S32(offset, little);
+    little ? new S32Little(offset) : new S32Big(offset);
 export const u64 =
   (offset: number): FieldMaker<IntegerField> =>
   (little) =>
-    new U64(offset, little);
+    little ? new U64Little(offset) : new U64Big(offset);
 export const bytes =
   (offset: number, size: number): FieldMaker<BytesField> =>
   () => ({ offset, size, bytes: true });

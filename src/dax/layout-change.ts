@@ -470,14 +470,22 @@ function* growTo(
  */
 export function* evictMapping(task: Task, dax: Dax, mapping: Mapping, free: boolean): Sleeps<void> {
   const all = (): PageRange => ({ first: 0, last: PAGE_INDEX_MAX });
-  yield* withBrokenLayout(task, dax, mapping, all, function* (broken: BrokenLayout) {
-    if (!free && isCopied(dax, mapping)) {
-      yield* copyDirtyHome(task, dax, mapping, 0, PAGE_INDEX_MAX);
-    }
-    removePages(dax, mapping, broken.range!);
-    if (!free) return;
-    const size = sizeOf(dax.thread, mapping);
-    yield* freeBlocks(task, dax, mapping, 0, Infinity, size, () => {});
-  });
+  const evict = (broken: BrokenLayout) => evictBroken(task, dax, mapping, free, broken);
+  yield* withBrokenLayout(task, dax, mapping, all, evict);
   dax.forget(mapping);
+}
+
+function* evictBroken(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  free: boolean,
+  broken: BrokenLayout,
+): Sleeps<void> {
+  if (!free && isCopied(dax, mapping)) {
+    yield* copyDirtyHome(task, dax, mapping, 0, PAGE_INDEX_MAX);
+  }
+  removePages(dax, mapping, broken.range!);
+  if (!free) return;
+  yield* freeBlocks(task, dax, mapping, 0, Infinity, sizeOf(dax.thread, mapping), () => {});
 }

@@ -106,10 +106,10 @@ export interface NewInode {
   readonly time: Time;
   /** As `InodeInfo.dax`; of files and directories. */
   readonly dax?: boolean;
-  readonly deviceMajor?: number;
-  readonly deviceMinor?: number;
+  readonly deviceMajor?: number | undefined;
+  readonly deviceMinor?: number | undefined;
   /** A symlink's target. */
-  readonly target?: Uint8Array;
+  readonly target?: Uint8Array | undefined;
 }
 
 export interface SpaceInfo {

@@ -297,7 +297,7 @@ const ANNOUNCED = [Slot.breaking, Slot.breakingToo] as const;
  */
 export function announce(thread: Thread, ranges: ReadonlyMap<Mapping, PageRange>): Disposable {
   const { words } = thread;
-  const places: { mapping: Mapping; slot: number }[] = [];
+  const places: BreakPlace[] = [];
   for (const [mapping, range] of ranges) {
     const slot = thread.base + ANNOUNCED[places.length]!;
     store(words, mapping + MappingWord.breakFirst, range.first | 0);
@@ -310,11 +310,27 @@ export function announce(thread: Thread, ranges: ReadonlyMap<Mapping, PageRange>
   for (const [mapping, { first, last }] of ranges) {
     traceFile(thread, Event.breakAnnounce, mapping, first, last);
   }
-  return {
-    [Symbol.dispose]: () => {
-      for (const { mapping, slot } of places) withdraw(words, mapping, slot);
-    },
-  };
+  return new Announced(words, places);
+}
+
+/** A file whose break is announced, and the word of the thread's slot that says so. */
+interface BreakPlace {
+  readonly mapping: Mapping;
+  readonly slot: number;
+}
+
+class Announced implements Disposable {
+  readonly #words: Int32Array;
+  readonly #places: readonly BreakPlace[];
+
+  constructor(words: Int32Array, places: readonly BreakPlace[]) {
+    this.#words = words;
+    this.#places = places;
+  }
+
+  [Symbol.dispose](): void {
+    for (const { mapping, slot } of this.#places) withdraw(this.#words, mapping, slot);
+  }
 }
 
 function withdraw(words: Int32Array, mapping: Mapping, slot: number): void {
@@ -331,10 +347,7 @@ export function recoverBreaks(thread: Thread): void {
 }
 
 /** The breaks that a thread which has died had announced: of which files, and where it told so. */
-export function announcedIn(
-  words: Int32Array,
-  slotBase: number,
-): { readonly mapping: Mapping; readonly slot: number }[] {
+export function announcedIn(words: Int32Array, slotBase: number): BreakPlace[] {
   return ANNOUNCED.map((word) => ({
     mapping: load(words, slotBase + word),
     slot: slotBase + word,

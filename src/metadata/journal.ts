@@ -222,11 +222,10 @@ export class Journal {
   }
 
   /**
-   * A block's buffer is about to change: it becomes one of the running transaction's.
+   * A block's buffer is about to change: it becomes one of the running transaction's, whose number is `sequence`.
    * Throws: EOVERFLOW when that has as many as it can.
    */
-  join(transaction: Transaction, header: number): void {
-    const sequence = this.runningSequence;
+  join(transaction: Transaction, header: number, sequence: number): void {
     if (this.#hasJoined(transaction, header, sequence)) return;
     const list = this.#of(sequence, "list");
     const blocks = transaction.getWord(this.#of(sequence, "blocks"));

@@ -151,19 +151,54 @@ export function isAllPersistent(thread: Thread): boolean {
   return load(thread.words, area + Area.persistent) === load(thread.words, area + Area.committed);
 }
 
+/** What to seal of a block: the whole of it, or parts by number. Most have one. */
+class Seals {
+  readonly #part: number;
+  #seal: Seal;
+  #others: Map<number, Seal> | null = null;
+
+  constructor(part: number, seal: Seal) {
+    this.#part = part;
+    this.#seal = seal;
+  }
+
+  set(part: number, seal: Seal): void {
+    if (part === this.#part) {
+      this.#seal = seal;
+      return;
+    }
+    this.#others ??= new Map();
+    this.#others.set(part, seal);
+  }
+
+  run(block: CachedBlock): void {
+    this.#seal(block);
+    if (this.#others === null) return;
+    for (const seal of this.#others.values()) seal(block);
+  }
+}
+
 /** The open transaction. `using`: aborted unless it was committed. */
 export class Transaction implements Disposable {
   readonly cache: MetadataCache;
   readonly #area: number;
   readonly #held: Held<"transaction">;
-  /** Of each block edited, what to seal: the whole of it, or parts by number. */
-  readonly #seals = new Map<CachedBlock, Map<number, Seal>>();
+  /** Of each block edited, what to seal. */
+  readonly #seals = new Map<CachedBlock, Seals>();
+  /** The layout sequences that this one has made odd, as its log says, too. */
+  readonly #sequences: number[] = [];
+  /** The journal's running transaction, which stays while this one is open; null before the first change. */
+  #joining: number | null = null;
+  readonly #logWords: number;
+  /** As the area says. */
+  #used = 0;
   #open = true;
 
   constructor(cache: MetadataCache, area: number, held: Held<"transaction">) {
     this.cache = cache;
     this.#area = area;
     this.#held = held;
+    this.#logWords = load(cache.thread.words, area + Area.size);
   }
 
   /**
@@ -179,20 +214,21 @@ export class Transaction implements Disposable {
       seals.set(part, seal);
       return block;
     }
-    invariant(this.cache.flagsOf(cached.header) & VALID, () => `block ${block.block} is not valid`);
-    this.#save(cached);
-    this.cache.setFlags(cached.header, VALID | DIRTY);
-    this.#seals.set(cached, new Map([[part, seal]]));
+    const flags = this.cache.flagsOf(cached.header);
+    invariant(flags & VALID, () => `block ${block.block} is not valid`);
+    this.#save(cached, flags);
+    if (flags !== (VALID | DIRTY)) this.cache.setFlags(cached.header, VALID | DIRTY);
+    this.#seals.set(cached, new Seals(part, seal));
     return block;
   }
 
   /** A block that becomes metadata: zero-filled, not read from the device, dirty. */
   create(block: number, seal: Seal): MetadataBlock {
     const cached = this.cache.buffer(block);
-    this.#save(cached);
+    this.#save(cached, this.cache.flagsOf(cached.header));
     this.cache.setFlags(cached.header, VALID | DIRTY);
     cached.bytes.fill(0);
-    this.#seals.set(cached, new Map([[0, seal]]));
+    this.#seals.set(cached, new Seals(0, seal));
     return cached;
   }
 
@@ -200,7 +236,7 @@ export class Transaction implements Disposable {
   revoke(block: number): void {
     const cached = this.cache.bufferIfCached(block);
     if (cached === null) return;
-    this.#save(cached);
+    this.#save(cached, this.cache.flagsOf(cached.header));
     this.cache.setFlags(cached.header, 0);
     this.#seals.delete(cached);
   }
@@ -221,15 +257,14 @@ export class Transaction implements Disposable {
     const { words } = this.cache.thread;
     if (load(words, sequence) & 1) return;
     this.#append(0, sequence, 0, Kind.sequence);
+    this.#sequences.push(sequence);
     add(words, sequence, 1);
   }
 
   /** Ends the transaction: its changes stay. */
   commit(): void {
     invariant(this.#open, "a transaction is committed twice");
-    for (const [block, seals] of this.#seals) {
-      for (const seal of seals.values()) seal(block);
-    }
+    for (const [block, seals] of this.#seals) seals.run(block);
     const { thread } = this.cache;
     const { words } = thread;
     addThenStore(words, this.#area + Area.committed, 1, this.#area + Area.state, State.committed);
@@ -252,27 +287,28 @@ export class Transaction implements Disposable {
   #end(): void {
     const { thread } = this.cache;
     this.#open = false;
-    endSequences(thread, this.#area);
+    for (const sequence of this.#sequences) endSequence(thread, sequence);
     store(thread.words, this.#area + Area.used, 0);
     store(thread.words, this.#area + Area.state, State.idle);
     this.#held.release();
   }
 
-  #save(block: CachedBlock): void {
+  #save(block: CachedBlock, flags: number): void {
     const payload = this.cache.blockSize / 4;
-    const flags = this.cache.flagsOf(block.header);
     this.#append(payload, block.header, flags, Kind.block, block);
     const { journal } = this.cache;
-    if (journal?.isLive) journal.join(this, block.header);
+    if (journal === null || (this.#joining === null && !journal.isLive)) return;
+    this.#joining ??= journal.runningSequence;
+    journal.join(this, block.header, this.#joining);
   }
 
   #append(payload: number, a: number, b: number, kind: number, block?: CachedBlock): void {
     const { thread } = this.cache;
     const { words } = thread;
     invariant(this.#open, "an ended transaction is changed");
-    const used = load(words, this.#area + Area.used);
+    const used = this.#used;
     const length = payload + TRAILER_WORDS;
-    if (used + length > load(words, this.#area + Area.size)) {
+    if (used + length > this.#logWords) {
       throw new HoldfastError(
         "EOVERFLOW",
         "the operation changes too much for one transaction; mount with a larger regionBytes",
@@ -284,7 +320,8 @@ export class Transaction implements Disposable {
     store(words, record + payload + 1, b);
     store(words, record + payload + 2, kind);
     store(words, record + payload + 3, length);
-    store(words, this.#area + Area.used, used + length);
+    this.#used = used + length;
+    store(words, this.#area + Area.used, this.#used);
   }
 }
 
@@ -314,12 +351,15 @@ function endSequences(thread: Thread, area: number): void {
   let end = area + Area.log + load(words, area + Area.used);
   while (end > area + Area.log) {
     const [sequence, , kind, length] = readTrailer(thread, end);
-    if (kind === Kind.sequence && load(words, sequence) & 1) {
-      add(words, sequence, 1);
-      wakeAll(words, sequence);
-    }
+    if (kind === Kind.sequence) endSequence(thread, sequence);
     end -= length;
   }
+}
+
+function endSequence({ words }: Thread, sequence: number): void {
+  if ((load(words, sequence) & 1) === 0) return;
+  add(words, sequence, 1);
+  wakeAll(words, sequence);
 }
 
 function readTrailer(thread: Thread, end: number): [number, number, number, number] {

@@ -61,7 +61,8 @@ export function checkBytes(name: string, value: unknown): Uint8Array {
 export function checkPath(name: string, value: unknown): Uint8Array {
   let bytes: Uint8Array;
   if (typeof value === "string") bytes = Buffer.from(value, "utf8");
-  else if (value instanceof Uint8Array) bytes = value;
+  else if (value instanceof Uint8Array)
+    bytes = new Uint8Array(value); // the caller may change its own
   else throw wrongType(name, "a string or Uint8Array", value);
   if (bytes.includes(0)) {
     throw wrongValue(name, "must be a string or Uint8Array without null bytes", value);

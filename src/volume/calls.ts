@@ -17,7 +17,7 @@ import {
   wrongType,
   wrongValue,
 } from "./arguments.ts";
-import { changeDax, isDirect } from "./access.ts";
+import { changeDax } from "./access.ts";
 import {
   changeMode,
   changeOwner,
@@ -52,7 +52,14 @@ import {
   rename,
 } from "./names.ts";
 import { parsePath, readTarget, type Scope } from "./paths.ts";
-import { DirectoryEntry, Stats, textOfName, type VolumeSpace, volumeSpaceOf } from "./stats.ts";
+import {
+  DirectoryEntry,
+  readStats,
+  type Stats,
+  textOfName,
+  type VolumeSpace,
+  volumeSpaceOf,
+} from "./stats.ts";
 
 /** A path: text, or bytes where names are not UTF-8. Always from the volume's root. */
 export type PathLike = string | Uint8Array;
@@ -72,6 +79,30 @@ function call<T>(
 ): Call<T> {
   const context = { syscall, path: pathText(path) };
   return { context: dest === undefined ? context : { ...context, dest: pathText(dest) }, run };
+}
+
+/**
+ * A call about the inode that a path leads to. `act` is no generator function made for each call: that
+ * would cost more than most calls.
+ */
+function callOn<T>(
+  syscall: string,
+  path: PathLike,
+  follow: boolean,
+  act: (scope: Scope, inode: InodeReference) => Sleeps<T>,
+): Call<T> {
+  const bytes = checkPath("path", path);
+  return call(syscall, path, (scope) => actOn(scope, bytes, follow, act));
+}
+
+function* actOn<T>(
+  scope: Scope,
+  path: Uint8Array,
+  follow: boolean,
+  act: (scope: Scope, inode: InodeReference) => Sleeps<T>,
+): Sleeps<T> {
+  const inode = yield* scope.find(parsePath(path), follow);
+  return yield* act(scope, inode);
 }
 
 /** The ways to open a file, by the names that Node has for them. */
@@ -113,7 +144,8 @@ export function open(
   const bytes = checkPath("path", path);
   const bits = checkMode("mode", mode, 0o666);
   const run = (scope: Scope) => openAt(scope, bytes, flags, bits);
-  return { ...call("open", path, run), options: checkWaitOptions(options) };
+  const { context } = call("open", path, run);
+  return { context, run, options: checkWaitOptions(options) };
 }
 
 function* openAt(
@@ -180,15 +212,23 @@ export function mknod(path: PathLike, type: SpecialType, options: MknodOptions =
 export function mkdir(path: PathLike, options: MkdirOptions = {}): Call<string | undefined> {
   const bytes = checkPath("path", path);
   const mode = checkMode("options.mode", options.mode, 0o777);
-  return call("mkdir", path, function* (scope) {
-    const parsed = parsePath(bytes);
-    if (options.recursive !== true) {
-      yield* makeDirectory(scope, parsed, mode);
-      return undefined;
-    }
-    const count = yield* makeDirectories(scope, parsed, mode);
-    return count === 0 ? undefined : pathOfNames(parsed.names.slice(0, count));
-  });
+  const recursive = options.recursive === true;
+  return call("mkdir", path, (scope) => mkdirAt(scope, bytes, mode, recursive));
+}
+
+function* mkdirAt(
+  scope: Scope,
+  path: Uint8Array,
+  mode: number,
+  recursive: boolean,
+): Sleeps<string | undefined> {
+  const parsed = parsePath(path);
+  if (!recursive) {
+    yield* makeDirectory(scope, parsed, mode);
+    return undefined;
+  }
+  const count = yield* makeDirectories(scope, parsed, mode);
+  return count === 0 ? undefined : pathOfNames(parsed.names.slice(0, count));
 }
 
 export function unlink(path: PathLike): Call<void> {
@@ -225,77 +265,70 @@ export function symlink(target: PathLike, path: PathLike): Call<void> {
 }
 
 export function readlink(path: PathLike): Call<Uint8Array> {
-  const bytes = checkPath("path", path);
-  return call("readlink", path, function* (scope) {
-    const inode = yield* scope.find(parsePath(bytes), false);
-    if (inode.type !== "symlink") throw new HoldfastError("EINVAL", "is not a symlink");
-    return Uint8Array.from(yield* readTarget(scope, inode));
-  });
+  return callOn("readlink", path, false, readLink);
+}
+
+function* readLink(scope: Scope, inode: InodeReference): Sleeps<Uint8Array> {
+  if (inode.type !== "symlink") throw new HoldfastError("EINVAL", "is not a symlink");
+  return Uint8Array.from(yield* readTarget(scope, inode));
 }
 
 export function readdir(path: PathLike): Call<string[]> {
-  const bytes = checkPath("path", path);
-  return call("scandir", path, function* (scope) {
-    const directory = yield* scope.find(parsePath(bytes), true);
-    const entries = yield* listDirectory(scope, directory, false);
-    return entries.map(({ name }) => textOfName(name));
-  });
+  return callOn("scandir", path, true, listNames);
+}
+
+function* listNames(scope: Scope, directory: InodeReference): Sleeps<string[]> {
+  const entries = yield* listDirectory(scope, directory, false);
+  return entries.map(({ name }) => textOfName(name));
 }
 
 export function readdirEntries(path: PathLike): Call<DirectoryEntry[]> {
-  const bytes = checkPath("path", path);
-  return call("scandir", path, function* (scope) {
-    const directory = yield* scope.find(parsePath(bytes), true);
-    const entries = yield* listDirectory(scope, directory, true);
-    const parent = pathText(path);
-    return entries.map(({ name, ino, type }) => new DirectoryEntry(name, parent, ino, type));
-  });
+  const parent = pathText(path);
+  return callOn("scandir", path, true, (scope, directory) => listEntries(scope, directory, parent));
+}
+
+function* listEntries(
+  scope: Scope,
+  directory: InodeReference,
+  parent: string,
+): Sleeps<DirectoryEntry[]> {
+  const entries = yield* listDirectory(scope, directory, true);
+  return entries.map(({ name, ino, type }) => new DirectoryEntry(name, parent, ino, type));
 }
 
 export function stat(path: PathLike, follow: boolean): Call<Stats> {
-  const bytes = checkPath("path", path);
-  return call(follow ? "stat" : "lstat", path, (scope) => statAt(scope, bytes, follow));
-}
-
-function* statAt(scope: Scope, path: Uint8Array, follow: boolean): Sleeps<Stats> {
-  const inode = yield* scope.find(parsePath(path), follow);
-  const info = yield* readAttributes(scope.task, scope.core, inode);
-  return new Stats(info, scope.core.driver.blockSize, isDirect(scope.core.dax, inode));
+  return callOn(follow ? "stat" : "lstat", path, follow, ({ task, core }, inode) =>
+    readStats(task, core, inode),
+  );
 }
 
 export function holders(path: PathLike): Call<FileHolders> {
-  const bytes = checkPath("path", path);
-  return call("holders", path, function* (scope) {
-    const { mapping, ino } = yield* scope.find(parsePath(bytes), true);
-    return holdersOf(scope.core, mapping, ino, 1);
-  });
+  return callOn("holders", path, true, findHolders);
+}
+
+function* findHolders(scope: Scope, { mapping, ino }: InodeReference): Sleeps<FileHolders> {
+  return holdersOf(scope.core, mapping, ino, 1);
 }
 
 export function setDax(path: PathLike, flag: unknown): Call<void> {
-  const bytes = checkPath("path", path);
   if (typeof flag !== "boolean") throw wrongType("flag", "a boolean", flag);
-  return call("setdax", path, function* (scope) {
-    const inode = yield* scope.find(parsePath(bytes), true);
-    yield* changeDax(scope.task, scope.core, inode, flag);
-  });
+  return callOn("setdax", path, true, ({ task, core }, inode) =>
+    changeDax(task, core, inode, flag),
+  );
 }
 
 export function chmod(path: PathLike, mode: unknown): Call<void> {
-  const bytes = checkPath("path", path);
   const bits = checkMode("mode", mode, 0);
-  return call("chmod", path, function* (scope) {
-    const inode = yield* scope.find(parsePath(bytes), true);
-    yield* changeMode(scope.task, scope.core, inode, bits);
-  });
+  return callOn("chmod", path, true, ({ task, core }, inode) =>
+    changeMode(task, core, inode, bits),
+  );
 }
 
 export function chown(path: PathLike, uid: unknown, gid: unknown, follow: boolean): Call<void> {
-  const bytes = checkPath("path", path);
   const [user, group] = [checkOwner("uid", uid), checkOwner("gid", gid)];
-  return call(follow ? "chown" : "lchown", path, function* (scope) {
-    const inode = yield* scope.find(parsePath(bytes), follow);
-    yield* changeOwner(scope.task, scope.core, inode, user, group);
-  });
+  return callOn(follow ? "chown" : "lchown", path, follow, ({ task, core }, inode) =>
+    changeOwner(task, core, inode, user, group),
+  );
 }
 
 export function utimes(
@@ -304,12 +337,10 @@ export function utimes(
   mtime: unknown,
   follow: boolean,
 ): Call<void> {
-  const bytes = checkPath("path", path);
   const [access, modify] = [checkTime("atime", atime), checkTime("mtime", mtime)];
-  return call(follow ? "utime" : "lutime", path, function* (scope) {
-    const inode = yield* scope.find(parsePath(bytes), follow);
-    yield* changeTimes(scope.task, scope.core, inode, access, modify);
-  });
+  return callOn(follow ? "utime" : "lutime", path, follow, ({ task, core }, inode) =>
+    changeTimes(task, core, inode, access, modify),
+  );
 }
 
 /** Of calls that may be about a symlink itself. */
@@ -325,13 +356,10 @@ function attributeCall<T>(
   options: FollowSymlinks | undefined,
   operation: (core: VolumeCore, inode: InodeReference) => Operation<T>,
 ): Call<T> {
-  const bytes = checkPath("path", path);
   const follow = options?.followSymlinks ?? true;
-  return call(follow ? syscall : `l${syscall}`, path, function* (scope) {
-    const { core, task } = scope;
-    const inode = yield* scope.find(parsePath(bytes), follow);
-    return yield* operation(core, inode)(task);
-  });
+  return callOn(follow ? syscall : `l${syscall}`, path, follow, ({ core, task }, inode) =>
+    operation(core, inode)(task),
+  );
 }
 
 export function getxattr(path: PathLike, name: unknown, options?: FollowSymlinks) {
@@ -362,16 +390,18 @@ export function removexattr(path: PathLike, name: unknown, options?: FollowSymli
 export function truncate(path: PathLike, size: unknown, options?: WaitOptions): Call<void> {
   const bytes = checkPath("path", path);
   const length = checkInteger("size", size);
-  const run = function* (scope: Scope): Sleeps<void> {
-    const { core, task } = scope;
-    core.assertWritable();
-    const inode = yield* scope.find(parsePath(bytes), true);
-    if (inode.isDirectory) throw isDirectory();
-    if (inode.type !== "file") throw new HoldfastError("EINVAL", `is a ${inode.type}`);
-    assertUnrestricted(yield* readAttributes(task, core, inode));
-    yield* truncateFile(task, core.dax, inode.mapping, length);
-  };
-  return { ...call("truncate", path, run), options: checkWaitOptions(options) };
+  const { context, run } = call("truncate", path, (scope) => truncateAt(scope, bytes, length));
+  return { context, run, options: checkWaitOptions(options) };
+}
+
+function* truncateAt(scope: Scope, path: Uint8Array, length: number): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
+  const inode = yield* scope.find(parsePath(path), true);
+  if (inode.isDirectory) throw isDirectory();
+  if (inode.type !== "file") throw new HoldfastError("EINVAL", `is a ${inode.type}`);
+  assertUnrestricted(yield* readAttributes(task, core, inode));
+  yield* truncateFile(task, core.dax, inode.mapping, length);
 }
 
 export function statfs(): Call<VolumeSpace> {

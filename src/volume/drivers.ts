@@ -13,6 +13,7 @@ import {
   Jbd2Log,
   type JournalFacts,
   markEmpty,
+  NameSearches,
   notReplayable,
   parseSuperblock,
   PendingFrees,
@@ -30,6 +31,7 @@ import { RawDriver } from "../drivers/raw/index.ts";
 import type { FilesystemDriver } from "../iomap/contract.ts";
 import type { MetadataCache } from "../metadata/cache.ts";
 import type { TransactionLog } from "../metadata/journal.ts";
+import { transactionsCommitted } from "../metadata/transaction.ts";
 import type { Thread } from "../sync/thread.ts";
 
 /** What every thread needs to make its driver object. Plain data. */
@@ -210,6 +212,7 @@ function makeExtDriver(
   healing: HealingDevice,
 ): ExtDriver {
   const volume = new ExtVolume(facts, cache, healing, zones);
+  volume.nameSearches = new NameSearches(() => transactionsCommitted(cache.thread));
   if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);
   return new ExtDriver(volume);
 }

@@ -11,7 +11,6 @@ import { tryReadFile, tryWriteFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
-import { writeBack } from "../dax/write-back.ts";
 import { LeaseKind, requestLease } from "../layout/lease.ts";
 import type { SleepOptions } from "../sync/sleep.ts";
 import {
@@ -24,8 +23,8 @@ import {
   type WaitOptions,
   wrongType,
 } from "./arguments.ts";
-import { isDirect, readerOf, writerOf } from "./access.ts";
-import { changeMode, changeOwner, changeTimes, readAttributes } from "./attributes.ts";
+import { readerOf, writerOf } from "./access.ts";
+import { changeMode, changeOwner, changeTimes } from "./attributes.ts";
 import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
 import * as extended from "./extended-attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
@@ -35,9 +34,10 @@ import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
 import { checkLeaseOptions, FileLease, type LeaseOptions, returnIfGone } from "./lease.ts";
 import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
-import { Stats } from "./stats.ts";
+import { readStats, type Stats } from "./stats.ts";
 import { type Reclaimed, type ReclaimOptions, reclaimRange } from "./reclaim.ts";
 import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
+import { writeBackFile } from "./sync.ts";
 import { readWhole, writeWhole } from "./whole-file.ts";
 import { checkMapOptions, FileWindow, type MapOptions, showRange } from "./window.ts";
 
@@ -350,10 +350,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #attributes(): Operation<Stats> {
     const core = this.#core;
     const inode = this.#inode;
-    return function* (task) {
-      const info = yield* readAttributes(task, core, inode);
-      return new Stats(info, core.driver.blockSize, isDirect(core.dax, inode));
-    };
+    return (task) => readStats(task, core, inode);
   }
 
   async stat(): Promise<Stats> {
@@ -636,9 +633,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #writeBack(): Operation<void> {
     const core = this.#core;
     const { mapping } = this.#inode;
-    return function* (task) {
-      if (!core.readOnly) yield* writeBack(task, core.dax, mapping);
-    };
+    return (task) => writeBackFile(task, core, mapping);
   }
 
   /**

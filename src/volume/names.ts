@@ -72,12 +72,15 @@ export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<Inod
   const inherited = inheritance(core, directory.ino, draft.type, draft.mode);
   const setsGroup = draft.type === "directory" && inherits;
   const inode: NewInode = {
-    ...draft,
+    type: draft.type,
     mode: setsGroup ? inherited.mode | SET_GROUP_ID : inherited.mode,
     uid: draft.uid ?? core.uid,
     gid: draft.gid ?? (inherits ? parent.gid : core.gid),
     time: draft.time ?? timeNow(),
     dax: parent.dax && draft.type !== "symlink",
+    deviceMajor: draft.deviceMajor,
+    deviceMinor: draft.deviceMinor,
+    target: draft.target,
   };
   const ino = yield* inTransaction(task, core, [directory], (transaction) => {
     const made = core.driver.create(transaction, directory.ino, name, inode);

@@ -247,19 +247,29 @@ export function* lockInodes(
 ): Sleeps<Disposable> {
   const wanted = inodes.filter((inode) => inode !== null);
   wanted.sort((a, b) => Number(b.isDirectory) - Number(a.isDirectory) || a.ino - b.ino);
-  const taken: Held[] = [];
-  const release = (): void => {
-    for (let held = taken.pop(); held !== undefined; held = taken.pop()) held.release();
-  };
+  const taken = new TakenLocks();
   try {
     for (const [index, inode] of wanted.entries()) {
-      if (wanted[index - 1]?.ino !== inode.ino) taken.push(yield* lockInode(task, inode));
+      if (wanted[index - 1]?.ino !== inode.ino) taken.add(yield* lockInode(task, inode));
     }
   } catch (error) {
-    release();
+    taken[Symbol.dispose]();
     throw error;
   }
-  return { [Symbol.dispose]: release };
+  return taken;
+}
+
+/** Locks that go together, the last one taken first. */
+class TakenLocks implements Disposable {
+  readonly #taken: Held[] = [];
+
+  add(held: Held): void {
+    this.#taken.push(held);
+  }
+
+  [Symbol.dispose](): void {
+    for (let held = this.#taken.pop(); held !== undefined; held = this.#taken.pop()) held.release();
+  }
 }
 
 export function missing(): HoldfastError {

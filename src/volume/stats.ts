@@ -1,4 +1,9 @@
 /** What stat, statfs and readdir answer: shaped as Node's own. */
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { isDirect } from "./access.ts";
+import { readAttributes } from "./attributes.ts";
+import type { VolumeCore } from "./core.ts";
+import type { InodeReference } from "./inode-reference.ts";
 import type { FileType, InodeInfo, SpaceInfo, Time } from "../iomap/contract.ts";
 
 const TYPE_BITS: Record<FileType, number> = {
@@ -125,6 +130,12 @@ export class Stats {
   isBlockDevice(): boolean {
     return this.#info.type === "block-device";
   }
+}
+
+/** As `readAttributes`, in Node's shape. */
+export function* readStats(task: Task, core: VolumeCore, inode: InodeReference): Sleeps<Stats> {
+  const info = yield* readAttributes(task, core, inode);
+  return new Stats(info, core.driver.blockSize, isDirect(core.dax, inode));
 }
 
 /** A name in a directory. */

@@ -1,10 +1,12 @@
 /**
- * Putting metadata on the medium: by a commit of the journal, or, where there is none, by writing it home.
+ * Putting files' data on the medium; and metadata: by a commit of the journal, or, where there is none, by writing it home.
  *
  * Both go step by step: a step does what it can with memory alone, and says whether the device is to be
  * persisted before the next one. So nobody holds a lock, or blocks an event loop, while the medium is waited for.
  */
 import { timeNow } from "../dax/dax.ts";
+import { writeBack } from "../dax/write-back.ts";
+import type { Mapping } from "../mapping/mapping.ts";
 import { Commit, type Journal } from "../metadata/journal.ts";
 import {
   beginTransaction,
@@ -140,4 +142,9 @@ export function* flushMetadata(task: Task, core: VolumeCore): Sleeps<number> {
 export function* persistMetadata(task: Task, core: VolumeCore): Sleeps<void> {
   const steps = persistence(core);
   while (yield* steps.step(task)) core.persistDevice();
+}
+
+/** Puts a file's data on the medium, where anything may be written. Sleeps: for the storage. Throws: EIO. */
+export function* writeBackFile(task: Task, core: VolumeCore, mapping: Mapping): Sleeps<void> {
+  if (!core.readOnly) yield* writeBack(task, core.dax, mapping);
 }

@@ -5,7 +5,7 @@
  * Locks: the directory's io lock, shared to look and exclusively to change; changes happen in an
  * open transaction. Nothing here sleeps.
  */
-import { CorruptionError } from "../../base/errors.ts";
+import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type { FileType } from "../../iomap/contract.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
@@ -27,7 +27,7 @@ import {
   ROOT_ENTRIES_AT,
   sealOfIndex,
 } from "./htree.ts";
-import { convertToIndexed, insertIndexed, nameExists } from "./htree-insert.ts";
+import { convertToIndexed, insertMakingRoom } from "./htree-insert.ts";
 import { editInode, inodeFlags, setInodeFlags } from "./inode.ts";
 import {
   DiskEntry,
@@ -43,6 +43,7 @@ import {
   setTarget,
   typeAt,
 } from "./names.ts";
+import type { NameSearch } from "./name-searches.ts";
 import type { ExtVolume } from "./volume.ts";
 
 /** A name where it lies. Good until the directory changes. */
@@ -55,47 +56,62 @@ export interface FoundName {
 
 /** Where `name` lies, or null. Throws: CorruptionError. */
 export function findEntry(directory: DirectoryFile, name: Uint8Array): FoundName | null {
-  const place: NamePlace = { at: -1, previousAt: -1, spaceAt: -1 };
-  const block = directory.isIndexed
-    ? searchIndex(directory, name, place)
-    : searchBlocks(directory, name, place);
-  return block === null ? null : { block, at: place.at, previousAt: place.previousAt };
+  const { block, at, previousAt } =
+    directory.volume.nameSearches?.of(directory.ino, name) ?? search(directory, name);
+  return block === null ? null : { block, at, previousAt };
 }
 
-function searchBlocks(
-  directory: DirectoryFile,
-  name: Uint8Array,
-  place: NamePlace,
-): MetadataBlock | null {
+function search(directory: DirectoryFile, name: Uint8Array): NameSearch {
+  return directory.isIndexed ? searchIndex(directory, name) : searchBlocks(directory, name);
+}
+
+function found(directory: DirectoryFile, block: MetadataBlock, place: NamePlace): NameSearch {
+  const { at, previousAt } = place;
+  const entry = { ino: inoAt(block, at), type: typeAt(block, directory, at) };
+  return { block, at, previousAt, spaceBlock: null, spaceAt: -1, entry };
+}
+
+function notFound(spaceBlock: MetadataBlock | null, spaceAt: number): NameSearch {
+  return { block: null, at: -1, previousAt: -1, spaceBlock, spaceAt, entry: null };
+}
+
+function searchBlocks(directory: DirectoryFile, name: Uint8Array): NameSearch {
+  const place: NamePlace = { at: -1, previousAt: -1, spaceAt: -1 };
+  let spaceBlock: MetadataBlock | null = null;
+  let spaceAt = -1;
   const blocks = isDots(name) ? 1 : directory.blockCount;
   for (let index = 0; index < blocks; index++) {
     const block = directory.readNames(index);
-    if (findName(block, directory, name, place)) return block;
+    if (findName(block, directory, name, place)) return found(directory, block, place);
+    if (spaceBlock !== null || place.spaceAt < 0) continue;
+    spaceBlock = block;
+    spaceAt = place.spaceAt;
   }
-  return null;
+  return notFound(spaceBlock, spaceAt);
 }
 
-function searchIndex(
-  directory: DirectoryFile,
-  name: Uint8Array,
-  place: NamePlace,
-): MetadataBlock | null {
+function searchIndex(directory: DirectoryFile, name: Uint8Array): NameSearch {
+  const place: NamePlace = { at: -1, previousAt: -1, spaceAt: -1 };
   const root = readRoot(directory);
   if (isDots(name)) {
     place.at = rootPlaceOf(name);
-    place.previousAt = -1;
-    return root;
+    return found(directory, root, place);
   }
   const hash: NameHash = { major: 0, minor: 0 };
   hashIn(directory, hashVersionOf(directory, root), name, 0, name.length, hash);
   const path = findPath(directory, root, hash.major);
-  for (let leaves = 1; ; leaves++) {
-    const leaf = directory.readNames(leafOf(directory, path));
-    if (findName(leaf, directory, name, place)) return leaf;
-    if (!isContinued(path, hash.major)) return null;
+  let leaf = directory.readNames(leafOf(directory, path));
+  if (findName(leaf, directory, name, place)) return found(directory, leaf, place);
+  // A new name goes into the first leaf of its hash.
+  const { spaceAt } = place;
+  const spaceBlock = spaceAt < 0 ? null : leaf;
+  for (let leaves = 1; isContinued(path, hash.major); leaves++) {
     assertChainEnds(directory, leaves);
     moveToNextLeaf(directory, path);
+    leaf = directory.readNames(leafOf(directory, path));
+    if (findName(leaf, directory, name, place)) return found(directory, leaf, place);
   }
+  return notFound(spaceBlock, spaceAt);
 }
 
 /** What a name stands for, or null where it is not there. Throws: ENOTDIR, CorruptionError. */
@@ -104,10 +120,11 @@ export function lookupName(
   ino: Ino,
   name: Uint8Array,
 ): { ino: Ino; type: FileType | null } | null {
-  const directory = new DirectoryFile(volume, ino);
-  const found = findEntry(directory, name);
-  if (found === null) return null;
-  return { ino: inoAt(found.block, found.at), type: typeAt(found.block, directory, found.at) };
+  const known = volume.nameSearches?.of(ino, name);
+  if (known) return known.entry;
+  const result = search(new DirectoryFile(volume, ino), name);
+  volume.nameSearches?.note(ino, name, result);
+  return result.entry;
 }
 
 /**
@@ -122,28 +139,22 @@ export function addName(
   ino: Ino,
   type: FileType,
 ): void {
-  if (directory.isIndexed) {
-    insertIndexed(directory, transaction, name, ino, type);
-    return;
-  }
-  const place: NamePlace = { at: -1, previousAt: -1, spaceAt: -1 };
-  let spaceBlock: MetadataBlock | null = null;
-  let spaceAt = -1;
-  for (let index = 0; index < directory.blockCount; index++) {
-    const block = directory.readNames(index);
-    if (findName(block, directory, name, place)) throw nameExists();
-    if (spaceBlock === null && place.spaceAt >= 0) {
-      spaceBlock = block;
-      spaceAt = place.spaceAt;
-    }
-  }
+  const { nameSearches } = directory.volume;
+  let known = nameSearches?.of(directory.ino, name) ?? search(directory, name);
+  if (known.block !== null) throw new HoldfastError("EEXIST", "the name exists already");
+  nameSearches?.forget();
   dropStaleIndex(directory, transaction);
+  const isFull = known.spaceBlock === null && directory.blockCount === 1;
+  if (isFull && directory.mayBeIndexed && !directory.isIndexed) {
+    convertToIndexed(directory, transaction);
+    known = search(directory, name);
+  }
+  const { spaceBlock, spaceAt } = known;
   if (spaceBlock !== null) {
     directory.editNames(transaction, spaceBlock);
     insertName(spaceBlock, directory, spaceAt, name, ino, type);
-  } else if (directory.mayBeIndexed && directory.blockCount === 1) {
-    convertToIndexed(directory, transaction);
-    insertIndexed(directory, transaction, name, ino, type);
+  } else if (directory.isIndexed) {
+    insertMakingRoom(directory, transaction, name, ino, type);
   } else {
     const { block } = directory.appendNames(transaction);
     insertName(block, directory, 0, name, ino, type);
@@ -155,7 +166,7 @@ export function addName(
  * Names go into the index's blocks from here on, so the mark must go.
  */
 function dropStaleIndex(directory: DirectoryFile, transaction: Transaction): void {
-  if (!directory.isMarkedIndexed) return;
+  if (!directory.isMarkedIndexed || directory.isIndexed) return;
   const raw = editInode(directory.volume, transaction, directory.ino);
   setInodeFlags(raw, inodeFlags(raw) & ~INODE_INDEXED_DIRECTORY);
 }
@@ -164,22 +175,24 @@ function dropStaleIndex(directory: DirectoryFile, transaction: Transaction): voi
 export function removeEntry(
   directory: DirectoryFile,
   transaction: Transaction,
-  found: FoundName,
+  name: FoundName,
 ): void {
-  directory.editNames(transaction, found.block);
-  removeName(found.block, directory, found.at, found.previousAt);
+  directory.volume.nameSearches?.forget();
+  directory.editNames(transaction, name.block);
+  removeName(name.block, directory, name.at, name.previousAt);
 }
 
 /** Makes a name stand for another inode. */
 export function retargetEntry(
   directory: DirectoryFile,
   transaction: Transaction,
-  found: FoundName,
+  name: FoundName,
   ino: Ino,
   type: FileType,
 ): void {
-  directory.editNames(transaction, found.block);
-  setTarget(found.block, directory, found.at, ino, type);
+  directory.volume.nameSearches?.forget();
+  directory.editNames(transaction, name.block);
+  setTarget(name.block, directory, name.at, ino, type);
 }
 
 /** Whether it holds no names but "." and "..". Looks at all blocks. Throws: CorruptionError. */
@@ -211,8 +224,8 @@ export function parentOf(directory: DirectoryFile): Ino {
 }
 
 function findParent(directory: DirectoryFile): FoundName {
-  const found = findEntry(directory, dotDot);
-  if (found !== null) return found;
+  const parent = findEntry(directory, dotDot);
+  if (parent !== null) return parent;
   throw new CorruptionError({
     structure: DiskEntry.structure.name,
     field: "name",
@@ -224,6 +237,7 @@ function findParent(directory: DirectoryFile): FoundName {
 /** Makes ".." lead to `parent`. */
 export function setParent(directory: DirectoryFile, transaction: Transaction, parent: Ino): void {
   const { block, at } = findParent(directory);
+  directory.volume.nameSearches?.forget();
   if (directory.isIndexed) transaction.edit(block, sealOfIndex(directory, ROOT_ENTRIES_AT));
   else directory.editNames(transaction, block);
   setTarget(block, directory, at, parent, "directory");

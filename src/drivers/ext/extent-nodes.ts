@@ -95,12 +95,23 @@ function entryStart(node: Node, index: number): number {
 export function readPiece(node: Node, index: number): Piece {
   const length = entryLength(node, index);
   const isWritten = length <= EXTENT_LENGTH_MAX;
-  return {
-    fileBlock: entryKey(node, index),
-    count: isWritten ? length : length - EXTENT_LENGTH_MAX,
-    start: entryStart(node, index),
-    isWritten,
-  };
+  const count = isWritten ? length : length - EXTENT_LENGTH_MAX;
+  return new ExtentPiece(entryKey(node, index), count, entryStart(node, index), isWritten);
+}
+
+/** A class, since a literal's shape would change with the first number that is above 2^31. */
+class ExtentPiece implements Piece {
+  readonly fileBlock: number;
+  readonly count: number;
+  readonly start: number;
+  readonly isWritten: boolean;
+
+  constructor(fileBlock: number, count: number, start: number, isWritten: boolean) {
+    this.fileBlock = fileBlock;
+    this.count = count;
+    this.start = start;
+    this.isWritten = isWritten;
+  }
 }
 
 /** The root of an inode's tree. */

@@ -52,18 +52,17 @@ function findLeaf(volume: ExtVolume, raw: Located, ino: Ino, fileBlock: number):
   }
 }
 
-/** What covers `fileBlock`: a piece, or null and where the next piece may begin. */
-function pieceAt(
-  volume: ExtVolume,
-  place: LeafPlace,
-  fileBlock: number,
-): { piece: Piece | null; holeEnd: number } {
-  const { leaf, index, count, ceiling } = place;
-  if (index >= 0) {
-    const piece = checkedPiece(volume, leaf, index, nextKey(place, index));
-    if (fileBlock < piece.fileBlock + piece.count) return { piece, holeEnd: 0 };
-  }
-  return { piece: null, holeEnd: index + 1 < count ? entryKey(leaf, index + 1) : ceiling };
+/** The piece that covers `fileBlock`, or null. Throws: CorruptionError. */
+function pieceAt(volume: ExtVolume, place: LeafPlace, fileBlock: number): Piece | null {
+  const { leaf, index } = place;
+  if (index < 0) return null;
+  const piece = checkedPiece(volume, leaf, index, nextKey(place, index));
+  return fileBlock < piece.fileBlock + piece.count ? piece : null;
+}
+
+/** Where the next piece may begin, if none covers the block that was looked for. */
+function holeEndAt({ leaf, index, count, ceiling }: LeafPlace): number {
+  return index + 1 < count ? entryKey(leaf, index + 1) : ceiling;
 }
 
 /** The key after entry `index`, or the end of the leaf's range. */
@@ -82,9 +81,9 @@ export function extentOfTree(
   const { blockSize } = volume;
   const start = from * blockSize;
   const place = findLeaf(volume, raw, ino, from);
-  const { piece, holeEnd } = pieceAt(volume, place, from);
+  const piece = pieceAt(volume, place, from);
   if (piece === null) {
-    const end = findHoleEnd(volume, raw, ino, place, holeEnd, limit);
+    const end = findHoleEnd(volume, raw, ino, place, holeEndAt(place), limit);
     return { start, length: (end - from) * blockSize, kind: "hole" };
   }
   const end = findMergedEnd(volume, raw, ino, place, piece, limit);
@@ -110,9 +109,8 @@ function findHoleEnd(
     if (end < place.ceiling) return end;
     if (end >= FILE_BLOCKS_MAX) return limit;
     place = findLeaf(volume, raw, ino, end);
-    const { piece, holeEnd } = pieceAt(volume, place, end);
-    if (piece !== null) return end;
-    end = holeEnd;
+    if (pieceAt(volume, place, end) !== null) return end;
+    end = holeEndAt(place);
   }
   return limit;
 }

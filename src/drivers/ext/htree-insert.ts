@@ -19,7 +19,6 @@ import type { DirectoryFile } from "./directory-file.ts";
 import { INODE_INDEXED_DIRECTORY } from "./format.ts";
 import type { NameHash } from "./hash.ts";
 import {
-  assertChainEnds,
   DiskIndexEntry,
   DiskIndexFirst,
   DiskIndexRoot,
@@ -32,9 +31,7 @@ import {
   type IndexNode,
   type IndexPath,
   indirectLevelsMax,
-  isContinued,
   leafOf,
-  moveToNextLeaf,
   NODE_ENTRIES_AT,
   readRoot,
   ROOT_ENTRIES_AT,
@@ -55,43 +52,24 @@ import {
   recordLengthFor,
 } from "./names.ts";
 
-/** The error for a name that is taken. */
-export function nameExists(): HoldfastError {
-  return new HoldfastError("EEXIST", "the name exists already");
-}
-
 /**
- * Adds a name. Throws: EEXIST; ENOSPC when no block is free or the index has all the levels it may
- * have; CorruptionError.
+ * Adds a name that is not there, and for which the leaf that it belongs to has no room.
+ * Throws: ENOSPC when no block is free or the index has all the levels it may have; CorruptionError.
  */
-export function insertIndexed(
+export function insertMakingRoom(
   directory: DirectoryFile,
   transaction: Transaction,
   name: Uint8Array,
   ino: Ino,
   type: FileType,
 ): void {
-  const root = readRoot(directory);
   const hash: NameHash = { major: 0, minor: 0 };
-  hashIn(directory, hashVersionOf(directory, root), name, 0, name.length, hash);
+  hashIn(directory, hashVersionOf(directory), name, 0, name.length, hash);
+  const leaf = makeRoom(directory, transaction, hash.major);
   const place: NamePlace = { at: -1, previousAt: -1, spaceAt: -1 };
-  const path = findPath(directory, root, hash.major);
-  let leaf = directory.readNames(leafOf(directory, path));
-  if (findName(leaf, directory, name, place)) throw nameExists();
-  let { spaceAt } = place;
-  for (let leaves = 1; isContinued(path, hash.major); leaves++) {
-    assertChainEnds(directory, leaves);
-    moveToNextLeaf(directory, path);
-    const next = directory.readNames(leafOf(directory, path));
-    if (findName(next, directory, name, place)) throw nameExists();
-  }
-  if (spaceAt < 0) {
-    leaf = makeRoom(directory, transaction, hash.major);
-    if (findName(leaf, directory, name, place)) throw nameExists();
-    spaceAt = place.spaceAt;
-    invariant(spaceAt >= 0, "half a block of names has no room for one");
-  }
-  insertName(directory.editNames(transaction, leaf), directory, spaceAt, name, ino, type);
+  const isThere = findName(leaf, directory, name, place);
+  invariant(!isThere && place.spaceAt >= 0, "half a block of names has no room for one");
+  insertName(directory.editNames(transaction, leaf), directory, place.spaceAt, name, ino, type);
 }
 
 /**

@@ -44,5 +44,6 @@ export {
   parseSuperblock,
   type SuperblockFacts,
 } from "./superblock.ts";
+export { NameSearches } from "./name-searches.ts";
 export type { ZoneFacts } from "./zones.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

@@ -262,20 +262,37 @@ export function addInodeBlocks(volume: ExtVolume, raw: RawInode, blocks: number)
 }
 
 type TimeName = "accessTime" | "modifyTime" | "changeTime" | "birthTime";
-const EXTRA_OF_TIME = {
-  accessTime: DiskInode.accessTimeExtra,
-  modifyTime: DiskInode.modifyTimeExtra,
-  changeTime: DiskInode.changeTimeExtra,
-  birthTime: DiskInode.birthTimeExtra,
-} as const;
+interface TimeFields {
+  readonly seconds: IntegerField;
+  readonly extra: IntegerField;
+}
+const ACCESS_TIME = { seconds: DiskInode.accessTime, extra: DiskInode.accessTimeExtra };
+const MODIFY_TIME = { seconds: DiskInode.modifyTime, extra: DiskInode.modifyTimeExtra };
+const CHANGE_TIME = { seconds: DiskInode.changeTime, extra: DiskInode.changeTimeExtra };
+const BIRTH_TIME = { seconds: DiskInode.birthTime, extra: DiskInode.birthTimeExtra };
+
+/** Four names are more than a keyed load is compiled for. */
+function timeFields(name: TimeName): TimeFields {
+  switch (name) {
+    case "accessTime":
+      return ACCESS_TIME;
+    case "modifyTime":
+      return MODIFY_TIME;
+    case "changeTime":
+      return CHANGE_TIME;
+    case "birthTime":
+      return BIRTH_TIME;
+  }
+}
 
 /** A time of an inode; one the inode has no room for is 1970. */
 export function inodeTime(volume: ExtVolume, raw: RawInode, name: TimeName): Time {
   const { view } = raw.block;
-  if (!hasField(volume, raw, DiskInode[name])) return { seconds: 0, nanoseconds: 0 };
-  const seconds = DiskInode[name].get(view, raw.at);
-  if (!hasField(volume, raw, EXTRA_OF_TIME[name])) return { seconds, nanoseconds: 0 };
-  const extra = EXTRA_OF_TIME[name].get(view, raw.at);
+  const fields = timeFields(name);
+  if (!hasField(volume, raw, fields.seconds)) return { seconds: 0, nanoseconds: 0 };
+  const seconds = fields.seconds.get(view, raw.at);
+  if (!hasField(volume, raw, fields.extra)) return { seconds, nanoseconds: 0 };
+  const extra = fields.extra.get(view, raw.at);
   return {
     seconds: seconds + (extra & 3) * 2 ** 32,
     nanoseconds: Math.min(extra >>> 2, NANOSECONDS_MAX),
@@ -285,16 +302,17 @@ export function inodeTime(volume: ExtVolume, raw: RawInode, name: TimeName): Tim
 /** Sets a time; what does not fit becomes the nearest that does. */
 export function setInodeTime(volume: ExtVolume, raw: RawInode, name: TimeName, time: Time): void {
   const { view } = raw.block;
-  if (!hasField(volume, raw, DiskInode[name])) return;
-  const hasExtra = hasField(volume, raw, EXTRA_OF_TIME[name]);
+  const fields = timeFields(name);
+  if (!hasField(volume, raw, fields.seconds)) return;
+  const hasExtra = hasField(volume, raw, fields.extra);
   const most = (hasExtra ? 2 ** 34 : 2 ** 32) - 2 ** 31 - 1;
   const seconds = Math.max(-(2 ** 31), Math.min(Math.floor(time.seconds), most));
   const low = seconds | 0;
-  DiskInode[name].set(view, raw.at, low);
+  fields.seconds.set(view, raw.at, low);
   if (!hasExtra) return;
   const epoch = (seconds - low) / 2 ** 32;
   const nanoseconds = Math.min(Math.floor(time.nanoseconds), NANOSECONDS_MAX);
-  EXTRA_OF_TIME[name].set(view, raw.at, nanoseconds * 4 + epoch);
+  fields.extra.set(view, raw.at, nanoseconds * 4 + epoch);
 }
 
 /** The inode's permission bits, set-id and sticky. */

@@ -198,19 +198,24 @@ export function findName(
   name: Uint8Array,
   place: NamePlace,
 ): boolean {
-  const { bytes, view } = block;
+  const { bytes } = block;
   const { entriesEnd } = format;
   const needed = recordLengthFor(name.length);
-  let foundAt = -1;
   let previousAt = -1;
   let spaceAt = -1;
+  // A search looks at every record of a block, so this reads them byte by byte, not by DiskEntry's fields.
   for (let at = 0; at < entriesEnd; ) {
-    const length = recordLengthAt(block, format, at);
-    const inUse = DiskEntry.ino.get(view, at) !== 0;
-    const nameLength = DiskEntry.nameLength.get(view, at);
+    const nameLength = bytes[at + 6]!;
+    const inUse = (bytes[at]! | bytes[at + 1]! | bytes[at + 2]! | bytes[at + 3]!) !== 0;
+    let length = bytes[at + 4]! | (bytes[at + 5]! << 8);
+    if (length < ENTRY_HEADER_SIZE + nameLength || length > entriesEnd - at || length & 3) {
+      length = recordLengthAt(block, format, at); // which says what is wrong
+    }
     if (inUse && nameLength === name.length && isNameAt(bytes, at + ENTRY_HEADER_SIZE, name)) {
-      foundAt = at;
-      break;
+      place.at = at;
+      place.previousAt = previousAt;
+      place.spaceAt = spaceAt;
+      return true;
     }
     if (spaceAt < 0) {
       const slack = inUse ? length - recordLengthFor(nameLength) : length;
@@ -219,10 +224,10 @@ export function findName(
     previousAt = at;
     at += length;
   }
-  place.at = foundAt;
+  place.at = -1;
   place.previousAt = previousAt;
   place.spaceAt = spaceAt;
-  return foundAt >= 0;
+  return false;
 }
 
 /** Compares from the end: names in one directory often begin alike. */

@@ -116,13 +116,11 @@ function requestFor(map: FileMap, fileBlock: number, count: number): BlockReques
   const { volume, ino, deviceBlocksMax } = map;
   const room =
     fileBlock < ROOM_FROM ? 1 : 2 ** Math.floor(Math.log2(Math.min(fileBlock, ROOM_MAX)));
-  const request = { count, fileBlock, room, end: deviceBlocksMax };
   const before = map.lastBefore(fileBlock)?.piece;
-  if (before !== undefined) {
-    const goal = before.start + (fileBlock - before.fileBlock);
-    if (goal < volume.facts.blocks) return { ...request, goal, isGoalFitting: true };
-  }
-  return { ...request, goal: firstBlockOfGroup(volume, groupOfInode(volume, ino)) };
+  const follows = before === undefined ? 0 : before.start + (fileBlock - before.fileBlock);
+  const isGoalFitting = before !== undefined && follows < volume.facts.blocks;
+  const goal = isGoalFitting ? follows : firstBlockOfGroup(volume, groupOfInode(volume, ino));
+  return { goal, isGoalFitting, room, count, end: deviceBlocksMax, fileBlock };
 }
 
 /** Makes [from, to), which is unwritten, written. */

@@ -8,6 +8,7 @@ import type { Seal, Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
+import type { NameSearches } from "./name-searches.ts";
 import type { PendingFrees } from "./pending-frees.ts";
 import { findZones, overlapsZone, type ZoneFacts } from "./zones.ts";
 
@@ -42,6 +43,8 @@ export class ExtVolume {
   readonly hashUnsigned: boolean;
   /** Where there is a journal: what was freed and cannot be taken yet. */
   pendingFrees: PendingFrees | null = null;
+  /** Where transactions change it: this thread's last searches for names. */
+  nameSearches: NameSearches | null = null;
   /** First block of each group's inode table, 0 where not read yet. */
   readonly inodeTables: Float64Array;
   #zones: ZoneFacts | null;

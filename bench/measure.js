@@ -4,7 +4,7 @@
 
 /**
  * What is measured against what. `run` does the operation `count` times; what it returns is kept, so
- * that no compiler can leave the work out.
+ * that no compiler can leave the work out. A promise is waited for.
  *
  * @typedef {object} Contestant
  * @property {string} name
@@ -39,11 +39,12 @@ export let kept = /** @type {unknown} */ (null);
  * @param {Contestant} contestant
  * @param {number} count
  */
-function turn(contestant, count) {
+async function turn(contestant, count) {
   contestant.before?.();
   const cpuBefore = process.cpuUsage();
   const start = process.hrtime.bigint();
   kept = contestant.run(count);
+  if (kept instanceof Promise) kept = await kept;
   const wallNs = Number(process.hrtime.bigint() - start);
   const cpu = process.cpuUsage(cpuBefore);
   contestant.after?.();
@@ -55,11 +56,11 @@ function turn(contestant, count) {
  * @param {Contestant} contestant
  * @param {number} turnMs
  */
-function operationsPerTurn(contestant, turnMs) {
+async function operationsPerTurn(contestant, turnMs) {
   let count = 1;
   let warmedMs = 0;
   for (;;) {
-    const { wallNs, cpuNs } = turn(contestant, count);
+    const { wallNs, cpuNs } = await turn(contestant, count);
     warmedMs += (cpuNs * count) / 1e6;
     const turnNs = wallNs * count;
     const isLong = turnNs >= turnMs * 1e5;
@@ -89,7 +90,7 @@ async function takeRounds(contestants, counts, goesOn) {
       // Nobody is always the one who goes after a certain other.
       const who = (position + round) % contestants.length;
       await nextTurn();
-      const { wallNs, cpuNs } = turn(at(contestants, who), at(counts, who));
+      const { wallNs, cpuNs } = await turn(at(contestants, who), at(counts, who));
       at(walls, who).push(wallNs);
       at(cpus, who).push(cpuNs);
     }
@@ -124,7 +125,8 @@ function figureOf(name, walls, cpus) {
  */
 export async function takeTurns(contestants, seconds) {
   const turnMs = (seconds * 1000) / ROUNDS;
-  const counts = contestants.map((contestant) => operationsPerTurn(contestant, turnMs));
+  const counts = [];
+  for (const contestant of contestants) counts.push(await operationsPerTurn(contestant, turnMs));
   return takeRounds(contestants, counts, (round) => round < ROUNDS);
 }
 

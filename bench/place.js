@@ -1,7 +1,15 @@
 // Where a run keeps its files, and the volumes and peers that groups measure.
 
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, truncateSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mountRamSync, mountSync } from "holdfast";
@@ -75,9 +83,9 @@ export class Place {
   /**
    * A sparse ext4 image, as mkfs.ext4 makes it, of 4 KiB blocks.
    * @param {number} sizeBytes
+   * @param {string} [path] Where; else on tmpfs.
    */
-  makeImage(sizeBytes) {
-    const path = this.path("image");
+  makeImage(sizeBytes, path = this.path("image")) {
     closeSync(openSync(path, "wx"));
     truncateSync(path, sizeBytes);
     const args = ["-q", "-F", "-b", "4096", path];
@@ -104,6 +112,29 @@ export class Place {
     } finally {
       await volume.close();
       if (image !== null) rmSync(image);
+    }
+  }
+
+  /**
+   * Runs `use` in the directory where the kernel has mounted an image.
+   * Throws: Unmeasurable without root, or without loop devices.
+   * @template T
+   * @param {string} image
+   * @param {(directory: string) => Promise<T>} use
+   */
+  async withLoopMount(image, use) {
+    const directory = this.path("mount");
+    mkdirSync(directory);
+    const { status, stderr } = spawnSync("mount", ["-o", "loop", image, directory], {
+      env: environment,
+      encoding: "utf8",
+    });
+    if (status !== 0) throw new Unmeasurable(`the image cannot be mounted: ${stderr.trim()}`);
+    try {
+      return await use(directory);
+    } finally {
+      process.chdir("/");
+      spawnSync("umount", [directory], { env: environment });
     }
   }
 

@@ -7,8 +7,9 @@ import { measureBreak } from "./groups/break.js";
 import { measureCheck } from "./groups/check.js";
 import { measureFault } from "./groups/fault.js";
 import { measureLease } from "./groups/lease.js";
+import { measureMetadata } from "./groups/metadata.js";
 import { measureMount } from "./groups/mount.js";
-import { measureNames } from "./groups/names.js";
+
 import { measurePin } from "./groups/pin.js";
 import { measureRandom } from "./groups/random.js";
 import { measureSequential } from "./groups/sequential.js";
@@ -23,7 +24,7 @@ import { renderGroup } from "./report.js";
 const GROUPS = {
   random: measureRandom,
   sequential: measureSequential,
-  names: measureNames,
+  metadata: measureMetadata,
   pin: measurePin,
   trace: measureTrace,
   break: measureBreak,

@@ -260,6 +260,13 @@ export interface ExtendedAttributes {
   set(transaction: Transaction, ino: Ino, name: Uint8Array, value: Uint8Array): void;
   /** Whether there was one. */
   remove(transaction: Transaction, ino: Ino, name: Uint8Array): boolean;
+  /**
+   * Whether there are values that no inode has any more, which `set`, `remove` or `freeInode` have left, to be freed in
+   * transactions of their own. Locks: none; what is read while another thread frees them may be wrong.
+   */
+  hasUnused(): boolean;
+  /** Frees some of them: bounded; false when more may be left. */
+  freeUnused(transaction: Transaction): boolean;
 }
 
 /** In use; or left in order, or with damage that was met. */

@@ -17,6 +17,7 @@ import { chmodAcl } from "./acl.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { assertUnrestricted } from "./names.ts";
+import { freeUnusedValuesLeft } from "./unused-values.ts";
 import { lockDirectoryShared, lockInode, notDirectory, type Scope } from "./paths.ts";
 
 const SET_USER_ID = 0o4000;
@@ -47,13 +48,16 @@ export function* changeAttributes(
   change: (info: InodeInfo, transaction: Transaction) => AttributeChange,
 ): Sleeps<void> {
   core.assertWritable();
-  using _lock = yield* lockInode(task, inode);
-  yield* inTransaction(task, core, [inode], (transaction) => {
-    const info = core.driver.readInode(inode.ino);
-    assertUnrestricted(info);
-    const changed = change(info, transaction);
-    core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
-  });
+  {
+    using _lock = yield* lockInode(task, inode);
+    yield* inTransaction(task, core, [inode], (transaction) => {
+      const info = core.driver.readInode(inode.ino);
+      assertUnrestricted(info);
+      const changed = change(info, transaction);
+      core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
+    });
+  }
+  yield* freeUnusedValuesLeft(task, core);
 }
 
 /** chmod(2); an access control list follows. `mode`: the low 12 bits. */

@@ -21,6 +21,7 @@ import { forEachRecord } from "../sync/table.ts";
 import { PIN_RECORD_WORDS, Slot } from "../sync/thread.ts";
 import type { VolumeCore } from "./core.ts";
 import { settleOrphans } from "./orphans.ts";
+import { freeUnusedValues } from "./unused-values.ts";
 import { VolumeState, VolumeWord, volumeWord } from "./state.ts";
 import { persistMetadata } from "./sync.ts";
 
@@ -107,6 +108,7 @@ function* settleAll(task: Task, core: VolumeCore): Sleeps<HoldfastError | null> 
   try {
     if (!core.readOnly) yield* settleOrphans(task, core);
     yield* core.inodes.evictAll(task);
+    if (!core.readOnly) yield* freeUnusedValues(task, core);
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     damage = error;

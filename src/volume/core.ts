@@ -17,6 +17,7 @@ import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
 import type { Service } from "./service.ts";
 import { closedError } from "./state.ts";
+import { freeUnusedValuesLeft } from "./unused-values.ts";
 import { Conclusion, flushMetadata, type Persistence, persistence } from "./sync.ts";
 
 /** An operation on a volume. */
@@ -233,7 +234,10 @@ export class VolumeCore {
       yield* finishReports(task, this);
       // What would be freed stays as it is on a device that is gone, or that nothing is written to any more.
       const { journal } = this.cache;
-      if (!this.dax.device.isGone && !journal?.isAborted) yield* this.inodes.settle(task);
+      if (!this.dax.device.isGone && !journal?.isAborted) {
+        yield* this.inodes.settle(task);
+        if (!this.readOnly) yield* freeUnusedValuesLeft(task, this);
+      }
       yield* finishRemoval(task, this);
     } catch (error) {
       // Whoever gives back what it holds of a device that is gone is not to fail for it.

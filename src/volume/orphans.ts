@@ -7,6 +7,7 @@ import { beginTransaction } from "../metadata/transaction.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { freeUnusedValues } from "./unused-values.ts";
 
 /**
  * Frees what has no name, and cuts what has one at its size. Nobody else uses these inodes.
@@ -18,6 +19,7 @@ export function* settleOrphans(task: Task, core: VolumeCore): Sleeps<void> {
     if (!inode.isNameless) yield* finishTruncate(task, core, inode);
   }
   yield* core.inodes.settle(task);
+  yield* freeUnusedValues(task, core);
 }
 
 /** What lies beyond a file's end goes, and the file from the list. */

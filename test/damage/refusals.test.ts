@@ -102,7 +102,6 @@ describe("features", () => {
     ["compression", 0x1],
     ["journal_dev", 0x8],
     ["mmp", 0x100],
-    ["ea_inode", 0x400],
     ["dirdata", 0x1000],
     ["large_dir", 0x4000],
     ["inline_data", 0x8000],

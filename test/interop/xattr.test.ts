@@ -23,6 +23,8 @@ const mounted = skipUnless(...needs);
 const RUNS = Number(process.env["RUNS"] ?? 6);
 const ACCESS = "system.posix_acl_access";
 const DEFAULT = "system.posix_acl_default";
+/** The feature by which values too large for a block lie in inodes of their own. */
+const VALUES = "ea_inode";
 const CREATE_MODES = [0o777, 0o666, 0o640, 0o4755, 0];
 
 /** The calls of both sides. Paths begin with a slash. */
@@ -83,6 +85,7 @@ function answerOf(call: () => unknown): unknown {
 /** A call, and how it is shown where the answers differ. */
 interface Step {
   readonly text: string;
+  readonly isSymlink?: boolean;
   readonly take: (side: Side) => unknown;
 }
 
@@ -108,7 +111,11 @@ function compare(
 ): void {
   using own = new Handed();
   using kernel = new Handed();
-  for (const { image } of [own, kernel]) mkfsExt4(image, 4 * 2 ** 20, ["-N", "128", ...options]);
+  // With less than 8 MiB of journal the kernel refuses a value of 64 KiB in blocks of 1 KiB.
+  const size = options.includes(VALUES) ? ["-J", "size=8"] : [];
+  for (const { image } of [own, kernel]) {
+    mkfsExt4(image, (size.length > 0 ? 32 : 4) * 2 ** 20, ["-N", "128", ...size, ...options]);
+  }
   const answers = own.toHoldfast("Holdfast", (volume) => answersOf(ownSide(volume), steps, paths));
   const expected = kernel.toKernel("the kernel", (root) =>
     answersOf(kernelSide(root), steps, paths),
@@ -154,7 +161,7 @@ const anyStep: fc.Arbitrary<Step> = fc
       if (what === "list") return side.list(path).toSorted();
       return side.set(path, name, value, what === "set" ? undefined : what);
     };
-    return { text, take };
+    return { text, isSymlink: path === "/symlink", take };
   });
 
 describe.each<[string, readonly string[]]>([
@@ -164,19 +171,30 @@ describe.each<[string, readonly string[]]>([
   ["ext4 without checksums, inodes of 128 bytes", ["-O", "^metadata_csum", "-I", "128"]],
   ["ext3", ["-t", "ext3", "-b", "2048", "-I", "256"]],
   ["ext2", ["-t", "ext2", "-b", "1024", "-I", "128"]],
+  ["values in inodes", ["-b", "1024", "-O", VALUES]],
+  ["values in inodes, these of 128 bytes", ["-b", "1024", "-I", "128", "-O", VALUES]],
+  ["values in inodes, blocks of 4 KiB", ["-t", "ext3", "-b", "4096", "-O", VALUES]],
 ])("%s", (_name, options) => {
+  const hasValues = options.includes(VALUES);
   mounted("any calls have the answers that they have of the kernel", () => {
-    const run = (steps: readonly Step[]): void => compare(options, [...makeAll, ...steps], PATHS);
+    const run = (steps: readonly Step[]): void => {
+      // e2fsck takes a short target for block numbers where the kernel counts a symlink's values in i_blocks.
+      const taken = hasValues ? steps.filter(({ isSymlink }) => isSymlink !== true) : steps;
+      compare(options, [...makeAll, ...taken], PATHS);
+    };
     fc.assert(fc.property(fc.array(anyStep, { minLength: 30, maxLength: 60 }), run), {
       numRuns: RUNS,
       endOnFailure: true,
     });
   });
 
-  mounted("blocks that the kernel's files share are changed for one of them alone", () => {
+  // Where files share a block that names values, the kernel (6.18) counts more references than e2fsck.
+  const isMiscounted = hasValues && options.includes("128");
+  const sharing = isMiscounted ? mounted.skip : mounted;
+  sharing("blocks that the kernel's files share are changed for one of them alone", () => {
     using handed = new Handed();
     mkfsExt4(handed.image, 4 * 2 ** 20, ["-N", "128", ...options]);
-    const value = "shared ".repeat(130);
+    const value = "shared ".repeat(hasValues ? 1000 : 130);
     const names = Array.from({ length: 40 }, (_, index) => `/file-${index}`);
     handed.toKernel("setting", (root) => {
       for (const name of names) {

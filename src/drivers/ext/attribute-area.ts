@@ -7,14 +7,26 @@
  * Source: Linux Documentation/filesystems/ext4/attributes.rst; the order of entries and the hashes of
  * attributes with bytes above 127 in their names from what e2fsck accepts.
  */
+import type { Ino } from "../../base/quantities.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
-import { DiskAttributeEntry } from "./format.ts";
+import { DiskAttributeEntry, INCOMPATIBLE } from "./format.ts";
 import type { ExtVolume } from "./volume.ts";
 
 const ENTRY_SIZE = DiskAttributeEntry.structure.size;
 const ALIGNMENT = 4;
 /** The zero bytes after the last entry. */
 const END_SIZE = 4;
+/** The largest value that the format knows; calls of Linux take 64 KiB. */
+const VALUE_SIZE_MAX = 2 ** 24;
+
+/** A value that lies in an inode of its own (attribute-values.ts). */
+export interface OutsideValue {
+  readonly ino: Ino;
+  /** Bytes. */
+  readonly size: number;
+  /** The entry's: of its name and of the value's own hash. */
+  readonly hash: number;
+}
 
 /** An attribute as it is stored. */
 export interface StoredAttribute {
@@ -22,7 +34,9 @@ export interface StoredAttribute {
   readonly index: number;
   /** Without the prefix; may be empty. At most 255 bytes. */
   readonly name: Uint8Array;
+  /** Empty where it lies outside. */
   readonly value: Uint8Array;
+  readonly outside: OutsideValue | null;
 }
 
 /** Where attributes lie: bytes [start, end) of a cached block. */
@@ -61,12 +75,17 @@ export function readAttributeArea(volume: ExtVolume, area: AttributeArea): Store
 function readEntry(volume: ExtVolume, area: AttributeArea, at: number): StoredAttribute {
   const { bytes, view } = area.block;
   const size = DiskAttributeEntry.valueSize.get(view, at);
-  const from = size === 0 ? area.end : area.origin + DiskAttributeEntry.valueOffset.get(view, at);
   const nameStart = at + ENTRY_SIZE;
   const name = bytes.slice(nameStart, nameStart + DiskAttributeEntry.nameLength.get(view, at));
-  assertHash(volume, area, at, name, bytes.subarray(from, from + padded(size)));
   const index = DiskAttributeEntry.nameIndex.get(view, at);
-  return { index, name, value: bytes.slice(from, from + size) };
+  const ino = DiskAttributeEntry.valueIno.get(view, at) as Ino;
+  if (ino !== 0) {
+    const outside = { ino, size, hash: DiskAttributeEntry.hash.get(view, at) };
+    return { index, name, value: new Uint8Array(0), outside };
+  }
+  const from = size === 0 ? area.end : area.origin + DiskAttributeEntry.valueOffset.get(view, at);
+  assertHash(volume, area, at, name, bytes.subarray(from, from + padded(size)));
+  return { index, name, value: bytes.slice(from, from + size), outside: null };
 }
 
 interface FoundEntry {
@@ -115,10 +134,13 @@ function assertValueInside(
   const from = area.origin + DiskAttributeEntry.valueOffset.get(view, at);
   const where = { block: area.block, at };
   const ino = DiskAttributeEntry.valueIno.get(view, at);
-  if (ino !== 0) {
+  if (ino !== 0 && (volume.features.incompatible & INCOMPATIBLE.ea_inode) === 0) {
     throw damaged(volume, where, "e_value_inum", ino, "expected 0 without the feature ea_inode");
   }
-  if (size === 0) return;
+  if (ino !== 0 && size > VALUE_SIZE_MAX) {
+    throw damaged(volume, where, "e_value_size", size, `expected at most ${VALUE_SIZE_MAX}`);
+  }
+  if (size === 0 || ino !== 0) return;
   if (size > area.end - area.start) {
     const expected = `expected at most ${area.end - area.start}, the bytes of the area`;
     throw damaged(volume, where, "e_value_size", size, expected);
@@ -132,6 +154,7 @@ function assertValueInside(
 function assertNoOverlap(volume: ExtVolume, area: AttributeArea, entries: FoundEntry[]): void {
   const { view } = area.block;
   const values = entries
+    .filter(({ at }) => DiskAttributeEntry.valueIno.get(view, at) === 0)
     .map(({ at }) => ({
       at,
       from: DiskAttributeEntry.valueOffset.get(view, at),
@@ -186,11 +209,15 @@ export function wordsOfValue(value: Uint8Array): number[] {
   return words;
 }
 
+function entryHash({ name, value, outside }: StoredAttribute): number {
+  return outside?.hash ?? attributeHash(name, wordsOfValue(value));
+}
+
 /** Hash of a block of attributes, from its entries'; 0, "not to be shared", where one of them is 0. */
 export function attributesHash(attributes: readonly StoredAttribute[]): number {
   let hash = 0;
-  for (const { name, value } of attributes) {
-    const each = attributeHash(name, wordsOfValue(value));
+  for (const attribute of attributes) {
+    const each = entryHash(attribute);
     if (each === 0) return 0;
     hash = ((hash << 16) | (hash >>> 16)) ^ each;
   }
@@ -219,15 +246,18 @@ export function writeAttributeArea(
   bytes.fill(0, area.start, area.end);
   let at = area.start;
   let valueEnd = area.end;
-  for (const { index, name, value } of attributes) {
+  for (const attribute of attributes) {
+    const { index, name, value, outside } = attribute;
     valueEnd -= padded(value.length);
     DiskAttributeEntry.nameLength.set(view, at, name.length);
     DiskAttributeEntry.nameIndex.set(view, at, index);
     const valueOffset = value.length === 0 ? 0 : valueEnd - area.origin;
     DiskAttributeEntry.valueOffset.set(view, at, valueOffset);
-    DiskAttributeEntry.valueSize.set(view, at, value.length);
-    if (area.isBlock)
-      DiskAttributeEntry.hash.set(view, at, attributeHash(name, wordsOfValue(value)));
+    DiskAttributeEntry.valueIno.set(view, at, outside?.ino ?? 0);
+    DiskAttributeEntry.valueSize.set(view, at, outside?.size ?? value.length);
+    if (area.isBlock || outside !== null) {
+      DiskAttributeEntry.hash.set(view, at, entryHash(attribute));
+    }
     bytes.set(name, at + ENTRY_SIZE);
     bytes.set(value, valueEnd);
     at += entrySize(name.length);

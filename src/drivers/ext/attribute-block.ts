@@ -12,9 +12,11 @@ import {
   attributesHash,
   attributesSize,
   compareAttributes,
+  readAttributeArea,
   type StoredAttribute,
   writeAttributeArea,
 } from "./attribute-area.ts";
+import { addReferences, dropReferences, hasOutsideValues } from "./attribute-values.ts";
 import { attributeChecksum } from "./checksums.ts";
 import { ATTRIBUTE_MAGIC, ATTRIBUTE_REFERENCES_MAX, DiskAttributeHeader } from "./format.ts";
 import { firstBlockOfGroup } from "./groups.ts";
@@ -74,7 +76,7 @@ function sealOf(volume: ExtVolume): Seal {
   };
 }
 
-/** One inode fewer has a block of extended attributes; the last one frees it. */
+/** One inode fewer has a block of extended attributes; the last one frees it, and its values outside have one reference less. */
 export function releaseAttributeBlock(
   volume: ExtVolume,
   transaction: Transaction,
@@ -84,6 +86,10 @@ export function releaseAttributeBlock(
   const block = readAttributeBlock(volume, ino, attributes);
   const references = DiskAttributeHeader.referenceCount.get(block.view, 0);
   if (references === 1) {
+    if (hasOutsideValues(volume)) {
+      const area = areaOfBlock(volume, block);
+      dropReferences(volume, transaction, readAttributeArea(volume, area));
+    }
     freeBlocks(volume, transaction, { start: attributes, count: 1 });
     transaction.revoke(attributes);
     return;
@@ -98,8 +104,9 @@ export function fitInBlock(volume: ExtVolume, attributes: readonly StoredAttribu
 }
 
 /**
- * Makes `attributes`, which fit, the content of an inode's attribute block: of its own, which is found,
- * taken from a shared one, or given back when there are none. `raw` is being edited.
+ * Makes `attributes`, which fit, the content of an inode's attribute block, which was `before`: of its own, which is
+ * found, taken from a shared one, or given back when there are none. Values outside of both are the same objects; one
+ * that is new here has its reference already. `raw` is being edited.
  * Throws: ENOSPC, CorruptionError.
  */
 export function writeAttributeBlock(
@@ -107,6 +114,7 @@ export function writeAttributeBlock(
   transaction: Transaction,
   ino: Ino,
   raw: RawInode,
+  before: readonly StoredAttribute[],
   attributes: readonly StoredAttribute[],
 ): void {
   const current = attributeBlock(volume, raw);
@@ -118,7 +126,15 @@ export function writeAttributeBlock(
     return;
   }
   const sorted = attributes.toSorted(compareAttributes);
-  const block = ownBlock(volume, transaction, ino, raw);
+  const isShared = current !== 0 && isSharedBlock(volume, ino, current);
+  if (isShared) {
+    const copied = before.filter((each) => attributes.includes(each));
+    addReferences(volume, transaction, copied);
+  } else {
+    const dropped = before.filter((each) => !attributes.includes(each));
+    dropReferences(volume, transaction, dropped);
+  }
+  const block = ownBlock(volume, transaction, ino, raw, isShared);
   const { view } = block;
   DiskAttributeHeader.magic.set(view, 0, ATTRIBUTE_MAGIC);
   DiskAttributeHeader.referenceCount.set(view, 0, 1);
@@ -127,18 +143,22 @@ export function writeAttributeBlock(
   writeAttributeArea(areaOfBlock(volume, block), sorted);
 }
 
+function isSharedBlock(volume: ExtVolume, ino: Ino, attributes: number): boolean {
+  const { view } = readAttributeBlock(volume, ino, attributes);
+  return DiskAttributeHeader.referenceCount.get(view, 0) > 1;
+}
+
 /** The inode's attribute block, which no other inode has, to be changed; a new one if there is none. */
 function ownBlock(
   volume: ExtVolume,
   transaction: Transaction,
   ino: Ino,
   raw: RawInode,
+  isShared: boolean,
 ): MetadataBlock {
   const current = attributeBlock(volume, raw);
-  if (current !== 0) {
-    const block = readAttributeBlock(volume, ino, current);
-    const isShared = DiskAttributeHeader.referenceCount.get(block.view, 0) > 1;
-    if (!isShared) return transaction.edit(block, sealOf(volume));
+  if (current !== 0 && !isShared) {
+    return transaction.edit(readAttributeBlock(volume, ino, current), sealOf(volume));
   }
   const group = Math.floor((ino - 1) / volume.facts.inodesPerGroup);
   const goal = firstBlockOfGroup(volume, group);

@@ -1,6 +1,7 @@
 /**
  * Extended attributes of an inode: those in its own bytes, after the fields it has, and those in a block.
- * An attribute is in one of the two. It goes where there is room, into the inode first, as the kernel does.
+ * An attribute is in one of the two. It goes where there is room, into the inode first, as the kernel does; its value
+ * goes into an inode of its own where it is too large, and the volume has that (attribute-values.ts).
  */
 import { HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
@@ -12,7 +13,6 @@ import {
   attributesSize,
   readAttributeArea,
   type StoredAttribute,
-  writeAttributeArea,
 } from "./attribute-area.ts";
 import {
   areaOfBlock,
@@ -20,18 +20,39 @@ import {
   readAttributeBlock,
   writeAttributeBlock,
 } from "./attribute-block.ts";
-import { isAclIndex, isSameName, storedName, wholeName } from "./attribute-names.ts";
+import { areaOfBody, readBody, writeBody } from "./attribute-body.ts";
 import {
-  ATTRIBUTE_BODY_HEADER_SIZE,
-  ATTRIBUTE_MAGIC,
+  isAclIndex,
+  isSameName,
+  type StoredName,
+  storedName,
+  wholeName,
+} from "./attribute-names.ts";
+import { dropReferences, hasOutsideValues, outsideBlocks, readValue } from "./attribute-values.ts";
+import {
   COMPATIBLE,
-  DiskInode,
   DiskSuperblock,
   INODE_SIZE_OLD,
+  MODE_SYMLINK,
+  MODE_TYPE_MASK,
 } from "./format.ts";
-import { attributeBlock, editInode, extraSize, type RawInode, readRaw } from "./inode.ts";
+import {
+  addInodeBlocks,
+  attributeBlock,
+  editInode,
+  inodeMode,
+  isTargetInInode,
+  type RawInode,
+  readRaw,
+} from "./inode.ts";
 import { FIRST_INO_OLD } from "./superblock.ts";
+import { createValue, freeUnusedValue, unusedValue } from "./value-pool.ts";
 import { editSuperblock, type ExtVolume, readSuperblock } from "./volume.ts";
+
+/** A value that leaves less than this of a block lies in an inode of its own, where the volume has that (as the kernel does). */
+const BLOCK_REST_MIN = 56;
+/** In the place of a value outside that is not made yet. */
+const noValue = new Uint8Array(0);
 
 /** Both places of an inode's attributes, as they are now. */
 interface Places {
@@ -55,7 +76,8 @@ export class ExtAttributes implements ExtendedAttributes {
     const { body, block } = readPlaces(this.#volume, ino, raw);
     const found = [...body, ...block].find((each) => isSameName(each, wanted));
     if (found === undefined) return null;
-    return isAclIndex(found.index) ? visibleAcl(ino, found.value) : found.value;
+    const value = readValue(this.#volume, found);
+    return isAclIndex(found.index) ? visibleAcl(ino, value) : value;
   }
 
   list(ino: Ino): Uint8Array[] {
@@ -66,63 +88,87 @@ export class ExtAttributes implements ExtendedAttributes {
   set(transaction: Transaction, ino: Ino, name: Uint8Array, value: Uint8Array): void {
     const stored = storedName(name);
     const kept = isAclIndex(stored.index) ? storedAcl(value) : value;
-    setAttribute(this.#volume, transaction, ino, { ...stored, value: kept });
+    setAttribute(this.#volume, transaction, ino, stored, kept);
   }
 
   remove(transaction: Transaction, ino: Ino, name: Uint8Array): boolean {
     const stored = storedName(name);
     const volume = this.#volume;
     const raw = editInode(volume, transaction, ino);
-    const { bodyArea, body, block } = readPlaces(volume, ino, raw);
-    const isOther = (each: StoredAttribute): boolean => !isSameName(each, stored);
-    if (bodyArea !== null && !body.every(isOther)) {
-      writeBody(bodyArea, body.filter(isOther));
-      return true;
-    }
-    if (block.every(isOther)) return false;
-    writeAttributeBlock(volume, transaction, ino, raw, block.filter(isOther));
+    const places = readPlaces(volume, ino, raw);
+    const removed = [...places.body, ...places.block].filter((each) => isSameName(each, stored));
+    if (removed.length === 0) return false;
+    addInodeBlocks(volume, raw, -outsideBlocks(volume, removed));
+    removeFromBody(volume, transaction, places, stored);
+    removeFromBlock(volume, transaction, ino, raw, places, stored);
     return true;
   }
+
+  hasUnused(): boolean {
+    return unusedValue(this.#volume) !== null;
+  }
+
+  freeUnused(transaction: Transaction): boolean {
+    return freeUnusedValue(this.#volume, transaction);
+  }
+}
+
+function removeFromBody(
+  volume: ExtVolume,
+  transaction: Transaction,
+  { bodyArea, body }: Places,
+  name: StoredName,
+): void {
+  const others = body.filter((each) => !isSameName(each, name));
+  if (bodyArea === null || others.length === body.length) return;
+  dropReferences(
+    volume,
+    transaction,
+    body.filter((each) => isSameName(each, name)),
+  );
+  writeBody(bodyArea, others);
+}
+
+function removeFromBlock(
+  volume: ExtVolume,
+  transaction: Transaction,
+  ino: Ino,
+  raw: RawInode,
+  { block }: Places,
+  name: StoredName,
+): void {
+  const others = block.filter((each) => !isSameName(each, name));
+  if (others.length === block.length) return;
+  writeAttributeBlock(volume, transaction, ino, raw, block, others);
 }
 
 function readPlaces(volume: ExtVolume, ino: Ino, raw: RawInode): Places {
   const bodyArea = areaOfBody(volume, raw);
-  const body = bodyArea === null || !hasBody(bodyArea) ? [] : readAttributeArea(volume, bodyArea);
+  const body = readBody(volume, bodyArea);
   const at = attributeBlock(volume, raw);
   if (at === 0) return { bodyArea, body, block: [] };
   const area = areaOfBlock(volume, readAttributeBlock(volume, ino, at));
   return { bodyArea, body, block: readAttributeArea(volume, area) };
 }
 
-/** The rest of an inode's bytes, its header left out; null where that is nothing. */
-function areaOfBody(volume: ExtVolume, raw: RawInode): AttributeArea | null {
-  const { block, at } = raw;
-  const extra = extraSize(volume, raw);
-  if (extra === 0) return null;
-  if (extra % 4 !== 0) {
-    throw volume.damage(
-      raw,
-      DiskInode.structure,
-      "i_extra_isize",
-      extra,
-      "expected a multiple of 4",
-    );
+/** Where an attribute fits, which replaces one of its name; null: nowhere. */
+function placeOf(
+  volume: ExtVolume,
+  { bodyArea, body, block }: Places,
+  attribute: StoredAttribute,
+): "body" | "block" | null {
+  const withIt = (before: readonly StoredAttribute[]): StoredAttribute[] => [
+    ...before.filter((each) => !isSameName(each, attribute)),
+    attribute,
+  ];
+  if (bodyArea !== null && attributesSize(withIt(body)) <= bodyArea.end - bodyArea.start) {
+    return "body";
   }
-  const start = at + INODE_SIZE_OLD + extra + ATTRIBUTE_BODY_HEADER_SIZE;
-  const end = at + volume.facts.inodeSize;
-  if (start + ATTRIBUTE_BODY_HEADER_SIZE > end) return null;
-  return { block, start, end, origin: start, isBlock: false };
+  return fitInBlock(volume, withIt(block)) ? "block" : null;
 }
 
-/** Without the magic an inode's rest is unused, whatever it holds. */
-function hasBody({ block, start }: AttributeArea): boolean {
-  return block.view.getUint32(start - ATTRIBUTE_BODY_HEADER_SIZE, true) === ATTRIBUTE_MAGIC;
-}
-
-function writeBody(area: AttributeArea, attributes: readonly StoredAttribute[]): void {
-  const magic = attributes.length === 0 ? 0 : ATTRIBUTE_MAGIC;
-  area.block.view.setUint32(area.start - ATTRIBUTE_BODY_HEADER_SIZE, magic, true);
-  writeAttributeArea(area, attributes);
+function hasTargetInside(raw: RawInode): boolean {
+  return (inodeMode(raw) & MODE_TYPE_MASK) === MODE_SYMLINK && isTargetInInode(raw);
 }
 
 /** Throws: ENOSPC when the attribute fits neither in the inode nor in the block, or no block is free. */
@@ -130,28 +176,42 @@ function setAttribute(
   volume: ExtVolume,
   transaction: Transaction,
   ino: Ino,
-  attribute: StoredAttribute,
+  name: StoredName,
+  value: Uint8Array,
 ): void {
   const raw = editInode(volume, transaction, ino);
-  const { bodyArea, body, block } = readPlaces(volume, ino, raw);
-  const isOther = (each: StoredAttribute): boolean => !isSameName(each, attribute);
-  const bodyOthers = body.filter(isOther);
-  const blockOthers = block.filter(isOther);
-  const newBody = [...bodyOthers, attribute];
-  const newBlock = [...blockOthers, attribute];
-  if (bodyArea !== null && attributesSize(newBody) <= bodyArea.end - bodyArea.start) {
-    writeBody(bodyArea, newBody);
-    if (blockOthers.length < block.length) {
-      writeAttributeBlock(volume, transaction, ino, raw, blockOthers);
+  const places = readPlaces(volume, ino, raw);
+  const { bodyArea, body, block } = places;
+  let attribute: StoredAttribute = { ...name, value, outside: null };
+  const mayBeOutside = hasOutsideValues(volume) && value.length > 0;
+  const isLarge = mayBeOutside && value.length > volume.blockSize - BLOCK_REST_MIN;
+  let place = isLarge ? null : placeOf(volume, places, attribute);
+  if (place === null && mayBeOutside) {
+    const entry = { ...name, value: noValue };
+    // e2fsck takes a target in the inode for block numbers, where blocks are counted and none holds attributes.
+    const bodyArea = hasTargetInside(raw) ? null : places.bodyArea;
+    place = placeOf(volume, { ...places, bodyArea }, { ...entry, outside: null });
+    if (place !== null) {
+      const outside = createValue(volume, transaction, { ino, raw }, name.name, value);
+      attribute = { ...entry, outside };
     }
+  }
+  if (place === null) {
+    const what = `no room for an attribute of ${value.length} bytes: an inode has one block of them`;
+    throw new HoldfastError("ENOSPC", what);
+  }
+  const replaced = [...body, ...block].filter((each) => isSameName(each, name));
+  const blocks = outsideBlocks(volume, [attribute]) - outsideBlocks(volume, replaced);
+  addInodeBlocks(volume, raw, blocks);
+  if (place === "body") {
+    removeFromBody(volume, transaction, places, name);
+    const others = body.filter((each) => !isSameName(each, name));
+    if (bodyArea !== null) writeBody(bodyArea, [...others, attribute]);
+    removeFromBlock(volume, transaction, ino, raw, places, name);
   } else {
-    if (!fitInBlock(volume, newBlock)) {
-      const { length } = attribute.value;
-      const what = `no room for an attribute of ${length} bytes: an inode has one block of them`;
-      throw new HoldfastError("ENOSPC", what);
-    }
-    writeAttributeBlock(volume, transaction, ino, raw, newBlock);
-    if (bodyArea !== null && bodyOthers.length < body.length) writeBody(bodyArea, bodyOthers);
+    const others = block.filter((each) => !isSameName(each, name));
+    writeAttributeBlock(volume, transaction, ino, raw, block, [...others, attribute]);
+    removeFromBody(volume, transaction, places, name);
   }
   markSuperblock(volume, transaction);
 }

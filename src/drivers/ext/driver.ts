@@ -46,6 +46,7 @@ import {
   inodeSectors,
   inodeSize,
   inodeTime,
+  isValueInode,
   linkCount,
   type RawInode,
   readRaw,
@@ -62,6 +63,7 @@ import { NAME_LENGTH_MAX } from "./names.ts";
 import { listOrphans, removeOrphan } from "./orphans.ts";
 import { ownedBy, ownersOf } from "./owners.ts";
 import { allocate, removeExtents, setSize, shiftExtents, unwriteExtents } from "./placement.ts";
+import { isUnusedValue } from "./value-pool.ts";
 import { formatUuid, type ExtType } from "./superblock.ts";
 import { setTotal, sumOfGroups } from "./totals.ts";
 import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
@@ -144,6 +146,10 @@ export class ExtDriver implements FilesystemDriver {
       throw new HoldfastError("ENOENT", `inode ${ino} is not in use`);
     }
     const type = fileTypeOf(volume, raw);
+    if (isValueInode(raw)) {
+      const expected = `but the value of an extended attribute, which inode ${ino} holds, has no name`;
+      throw volume.damage(raw, DiskInode.structure, "i_flags", inodeFlags(raw), expected);
+    }
     const hasDevice = type === "character-device" || type === "block-device";
     const device = hasDevice ? deviceNumber(raw) : { major: 0, minor: 0 };
     const { uid, gid } = inodeOwner(raw);
@@ -227,7 +233,7 @@ export class ExtDriver implements FilesystemDriver {
   }
 
   orphans(): Ino[] {
-    return listOrphans(this.volume);
+    return listOrphans(this.volume).filter((ino) => !isUnusedValue(this.volume, ino));
   }
 
   removeOrphan(transaction: Transaction, ino: Ino): void {

@@ -8,6 +8,8 @@
 import type { Ino } from "../../base/quantities.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { releaseAttributeBlock } from "./attribute-block.ts";
+import { areaOfBody, readBody } from "./attribute-body.ts";
+import { dropReferences, hasOutsideValues } from "./attribute-values.ts";
 import { clearBits, findClear, setBits } from "./bitmaps.ts";
 import { DiskInode, INO_ROOT } from "./format.ts";
 import { addToCount, changeInodeBitmap, readInodeBitmap } from "./group-bitmaps.ts";
@@ -98,13 +100,16 @@ function useTable(
   setGroup(volume, descriptor, "unusedInodes", inodesPerGroup - (slot + 1));
 }
 
-/** Gives an inode and its attribute block back. Its extents are gone already. */
+/** Gives an inode, its attribute block and its values outside back. Its extents are gone already. */
 export function freeInode(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
   removeOrphan(volume, transaction, ino);
   const raw = editInode(volume, transaction, ino);
   const { block, at } = raw;
   const wasDirectory = isDirectory(raw);
   const attributes = attributeBlock(volume, raw);
+  if (hasOutsideValues(volume)) {
+    dropReferences(volume, transaction, readBody(volume, areaOfBody(volume, raw)));
+  }
   if (attributes !== 0) releaseAttributeBlock(volume, transaction, ino, attributes);
   // The generation stays, so that the next file with this number is told from this one.
   const generation = DiskInode.generation.get(block.view, at);

@@ -24,6 +24,7 @@ import {
   INODE_HUGE_FILE,
   INODE_INLINE_DATA,
   INODE_SIZE_OLD,
+  INODE_VALUE,
   LINK_COUNT_MAX,
   MODE_BLOCK_DEVICE,
   MODE_CHARACTER_DEVICE,
@@ -177,7 +178,12 @@ export function isDirectory(raw: RawInode): boolean {
 
 /** Whether the inode's blocks hold metadata, which goes through the cache, and not file data. */
 export function isContentCached(raw: RawInode): boolean {
-  return (inodeMode(raw) & MODE_TYPE_MASK) !== MODE_FILE;
+  return (inodeMode(raw) & MODE_TYPE_MASK) !== MODE_FILE || isValueInode(raw);
+}
+
+/** Whether the inode holds the value of an extended attribute. */
+export function isValueInode(raw: RawInode): boolean {
+  return (inodeFlags(raw) & INODE_VALUE) !== 0 && (inodeMode(raw) & MODE_TYPE_MASK) === MODE_FILE;
 }
 
 /** Whether a symlink's target lies in the inode itself, where other files have their map. */

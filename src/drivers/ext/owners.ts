@@ -24,7 +24,15 @@ import {
   inodeTableBlocks,
   readGroup,
 } from "./groups.ts";
-import { attributeBlock, hasMap, inodeMode, linkCount, type RawInode, readRaw } from "./inode.ts";
+import {
+  attributeBlock,
+  hasMap,
+  inodeMode,
+  isValueInode,
+  linkCount,
+  type RawInode,
+  readRaw,
+} from "./inode.ts";
 import { walkMap } from "./map-walk.ts";
 import type { BlockReader, ExtVolume } from "./volume.ts";
 
@@ -229,6 +237,7 @@ function addContent(volume: ExtVolume, raw: RawInode, ino: Ino, owners: Owners):
 function useOf({ facts }: ExtVolume, raw: RawInode, ino: Ino): BlockUse | null {
   if (ino === facts.journalIno) return "journal";
   if (ino < facts.firstIno && ino !== INO_ROOT) return "reserved";
+  if (isValueInode(raw)) return "attributes";
   const type = inodeMode(raw) & MODE_TYPE_MASK;
   if (type === MODE_DIRECTORY) return "directory";
   return type === MODE_SYMLINK ? "symlink" : null;

@@ -85,6 +85,7 @@ const INCOMPATIBLE_KNOWN =
   INCOMPATIBLE.extents |
   INCOMPATIBLE["64bit"] |
   INCOMPATIBLE.flex_bg |
+  INCOMPATIBLE.ea_inode |
   INCOMPATIBLE.metadata_csum_seed;
 
 const READ_ONLY_KNOWN =

@@ -123,6 +123,13 @@ export class DirectoryImage {
     if (this.driver.readInode(ino).linkCount > 0) return;
     while (!this.change((transaction) => this.driver.removeExtents(transaction, ino, 0, Infinity)));
     this.change((transaction) => this.driver.freeInode(transaction, ino));
+    this.freeUnused();
+  }
+
+  /** Frees values of attributes that no inode has any more. */
+  freeUnused(): void {
+    const { extendedAttributes } = this.driver;
+    while (!this.change((transaction) => extendedAttributes.freeUnused(transaction)));
   }
 
   find(directory: Ino, name: string): { ino: Ino; type: FileType | null } | null {
@@ -150,13 +157,18 @@ export class DirectoryImage {
       .sort();
   }
 
-  /** Writes the image back to its file. */
-  close(): void {
+  /** Writes the image to its file, as a clean one. */
+  save(): void {
     this.change((transaction) =>
       this.driver.updateSuperblock(transaction, { state: "clean", time: someTime }),
     );
     this.cache.flush();
-    this.thread.leave();
     writeFileSync(this.#path, this.bytes);
+  }
+
+  /** Writes the image back to its file, for good. */
+  close(): void {
+    this.save();
+    this.thread.leave();
   }
 }

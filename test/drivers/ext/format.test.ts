@@ -240,7 +240,6 @@ describe("a volume that cannot be used", () => {
     expect(refused(["-O", "inline_data"])?.message).toMatch(/EOPNOTSUPP.*inline_data/);
     expect(refused(["-O", "encrypt"])?.message).toMatch(/encrypt/);
     expect(refused(["-O", "casefold"])?.message).toMatch(/casefold/);
-    expect(refused(["-O", "ea_inode"])?.message).toMatch(/ea_inode/);
     expect(refused(["-O", "mmp"])?.message).toMatch(/mmp/);
     const future = (bytes: Buffer) => bytes.writeUInt32LE(0x80000000, 1024 + 0x60);
     expect(refused(["-O", "^metadata_csum"], future)?.message).toMatch(/0x80000000/);

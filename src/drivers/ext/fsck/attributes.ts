@@ -16,7 +16,8 @@ import {
   INODE_SIZE_OLD,
   INODE_VALUE,
 } from "../format.ts";
-import { inodeFlags, readRaw } from "../inode.ts";
+import { referencesOf } from "../attribute-values.ts";
+import { inodeFlags, type RawInode, readRaw } from "../inode.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { TYPE_FILE } from "./census.ts";
@@ -305,10 +306,31 @@ export function checkAttributeUses(check: Check): void {
       text: `block of attributes ${block}: h_refcount is ${referenceCount}, but ${found} inodes name it`,
     });
   }
-  for (const ino of check.census.valueInodes.keys()) checkValueInode(check, ino);
+  for (const [ino, uses] of check.census.valueInodes) checkValueInode(check, ino, uses);
 }
 
-function checkValueInode(check: Check, ino: number): void {
+/** One reference for each entry that names the value. */
+function checkReferences(check: Check, ino: number, uses: number): void {
+  const raw = readRaw(check.volume, ino as Ino);
+  const said = referencesOf(raw);
+  if (said === uses || isOldValue(raw)) return;
+  check.tell("attribute-references", {
+    structure: DiskInode.structure.name,
+    ino,
+    field: "i_version",
+    value: said,
+    expected: uses,
+    deviceByte: check.volume.byteOf(raw.block.block, raw.at),
+    text: `inode ${ino}, an attribute's value: has ${said} references, but ${uses} attributes name it`,
+  });
+}
+
+/** Lustre's values, older than the feature in Linux, count nothing: both times are one. */
+function isOldValue({ block, at }: RawInode): boolean {
+  return DiskInode.changeTime.get(block.view, at) === DiskInode.accessTime.get(block.view, at);
+}
+
+function checkValueInode(check: Check, ino: number, uses: number): void {
   const isInVolume = ino >= 1 && ino <= check.volume.facts.inodes;
   let flags = 0;
   if (isInVolume && check.census.typeOf(ino) === TYPE_FILE) {
@@ -318,7 +340,10 @@ function checkValueInode(check: Check, ino: number): void {
       if (!(error instanceof CorruptionError)) throw error;
     }
   }
-  if ((flags & INODE_VALUE) !== 0) return;
+  if ((flags & INODE_VALUE) !== 0) {
+    checkReferences(check, ino, uses);
+    return;
+  }
   check.tell("attribute-inode", {
     structure: DiskAttributeEntry.structure.name,
     ino,

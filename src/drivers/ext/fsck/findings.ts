@@ -58,7 +58,8 @@ export const FINDING_CODES = {
   "attribute-checksum": "the checksum of a block of extended attributes is wrong",
   "attribute-entry": "an extended attribute is not whole",
   "attribute-hash": "the hash of an extended attribute is wrong",
-  "attribute-references": "a block of extended attributes has another number of users than it says",
+  "attribute-references":
+    "a block of extended attributes, or an inode with a value, has another number of users than it says",
   "attribute-inode": "an extended attribute's value lies in an inode that is not for that",
   // Directories.
   "directory-hole": "a directory has a hole",

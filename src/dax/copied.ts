@@ -99,6 +99,8 @@ interface Piece {
   readonly from: number;
   readonly length: number;
   readonly address: number | null;
+  /** What it holds without a block; null: zeroes. */
+  readonly inline: Uint8Array | null;
   /** Other files own the block, too: nothing was stored there. */
   readonly shared: boolean;
 }
@@ -113,16 +115,17 @@ export function* piecesOf(task: Task, dax: Dax, mapping: Mapping, index: number)
     const extent = yield* findExtent(task, dax, mapping, at);
     const stop = Math.min(end, extent.start + extent.length);
     const address = extent.kind === "mapped" ? extent.address + (at - extent.start) : null;
-    pieces.push({ from: at - start, length: stop - at, address, shared: isShared(extent) });
+    const inline = extent.kind === "inline" ? extent.bytes.subarray(at - extent.start) : null;
+    pieces.push({ from: at - start, length: stop - at, address, inline, shared: isShared(extent) });
     at = stop;
   }
   return pieces;
 }
 
-/** Whether no block of a page is mapped: it reads as zeroes. Locks: the map lock. */
+/** Whether no block of a page is mapped, and nothing of it inline: it reads as zeroes. Locks: the map lock. */
 export function* isHole(task: Task, dax: Dax, mapping: Mapping, index: number): Sleeps<boolean> {
   const pieces = yield* piecesOf(task, dax, mapping, index);
-  return pieces.every(({ address }) => address === null);
+  return pieces.every(({ address, inline }) => address === null && inline === null);
 }
 
 /**
@@ -133,7 +136,7 @@ export function isKnownHole(dax: Dax, mapping: Mapping, index: number, size: num
   const end = Math.min((index + 1) * PAGE_SIZE, roundUp(size, dax.driver.blockSize));
   for (let at = index * PAGE_SIZE; at < end; ) {
     const extent = dax.cachedExtent(mapping, at);
-    if (extent === null || extent.kind === "mapped") return false;
+    if (extent === null || extent.kind === "mapped" || extent.kind === "inline") return false;
     at = extent.start + extent.length;
   }
   return true;
@@ -178,7 +181,8 @@ export function fillPage(
   const { scratch } = dax;
   const cache = pageCacheOf(dax);
   scratch.fill(0);
-  for (const { from, length, address } of pieces) {
+  for (const { from, length, address, inline } of pieces) {
+    if (inline !== null) scratch.set(inline.subarray(0, length), from);
     if (address === null) continue;
     const copied = copyOutHealthy(dax, address, scratch.subarray(from, from + length));
     if (copied === length) continue;

@@ -158,6 +158,8 @@ function* readExtents(
       return done;
     }
     into.fill(0);
+    if (extent.kind === "inline")
+      into.set(extent.bytes.subarray(at - extent.start).subarray(0, part));
     done += part;
   }
   return Math.max(0, length);

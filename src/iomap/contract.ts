@@ -22,6 +22,11 @@ import type { Transaction } from "../metadata/transaction.ts";
 export type Extent = { readonly start: number; readonly length: number } & (
   | { readonly kind: "hole" }
   | {
+      /** No block: the bytes from `start` on are a copy of these, zeroes behind them (InodeInfo.isInline). */
+      readonly kind: "inline";
+      readonly bytes: Uint8Array;
+    }
+  | {
       readonly kind: "mapped" | "unwritten";
       /** First byte on the device. */
       readonly address: number;
@@ -78,6 +83,11 @@ export interface InodeInfo {
    * format has a pointer for each block and no more: then these throw EOPNOTSUPP.
    */
   readonly hasExtents: boolean;
+  /**
+   * Of a file: its content lies in the inode. It is copied, whatever the flag for direct access says, and is moved
+   * out before anything of it is changed (`moveOutOfInode`). No file comes to be so while it is mounted here.
+   */
+  readonly isInline: boolean;
 }
 
 export interface DirectoryEntry {
@@ -317,6 +327,11 @@ export interface FilesystemDriver extends IomapDriver {
     time: Time,
   ): Ino | null;
   setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void;
+  /**
+   * Gives the content of an inline file a block; nothing happens to others. `allocate` does so as well: what a page
+   * cache holds of the file stays right. Throws: ENOSPC, CorruptionError.
+   */
+  moveOutOfInode(transaction: Transaction, ino: Ino): void;
   /** Inode and its extended attributes back to the free pool; its extents are gone already. */
   freeInode(transaction: Transaction, ino: Ino): void;
   /**

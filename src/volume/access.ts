@@ -1,13 +1,14 @@
 /**
  * Which files are direct and which are copied: the mount's choice, each file's flag, and the switch.
  *
+ * A file whose content lies in its inode is copied, and so it stays after that was moved out, until its record goes.
  * The flag lies on the volume; what is in effect is in the inode's record (MappingWord.access), from when
  * that is made until it goes. A change of the flag that makes a difference marks the record stale; it leaves
  * the table, copied home, when its last user is gone, and who opens the file next finds the flag.
  */
 import { HoldfastError } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
-import { type Dax, isCopied } from "../dax/dax.ts";
+import { type Dax, isCopied, noteWrittenBytes } from "../dax/dax.ts";
 import { writeDirect } from "../dax/direct-io.ts";
 import { readDirect, readFile, writeFile } from "../dax/file-io.ts";
 import { firstCachePage, PageCache } from "../dax/page-cache.ts";
@@ -18,14 +19,24 @@ import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { DaxMode } from "./access-mode.ts";
 import { changeAttributes } from "./attributes.ts";
-import type { VolumeCore } from "./core.ts";
+import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { lockInode } from "./paths.ts";
 import { SharedSegmentTable } from "./segments.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 
-/** The memory of a new volume's page cache; null where no file can be copied. Throws: ENOMEM, EMFILE. */
-export function makeCacheMemory(mode: DaxMode, blockSize: number, bytes: number): Device | null {
-  return mode === "always" && blockSize === PAGE_SIZE ? null : memoryDevice(bytes);
+/**
+ * The memory of a new volume's page cache; null where no file can be copied. `mayBeInline`: as of `hasInline`
+ * (drivers.ts). Throws: ENOMEM, EMFILE.
+ */
+export function makeCacheMemory(
+  mode: DaxMode,
+  blockSize: number,
+  mayBeInline: boolean,
+  bytes: number,
+): Device | null {
+  const isNever = mode === "always" && blockSize === PAGE_SIZE && !mayBeInline;
+  return isNever ? null : memoryDevice(bytes);
 }
 
 /** Makes the page cache of a new region. */
@@ -52,6 +63,21 @@ export function readerOf({ direct }: { readonly direct: boolean }): typeof readF
 /** What writes it. */
 export function writerOf({ direct }: { readonly direct: boolean }): typeof writeFile {
   return direct ? writeDirect : writeFile;
+}
+
+/**
+ * The file is about to be changed: what it has in its inode is moved to a block first. Locks: takes the io lock.
+ * Sleeps: for it, and for the transaction. Throws: ENOSPC, CorruptionError.
+ */
+export function* moveOutOfInode(task: Task, core: VolumeCore, inode: InodeReference): Sleeps<void> {
+  using _lock = yield* lockInode(task, inode);
+  yield* inTransaction(task, core, [inode], (transaction) => {
+    const { isInline, size, dax } = core.driver.readInode(inode.ino);
+    if (!isInline) return;
+    core.driver.moveOutOfInode(transaction, inode.ino);
+    if (size > 0) noteWrittenBytes(core.dax, inode.mapping, 0, core.driver.blockSize);
+    inode.setStale(transaction, core.inodes.accessFor(dax) === Access.direct);
+  });
 }
 
 /** Whether direct access is in effect for an inode: of files only, as statx tells it. */

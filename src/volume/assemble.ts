@@ -24,7 +24,7 @@ import { FaultPort, PopulatedPort } from "../window/fault-port.ts";
 import { createWindowArea, Windows } from "../window/window.ts";
 import { attachPageCache, createPageCache, makeCacheMemory } from "./access.ts";
 import { VolumeCore } from "./core.ts";
-import { createDriverArea, makeDriver, makeLog } from "./drivers.ts";
+import { createDriverArea, hasInline, makeDriver, makeLog } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { createInodeArea } from "./inodes.ts";
 import { evictorOf, pagerOf } from "./pager.ts";
@@ -50,7 +50,7 @@ export function assembleMounted(
   const region = Region.create(regionBytes);
   const thread = Thread.join(region);
   const { blockSize } = about.driver;
-  const memory = makeCacheMemory(about.dax, blockSize, cacheBytes);
+  const memory = makeCacheMemory(about.dax, blockSize, hasInline(about.driver), cacheBytes);
   try {
     createVolumeArea(thread);
     createFailureEvents(thread);

@@ -17,7 +17,7 @@ import {
   wrongType,
   wrongValue,
 } from "./arguments.ts";
-import { changeDax } from "./access.ts";
+import { changeDax, moveOutOfInode } from "./access.ts";
 import {
   changeMode,
   changeOwner,
@@ -164,6 +164,7 @@ function* openAt(
     core.assertWritable();
     const info = yield* readAttributes(task, core, inode);
     if (!(info.restriction === "append-only" && flags.append)) assertUnrestricted(info);
+    if (info.isInline) yield* moveOutOfInode(task, core, inode);
     if (flags.truncate && info.size > 0) yield* truncateFile(task, core.dax, inode.mapping, 0);
   }
   return inode.again();
@@ -400,7 +401,9 @@ function* truncateAt(scope: Scope, path: Uint8Array, length: number): Sleeps<voi
   const inode = yield* scope.find(parsePath(path), true);
   if (inode.isDirectory) throw isDirectory();
   if (inode.type !== "file") throw new HoldfastError("EINVAL", `is a ${inode.type}`);
-  assertUnrestricted(yield* readAttributes(task, core, inode));
+  const info = yield* readAttributes(task, core, inode);
+  assertUnrestricted(info);
+  if (info.isInline) yield* moveOutOfInode(task, core, inode);
   yield* truncateFile(task, core.dax, inode.mapping, length);
 }
 

@@ -14,6 +14,7 @@ import {
   type JournalFacts,
   markEmpty,
   NameSearches,
+  mayHaveInline,
   notReplayable,
   parseSuperblock,
   PendingFrees,
@@ -220,6 +221,11 @@ function makeExtDriver(
 /** Makes what a driver keeps in a new region. */
 export function createDriverArea(facts: DriverFacts, thread: Thread): void {
   if (facts.type === "ext") createPendingFrees(thread, facts.facts.groups);
+}
+
+/** Whether files of the volume may be inline (InodeInfo.isInline). */
+export function hasInline(facts: DriverFacts): boolean {
+  return facts.type === "ext" && mayHaveInline(facts.facts);
 }
 
 /** A thread's driver object. `create`: for a new ram volume, its root directory. */

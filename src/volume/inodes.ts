@@ -37,7 +37,7 @@ import type { Dax } from "../dax/dax.ts";
 import { evictMapping } from "../dax/layout-change.ts";
 import type { FileType, FilesystemDriver } from "../iomap/contract.ts";
 import {
-  type Access,
+  Access,
   initMapping,
   inoOf,
   type Mapping,
@@ -214,7 +214,8 @@ export class InodeTable {
     initMapping(thread, mapping, ino, info.size, info.generation);
     store(thread.words, mapping + Own.type, TYPES.indexOf(info.type));
     store(thread.words, mapping + Own.nameless, info.linkCount === 0 ? 1 : 0);
-    store(thread.words, mapping + MappingWord.access, this.accessFor(info.dax));
+    const access = info.isInline ? Access.copied : this.accessFor(info.dax);
+    store(thread.words, mapping + MappingWord.access, access);
     return mapping;
   }
 

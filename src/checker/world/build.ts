@@ -265,7 +265,8 @@ function placePages(
     if (code === ".") continue;
     const mode = code === "u" ? "preallocate" : "write";
     const extent = ram.allocate(transaction, ino, first * PAGE_SIZE, count * PAGE_SIZE, mode);
-    ensure(extent.kind !== "hole" && extent.length >= count * PAGE_SIZE, "no room for the file");
+    const hasBlocks = extent.kind === "mapped" || extent.kind === "unwritten";
+    ensure(hasBlocks && extent.length >= count * PAGE_SIZE, "no room for the file");
     const start = extent.address / PAGE_SIZE;
     const content = contentOf(code === "u" ? "?" : spec.name);
     for (let page = 0; page < count; page++) device.writeBlock(start + page, content);

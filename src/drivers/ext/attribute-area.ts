@@ -88,6 +88,29 @@ function readEntry(volume: ExtVolume, area: AttributeArea, at: number): StoredAt
   return { index, name, value: bytes.slice(from, from + size), outside: null };
 }
 
+/** Where the value of an attribute lies in an area that was read: bytes of its block. Null: there is no such attribute. */
+export function placeOfValue(
+  volume: ExtVolume,
+  area: AttributeArea,
+  wanted: Pick<StoredAttribute, "index" | "name">,
+): { readonly at: number; readonly size: number } | null {
+  const { bytes, view } = area.block;
+  for (const { at } of findEntries(volume, area)) {
+    if (DiskAttributeEntry.nameIndex.get(view, at) !== wanted.index) continue;
+    const nameStart = at + ENTRY_SIZE;
+    const name = bytes.subarray(nameStart, nameStart + DiskAttributeEntry.nameLength.get(view, at));
+    if (Buffer.compare(name, wanted.name) !== 0) continue;
+    const ino = DiskAttributeEntry.valueIno.get(view, at);
+    if (ino !== 0) {
+      const expected = "expected 0, as the inode has its content inside";
+      throw damaged(volume, { block: area.block, at }, "e_value_inum", ino, expected);
+    }
+    const size = DiskAttributeEntry.valueSize.get(view, at);
+    return { at: area.origin + DiskAttributeEntry.valueOffset.get(view, at), size };
+  }
+  return null;
+}
+
 interface FoundEntry {
   readonly at: number;
   readonly next: number;

@@ -9,7 +9,16 @@ import type { MetadataBlock } from "../../metadata/cache.ts";
 import type { Seal, Transaction } from "../../metadata/transaction.ts";
 import { appendFileBlock, readFileBlock } from "./file-blocks.ts";
 import { COMPATIBLE, DiskInode, INCOMPATIBLE, INODE_INDEXED_DIRECTORY } from "./format.ts";
-import { inodeChecksumSeed, inodeFlags, inodeSize, isDirectory, readRaw } from "./inode.ts";
+import { isInline } from "./inline-data.ts";
+import { type InlineArea, inlineAreas } from "./inline-areas.ts";
+import {
+  editInode,
+  inodeChecksumSeed,
+  inodeFlags,
+  inodeSize,
+  isDirectory,
+  readRaw,
+} from "./inode.ts";
 import {
   DiskEntryTail,
   hasTail,
@@ -28,11 +37,14 @@ export class DirectoryFile implements NameFormat {
   readonly volume: ExtVolume;
   readonly ino: Ino;
   readonly blockSize: number;
+  readonly entriesStart = 0;
   readonly entriesEnd: number;
   readonly hasTypes: boolean;
   readonly inoMax: number;
-  /** Blocks of the file; grows by `append`. */
+  /** Blocks of the file; grows by `append`. Of one in its inode: its areas of names. */
   blockCount: number;
+  /** Its areas of names, where it lies in its inode (inline-directory.ts); else null. */
+  areas: readonly InlineArea[] | null;
   /** Its inode is marked as indexed, whether or not the volume has the feature. */
   readonly isMarkedIndexed: boolean;
   /** Its names are found by hash (htree.ts). */
@@ -53,13 +65,14 @@ export class DirectoryFile implements NameFormat {
     this.hasTypes = (volume.features.incompatible & INCOMPATIBLE.filetype) !== 0;
     this.inoMax = volume.facts.inodes;
     const size = inodeSize(raw);
-    this.blockCount = size / volume.blockSize;
+    this.areas = isInline(volume, raw) ? inlineAreas(volume, raw) : null;
+    this.blockCount = this.areas?.length ?? size / volume.blockSize;
     if ((size === 0 && !isNew) || !Number.isInteger(this.blockCount)) {
       const expected = `expected a number of whole blocks, as inode ${ino} is a directory`;
       throw volume.damage(raw, DiskInode.structure, "i_size", size, expected);
     }
     this.isMarkedIndexed = (inodeFlags(raw) & INODE_INDEXED_DIRECTORY) !== 0;
-    this.isIndexed = this.isMarkedIndexed && this.mayBeIndexed;
+    this.isIndexed = this.isMarkedIndexed && this.mayBeIndexed && this.areas === null;
   }
 
   /** The volume uses hashed directories. Where it does not, an index is so many free records. */
@@ -88,9 +101,17 @@ export class DirectoryFile implements NameFormat {
     return readFileBlock(this.volume, this.ino, index, verify);
   }
 
-  /** A block of names. Throws: CorruptionError. */
+  /** A block of names, or an area of them: `formatOf(index)` says where they lie. Throws: CorruptionError. */
   readNames(index: number): MetadataBlock {
-    return this.read(index, (block) => this.verifyNames(block));
+    if (this.areas === null) return this.read(index, (block) => this.verifyNames(block));
+    const { block } = readRaw(this.volume, this.ino);
+    verifyNames(block, this.formatOf(index));
+    return block;
+  }
+
+  /** How the names of block, or area, `index` lie in what `readNames` gives. */
+  formatOf(index: number): NameFormat {
+    return this.areas?.[index] ?? this;
   }
 
   /** Throws: CorruptionError unless `block` is a sound block of names. */
@@ -101,6 +122,7 @@ export class DirectoryFile implements NameFormat {
 
   /** Write access to a block of names. */
   editNames(transaction: Transaction, block: MetadataBlock): MetadataBlock {
+    if (this.areas !== null) return editInode(this.volume, transaction, this.ino).block;
     return transaction.edit(block, this.#sealOfNames());
   }
 

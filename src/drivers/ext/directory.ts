@@ -28,7 +28,9 @@ import {
   sealOfIndex,
 } from "./htree.ts";
 import { convertToIndexed, insertMakingRoom } from "./htree-insert.ts";
-import { editInode, inodeFlags, setInodeFlags } from "./inode.ts";
+import { inlineParent, setInlineParent } from "./inline-areas.ts";
+import { moveDirectoryOut } from "./inline-directory.ts";
+import { editInode, inodeFlags, readRaw, setInodeFlags } from "./inode.ts";
 import {
   DiskEntry,
   dot,
@@ -38,6 +40,7 @@ import {
   inoAt,
   insertName,
   isDots,
+  type NameFormat,
   type NamePlace,
   removeName,
   setTarget,
@@ -49,45 +52,53 @@ import type { ExtVolume } from "./volume.ts";
 /** A name where it lies. Good until the directory changes. */
 export interface FoundName {
   readonly block: MetadataBlock;
+  readonly format: NameFormat;
   /** Byte offsets in the block; `previousAt` is -1 where there is no record before. */
   readonly at: number;
   readonly previousAt: number;
 }
 
-/** Where `name` lies, or null. Throws: CorruptionError. */
+/** Where `name` lies, or null; "." and ".." lie nowhere in a directory in its inode. Throws: CorruptionError. */
 export function findEntry(directory: DirectoryFile, name: Uint8Array): FoundName | null {
-  const { block, at, previousAt } =
+  const { block, format, at, previousAt } =
     directory.volume.nameSearches?.of(directory.ino, name) ?? search(directory, name);
-  return block === null ? null : { block, at, previousAt };
+  return block === null ? null : { block, format, at, previousAt };
 }
 
 function search(directory: DirectoryFile, name: Uint8Array): NameSearch {
   return directory.isIndexed ? searchIndex(directory, name) : searchBlocks(directory, name);
 }
 
-function found(directory: DirectoryFile, block: MetadataBlock, place: NamePlace): NameSearch {
+function found(block: MetadataBlock, format: NameFormat, place: NamePlace): NameSearch {
   const { at, previousAt } = place;
-  const entry = { ino: inoAt(block, at), type: typeAt(block, directory, at) };
-  return { block, at, previousAt, spaceBlock: null, spaceAt: -1, entry };
+  const entry = { ino: inoAt(block, at), type: typeAt(block, format, at) };
+  return { block, format, at, previousAt, spaceBlock: null, spaceAt: -1, entry };
 }
 
-function notFound(spaceBlock: MetadataBlock | null, spaceAt: number): NameSearch {
-  return { block: null, at: -1, previousAt: -1, spaceBlock, spaceAt, entry: null };
+function notFound(
+  spaceBlock: MetadataBlock | null,
+  format: NameFormat,
+  spaceAt: number,
+): NameSearch {
+  return { block: null, format, at: -1, previousAt: -1, spaceBlock, spaceAt, entry: null };
 }
 
 function searchBlocks(directory: DirectoryFile, name: Uint8Array): NameSearch {
   const place: NamePlace = { at: -1, previousAt: -1, spaceAt: -1 };
   let spaceBlock: MetadataBlock | null = null;
+  let spaceFormat: NameFormat = directory;
   let spaceAt = -1;
   const blocks = isDots(name) ? 1 : directory.blockCount;
   for (let index = 0; index < blocks; index++) {
     const block = directory.readNames(index);
-    if (findName(block, directory, name, place)) return found(directory, block, place);
+    const format = directory.formatOf(index);
+    if (findName(block, format, name, place)) return found(block, format, place);
     if (spaceBlock !== null || place.spaceAt < 0) continue;
     spaceBlock = block;
+    spaceFormat = format;
     spaceAt = place.spaceAt;
   }
-  return notFound(spaceBlock, spaceAt);
+  return notFound(spaceBlock, spaceFormat, spaceAt);
 }
 
 function searchIndex(directory: DirectoryFile, name: Uint8Array): NameSearch {
@@ -95,13 +106,13 @@ function searchIndex(directory: DirectoryFile, name: Uint8Array): NameSearch {
   const root = readRoot(directory);
   if (isDots(name)) {
     place.at = rootPlaceOf(name);
-    return found(directory, root, place);
+    return found(root, directory, place);
   }
   const hash: NameHash = { major: 0, minor: 0 };
   hashIn(directory, hashVersionOf(directory, root), name, 0, name.length, hash);
   const path = findPath(directory, root, hash.major);
   let leaf = directory.readNames(leafOf(directory, path));
-  if (findName(leaf, directory, name, place)) return found(directory, leaf, place);
+  if (findName(leaf, directory, name, place)) return found(leaf, directory, place);
   // A new name goes into the first leaf of its hash.
   const { spaceAt } = place;
   const spaceBlock = spaceAt < 0 ? null : leaf;
@@ -109,9 +120,9 @@ function searchIndex(directory: DirectoryFile, name: Uint8Array): NameSearch {
     assertChainEnds(directory, leaves);
     moveToNextLeaf(directory, path);
     leaf = directory.readNames(leafOf(directory, path));
-    if (findName(leaf, directory, name, place)) return found(directory, leaf, place);
+    if (findName(leaf, directory, name, place)) return found(leaf, directory, place);
   }
-  return notFound(spaceBlock, spaceAt);
+  return notFound(spaceBlock, directory, spaceAt);
 }
 
 /** What a name stands for, or null where it is not there. Throws: ENOTDIR, CorruptionError. */
@@ -120,6 +131,13 @@ export function lookupName(
   ino: Ino,
   name: Uint8Array,
 ): { ino: Ino; type: FileType | null } | null {
+  if (isDots(name)) {
+    const directory = new DirectoryFile(volume, ino);
+    if (directory.areas !== null) {
+      const isItself = name.length === dot.length;
+      return { ino: isItself ? ino : parentOf(directory), type: "directory" };
+    }
+  }
   const known = volume.nameSearches?.of(ino, name);
   if (known) return known.entry;
   const result = search(new DirectoryFile(volume, ino), name);
@@ -128,7 +146,8 @@ export function lookupName(
 }
 
 /**
- * Adds a name; the caller has seen that it is a legal one. A directory of one block becomes indexed
+ * Adds a name; the caller has seen that it is a legal one. A directory in its inode moves out where the name does not fit.
+ * One of one block becomes indexed
  * when it overflows, if the volume has dir_index.
  * Throws: EEXIST, ENOSPC, CorruptionError.
  */
@@ -141,18 +160,22 @@ export function addName(
 ): void {
   const { nameSearches } = directory.volume;
   let known = nameSearches?.of(directory.ino, name) ?? search(directory, name);
-  if (known.block !== null) throw new HoldfastError("EEXIST", "the name exists already");
+  const isTaken = known.block !== null || (directory.areas !== null && isDots(name));
+  if (isTaken) throw new HoldfastError("EEXIST", "the name exists already");
   nameSearches?.forget();
   dropStaleIndex(directory, transaction);
   const isFull = known.spaceBlock === null && directory.blockCount === 1;
-  if (isFull && directory.mayBeIndexed && !directory.isIndexed) {
+  if (isFull && directory.areas === null && directory.mayBeIndexed && !directory.isIndexed) {
     convertToIndexed(directory, transaction);
     known = search(directory, name);
   }
   const { spaceBlock, spaceAt } = known;
   if (spaceBlock !== null) {
     directory.editNames(transaction, spaceBlock);
-    insertName(spaceBlock, directory, spaceAt, name, ino, type);
+    insertName(spaceBlock, known.format, spaceAt, name, ino, type);
+  } else if (directory.areas !== null) {
+    moveDirectoryOut(directory, transaction);
+    addName(directory, transaction, name, ino, type);
   } else if (directory.isIndexed) {
     insertMakingRoom(directory, transaction, name, ino, type);
   } else {
@@ -179,7 +202,7 @@ export function removeEntry(
 ): void {
   directory.volume.nameSearches?.forget();
   directory.editNames(transaction, name.block);
-  removeName(name.block, directory, name.at, name.previousAt);
+  removeName(name.block, name.format, name.at, name.previousAt);
 }
 
 /** Makes a name stand for another inode. */
@@ -198,8 +221,9 @@ export function retargetEntry(
 /** Whether it holds no names but "." and "..". Looks at all blocks. Throws: CorruptionError. */
 export function isEmpty(directory: DirectoryFile): boolean {
   for (let index = 0; index < directory.blockCount; index++) {
-    const block = readIfNames(directory, index);
-    if (block !== null && holdsNames(block, directory)) return false;
+    const isArea = directory.areas !== null;
+    const block = isArea ? directory.readNames(index) : readIfNames(directory, index);
+    if (block !== null && holdsNames(block, directory.formatOf(index))) return false;
   }
   return true;
 }
@@ -219,6 +243,8 @@ export function initDirectory(
 
 /** Where ".." leads. Throws: CorruptionError when there is no "..". */
 export function parentOf(directory: DirectoryFile): Ino {
+  const { areas, volume } = directory;
+  if (areas !== null) return inlineParent(volume, readRaw(volume, directory.ino));
   const { block, at } = findParent(directory);
   return inoAt(block, at);
 }
@@ -236,6 +262,10 @@ function findParent(directory: DirectoryFile): FoundName {
 
 /** Makes ".." lead to `parent`. */
 export function setParent(directory: DirectoryFile, transaction: Transaction, parent: Ino): void {
+  if (directory.areas !== null) {
+    setInlineParent(editInode(directory.volume, transaction, directory.ino), parent);
+    return;
+  }
   const { block, at } = findParent(directory);
   directory.volume.nameSearches?.forget();
   if (directory.isIndexed) transaction.edit(block, sealOfIndex(directory, ROOT_ENTRIES_AT));

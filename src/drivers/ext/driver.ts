@@ -35,6 +35,7 @@ import {
   STATE_CLEAN,
   STATE_ERRORS,
 } from "./format.ts";
+import { isInline } from "./inline-data.ts";
 import { isInodeUsed } from "./group-bitmaps.ts";
 import {
   deviceNumber,
@@ -62,11 +63,20 @@ import { listDirectory } from "./listing.ts";
 import { NAME_LENGTH_MAX } from "./names.ts";
 import { listOrphans, removeOrphan } from "./orphans.ts";
 import { ownedBy, ownersOf } from "./owners.ts";
-import { allocate, removeExtents, setSize, shiftExtents, unwriteExtents } from "./placement.ts";
+import {
+  allocate,
+  moveOutOfInode,
+  removeExtents,
+  setSize,
+  shiftExtents,
+  unwriteExtents,
+} from "./placement.ts";
 import { isUnusedValue } from "./value-pool.ts";
 import { formatUuid, type ExtType } from "./superblock.ts";
 import { setTotal, sumOfGroups } from "./totals.ts";
 import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
+
+const SECTOR_SIZE = 512;
 
 export class ExtDriver implements FilesystemDriver {
   readonly volume: ExtVolume;
@@ -87,6 +97,11 @@ export class ExtDriver implements FilesystemDriver {
     this.label = volume.facts.label;
     this.uuid = formatUuid(volume.facts.uuid);
     this.extendedAttributes = new ExtAttributes(volume);
+  }
+
+  /** New files have extents. */
+  get #hasExtents(): boolean {
+    return (this.volume.features.incompatible & INCOMPATIBLE.extents) !== 0;
   }
 
   /** Bytes, which are whole blocks, as blocks. */
@@ -152,6 +167,10 @@ export class ExtDriver implements FilesystemDriver {
     }
     const hasDevice = type === "character-device" || type === "block-device";
     const device = hasDevice ? deviceNumber(raw) : { major: 0, minor: 0 };
+    const size = checkedSize(volume, raw);
+    const isInside = isInline(volume, raw);
+    // As the kernel says it: what has no blocks is taken for a hole by programs that copy.
+    const isInlineFile = isInside && type === "file";
     const { uid, gid } = inodeOwner(raw);
     return {
       ino,
@@ -161,8 +180,8 @@ export class ExtDriver implements FilesystemDriver {
       uid,
       gid,
       linkCount: linkCount(raw),
-      size: checkedSize(volume, raw),
-      sectors: inodeSectors(volume, raw),
+      size,
+      sectors: inodeSectors(volume, raw) + (isInlineFile ? Math.ceil(size / SECTOR_SIZE) : 0),
       accessTime: inodeTime(volume, raw, "accessTime"),
       modifyTime: inodeTime(volume, raw, "modifyTime"),
       changeTime: inodeTime(volume, raw, "changeTime"),
@@ -171,7 +190,8 @@ export class ExtDriver implements FilesystemDriver {
       deviceMinor: device.minor,
       restriction: restrictionOf(raw),
       dax: (inodeFlags(raw) & INODE_DAX) !== 0,
-      hasExtents: hasExtents(raw),
+      hasExtents: isInside ? this.#hasExtents : hasExtents(raw),
+      isInline: isInlineFile,
     };
   }
 
@@ -226,6 +246,10 @@ export class ExtDriver implements FilesystemDriver {
       const time = change[name];
       if (time !== undefined) setInodeTime(volume, raw, name, time);
     }
+  }
+
+  moveOutOfInode(transaction: Transaction, ino: Ino): void {
+    moveOutOfInode(this.volume, transaction, ino);
   }
 
   freeInode(transaction: Transaction, ino: Ino): void {

@@ -41,6 +41,7 @@ export {
   type ExtType,
   formatUuid,
   isSuperblock,
+  mayHaveInline,
   parseSuperblock,
   type SuperblockFacts,
 } from "./superblock.ts";

@@ -8,6 +8,7 @@ import { ExtentTree } from "./extent-tree.ts";
 import { extentOfTree } from "./extents.ts";
 import type { FileMap } from "./file-map.ts";
 import { FILE_BLOCKS_MAX, INODE_EXTENTS } from "./format.ts";
+import { inlineExtent, isInline } from "./inline-data.ts";
 import { inodeFlags, type RawInode, readRaw } from "./inode.ts";
 import type { ExtVolume } from "./volume.ts";
 
@@ -22,6 +23,7 @@ export function hasExtents(raw: RawInode): boolean {
  */
 export function extentAt(volume: ExtVolume, ino: Ino, from: number, limit: number): Extent {
   const raw = readRaw(volume, ino);
+  if (isInline(volume, raw)) return inlineExtent(volume, raw, from, limit);
   return hasExtents(raw)
     ? extentOfTree(volume, raw, ino, from, limit)
     : extentOfPointers(volume, raw, ino, from, limit);

@@ -34,6 +34,7 @@ import {
   MODE_SYMLINK,
   MODE_TYPE_MASK,
 } from "./format.ts";
+import { inlineContent, isInline } from "./inline-data.ts";
 import {
   editInode,
   fileTypeOf,
@@ -171,6 +172,12 @@ export function readTarget(volume: ExtVolume, ino: Ino): Uint8Array {
   const size = inodeSize(raw);
   if (size === 0 || size >= volume.blockSize) {
     const expected = `expected 1 to ${volume.blockSize - 1} bytes of a symlink's target`;
+    throw volume.damage(raw, DiskInode.structure, "i_size", size, expected);
+  }
+  if (isInline(volume, raw)) {
+    const target = inlineContent(volume, raw);
+    if (target.length === size) return target;
+    const expected = `expected at most ${target.length}, as so much of the target is kept inside`;
     throw volume.damage(raw, DiskInode.structure, "i_size", size, expected);
   }
   if (isTargetInInode(raw)) {

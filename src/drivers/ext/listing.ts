@@ -4,9 +4,10 @@
  * A cursor is the place of the next entry in an order that never changes for a name:
  *
  * - by hash, in a directory that has an index or may get one (one block, on a volume with
- *   dir_index): 0 is ".", 1 is "..", and 2 + key the name with that key, its hash's major and minor
+ *   dir_index, or none yet): 0 is ".", 1 is "..", and 2 + key the name with that key, its hash's major and minor
  *   word cut to 53 bits. Splits move names between blocks and leave their hashes as they are;
- * - by byte in the file, in all other directories. There records never move.
+ * - by byte in the file, in all other directories. There records never move. (Of a directory in its inode it is the
+ *   byte where its names come to lie when it outgrows that.)
  *
  * So a name that is there all along is given exactly once, whatever happens to others; one that is
  * added or removed meanwhile is given once or not at all; one that is removed and added again may
@@ -19,7 +20,7 @@
 import type { CorruptionError } from "../../base/errors.ts";
 import type { DirectoryEntry } from "../../iomap/contract.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
-import { findEntry } from "./directory.ts";
+import { findEntry, parentOf } from "./directory.ts";
 import type { DirectoryFile } from "./directory-file.ts";
 import type { NameHash } from "./hash.ts";
 import {
@@ -42,7 +43,9 @@ import {
   inoAt,
   isDots,
   nameAt,
+  type NameFormat,
   recordLengthAt,
+  recordLengthFor,
   typeAt,
 } from "./names.ts";
 
@@ -74,7 +77,9 @@ interface KeyedRecord {
 
 /** At most `limit` entries from `cursor` on. Throws: CorruptionError. */
 export function listDirectory(directory: DirectoryFile, cursor: number, limit: number): Listing {
-  const isByHash = directory.isIndexed || (directory.mayBeIndexed && directory.blockCount === 1);
+  const isSmall = directory.blockCount === 1 || directory.areas !== null;
+  const isByHash = directory.isIndexed || (directory.mayBeIndexed && isSmall);
+  if (directory.areas !== null && !isByHash) return listAreas(directory, cursor, limit);
   return isByHash ? listByHash(directory, cursor, limit) : listByByte(directory, cursor, limit);
 }
 
@@ -101,17 +106,68 @@ function listByByte(directory: DirectoryFile, cursor: number, limit: number): Li
   return { entries, cursor: null };
 }
 
+/** By byte, in a directory in its inode. */
+function listAreas(directory: DirectoryFile, cursor: number, limit: number): Listing {
+  const entries: DirectoryEntry[] = [];
+  const dots = inlineDots(directory);
+  for (const [index, entry] of dots.entries()) {
+    const place = index * recordLengthFor(dot.length);
+    if (place < cursor) continue;
+    if (entries.length >= limit) return { entries, cursor: place };
+    entries.push(entry);
+  }
+  for (const { block, format, base } of areasOf(directory)) {
+    const { entriesStart, entriesEnd } = format;
+    for (let at = entriesStart; at < entriesEnd; at += recordLengthAt(block, format, at)) {
+      const place = base + (at - entriesStart);
+      if (place < cursor || inoAt(block, at) === 0) continue;
+      if (entries.length >= limit) return { entries, cursor: place };
+      entries.push(entryAt(directory, block, at));
+    }
+  }
+  return { entries, cursor: null };
+}
+
+/** The entries "." and "..", for which a directory in its inode has no records. */
+function inlineDots(directory: DirectoryFile): [DirectoryEntry, DirectoryEntry] {
+  const type = directory.hasTypes ? "directory" : null;
+  return [
+    { name: dot, ino: directory.ino, type },
+    { name: dotDot, ino: parentOf(directory), type },
+  ];
+}
+
+/** Names that follow one another. */
+interface Names {
+  readonly block: MetadataBlock;
+  readonly format: NameFormat;
+}
+
+function areasOf(directory: DirectoryFile): (Names & { readonly base: number })[] {
+  const areas = directory.areas ?? [];
+  return areas.map((format, index) => {
+    return { block: directory.readNames(index), format, base: format.base };
+  });
+}
+
 function listByHash(directory: DirectoryFile, cursor: number, limit: number): Listing {
   const entries: DirectoryEntry[] = [];
   const first = directory.isIndexed ? readRoot(directory) : directory.readNames(0);
+  const dots = directory.areas === null ? null : inlineDots(directory);
   for (; cursor < CURSOR_OF_KEY_0; cursor++) {
     if (entries.length >= limit) return { entries, cursor };
+    if (dots !== null) {
+      entries.push(dots[cursor === 0 ? 0 : 1]);
+      continue;
+    }
     const found = findEntry(directory, cursor === 0 ? dot : dotDot);
     if (found !== null) entries.push(entryAt(directory, found.block, found.at));
   }
   const from = cursor - CURSOR_OF_KEY_0;
   if (!directory.isIndexed) {
-    const records = recordsFrom(directory, [first], from, ALL_HASHES);
+    const isInline = directory.areas !== null;
+    const names = isInline ? areasOf(directory) : [{ block: first, format: directory }];
+    const records = recordsFrom(directory, names, from, ALL_HASHES);
     return { entries, cursor: takeInOrder(directory, records, entries, limit) };
   }
   const major = Math.floor(from / KEY_MINOR_LIMIT) * 2;
@@ -122,7 +178,8 @@ function listByHash(directory: DirectoryFile, cursor: number, limit: number): Li
     const blocks = readContinuedLeaves(directory, path);
     const next = nextLeafHash(path);
     const range = { least, end: next < 0 ? ALL_HASHES.end : next };
-    const records = recordsFrom(directory, blocks, from, range);
+    const names = blocks.map((block) => ({ block, format: directory }));
+    const records = recordsFrom(directory, names, from, range);
     const end = takeInOrder(directory, records, entries, limit);
     if (end !== null) return { entries, cursor: end };
     if (next < 0) return { entries, cursor: null };
@@ -148,15 +205,16 @@ function readContinuedLeaves(directory: DirectoryFile, path: IndexPath): Metadat
  */
 function recordsFrom(
   directory: DirectoryFile,
-  blocks: readonly MetadataBlock[],
+  names: readonly Names[],
   from: number,
   range: HashRange,
 ): KeyedRecord[] {
   const version = hashVersionOf(directory);
   const hash: NameHash = { major: 0, minor: 0 };
   const records: KeyedRecord[] = [];
-  for (const block of blocks) {
-    for (let at = 0; at < directory.entriesEnd; at += recordLengthAt(block, directory, at)) {
+  for (const { block, format } of names) {
+    const { entriesStart, entriesEnd } = format;
+    for (let at = entriesStart; at < entriesEnd; at += recordLengthAt(block, format, at)) {
       if (inoAt(block, at) === 0 || isDots(nameAt(block, at))) continue;
       const nameLength = DiskEntry.nameLength.get(block.view, at);
       hashIn(directory, version, block.bytes, at + ENTRY_HEADER_SIZE, nameLength, hash);

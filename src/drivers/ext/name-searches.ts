@@ -8,12 +8,14 @@
 import type { Ino } from "../../base/quantities.ts";
 import type { FileType } from "../../iomap/contract.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
-import { NAME_LENGTH_MAX } from "./names.ts";
+import { NAME_LENGTH_MAX, type NameFormat } from "./names.ts";
 
 /** What a search of a directory has found. Good until the directory changes. */
 export interface NameSearch {
   /** The block that holds the name, or null. */
   readonly block: MetadataBlock | null;
+  /** How the names lie in the block, or in the one with room. */
+  readonly format: NameFormat;
   /** Byte offsets in it; `previousAt` is -1 where there is no record before. */
   readonly at: number;
   readonly previousAt: number;

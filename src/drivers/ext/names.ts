@@ -3,7 +3,7 @@
  *
  *     ino | record length | name length | type | name, padded to a multiple of 4 | slack
  *
- * Rules. (1) The chain begins at byte 0 and ends exactly at `entriesEnd`. (2) A record's length is
+ * Rules. (1) The chain begins at byte 0 (`entriesStart`) and ends exactly at `entriesEnd`. (2) A record's length is
  *        a multiple of 4 and holds its header and name. (3) A record whose ino is 0 is free space.
  *        (4) With metadata_csum the block's last 12 bytes are a tail, dressed as a free record.
  *
@@ -46,9 +46,11 @@ export const TAIL_SIZE = DiskEntryTail.structure.size;
 const TAIL_TYPE = 0xde;
 export const NAME_LENGTH_MAX = 255;
 
-/** How a volume lays out its directory blocks. */
+/** How a volume lays out its directory blocks; or where in an inode's block the inode has names (inline-data.ts). */
 export interface NameFormat {
   readonly blockSize: number;
+  /** Where the chain of records begins: 0 in a directory's block. */
+  readonly entriesStart: number;
   /** Where the chain of records ends: the block's size, less the tail where there is one. */
   readonly entriesEnd: number;
   /** Records hold a type (the filetype feature). */
@@ -129,7 +131,9 @@ export function recordLengthAt(block: MetadataBlock, format: NameFormat, at: num
 
 /** Checks rules 1 to 3 and every name of a block. Throws: CorruptionError. */
 export function verifyNames(block: MetadataBlock, format: NameFormat): void {
-  for (let at = 0; at < format.entriesEnd; ) at += verifyRecord(block, format, at);
+  for (let at = format.entriesStart; at < format.entriesEnd; ) {
+    at += verifyRecord(block, format, at);
+  }
 }
 
 /** Checks one record, and its name. Returns its length. Throws: CorruptionError. */
@@ -199,12 +203,12 @@ export function findName(
   place: NamePlace,
 ): boolean {
   const { bytes } = block;
-  const { entriesEnd } = format;
+  const { entriesStart, entriesEnd } = format;
   const needed = recordLengthFor(name.length);
   let previousAt = -1;
   let spaceAt = -1;
   // A search looks at every record of a block, so this reads them byte by byte, not by DiskEntry's fields.
-  for (let at = 0; at < entriesEnd; ) {
+  for (let at = entriesStart; at < entriesEnd; ) {
     const nameLength = bytes[at + 6]!;
     const inUse = (bytes[at]! | bytes[at + 1]! | bytes[at + 2]! | bytes[at + 3]!) !== 0;
     let length = bytes[at + 4]! | (bytes[at + 5]! << 8);
@@ -240,7 +244,8 @@ function isNameAt(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
 
 /** Whether the block holds any name but "." and "..". Throws: CorruptionError. */
 export function holdsNames(block: MetadataBlock, format: NameFormat): boolean {
-  for (let at = 0; at < format.entriesEnd; at += recordLengthAt(block, format, at)) {
+  const { entriesStart, entriesEnd } = format;
+  for (let at = entriesStart; at < entriesEnd; at += recordLengthAt(block, format, at)) {
     if (inoAt(block, at) !== 0 && !isDots(nameAt(block, at))) return true;
   }
   return false;

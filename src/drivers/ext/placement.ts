@@ -16,6 +16,7 @@ import {
 } from "./file-map.ts";
 import { DiskSuperblock, READ_ONLY } from "./format.ts";
 import { firstBlockOfGroup, groupOfBlock, groupOfInode } from "./groups.ts";
+import { dropInline, inlineContent, isInline } from "./inline-data.ts";
 import {
   addInodeBlocks,
   editInode,
@@ -50,6 +51,7 @@ export function allocate(
   count: number,
   mode: "write" | "preallocate",
 ): Extent {
+  moveOutOfInode(volume, transaction, ino);
   const blocksMax = fileBlocksMax(volume, readRaw(volume, ino));
   if (from >= blocksMax) throw fileTooLarge(blocksMax);
   const limit = Math.min(from + count, blocksMax);
@@ -64,6 +66,18 @@ export function allocate(
     return found;
   }
   return extentAt(volume, ino, from, limit);
+}
+
+/** See FilesystemDriver.moveOutOfInode. */
+export function moveOutOfInode(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
+  if (!isInline(volume, readRaw(volume, ino))) return;
+  const raw = editInode(volume, transaction, ino);
+  const content = inlineContent(volume, raw);
+  dropInline(volume, raw);
+  if (content.length === 0) return;
+  const at = appendBlock(openMap(volume, transaction, ino), 0) * volume.blockSize;
+  volume.device.zero(at, volume.blockSize);
+  volume.device.copyIn(at, content);
 }
 
 /** Backs the hole at `from`, `length` blocks long, or the start of it, with one run of new blocks. */
@@ -161,7 +175,7 @@ class Work {
   }
 }
 
-/** See IomapDriver.removeExtents. Devices, pipes, sockets and short symlinks have nothing to remove. */
+/** See IomapDriver.removeExtents. What is inline (it is to be freed), devices, pipes, sockets and short symlinks have nothing to remove. */
 export function removeExtents(
   volume: ExtVolume,
   transaction: Transaction,
@@ -245,6 +259,7 @@ export function shiftExtents(
 
 /** See IomapDriver.setSize. Throws: EFBIG. */
 export function setSize(volume: ExtVolume, transaction: Transaction, ino: Ino, size: number): void {
+  moveOutOfInode(volume, transaction, ino);
   const blocksMax = fileBlocksMax(volume, readRaw(volume, ino));
   if (size > blocksMax * volume.blockSize) throw fileTooLarge(blocksMax);
   setInodeSize(editInode(volume, transaction, ino), size);

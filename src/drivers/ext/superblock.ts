@@ -86,6 +86,7 @@ const INCOMPATIBLE_KNOWN =
   INCOMPATIBLE["64bit"] |
   INCOMPATIBLE.flex_bg |
   INCOMPATIBLE.ea_inode |
+  INCOMPATIBLE.inline_data |
   INCOMPATIBLE.metadata_csum_seed;
 
 const READ_ONLY_KNOWN =
@@ -383,6 +384,11 @@ function readOnlyReason(view: DataView, features: Features, isInUse: boolean): s
     return `inode ${orphan} was deleted while it was open and still holds space; run e2fsck -f`;
   }
   return null;
+}
+
+/** Whether content may lie in inodes. */
+export function mayHaveInline({ features }: SuperblockFacts): boolean {
+  return (features.incompatible & INCOMPATIBLE.inline_data) !== 0;
 }
 
 function hasOwnJournal(view: DataView, features: Features): boolean {

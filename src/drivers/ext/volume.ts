@@ -12,10 +12,11 @@ import type { NameSearches } from "./name-searches.ts";
 import type { PendingFrees } from "./pending-frees.ts";
 import { findZones, overlapsZone, type ZoneFacts } from "./zones.ts";
 
-/** What the driver asks of the device itself: file data is zeroed there, never through the cache. */
+/** What the driver asks of the device itself: file data is stored there, never through the cache. */
 export interface DataDevice {
   readonly size: number;
   zero(at: number, length: number): void;
+  copyIn(at: number, source: Uint8Array): void;
 }
 
 /** A structure inside a cached metadata block, at byte `at` of it. */

@@ -167,6 +167,7 @@ export class RamDriver implements FilesystemDriver {
       restriction: null,
       dax: tables.get(inode + Inode.dax) !== 0,
       hasExtents: true,
+      isInline: false,
     };
   }
 
@@ -405,6 +406,9 @@ export class RamDriver implements FilesystemDriver {
       if (time !== undefined) this.#setTime(transaction, inode + Inode[name], time);
     }
   }
+
+  /** No file is inline. */
+  moveOutOfInode(): void {}
 
   freeInode(transaction: Transaction, ino: Ino): void {
     const tables = this.#tables;

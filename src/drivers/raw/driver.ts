@@ -124,6 +124,7 @@ export class RawDriver implements FilesystemDriver {
       restriction: null,
       dax: false,
       hasExtents: true,
+      isInline: false,
     };
   }
 
@@ -168,6 +169,8 @@ export class RawDriver implements FilesystemDriver {
   rename(): Ino | null {
     throw fixedNames();
   }
+
+  moveOutOfInode(): void {}
 
   freeInode(): void {
     throw fixedNames();

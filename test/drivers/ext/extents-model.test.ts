@@ -214,7 +214,7 @@ class Files {
       expect(extent.length).toBeGreaterThan(0);
       for (let byte = 0; byte < extent.length; byte += this.size, at++) {
         if (extent.kind === "hole") found.push(null);
-        else if (extent.kind === "unwritten") found.push("unwritten");
+        else if (extent.kind !== "mapped") found.push("unwritten");
         else found.push(this.image.bytes.readUInt32LE(extent.address + byte));
       }
     }

@@ -294,7 +294,7 @@ describe("damage of a value outside is named", () => {
     const places = {
       entry: attributeBlock(image.volume, readRaw(image.volume, ino)) * 1024 + 32,
       value: raw.block.block * 1024 + raw.at,
-      content: extent.kind === "hole" ? 0 : extent.address,
+      content: extent.kind === "mapped" ? extent.address : 0,
     };
     image.close();
     expectClean(path);

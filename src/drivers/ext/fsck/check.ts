@@ -100,8 +100,9 @@ export class Check {
     this.superblock = view;
     this.isReplayed = isReplayed;
     this.reader = new CheckReader(device, facts.blockSize, (error) => this.tellDamage(error));
-    const zero = () => invariant(false, "a check changes nothing");
-    this.volume = new ExtVolume(facts, this.reader, { size: device.size, zero });
+    const store = () => invariant(false, "a check changes nothing");
+    const unchanged = { size: device.size, zero: store, copyIn: store };
+    this.volume = new ExtVolume(facts, this.reader, unchanged);
     this.census = new Census(this.volume);
   }
 

@@ -124,7 +124,8 @@ export class DirectoryCheck {
   /** Records that end at byte `entriesEnd` of a block. */
   formatUpTo(entriesEnd: number): NameFormat {
     const { blockSize, facts } = this.check.volume;
-    return { blockSize, entriesEnd, hasTypes: this.hasTypes, inoMax: facts.inodes };
+    const { hasTypes } = this;
+    return { blockSize, entriesStart: 0, entriesEnd, hasTypes, inoMax: facts.inodes };
   }
 
   /** The records from byte `at` on, as far as they are a chain. */

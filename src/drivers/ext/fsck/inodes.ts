@@ -42,7 +42,12 @@ import {
   verifyInode,
 } from "../inode.ts";
 import { codeOfType } from "../names.ts";
-import { checkAttributeBlock, checkAttributesInside, checkAttributeUses } from "./attributes.ts";
+import {
+  type AttributesInside,
+  checkAttributeBlock,
+  checkAttributesInside,
+  checkAttributeUses,
+} from "./attributes.ts";
 import { NEEDS_NO_NAME, TYPE_BAD, TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK } from "./census.ts";
 import type { Check, Steps } from "./check.ts";
 import { type ContentSeen, walkContent } from "./content.ts";
@@ -304,7 +309,7 @@ function checkContent(inode: InodeCheck, type: number, isOrphan: boolean): void 
     return;
   }
   if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) {
-    checkInline(inode, inside);
+    checkInline(inode, type, inside, attributeBlocks);
     return;
   }
   // Of a reserved inode that is not used the kernel looks at no block; the bad ones have no type.
@@ -404,13 +409,33 @@ function checkTarget(inode: InodeCheck, size: number, seen: ContentSeen | null):
   }
 }
 
-function checkInline(inode: InodeCheck, inside: { readonly dataSize: number } | null): void {
+/** Content in the inode itself. A file may be longer: zeroes follow. Of symlinks no block is counted, as by e2fsck. */
+function checkInline(
+  inode: InodeCheck,
+  type: number,
+  inside: AttributesInside | null,
+  attributeBlocks: number,
+): void {
   const { raw } = inode;
-  const size = inodeSize(raw);
-  const room = CONTENT_SIZE + Math.max(inside?.dataSize ?? -1, 0);
-  if ((inside?.dataSize ?? -1) < 0) {
+  const { bytes } = raw.block;
+  const dataSize = inside?.dataSize ?? -1;
+  if (inside === null || dataSize < 0) {
     inode.tell("inline-data", "system.data", "missing", "but the inode keeps its data inside");
-  } else if (size > room) {
-    inode.tell("inline-data", "i_size", size, `expected at most ${room}, as so much is kept`);
+    return;
+  }
+  if (type !== TYPE_SYMLINK) checkBlockCount(inode, attributeBlocks);
+  const size = inodeSize(raw);
+  const kept = CONTENT_SIZE + dataSize;
+  if (type === TYPE_DIRECTORY && size !== kept) inode.tell("inline-data", "i_size", size, kept);
+  if (type !== TYPE_SYMLINK) return;
+  const start = raw.at + CONTENT_BYTE;
+  const { dataAt } = inside;
+  const parts = [bytes.subarray(start, start + CONTENT_SIZE)];
+  if (dataSize > 0) parts.push(bytes.subarray(dataAt, dataAt + dataSize));
+  const content = Buffer.concat(parts);
+  const end = content.indexOf(0);
+  const length = end < 0 ? content.length : end;
+  if (length !== size || size === 0) {
+    inode.tell("symlink-target", "i_size", size, `but the target has ${length} bytes`);
   }
 }

@@ -1,9 +1,11 @@
 /** Paths for findings: only those inodes that something was found of are looked for. */
 import { CorruptionError } from "../../../base/errors.ts";
 import { INO_ROOT, INODE_INLINE_DATA } from "../format.ts";
+import { inlineAreas } from "../inline-areas.ts";
 import { inodeFlags, readRaw } from "../inode.ts";
 import { DiskEntry, inoAt, isDots, nameAt } from "../names.ts";
 import type { Ino } from "../../../base/quantities.ts";
+import type { MetadataBlock } from "../../../metadata/cache.ts";
 import type { Check } from "./check.ts";
 import { blocksOf, directoriesOf, textOf } from "./directories.ts";
 import type { Finding } from "./findings.ts";
@@ -59,22 +61,30 @@ function noteNames(
   wanted: ReadonlySet<number>,
   names: Map<number, Name>,
 ): void {
-  try {
-    const raw = readRaw(check.volume, directory);
-    if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) return;
-    for (const place of blocksOf(check, raw, directory).values()) {
-      const block = check.reader.read(place, () => {});
-      const end = check.volume.blockSize - DiskEntry.structure.size;
-      for (let at = 0; at <= end; ) {
-        const length = DiskEntry.recordLength.get(block.view, at);
-        const ino = inoAt(block, at);
-        const nameEnd = at + DiskEntry.structure.size + DiskEntry.nameLength.get(block.view, at);
-        if (length < DiskEntry.structure.size || nameEnd > block.bytes.length) break;
-        if (wanted.has(ino) && !names.has(ino) && !isDots(nameAt(block, at))) {
-          names.set(ino, { directory, name: textOf(nameAt(block, at)) });
-        }
-        at += length;
+  const note = (block: MetadataBlock, from: number, to: number): void => {
+    for (let at = from; at <= to - DiskEntry.structure.size; ) {
+      const length = DiskEntry.recordLength.get(block.view, at);
+      const ino = inoAt(block, at);
+      const nameEnd = at + DiskEntry.structure.size + DiskEntry.nameLength.get(block.view, at);
+      if (length < DiskEntry.structure.size || nameEnd > block.bytes.length) break;
+      if (wanted.has(ino) && !names.has(ino) && !isDots(nameAt(block, at))) {
+        names.set(ino, { directory, name: textOf(nameAt(block, at)) });
       }
+      at += length;
+    }
+  };
+  try {
+    const { volume, reader } = check;
+    const raw = readRaw(volume, directory);
+    if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) {
+      for (const { entriesStart, entriesEnd } of inlineAreas(volume, raw)) {
+        note(raw.block, entriesStart, entriesEnd);
+      }
+      return;
+    }
+    for (const place of blocksOf(check, raw, directory).values()) {
+      const block = reader.read(place, () => {});
+      note(block, 0, volume.blockSize);
     }
   } catch (error) {
     if (!(error instanceof CorruptionError)) throw error; // told of before

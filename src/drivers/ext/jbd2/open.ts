@@ -43,7 +43,7 @@ function volumeOn(
   device: LogDevice & { readonly size: number },
 ): ExtVolume {
   const reader = new DirectReader(device, facts.blockSize);
-  return new ExtVolume(facts, reader, { size: device.size, zero: () => {} });
+  return new ExtVolume(facts, reader, { size: device.size, zero: () => {}, copyIn: () => {} });
 }
 
 /** Where the journal's file lies. Throws: CorruptionError. */

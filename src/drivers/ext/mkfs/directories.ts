@@ -35,6 +35,7 @@ export function directoryBlocks(
   const { blockSize, inodes } = recipe.geometry;
   const format: NameFormat = {
     blockSize,
+    entriesStart: 0,
     entriesEnd: recipe.metadataChecksums ? blockSize - TAIL_SIZE : blockSize,
     hasTypes: recipe.features.has("filetype"),
     inoMax: inodes,

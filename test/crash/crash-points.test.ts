@@ -106,6 +106,7 @@ describe.each([
   { blockSize: 4096, args: ["-b", "4096"] },
   { blockSize: 1024, args: ["-b", "1024", "-t", "ext4", "-O", "^metadata_csum,^64bit"] },
   { blockSize: 1024, args: ["-b", "1024", "-t", "ext3"] },
+  { blockSize: 1024, args: ["-b", "1024", "-O", "orphan_file"] },
 ])("a crash of a volume made with $args", ({ blockSize, args }) => {
   skipUnless("mkfs.ext4", "e2fsck")(
     "loses nothing that was promised, and leaves a whole volume",
@@ -172,7 +173,11 @@ function verifyByE2fsck(
 ): void {
   writeFileSync(path, crash.image);
   const { code, stdout } = run("e2fsck", ["-f", "-y", path]);
-  expect(code === 0 ? "" : `${told}: ${stdout}`).toBe("");
+  // Of an orphan file it asks whether to take back that there may be orphans: the kernel leaves that, too.
+  const asked = stdout.match(/^.*\? yes$/gm) ?? [];
+  const isOrphanFile = stdout.includes("orphan_present is set but orphan file is clean");
+  const isWhole = code === 0 || (code === 1 && isOrphanFile && asked.length === 1);
+  expect(isWhole ? "" : `${told}: ${stdout}`).toBe("");
   assertAllowed(recovered(path), crash, played, told);
   tally.e2fsck++;
 }

@@ -51,6 +51,8 @@ describe.each([
   { args: ["-b", "2048", "-O", "^metadata_csum,^64bit"] },
   { args: ["-b", "1024", "-O", "^metadata_csum", "-O", "64bit"] },
   { args: ["-b", "1024", "-t", "ext3"] },
+  { args: ["-b", "4096", "-O", "orphan_file"] },
+  { args: ["-b", "1024", "-O", "orphan_file,^metadata_csum"] },
 ])("a volume that the kernel was writing, made with $args", ({ args }) => {
   skipUnless(
     "root",

@@ -159,6 +159,7 @@ describe("what the driver has written", () => {
     "-t ext4 -b 4096",
     "-t ext4 -b 1024 -O ^metadata_csum",
     "-t ext4 -b 2048 -O ^64bit,^flex_bg",
+    "-t ext4 -b 4096 -O orphan_file",
     "-t ext2 -b 1024",
     "-t ext3 -b 4096",
   ])("is clean: %s", (args) => {

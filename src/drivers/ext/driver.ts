@@ -31,6 +31,7 @@ import {
   INODE_DAX,
   INODE_IMMUTABLE,
   MODE_PERMISSION_MASK,
+  READ_ONLY,
   setPair,
   STATE_CLEAN,
   STATE_ERRORS,
@@ -61,7 +62,8 @@ import { freeInode } from "./inode-pool.ts";
 import { addLink, createInode, readTarget, removeLink, renameLink } from "./links.ts";
 import { listDirectory } from "./listing.ts";
 import { NAME_LENGTH_MAX } from "./names.ts";
-import { listOrphans, removeOrphan } from "./orphans.ts";
+import { inosInOrphanFile, usesOrphanFile } from "./orphan-file.ts";
+import { findOrphans, removeOrphan } from "./orphans.ts";
 import { ownedBy, ownersOf } from "./owners.ts";
 import {
   allocate,
@@ -257,7 +259,7 @@ export class ExtDriver implements FilesystemDriver {
   }
 
   orphans(): Ino[] {
-    return listOrphans(this.volume).filter((ino) => !isUnusedValue(this.volume, ino));
+    return findOrphans(this.volume).filter((ino) => !isUnusedValue(this.volume, ino));
   }
 
   removeOrphan(transaction: Transaction, ino: Ino): void {
@@ -285,6 +287,7 @@ export class ExtDriver implements FilesystemDriver {
     if (this.volume.facts.needsRecovery) setTotals(this.volume, { block, at });
     if (this.volume.facts.hasJournal) {
       setNeedsRecovery({ block, at }, true);
+      if (usesOrphanFile(this.volume)) setOrphansPresent({ block, at }, true);
     } else {
       DiskSuperblock.state.set(view, at, DiskSuperblock.state.get(view, at) & ~STATE_CLEAN);
     }
@@ -308,6 +311,9 @@ export class ExtDriver implements FilesystemDriver {
     const condition = now.state === "clean" ? STATE_CLEAN : STATE_ERRORS;
     state.set(view, at, state.get(view, at) | condition);
     if (volume.facts.hasJournal) setNeedsRecovery({ block, at }, false);
+    if (usesOrphanFile(volume)) {
+      setOrphansPresent({ block, at }, inosInOrphanFile(volume).length > 0);
+    }
   }
 }
 
@@ -324,6 +330,13 @@ function setNeedsRecovery({ block, at }: Located, needed: boolean): void {
   const others = featuresIncompatible.get(block.view, at) & ~INCOMPATIBLE.needs_recovery;
   const features = needed ? others | INCOMPATIBLE.needs_recovery : others;
   featuresIncompatible.set(block.view, at, features >>> 0);
+}
+
+/** Says in the superblock whether the orphan file may name inodes. */
+function setOrphansPresent({ block, at }: Located, present: boolean): void {
+  const { featuresReadOnly } = DiskSuperblock;
+  const others = featuresReadOnly.get(block.view, at) & ~READ_ONLY.orphan_present;
+  featuresReadOnly.set(block.view, at, present ? others | READ_ONLY.orphan_present : others);
 }
 
 /** Throws: CorruptionError for a size that no file can have. */

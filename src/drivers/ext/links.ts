@@ -3,7 +3,7 @@
  *
  * Link counts. (1) A file's count is the number of its names. (2) A directory's is two, and one for
  *         the ".." of each directory in it; where it says 1 it is not counted any more (dir_nlink).
- *         (3) An inode whose count falls to zero is on the orphan list until it is freed.
+ *         (3) An inode whose count falls to zero is an orphan (orphans.ts) until it is freed.
  *
  * Locks: the io locks of all inodes named here, exclusively, and an open transaction, which the
  * caller aborts when one of these throws. Nothing here sleeps.

@@ -1,6 +1,7 @@
 /**
- * The list of inodes without a name that still hold space. The superblock names the first, and each
- * names the next in the field of its deletion time.
+ * Orphans: inodes without a name that still hold space, and those that were being cut. They are on a list: the
+ * superblock names the first, and each names the next in the field of its deletion time. Or a volume has a file
+ * that names them (orphan-file.ts): then the list has those that found no place there.
  */
 import { CorruptionError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
@@ -8,6 +9,7 @@ import type { Transaction } from "../../metadata/transaction.ts";
 import { DiskInode, DiskSuperblock } from "./format.ts";
 import { isInodeUsed } from "./group-bitmaps.ts";
 import { editInode, readRaw } from "./inode.ts";
+import { addToOrphanFile, inosInOrphanFile, removeFromOrphanFile } from "./orphan-file.ts";
 import { editSuperblock, type ExtVolume, readSuperblock } from "./volume.ts";
 
 /** The inodes on the list, first to last. Throws: CorruptionError when the list goes in a circle. */
@@ -27,15 +29,25 @@ export function listOrphans(volume: ExtVolume): Ino[] {
   return [...found];
 }
 
+/** All orphans. Throws: CorruptionError. */
+export function findOrphans(volume: ExtVolume): Ino[] {
+  return [...listOrphans(volume), ...inosInOrphanFile(volume)];
+}
+
 /**
- * Why the inodes on the list cannot be seen to, or null. A list that is damaged may name any inode.
+ * Why orphans cannot be seen to, or null. A list or a file that is damaged may name any inode.
  */
 export function orphanDamage(volume: ExtVolume): string | null {
+  const { firstIno, inodes, orphanFileIno } = volume.facts;
+  const seen = new Set<Ino>();
   try {
-    for (const ino of listOrphans(volume)) {
-      if (ino < volume.facts.firstIno || !isInodeUsed(volume, ino)) {
+    for (const ino of findOrphans(volume)) {
+      const isFile = ino >= firstIno && ino <= inodes && ino !== orphanFileIno;
+      if (!isFile || !isInodeUsed(volume, ino)) {
         return `its list of orphans names inode ${ino}, which is no file's; run e2fsck -f`;
       }
+      if (seen.has(ino)) return `its list of orphans names inode ${ino} twice; run e2fsck -f`;
+      seen.add(ino);
     }
     return null;
   } catch (error) {
@@ -44,8 +56,9 @@ export function orphanDamage(volume: ExtVolume): string | null {
   }
 }
 
-/** Puts an inode at the head of the orphan list. It is not on it yet. */
+/** Makes an inode an orphan, which it is not yet: in the orphan file, else at the head of the list. */
 export function addOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
+  if (addToOrphanFile(volume, transaction, ino)) return;
   const superblock = editSuperblock(volume, transaction);
   const raw = editInode(volume, transaction, ino);
   const next = DiskSuperblock.lastOrphan.get(superblock.block.view, superblock.at);
@@ -53,8 +66,9 @@ export function addOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino)
   DiskSuperblock.lastOrphan.set(superblock.block.view, superblock.at, ino);
 }
 
-/** Takes an inode off the orphan list, if it is on it. */
+/** Makes an inode no orphan any more, if it is one. */
 export function removeOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
+  if (removeFromOrphanFile(volume, transaction, ino)) return;
   const list = listOrphans(volume);
   const index = list.indexOf(ino);
   if (index < 0) return;

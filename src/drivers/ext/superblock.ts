@@ -60,6 +60,8 @@ export interface SuperblockFacts {
   readonly extraInodeSizeWanted: number;
   readonly firstIno: number;
   readonly journalIno: number;
+  /** Of the file that names orphans; 0: there is none. */
+  readonly orphanFileIno: number;
   /** It has a journal, in an inode of its own. */
   readonly hasJournal: boolean;
   /** Its journal may hold what has not reached the rest of it. */
@@ -187,6 +189,10 @@ export function parseSuperblock(
     features,
     ...geometry,
     journalIno: DiskSuperblock.journalIno.get(view, 0),
+    orphanFileIno:
+      (features.compatible & COMPATIBLE.orphanFile) !== 0
+        ? DiskSuperblock.orphanFileIno.get(view, 0)
+        : 0,
     hasJournal: hasOwnJournal(view, features),
     needsRecovery: (features.incompatible & INCOMPATIBLE.needs_recovery) !== 0,
     uuid,
@@ -364,7 +370,9 @@ function readInodeSizes(view: DataView, blockSize: number, inodes: number) {
 }
 
 function readOnlyReason(view: DataView, features: Features, isInUse: boolean): string | null {
-  const unknown = unknownFeatures(features.readOnly, READ_ONLY_KNOWN, READ_ONLY);
+  const hasOrphanFile = (features.compatible & COMPATIBLE.orphanFile) !== 0;
+  const known = READ_ONLY_KNOWN | (hasOrphanFile ? READ_ONLY.orphan_present : 0);
+  const unknown = unknownFeatures(features.readOnly, known, READ_ONLY);
   if (unknown.length > 0) {
     return `the volume uses features that can only be read: ${unknown.join(", ")}`;
   }

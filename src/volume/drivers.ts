@@ -12,13 +12,11 @@ import {
   isSuperblock,
   Jbd2Log,
   type JournalFacts,
-  markEmpty,
   NameSearches,
   mayHaveInline,
-  notReplayable,
   parseSuperblock,
   PendingFrees,
-  replay,
+  Recovery,
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
   type SuperblockFacts,
@@ -103,31 +101,28 @@ export function recognise(device: Device, type?: ExtType): Recognised {
   const { readOnlyReason } = facts;
   if (!facts.hasJournal) return { facts: extFacts(facts, null, 0), readOnlyReason };
   const journal = findJournal(facts, device);
-  const unreplayed = facts.needsRecovery
-    ? notReplayable(journal.facts, journal.state, device)
-    : null;
-  const reason = readOnlyReason ?? journal.readOnlyReason ?? unreplayed;
   const isEmpty = !facts.needsRecovery || journal.state.start === 0;
+  if (isEmpty) {
+    const own = withOwnFeatures(journal.facts, facts);
+    return {
+      facts: { ...extFacts(facts, own, journal.state.sequence), zones: journal.zones },
+      readOnlyReason: whyReadOnly(facts, device) ?? journal.readOnlyReason,
+    };
+  }
+  const recovery = new Recovery(facts, journal, device, device.exactSize);
+  const reason = journal.readOnlyReason ?? recovery.readOnlyReason;
   // What can only be read is opened again for reading, and recovered then.
-  if (!isEmpty && reason !== null && !device.readOnly) {
-    return { facts: extFacts(facts, null, 0), readOnlyReason: reason };
+  if ((readOnlyReason ?? reason) !== null && !device.readOnly) {
+    return { facts: extFacts(facts, null, 0), readOnlyReason: readOnlyReason ?? reason };
   }
-  let { sequence } = journal.state;
-  if (!isEmpty) {
-    sequence = replay(journal.facts, journal.state, device.readOnly ? viewOf(device) : device);
-    if (!device.readOnly) {
-      device.persistAll();
-      markEmpty(journal.facts, device, sequence);
-      device.persistAll();
-    }
-  }
-  const recovered = isEmpty ? facts : readFacts(device);
+  if (device.readOnly) recovery.inMemory(viewOf(device));
+  else recovery.onDevice(device, () => device.persistAll());
+  // What was recovered may be a volume that has grown.
+  const recovered = readFacts(device);
   const own = withOwnFeatures(journal.facts, recovered);
-  // What was replayed may be a volume that has grown.
-  const zones = isEmpty ? journal.zones : null;
   return {
-    facts: { ...extFacts(recovered, own, sequence), zones },
-    readOnlyReason: whyReadOnly(recovered, device) ?? journal.readOnlyReason ?? unreplayed,
+    facts: extFacts(recovered, own, recovery.sequence),
+    readOnlyReason: whyReadOnly(recovered, device) ?? reason,
   };
 }
 

@@ -79,24 +79,16 @@ export function entryChild(node: Node, index: number): number {
   return DiskExtentIndex.nodeHigh.get(view, at) * 2 ** 32 + DiskExtentIndex.nodeLow.get(view, at);
 }
 
-/** The stored length: above 32,768 it means unwritten, and one block less per step above. */
-function entryLength(node: Node, index: number): number {
-  return DiskExtent.length.get(node.block.view, entryByte(node, index));
-}
-
-function entryStart(node: Node, index: number): number {
-  const at = entryByte(node, index);
-  return (
-    DiskExtent.startHigh.get(node.block.view, at) * 2 ** 32 +
-    DiskExtent.startLow.get(node.block.view, at)
-  );
-}
-
-export function readPiece(node: Node, index: number): Piece {
-  const length = entryLength(node, index);
+/** The extent at byte `at`. A stored length above 32,768 means unwritten, and so many blocks more than that. */
+export function extentOf(view: DataView, at: number): Piece {
+  const length = DiskExtent.length.get(view, at);
   const isWritten = length <= EXTENT_LENGTH_MAX;
-  const count = isWritten ? length : length - EXTENT_LENGTH_MAX;
-  return new ExtentPiece(entryKey(node, index), count, entryStart(node, index), isWritten);
+  return new ExtentPiece(
+    DiskExtent.fileBlock.get(view, at),
+    isWritten ? length : length - EXTENT_LENGTH_MAX,
+    DiskExtent.startHigh.get(view, at) * 2 ** 32 + DiskExtent.startLow.get(view, at),
+    isWritten,
+  );
 }
 
 /** A class, since a literal's shape would change with the first number that is above 2^31. */
@@ -112,6 +104,10 @@ class ExtentPiece implements Piece {
     this.start = start;
     this.isWritten = isWritten;
   }
+}
+
+export function readPiece(node: Node, index: number): Piece {
+  return extentOf(node.block.view, entryByte(node, index));
 }
 
 /** The root of an inode's tree. */

@@ -4,13 +4,11 @@ export {
   beginJournal,
   findJournal,
   type FoundJournal,
-  markEmpty,
-  notReplayable,
-  replay,
   whyReadOnly,
   withOwnFeatures,
 } from "./jbd2/open.ts";
 export type { JournalFacts } from "./jbd2/log.ts";
+export { Recovery } from "./jbd2/recovery.ts";
 export { Jbd2Log } from "./jbd2/write.ts";
 export { createPendingFrees, PendingFrees } from "./pending-frees.ts";
 export { SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";

@@ -65,6 +65,18 @@ function emptiestGroup(volume: ExtVolume): number {
   return best?.index ?? 0;
 }
 
+/** Takes an inode that is free, whichever it is: then as `allocateInode`. Throws: CorruptionError. */
+export function takeInode(
+  volume: ExtVolume,
+  transaction: Transaction,
+  ino: Ino,
+  isDirectory: boolean,
+): void {
+  const { inodesPerGroup } = volume.facts;
+  const group = Math.floor((ino - 1) / inodesPerGroup);
+  takeSlot(volume, transaction, group, (ino - 1) % inodesPerGroup, isDirectory);
+}
+
 /** Marks a free slot as used, in the bitmap and in the descriptor. */
 function takeSlot(
   volume: ExtVolume,

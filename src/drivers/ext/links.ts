@@ -92,7 +92,12 @@ function openForNames(volume: ExtVolume, ino: Ino): DirectoryFile {
 }
 
 /** The directory's names changed. */
-function touch(volume: ExtVolume, transaction: Transaction, directory: Ino, time: Time): RawInode {
+export function touch(
+  volume: ExtVolume,
+  transaction: Transaction,
+  directory: Ino,
+  time: Time,
+): RawInode {
   const raw = editInode(volume, transaction, directory);
   setInodeTime(volume, raw, "modifyTime", time);
   setInodeTime(volume, raw, "changeTime", time);
@@ -100,12 +105,13 @@ function touch(volume: ExtVolume, transaction: Transaction, directory: Ino, time
 }
 
 /** One ".." more leads to a directory. Throws: EMLINK. */
-function addSubdirectory(volume: ExtVolume, raw: RawInode): void {
+export function addSubdirectory(volume: ExtVolume, raw: RawInode): void {
   const count = linkCount(raw);
   setLinkCount(volume, raw, count === 1 ? 1 : count + 1);
 }
 
-function dropSubdirectory(volume: ExtVolume, raw: RawInode): void {
+/** One ".." less leads to a directory. */
+export function dropSubdirectory(volume: ExtVolume, raw: RawInode): void {
   const count = linkCount(raw);
   if (count > 2) setLinkCount(volume, raw, count - 1);
 }

@@ -205,7 +205,7 @@ export function removeExtents(
 }
 
 /** The last piece that has blocks in [from, end), or null. */
-function lastIn(map: FileMap, from: number, end: number): FoundPiece | null {
+export function lastIn(map: FileMap, from: number, end: number): FoundPiece | null {
   const found = end > from ? map.lastBefore(end) : null;
   return found !== null && pieceEnd(found.piece) > from ? found : null;
 }

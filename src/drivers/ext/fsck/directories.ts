@@ -50,9 +50,12 @@ export function* checkDirectories(check: Check): Steps {
   check.about = {};
 }
 
-/** The directories in use, by number. */
-export function* directoriesOf({ census, volume }: Check): Generator<Ino, void, void> {
-  for (const ino of inodesOf(census, volume)) if (census.isDirectory(ino)) yield ino;
+/** The directories in use, by number; but those that were deleted while they were open: nothing leads there. */
+export function* directoriesOf({ census, volume, orphans }: Check): Generator<Ino, void, void> {
+  for (const ino of inodesOf(census, volume)) {
+    const isDeleted = orphans.has(ino) && census.links.get(ino) === 0;
+    if (census.isDirectory(ino) && !isDeleted) yield ino;
+  }
 }
 
 /** The hashes that the index promises for a block: from `least` on, and below `end`. */

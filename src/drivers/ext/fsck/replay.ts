@@ -1,8 +1,9 @@
 /** A journal that waits to be replayed is replayed over the device in memory: the check sees what a mount would. */
 import { CorruptionError, HoldfastError } from "../../../base/errors.ts";
 import { INCOMPATIBLE } from "../format.ts";
-import { findJournal, notReplayable, replay } from "../jbd2/open.ts";
 import type { LogDevice } from "../jbd2/log.ts";
+import { findJournal } from "../jbd2/open.ts";
+import { Recovery } from "../jbd2/recovery.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import type { Findings } from "./findings.ts";
 import type { CheckedDevice } from "./reader.ts";
@@ -48,13 +49,14 @@ export function replayInMemory(
 ): CheckedDevice | null {
   const replayed = new ReplayedDevice(device, facts.blockSize);
   try {
-    const { facts: journal, state } = findJournal(facts, replayed);
-    if (notReplayable(journal, state, replayed) !== null) {
-      const text =
-        "not checked: fast commits at the end of the journal, which hold newer changes yet";
-      findings.notice("fast-commits", text);
+    const journal = findJournal(facts, replayed);
+    if (journal.state.start !== 0) {
+      const recovery = new Recovery(facts, journal, replayed, device.size);
+      if (recovery.passedOver !== null) {
+        findings.notice("fast-commits", `the journal is replayed in part: ${recovery.passedOver}`);
+      }
+      recovery.inMemory(replayed);
     }
-    replay(journal, state, replayed);
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     if (error instanceof CorruptionError) {

@@ -95,19 +95,6 @@ export const TAG_SAME_UUID = 0x2; // no uuid follows the tag
 export const TAG_LAST = 0x8;
 export const TAG_UUID_SIZE = 16;
 
-/** What the area of fast commits begins with, if there are any; little-endian. */
-export const DiskFastCommitHead = struct(
-  "ext4_fc_head",
-  { endian: "little", size: 12 },
-  {
-    tag: u16(0),
-    length: u16(2),
-    features: u32(4),
-    sequence: u32(8), // of the transaction that they are instead of
-  },
-);
-export const FAST_COMMIT_HEAD = 9;
-
 /** Before the numbers of a revoke block. */
 export const DiskRevokeHeader = struct(
   "jbd2_journal_revoke_header_s",

@@ -45,6 +45,8 @@ export interface JournalFacts {
   /** The ring: the first block, and the one after the last. */
   readonly first: number;
   readonly end: number;
+  /** Where the area of fast commits begins, and its blocks: none, or from the second block behind the ring on. */
+  readonly fastCommitFirst: number;
   readonly fastCommitBlocks: number;
   readonly compatible: number;
   readonly incompatible: number;
@@ -201,8 +203,8 @@ export function parseJournal(
   if (blocks < JOURNAL_BLOCKS_MIN || blocks > length) {
     throw damage("s_maxlen", blocks, `expected ${JOURNAL_BLOCKS_MIN} to ${length}`);
   }
-  const fastCommitBlocks = fastCommitBlocksOf(view, incompatible, blocks);
-  const end = blocks - fastCommitBlocks;
+  const blocksBehind = fastCommitBlocksOf(view, incompatible, blocks);
+  const end = blocks - blocksBehind;
   const first = DiskJournalSuperblock.first.get(view, 0);
   if (first < 1 || first >= end) throw damage("s_first", first, `expected 1 to ${end - 1}`);
   const start = DiskJournalSuperblock.start.get(view, 0);
@@ -216,7 +218,8 @@ export function parseJournal(
     runs,
     first,
     end,
-    fastCommitBlocks,
+    fastCommitFirst: end + 1,
+    fastCommitBlocks: Math.max(blocksBehind - 1, 0),
     compatible,
     incompatible,
     uuid: isNew ? bytes.slice(at, at + 16) : new Uint8Array(16),
@@ -243,7 +246,7 @@ function superblockChecksum(bytes: Uint8Array): number {
   return crc32c(before, bytes.subarray(at + 4, JOURNAL_SUPERBLOCK_SIZE));
 }
 
-/** Blocks at the end of a journal's file that hold fast commits: not of its ring. */
+/** Blocks at the end of a journal's file that are not of its ring; fast commits have all but the first of them. */
 function fastCommitBlocksOf(view: DataView, incompatible: number, blocks: number): number {
   if ((incompatible & JOURNAL_INCOMPATIBLE.fast_commit) === 0) return 0;
   const count = DiskJournalSuperblock.fastCommitBlocks.get(view, 0) || FAST_COMMIT_BLOCKS_DEFAULT;

@@ -1,4 +1,4 @@
-/** Finding a volume's journal, bringing the volume in order from it, and making it ready for this mount. */
+/** Finding a volume's journal, and making it ready for this mount. */
 import { CorruptionError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import { DirectReader } from "../direct-reader.ts";
@@ -9,13 +9,7 @@ import { orphanDamage } from "../orphans.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import { ExtVolume } from "../volume.ts";
 import type { ZoneFacts } from "../zones.ts";
-import {
-  BLOCK_SUPERBLOCK_V1,
-  DiskFastCommitHead,
-  DiskHeader,
-  FAST_COMMIT_HEAD,
-  JOURNAL_INCOMPATIBLE,
-} from "./format.ts";
+import { BLOCK_SUPERBLOCK_V1, DiskHeader, JOURNAL_INCOMPATIBLE } from "./format.ts";
 import {
   changeJournal,
   type JournalFacts,
@@ -25,7 +19,6 @@ import {
   type LogRun,
   parseJournal,
 } from "./log.ts";
-import { copyHome, imagesToCopy, readTransactions, verifyImages } from "./scan.ts";
 
 /** A journal that was found. */
 export interface FoundJournal {
@@ -100,42 +93,6 @@ export function findJournal(
 }
 
 /**
- * Why a journal whose log is not empty cannot be replayed whole, or null: fast commits follow its last
- * transaction. Throws: CorruptionError.
- */
-export function notReplayable(
-  facts: JournalFacts,
-  state: JournalState,
-  device: LogDevice,
-): string | null {
-  if (facts.fastCommitBlocks === 0) return null;
-  const log = new Log(facts, device);
-  const count = state.start === 0 ? 0 : readTransactions(log, state.sequence, state.start).length;
-  const bytes = new Uint8Array(log.blockSize);
-  log.read(facts.end, bytes);
-  const view = new DataView(bytes.buffer);
-  if (DiskFastCommitHead.tag.get(view, 0) !== FAST_COMMIT_HEAD) return null;
-  if (DiskFastCommitHead.sequence.get(view, 0) !== (state.sequence + count) >>> 0) return null;
-  return "its journal ends in fast commits, which are not supported; run e2fsck -f, or mount it once with the kernel";
-}
-
-/**
- * Copies home what the journal's log holds, in the order of its transactions. Returns the number of the next
- * one. The caller persists the device, and only then `markEmpty`.
- * Throws: CorruptionError, with nothing changed.
- */
-export function replay(facts: JournalFacts, state: JournalState, device: LogDevice): number {
-  const log = new Log(facts, device);
-  if (state.start === 0) return state.sequence;
-  const transactions = readTransactions(log, state.sequence, state.start);
-  const images = imagesToCopy(transactions);
-  verifyImages(log, images);
-  copyHome(log, images);
-  // One is left out: what was never finished has the number of the next.
-  return (state.sequence + transactions.length + 1) >>> 0;
-}
-
-/**
  * Why a volume that was recovered can only be read, or null.
  */
 export function whyReadOnly(
@@ -143,11 +100,6 @@ export function whyReadOnly(
   device: LogDevice & { readonly size: number },
 ): string | null {
   return facts.readOnlyReason ?? orphanDamage(volumeOn(facts, device));
-}
-
-/** Notes that the log is empty, and the number of the next transaction. */
-export function markEmpty(facts: JournalFacts, device: LogDevice, sequence: number): void {
-  changeJournal(new Log(facts, device), { start: 0, sequence });
 }
 
 /** The facts of an empty journal with the features that this driver writes it with. */

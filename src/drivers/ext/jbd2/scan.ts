@@ -44,7 +44,8 @@ export interface LoggedTransaction {
   readonly sequence: number;
   readonly images: readonly LoggedImage[];
   readonly revoked: readonly number[];
-  /** Where the next one begins. */
+  /** Where it begins, and where the next one does. */
+  readonly first: number;
   readonly next: number;
 }
 
@@ -65,6 +66,7 @@ function damage(log: Log, at: number, field: string, value: number | string, exp
 class Reader {
   readonly #log: Log;
   readonly #sequence: number;
+  readonly #first: number;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly images: LoggedImage[] = [];
@@ -79,6 +81,7 @@ class Reader {
   constructor(log: Log, sequence: number, at: number) {
     this.#log = log;
     this.#sequence = sequence;
+    this.#first = at;
     this.#at = at;
     this.#bytes = new Uint8Array(log.blockSize);
     this.#view = new DataView(this.#bytes.buffer);
@@ -206,7 +209,8 @@ class Reader {
       );
     }
     const { images, revoked } = this;
-    return { sequence: this.#sequence, images, revoked, next: log.next(this.#at) };
+    const next = log.next(this.#at);
+    return { sequence: this.#sequence, images, revoked, first: this.#first, next };
   }
 
   /**

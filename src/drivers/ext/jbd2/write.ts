@@ -5,7 +5,7 @@
  * (`record`), since the caller persists the device in between.
  */
 import { CorruptionError } from "../../../base/errors.ts";
-import type { CachedBlock } from "../../../metadata/cache.ts";
+import type { MetadataBlock } from "../../../metadata/cache.ts";
 import type { TransactionLog } from "../../../metadata/journal.ts";
 import {
   BLOCK_COMMIT,
@@ -79,7 +79,7 @@ export class Jbd2Log implements TransactionLog {
   write(
     sequence: number,
     at: number,
-    changed: readonly CachedBlock[],
+    changed: readonly MetadataBlock[],
     revoked: readonly number[],
   ): number {
     for (let from = 0; from < revoked.length; from += this.#numbersPerRevoke) {
@@ -157,7 +157,7 @@ export class Jbd2Log implements TransactionLog {
   }
 
   /** Writes a descriptor and the images it describes. Returns the place after them. */
-  #writeImages(sequence: number, at: number, blocks: readonly CachedBlock[]): number {
+  #writeImages(sequence: number, at: number, blocks: readonly MetadataBlock[]): number {
     const log = this.#log;
     const descriptorAt = at;
     this.#begin(BLOCK_DESCRIPTOR, sequence);

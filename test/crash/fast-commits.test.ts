@@ -1,0 +1,98 @@
+// Volumes that the kernel was writing with fast commits: what they hold after our recovery is what the kernel showed
+// when everything had been synced, and what its own recovery and that of e2fsck make of them. A recovery that is
+// interrupted leaves what the next one, ours or the kernel's, finishes.
+// HOLDFAST_FAST_COMMIT_SEED tries other work.
+
+import { copyFileSync, readFileSync } from "node:fs";
+import { describe, expect } from "vitest";
+import { fsckSync, mountSync } from "../../src/index.ts";
+import { randomFrom } from "../damage/random.ts";
+import { shown } from "../fsck/referee.ts";
+import { differences, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
+import { e2fsckClean, run, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { comparable, type Crashed, crashesOf, kernelTree, type Shape } from "./fast-commit-work.ts";
+
+const SEED = Number(process.env["HOLDFAST_FAST_COMMIT_SEED"] ?? 1);
+const REGION_BYTES = 2 ** 26;
+
+const SHAPES: readonly Shape[] = [
+  { blockSize: 4096, args: [] },
+  { blockSize: 1024, args: ["-J", "size=4"] },
+  { blockSize: 2048, args: ["-O", "^metadata_csum,^64bit"] },
+  { blockSize: 1024, args: ["-O", "^dir_index,orphan_file", "-J", "size=2"] },
+];
+
+const withKernel = skipUnless("root", "loop mounts", "mkfs.ext4", "e2fsck", "fallocate");
+
+function ourTree(image: string, readOnly: boolean): Tree {
+  const volume = mountSync(image, { readOnly, regionBytes: REGION_BYTES });
+  try {
+    if (!readOnly) expect(volume.readOnlyReason).toBe(null);
+    return treeOf(volumePlace(volume));
+  } finally {
+    volume.closeSync();
+  }
+}
+
+function expectTree(found: Tree, expected: Tree, told: readonly string[]): void {
+  const wrong = differences(comparable(expected), comparable(found), ["atime"]);
+  expect(wrong.length === 0 ? "" : `${told.join("\n")}\n${wrong.join("\n")}`).toBe("");
+}
+
+describe.each(SHAPES)("fast commits that the kernel left, $blockSize $args", (shape) => {
+  withKernel(
+    "are recovered in memory, on the device and by the check",
+    { timeout: 600_000 },
+    () => {
+      const tally = { images: 0, fastCommits: 0, kernel: 0, e2fsck: 0 };
+      for (let round = 0; round < 4; round++) {
+        using directory = temporaryDirectory();
+        const random = randomFrom(SEED * 1000 + round);
+        for (const crashed of crashesOf(directory, shape, random, [1, 3, 8, 20])) {
+          verify(crashed, directory.file, tally);
+        }
+      }
+      process.stdout.write(`fast commits, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
+      expect(tally.fastCommits).toBeGreaterThan(20);
+      expect(tally.kernel).toBeGreaterThan(0);
+    },
+  );
+});
+
+function verify(
+  { image, tree, fastCommits, story }: Crashed,
+  file: (name: string) => string,
+  tally: { images: number; fastCommits: number; kernel: number; e2fsck: number },
+): void {
+  tally.images++;
+  tally.fastCommits += fastCommits;
+  const [ours, theirs] = [file("ours"), file("theirs")];
+  const before = readFileSync(image);
+  const report = fsckSync(image);
+  expect(shown(report.findings), story.join("\n")).toBe("");
+  expectTree(ourTree(image, true), tree, ["in memory", ...story]);
+  expect(readFileSync(image).equals(before), "the image is as it was").toBe(true);
+  copyFileSync(image, ours);
+  expectTree(ourTree(ours, false), tree, story);
+  const { clean, output } = e2fsckClean(ours);
+  expect(clean ? "" : `${story.join("\n")}\n${output}`).toBe("");
+  expectTree(ourTree(ours, false), tree, ["mounted again", ...story]);
+
+  copyFileSync(image, theirs);
+  const kernel = kernelTree(theirs, file("kernel"));
+  if (kernel !== null) {
+    // It counts neither a new directory's links nor those of the one above.
+    const wrong = differences(comparable(kernel, false), comparable(tree, false), ["atime"]);
+    expect(wrong).toEqual([]);
+    tally.kernel++;
+  }
+  copyFileSync(image, theirs);
+  run("e2fsck", ["-f", "-y", theirs]);
+  const repaired = ourTree(theirs, true);
+  // It may find directories that are gone, and keeps them in lost+found.
+  for (const path of [...repaired.keys()]) {
+    if (path.startsWith("/lost+found/")) repaired.delete(path);
+  }
+  const wrong = differences(comparable(repaired, false), comparable(tree, false), ["atime"]);
+  if (wrong.length === 0) tally.e2fsck++;
+}

@@ -8,6 +8,7 @@ import { loopMount, mkfsExt4, run, runOk, type TemporaryDirectory } from "../sup
 
 export interface Shape {
   readonly blockSize: number;
+  readonly sizeMiB?: number;
   readonly args: readonly string[];
 }
 
@@ -156,12 +157,12 @@ export class Work {
 /** Has the kernel work, and copies the image after each of `counts` steps. */
 export function crashesOf(
   directory: TemporaryDirectory,
-  { blockSize, args }: Shape,
+  { blockSize, args, sizeMiB = 24 }: Shape,
   random: Random,
   counts: readonly number[],
 ): Crashed[] {
   const [image, root] = [directory.file("base"), directory.file("mnt")];
-  mkfsExt4(image, 24 * MIB, ["-b", `${blockSize}`, "-O", "fast_commit", ...args]);
+  mkfsExt4(image, sizeMiB * MIB, ["-b", `${blockSize}`, "-O", "fast_commit", ...args]);
   fs.mkdirSync(root, { recursive: true });
   const crashes: Crashed[] = [];
   using mounted = loopMount(image, root);
@@ -192,7 +193,10 @@ export function comparable(tree: Tree, withLinks = true): Tree {
   return new Map(entries);
 }
 
-/** The tree that the kernel shows after its own recovery; null where it cannot mount the image. */
+/**
+ * The tree that the kernel shows after its own recovery; null where it cannot mount the image. It cannot where the area of
+ * fast commits is full: it reads on behind its end, as e2fsck does.
+ */
 export function kernelTree(image: string, root: string): Tree | null {
   fs.mkdirSync(root, { recursive: true });
   const { code } = run("mount", ["-o", "loop", image, root]);

@@ -1,9 +1,9 @@
 // Volumes that the kernel was writing with fast commits: what they hold after our recovery is what the kernel showed
 // when everything had been synced, and what its own recovery and that of e2fsck make of them. A recovery that is
 // interrupted leaves what the next one, ours or the kernel's, finishes.
-// HOLDFAST_FAST_COMMIT_SEED tries other work.
+// HOLDFAST_FAST_COMMIT_SEED tries other work, HOLDFAST_CRASH_STATES says how many interruptions, at least.
 
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect } from "vitest";
 import { fsckSync, mountSync } from "../../src/index.ts";
 import { randomFrom } from "../damage/random.ts";
@@ -11,7 +11,9 @@ import { shown } from "../fsck/referee.ts";
 import { differences, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import { e2fsckClean, run, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { comparable, type Crashed, crashesOf, kernelTree, type Shape } from "./fast-commit-work.ts";
+import { crashStates, record } from "./recorder.ts";
 
+const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
 const SEED = Number(process.env["HOLDFAST_FAST_COMMIT_SEED"] ?? 1);
 const REGION_BYTES = 2 ** 26;
 
@@ -54,7 +56,9 @@ describe.each(SHAPES)("fast commits that the kernel left, $blockSize $args", (sh
       }
       process.stdout.write(`fast commits, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
       expect(tally.fastCommits).toBeGreaterThan(20);
-      expect(tally.kernel).toBeGreaterThan(0);
+      expect(tally.kernel).toBeGreaterThan(tally.images / 2);
+      // e2fsck 1.47 itself does not get all of them right: it leaves ranges that were cut off.
+      expect(tally.e2fsck).toBeGreaterThan(tally.images / 2);
     },
   );
 });
@@ -96,3 +100,50 @@ function verify(
   const wrong = differences(comparable(repaired, false), comparable(tree, false), ["atime"]);
   if (wrong.length === 0) tally.e2fsck++;
 }
+
+describe.each([
+  { blockSize: 1024, sizeMiB: 8, args: ["-N", "128", "-J", "size=2"] },
+  { blockSize: 4096, sizeMiB: 16, args: ["-N", "128", "-J", "size=5", "-O", "orphan_file"] },
+])("a recovery of fast commits that is interrupted, $blockSize $args", (shape) => {
+  withKernel("is finished by the next one, ours or the kernel's", { timeout: 3_600_000 }, () => {
+    const tally = { images: 0, states: 0, kernel: 0 };
+    for (let round = 0; tally.states < STATES / 4; round++) {
+      using directory = temporaryDirectory();
+      const random = randomFrom(SEED * 1000 + 500 + round);
+      const [state, place] = [directory.file("state"), directory.file("kernel")];
+      for (const { image, tree, fastCommits, story } of crashesOf(
+        directory,
+        shape,
+        random,
+        [6, 6],
+      )) {
+        copyFileSync(image, state);
+        // Where the kernel does not recover the whole, it does not recover the rest.
+        if (fastCommits === 0 || kernelTree(state, place) === null) continue;
+        copyFileSync(image, state);
+        const events = record(state, () => {
+          const volume = mountSync(state, { regionBytes: REGION_BYTES });
+          expect(volume.readOnlyReason).toBe(null);
+          volume.closeSync();
+        });
+        const limits = { exhaustive: 8, random: 2 };
+        const next = () => random.below(2 ** 24) / 2 ** 24;
+        for (const crash of crashStates(readFileSync(image), events, limits, next)) {
+          const told = [...story, crash.what];
+          writeFileSync(state, crash.image);
+          expectTree(ourTree(state, false), tree, told);
+          const { clean, output } = e2fsckClean(state);
+          expect(clean ? "" : `${told.join("\n")}\n${output}`).toBe("");
+          if (tally.states++ % 5 !== 0) continue;
+          writeFileSync(state, crash.image);
+          const theirs = kernelTree(state, place);
+          expect(theirs, told.join("\n")).not.toBe(null);
+          expectTree(comparable(theirs!, false), comparable(tree, false), told);
+          tally.kernel++;
+        }
+        tally.images++;
+      }
+    }
+    process.stdout.write(`interrupted, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
+  });
+});

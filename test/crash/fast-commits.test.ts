@@ -16,6 +16,7 @@ import { crashStates, record } from "./recorder.ts";
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
 const SEED = Number(process.env["HOLDFAST_FAST_COMMIT_SEED"] ?? 1);
 const REGION_BYTES = 2 ** 26;
+const ROUNDS = Math.ceil(STATES / 300);
 
 const SHAPES: readonly Shape[] = [
   { blockSize: 4096, args: [] },
@@ -47,7 +48,7 @@ describe.each(SHAPES)("fast commits that the kernel left, $blockSize $args", (sh
     { timeout: 600_000 },
     () => {
       const tally = { images: 0, fastCommits: 0, kernel: 0, e2fsck: 0 };
-      for (let round = 0; round < 4; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         using directory = temporaryDirectory();
         const random = randomFrom(SEED * 1000 + round);
         for (const crashed of crashesOf(directory, shape, random, [1, 3, 8, 20])) {
@@ -107,7 +108,7 @@ describe.each([
 ])("a recovery of fast commits that is interrupted, $blockSize $args", (shape) => {
   withKernel("is finished by the next one, ours or the kernel's", { timeout: 3_600_000 }, () => {
     const tally = { images: 0, states: 0, kernel: 0 };
-    for (let round = 0; tally.states < STATES / 4; round++) {
+    for (let round = 0; tally.states < STATES / 8; round++) {
       using directory = temporaryDirectory();
       const random = randomFrom(SEED * 1000 + 500 + round);
       const [state, place] = [directory.file("state"), directory.file("kernel")];

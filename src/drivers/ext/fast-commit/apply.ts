@@ -46,8 +46,8 @@ import { walkMap } from "../map-walk.ts";
 import { inoAt } from "../names.ts";
 import { addOrphan, findOrphans } from "../orphans.ts";
 import { lastIn } from "../placement.ts";
-import { type ExtVolume, unownableBlock } from "../volume.ts";
-import { markBlocks, runsWithout, sortRuns } from "./block-runs.ts";
+import type { ExtVolume } from "../volume.ts";
+import { firstUsedBlock, markBlocks, runsWithout, sortRuns } from "./block-runs.ts";
 import { writeInode } from "./inode-record.ts";
 import type { FastChange } from "./scan.ts";
 
@@ -63,10 +63,9 @@ export function applyFastCommits(
   changes: readonly FastChange[],
 ): void {
   const inodes = inodesOf(volume, changes);
-  const ranges = changes.flatMap((change) =>
-    change.kind === "add-range" ? [rangeOf(volume, change.piece)] : [],
-  );
-  const touched = sortRuns([...blocksOf(volume, inodes), ...ranges]);
+  const before = sortRuns(blocksOf(volume, inodes));
+  const ranges = rangesOf(volume, changes, before);
+  const touched = sortRuns([...before, ...ranges]);
   transact((transaction) => markBlocks(volume, transaction, touched, true));
   const now = Date.now();
   const time: Time = { seconds: Math.floor(now / 1000), nanoseconds: (now % 1000) * 1_000_000 };
@@ -114,11 +113,33 @@ function inodesOf(volume: ExtVolume, changes: readonly FastChange[]): Set<Ino> {
   return found;
 }
 
-function rangeOf(volume: ExtVolume, { start, count }: Piece): Run {
-  if (count === 0 || !volume.isOwnable(start, count)) {
-    throw unownableBlock(volume, start, `a fast commit gives to a file, ${count} in all,`);
+/**
+ * The blocks that files get, whether they keep them or not. They were free, or one of these files', since what
+ * is freed is not taken again before it is committed. Throws: CorruptionError for others.
+ */
+function rangesOf(
+  volume: ExtVolume,
+  changes: readonly FastChange[],
+  before: readonly Run[],
+): Run[] {
+  const ranges: Run[] = [];
+  for (const change of changes) {
+    if (change.kind !== "add-range") continue;
+    const { start, count } = change.piece;
+    if (count === 0) throw damage(change, "ee_len", count, "expected at least 1");
+    for (const run of runsWithout([{ start, count }], before)) {
+      const used = firstUsedBlock(volume, run);
+      if (used === null) continue;
+      throw damage(
+        change,
+        "ee_start",
+        used,
+        "expected blocks that are free, or are of these files",
+      );
+    }
+    ranges.push({ start, count });
   }
-  return { start, count };
+  return ranges;
 }
 
 /** Whether an inode is in use. One that is not may lie in a part of its table that was never written. */

@@ -40,6 +40,35 @@ export function runsWithout(runs: readonly Run[], others: readonly Run[]): Run[]
   return left;
 }
 
+/** A part of a run that lies in one group. */
+interface GroupRun {
+  readonly group: number;
+  /** Bits of its bitmap: [from, to). */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A run, group by group. Throws: CorruptionError where no file can have its blocks. */
+function* partsOf(volume: ExtVolume, { start, count }: Run): Generator<GroupRun, void, void> {
+  if (!volume.isOwnable(start, count)) throw unownableBlock(volume, start, "a file owns");
+  for (let block = start; block < start + count; ) {
+    const group = groupOfBlock(volume, block);
+    const first = firstBlockOfGroup(volume, group);
+    const end = Math.min(start + count, first + blocksInGroup(volume, group));
+    yield { group, from: block - first, to: end - first };
+    block = end;
+  }
+}
+
+/** The first block of a run that its block bitmap says is used, or null. Throws: CorruptionError. */
+export function firstUsedBlock(volume: ExtVolume, run: Run): number | null {
+  for (const { group, from, to } of partsOf(volume, run)) {
+    const bit = findSet(readBlockBitmap(volume, group), from, to);
+    if (bit < to) return firstBlockOfGroup(volume, group) + bit;
+  }
+  return null;
+}
+
 /** Has the block bitmaps say that blocks are used, or free; whatever they said. Throws: CorruptionError. */
 export function markBlocks(
   volume: ExtVolume,
@@ -47,25 +76,16 @@ export function markBlocks(
   runs: readonly Run[],
   isUsed: boolean,
 ): void {
-  for (const { start, count } of runs) {
-    if (!volume.isOwnable(start, count)) throw unownableBlock(volume, start, "a file owns");
-    for (let from = start; from < start + count; ) {
-      const group = groupOfBlock(volume, from);
-      const first = firstBlockOfGroup(volume, group);
-      const to = Math.min(start + count, first + blocksInGroup(volume, group));
-      markInGroup(volume, transaction, group, from - first, to - first, isUsed);
-      from = to;
-    }
+  for (const run of runs) {
+    for (const part of partsOf(volume, run)) markInGroup(volume, transaction, part, isUsed);
   }
 }
 
-/** Bits [from, to) of a group's bitmap. One that says so already is not changed. */
+/** A bitmap that says so already is not changed. */
 function markInGroup(
   volume: ExtVolume,
   transaction: Transaction,
-  group: number,
-  from: number,
-  to: number,
+  { group, from, to }: GroupRun,
   isUsed: boolean,
 ): void {
   const findOther = isUsed ? findClear : findSet;

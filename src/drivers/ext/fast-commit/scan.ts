@@ -2,11 +2,10 @@
  * Reading the area of fast commits. They are what the kernel writes for an fsync instead of a whole transaction:
  * what has changed since the last one, in a few records.
  *
- * Rules. (1) They count when the first one's head has the number of the transaction that would follow the log's
- *            last. Else they are old.
- *        (2) A fast commit counts when its tail is there and its checksum right. The first that does not is one that
- *            was never finished, and the end; but where a later one counts, it was promised, and is damaged: one is
- *            begun when the one before is on the medium.
+ * Rules. (1) A fast commit counts when head and tail have the number of the transaction that would follow the log's
+ *            last, and its checksum is right. Others are old, or were never finished.
+ *        (2) The first that does not count is the end. But where a later one does, it was promised, and is damaged: one
+ *            is begun when the one before is on the medium.
  */
 import { crc32c } from "../../../base/checksum.ts";
 import { CorruptionError } from "../../../base/errors.ts";
@@ -110,13 +109,13 @@ class Reader {
     this.#view = new DataView(this.#bytes.buffer);
   }
 
-  /** The fast commit, or why there is none; "old": others of another transaction begin here. */
-  read(): FastCommit | CorruptionError | "old" {
+  /** The fast commit, or why there is none. */
+  read(): FastCommit | CorruptionError {
     const { fastCommitBlocks, fastCommitFirst } = this.#log.facts;
     for (this.#block = this.#first; this.#block < fastCommitBlocks; this.#block++) {
       this.#log.read(fastCommitFirst + this.#block, this.#bytes);
       const ended = this.#readBlock();
-      if (ended instanceof CorruptionError || ended === "old") return ended;
+      if (ended instanceof CorruptionError) return ended;
       if (ended === "tail") {
         const blocks = this.#block + 1 - this.#first;
         return { changes: this.#changes, blocks, unknownFeatures: this.#unknownFeatures };
@@ -137,7 +136,7 @@ class Reader {
   }
 
   /** The records of one block. "more": the fast commit goes on in the next one. */
-  #readBlock(): "more" | "tail" | "old" | CorruptionError {
+  #readBlock(): "more" | "tail" | CorruptionError {
     const { blockSize } = this.#log;
     const view = this.#view;
     for (let at = 0; at + DiskRecord.structure.size <= blockSize; ) {
@@ -162,11 +161,14 @@ class Reader {
     return "more";
   }
 
-  #head(at: number, value: number): CorruptionError | "old" | null {
+  #head(at: number, value: number): CorruptionError | null {
     if (this.#block > 0 || at > 0) {
       return this.#damage(at, "fc_tag", TAG_HEAD, "expected it in the first place only");
     }
-    if (DiskHead.sequence.get(this.#view, value) !== this.#sequence) return "old";
+    const found = DiskHead.sequence.get(this.#view, value);
+    if (found !== this.#sequence) {
+      return this.#damage(value, "fc_tid", found, `expected ${this.#sequence}`);
+    }
     this.#unknownFeatures = DiskHead.features.get(this.#view, value);
     return null;
   }
@@ -226,7 +228,6 @@ export function readFastCommits(log: Log, inodeSize: number, sequence: number): 
   let next = 0;
   while (next < log.facts.fastCommitBlocks) {
     const found = new Reader(log, inodeSize, sequence, next).read();
-    if (found === "old") return null;
     if (found instanceof CorruptionError) {
       if (isFollowed(log, inodeSize, sequence, next)) throw found;
       break;
@@ -244,7 +245,7 @@ export function readFastCommits(log: Log, inodeSize: number, sequence: number): 
 function isFollowed(log: Log, inodeSize: number, sequence: number, block: number): boolean {
   for (let first = block + 1; first < log.facts.fastCommitBlocks; first++) {
     const found = new Reader(log, inodeSize, sequence, first).read();
-    if (found !== "old" && !(found instanceof CorruptionError)) return true;
+    if (!(found instanceof CorruptionError)) return true;
   }
   return false;
 }

@@ -41,8 +41,8 @@ export function imagesOfChanges(
   try {
     createTransactionArea(thread);
     const cache = MetadataCache.create(thread, source, blockSize);
-    const zero = () => invariant(false, "no data is zeroed where fast commits are applied");
-    const volume = new ExtVolume(facts, cache, { size: device.size, zero });
+    const refuse = () => invariant(false, "no data is written where fast commits are applied");
+    const volume = new ExtVolume(facts, cache, { size: device.size, zero: refuse, copyIn: refuse });
     applyFastCommits(
       volume,
       (change) =>

@@ -103,7 +103,6 @@ describe("features", () => {
     ["journal_dev", 0x8],
     ["mmp", 0x100],
     ["dirdata", 0x1000],
-    ["large_dir", 0x4000],
     ["encrypt", 0x10000],
     ["casefold", 0x20000],
     ["0x40000", 0x40000],

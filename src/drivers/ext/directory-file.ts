@@ -133,11 +133,21 @@ export class DirectoryFile implements NameFormat {
     return added;
   }
 
-  /** A new last block, zero-filled. Throws: ENOSPC. */
+  /** A new last block, zero-filled. Throws: ENOSPC, also where the directory has the size it may have. */
   append(transaction: Transaction, seal: Seal): { block: MetadataBlock; index: number } {
+    if ((this.blockCount + 1) * this.blockSize >= this.#sizeLimit) {
+      const message = `directory inode ${this.ino} has nearly 4 GiB; more take the feature large_dir`;
+      throw new HoldfastError("ENOSPC", message);
+    }
     const added = appendFileBlock(this.volume, transaction, this.ino, seal);
     this.blockCount = added.index + 1;
     return added;
+  }
+
+  /** Without large_dir nobody else reads the high half of a directory's size. */
+  get #sizeLimit(): number {
+    const isLarge = (this.volume.features.incompatible & INCOMPATIBLE.large_dir) !== 0;
+    return isLarge ? Number.POSITIVE_INFINITY : 2 ** 32;
   }
 
   #sealOfNames(): Seal {

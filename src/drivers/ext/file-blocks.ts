@@ -3,9 +3,9 @@ import { CorruptionError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type { MetadataBlock } from "../../metadata/cache.ts";
 import type { Seal, Transaction } from "../../metadata/transaction.ts";
-import { inodeSize, setInodeSize } from "./inode.ts";
+import { inodeSize } from "./inode.ts";
 import { extentAt, openMap } from "./inode-map.ts";
-import { appendBlock } from "./placement.ts";
+import { appendBlock, setSize } from "./placement.ts";
 import type { ExtVolume } from "./volume.ts";
 
 /** Block `index` of the file. Throws: CorruptionError, also when it is a hole or unwritten. */
@@ -37,6 +37,6 @@ export function appendFileBlock(
   const map = openMap(volume, transaction, ino);
   const index = Math.ceil(inodeSize(map.raw) / volume.blockSize);
   const block = appendBlock(map, index);
-  setInodeSize(map.raw, (index + 1) * volume.blockSize);
+  setSize(volume, transaction, ino, (index + 1) * volume.blockSize);
   return { block: transaction.create(block, seal), index };
 }

@@ -89,7 +89,8 @@ const INCOMPATIBLE_KNOWN =
   INCOMPATIBLE.flex_bg |
   INCOMPATIBLE.ea_inode |
   INCOMPATIBLE.inline_data |
-  INCOMPATIBLE.metadata_csum_seed;
+  INCOMPATIBLE.metadata_csum_seed |
+  INCOMPATIBLE.large_dir;
 
 const READ_ONLY_KNOWN =
   READ_ONLY.sparse_super |

@@ -274,15 +274,14 @@ export class DirectoryCheck {
 /** Where a file's blocks lie, by their place in it and up to its size; what is damaged was told of before. */
 export function blocksOf(check: Check, raw: RawInode, ino: Ino): Map<number, number> {
   const blocks = new Map<number, number>();
-  const limit = Math.min(
-    Math.ceil(inodeSize(raw) / check.volume.blockSize),
-    check.volume.facts.blocks,
-  );
+  const limit = Math.ceil(inodeSize(raw) / check.volume.blockSize);
+  const blocksMax = check.volume.facts.blocks;
   walkMap(check.volume, raw, ino, {
     mapBlock: () => {},
     content: ({ fileBlock, start, count }) => {
       if (!check.volume.isOwnable(start, count)) return;
       for (let index = 0; index < Math.min(count, limit - fileBlock); index++) {
+        if (blocks.size >= blocksMax) return;
         if (!blocks.has(fileBlock + index)) blocks.set(fileBlock + index, start + index);
       }
     },

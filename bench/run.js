@@ -5,6 +5,7 @@ import { availableParallelism, cpus, loadavg, release } from "node:os";
 import { parseArgs } from "node:util";
 import { measureBreak } from "./groups/break.js";
 import { measureCheck } from "./groups/check.js";
+import { measureDirectory } from "./groups/directory.js";
 import { measureFault } from "./groups/fault.js";
 import { measureLease } from "./groups/lease.js";
 import { measureMetadata } from "./groups/metadata.js";
@@ -25,6 +26,7 @@ const GROUPS = {
   random: measureRandom,
   sequential: measureSequential,
   metadata: measureMetadata,
+  directory: measureDirectory,
   pin: measurePin,
   trace: measureTrace,
   break: measureBreak,

@@ -31,12 +31,14 @@ export function allocateInode(
   const { groups, inodesPerGroup, firstIno } = volume.facts;
   const isSpread = isDirectory && parent === INO_ROOT;
   const first = isSpread ? emptiestGroup(volume) : Math.floor((parent - 1) / inodesPerGroup);
+  const full = volume.fullGroups.behind(first);
   for (let step = 0; step < groups; step++) {
-    const group = (first + step) % groups;
+    const group = (first + full + step) % groups;
     if (getGroup(volume, readGroup(volume, group), "freeInodes") === 0) continue;
     const reserved = group === 0 ? firstIno - 1 : 0;
     const slot = findClear(readInodeBitmap(volume, group), reserved, inodesPerGroup);
     if (slot === inodesPerGroup) continue;
+    volume.fullGroups.note(first, (full + step) % groups);
     takeSlot(volume, transaction, group, slot, isDirectory);
     return (group * inodesPerGroup + slot + 1) as Ino;
   }
@@ -130,6 +132,7 @@ export function freeInode(volume: ExtVolume, transaction: Transaction, ino: Ino)
   const { inodesPerGroup } = volume.facts;
   const slot = (ino - 1) % inodesPerGroup;
   const group = Math.floor((ino - 1) / inodesPerGroup);
+  volume.fullGroups.noteFree(group);
   changeInodeBitmap(volume, transaction, group, (bitmap) => {
     if (findClear(bitmap.words, slot, slot + 1) === slot) {
       const expected = `but inode ${ino} is in use`;

@@ -10,6 +10,7 @@ import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
 import type { NameSearches } from "./name-searches.ts";
 import type { PendingFrees } from "./pending-frees.ts";
+import { FullGroups } from "./full-groups.ts";
 import { findZones, overlapsZone, type ZoneFacts } from "./zones.ts";
 
 /** What the driver asks of the device itself: file data is stored there, never through the cache. */
@@ -48,6 +49,7 @@ export class ExtVolume {
   nameSearches: NameSearches | null = null;
   /** First block of each group's inode table, 0 where not read yet. */
   readonly inodeTables: Float64Array;
+  readonly fullGroups: FullGroups;
   #zones: ZoneFacts | null;
 
   /** `zones`: where the volume's own structures lie, if somebody has looked already. */
@@ -68,6 +70,7 @@ export class ExtVolume {
     this.hashVersionDefault = facts.hashVersionDefault;
     this.hashUnsigned = facts.hashUnsigned;
     this.inodeTables = new Float64Array(facts.groups);
+    this.fullGroups = new FullGroups(facts.groups);
     this.#zones = zones;
   }
 

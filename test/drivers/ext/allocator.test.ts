@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
 import {
   clearBits,
@@ -231,6 +231,34 @@ test("a volume without inodes left says ENOSPC, and uses every group's table", (
     expect(driver.spaceInfo().inodesFree).toBe(1);
     const first = one();
     expect(driver.readInode(first).generation).toBe(2);
+  });
+});
+
+test("full groups are not passed by again for each inode, and one that is freed there is found", () => {
+  withImage(16 * MIB, ["-b", "1024", "-g", "256", "-N", "1024"], (image) => {
+    const { groups, inodesPerGroup } = image.volume.facts;
+    expect(groups).toBe(64);
+    const make = (index: number) => image.create(rootIno, `file-${index}`, newInode("file"));
+    const readsOf = (work: () => void): number => {
+      const reads = vi.spyOn(image.cache, "read");
+      work();
+      const { length } = reads.mock.calls;
+      reads.mockRestore();
+      return length;
+    };
+    make(0);
+    const first = readsOf(() => make(1));
+    for (let index = 2; index < 50 * inodesPerGroup; index++) make(index);
+    expect(readsOf(() => make(50 * inodesPerGroup))).toBeLessThan(first + 10);
+
+    const freed = image.find(rootIno, "file-20")!.ino;
+    image.unlink(rootIno, "file-20");
+    expect(make(50 * inodesPerGroup + 1)).toBe(freed);
+    // Whatever the hint says, every inode is found in the end.
+    const left = image.driver.spaceInfo().inodesFree;
+    image.volume.fullGroups.note(0, 63);
+    for (let index = 0; index < left; index++) make(60 * inodesPerGroup + index);
+    expect(errorOf(() => make(0xffff))?.code).toBe("ENOSPC");
   });
 });
 

@@ -62,6 +62,8 @@ export interface InodeInfo {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  /** The project that its space is counted for; 0 without one. */
+  readonly project: number;
   readonly linkCount: number;
   /** Bytes. */
   readonly size: number;

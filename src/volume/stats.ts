@@ -43,6 +43,8 @@ export class Stats {
   readonly nlink: number;
   readonly uid: number;
   readonly gid: number;
+  /** The project that its space is counted for (chattr -p); 0 without one. */
+  readonly project: number;
   readonly rdev: number;
   /** Bytes. */
   readonly size: number;
@@ -68,6 +70,7 @@ export class Stats {
     this.nlink = info.linkCount;
     this.uid = info.uid;
     this.gid = info.gid;
+    this.project = info.project;
     this.rdev = deviceNumberOf(info.deviceMajor, info.deviceMinor);
     this.size = info.size;
     this.blksize = blockSize;

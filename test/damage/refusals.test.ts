@@ -125,7 +125,6 @@ describe("features", () => {
     ["quota", 0x100],
     ["replica", 0x800],
     ["read-only", 0x1000],
-    ["project", 0x2000],
     ["shared_blocks", 0x4000],
     ["verity", 0x8000],
     ["orphan_present", 0x10000],

@@ -296,6 +296,7 @@ export const INODE_VERITY = 0x100000;
 export const INODE_VALUE = 0x200000; // it holds the value of an extended attribute (ea_inode)
 export const INODE_DAX = 0x2000000; // direct access, where the mount leaves it to the file
 export const INODE_INLINE_DATA = 0x10000000;
+export const INODE_PROJECT_INHERIT = 0x20000000; // of a directory: what is made in it gets its project
 export const INODE_CASEFOLD = 0x40000000; // of a directory whose names ignore case
 
 export const INO_BAD_BLOCKS = 1;

@@ -23,6 +23,7 @@ import {
   INODE_EXTENTS,
   INODE_HUGE_FILE,
   INODE_INLINE_DATA,
+  INODE_PROJECT_INHERIT,
   INODE_SIZE_OLD,
   INODE_VALUE,
   LINK_COUNT_MAX,
@@ -337,6 +338,32 @@ export function inodeOwner({ block, at }: RawInode): { uid: number; gid: number 
 export function setOwner({ block, at }: RawInode, uid: number, gid: number): void {
   setPair(block.view, at, DiskInode.uidLow, DiskInode.uidHigh, uid);
   setPair(block.view, at, DiskInode.gidLow, DiskInode.gidHigh, gid);
+}
+
+/** The project that the inode's space is counted for; 0 where the volume has none, or the inode no room. */
+export function inodeProject(volume: ExtVolume, raw: RawInode): number {
+  if ((volume.features.readOnly & READ_ONLY.project) === 0) return 0;
+  if (!hasField(volume, raw, DiskInode.projectId)) return 0;
+  return DiskInode.projectId.get(raw.block.view, raw.at);
+}
+
+/**
+ * Gives a new inode the project of the directory that it is made in, where that passes it on; a directory
+ * passes it on then, too. Source: Linux fs/ext4/ialloc.c, __ext4_new_inode, in what it does.
+ */
+export function inheritProject(volume: ExtVolume, raw: RawInode, directory: RawInode): void {
+  if ((inodeFlags(directory) & INODE_PROJECT_INHERIT) === 0) return;
+  const project = inodeProject(volume, directory);
+  if (hasField(volume, raw, DiskInode.projectId)) {
+    DiskInode.projectId.set(raw.block.view, raw.at, project);
+  }
+  if (isDirectory(raw)) setInodeFlags(raw, inodeFlags(raw) | INODE_PROJECT_INHERIT);
+}
+
+/** Whether a directory takes no names of the inode: it passes a project on, and the inode has another. */
+export function refusesProject(volume: ExtVolume, directory: RawInode, raw: RawInode): boolean {
+  if ((inodeFlags(directory) & INODE_PROJECT_INHERIT) === 0) return false;
+  return inodeProject(volume, directory) !== inodeProject(volume, raw);
 }
 
 /** The block of extended attributes outside the inode, or 0. */

@@ -38,6 +38,7 @@ import { inlineContent, isInline } from "./inline-data.ts";
 import {
   editInode,
   fileTypeOf,
+  inheritProject,
   initInode,
   inodeFlags,
   inodeMode,
@@ -47,6 +48,7 @@ import {
   linkCount,
   type RawInode,
   readRaw,
+  refusesProject,
   setInodeFlags,
   setInodeSize,
   setInodeTime,
@@ -91,6 +93,12 @@ function openForNames(volume: ExtVolume, ino: Ino): DirectoryFile {
   throw new HoldfastError("ENOENT", "the directory was removed");
 }
 
+/** Throws: EXDEV when the directory passes on a project that is not the inode's. */
+function assertSameProject(volume: ExtVolume, directory: Ino, ino: Ino): void {
+  if (!refusesProject(volume, readRaw(volume, directory), readRaw(volume, ino))) return;
+  throw new HoldfastError("EXDEV", "the directory is another project's; copy the file instead");
+}
+
 /** The directory's names changed. */
 export function touch(
   volume: ExtVolume,
@@ -130,7 +138,8 @@ export function createInode(
   const isNewDirectory = inode.type === "directory";
   const directory = openForNames(volume, parent);
   const ino = allocateInode(volume, transaction, parent, isNewDirectory);
-  initInode(volume, transaction, ino, inode);
+  const made = initInode(volume, transaction, ino, inode);
+  inheritProject(volume, made, readRaw(volume, parent));
   if (isNewDirectory) initDirectory(volume, transaction, ino, parent);
   if (inode.type === "symlink") setTarget(volume, transaction, ino, inode.target);
   addName(directory, transaction, name, ino, inode.type);
@@ -195,7 +204,7 @@ export function readTarget(volume: ExtVolume, ino: Ino): Uint8Array {
 
 /**
  * Gives `ino` another name. Throws: EEXIST, EMLINK, ENOSPC, ENAMETOOLONG, EINVAL; EPERM for a
- * directory.
+ * directory; EXDEV where the directory is another project's.
  */
 export function addLink(
   volume: ExtVolume,
@@ -209,6 +218,7 @@ export function addLink(
     throw new HoldfastError("EPERM", "a directory has one name only");
   }
   const directory = openForNames(volume, parent);
+  assertSameProject(volume, parent, ino);
   const raw = editInode(volume, transaction, ino);
   const count = linkCount(raw);
   setLinkCount(volume, raw, count + 1);
@@ -265,7 +275,7 @@ export function removeLink(
  * Renames, replacing what has the new name. Two names of one inode stay as they are.
  * Returns: the inode that lost its name to the renamed one, or null.
  * Throws: ENOENT, EISDIR, ENOTDIR, ENOTEMPTY, EMLINK, ENOSPC, ENAMETOOLONG; EINVAL for "." and
- * "..", and when a directory would go into itself; CorruptionError.
+ * "..", and when a directory would go into itself; EXDEV as `addLink`; CorruptionError.
  */
 export function renameLink(
   volume: ExtVolume,
@@ -289,6 +299,7 @@ export function renameLink(
   const replaced = findEntry(target, to.name);
   const replacedIno = replaced === null ? null : inoAt(replaced.block, replaced.at);
   if (replacedIno === ino) return null;
+  assertSameProject(volume, to.directory, ino);
 
   const targetRaw = touch(volume, transaction, to.directory, time);
   if (replaced === null || replacedIno === null) {

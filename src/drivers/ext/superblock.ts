@@ -99,7 +99,8 @@ const READ_ONLY_KNOWN =
   READ_ONLY.uninit_bg |
   READ_ONLY.dir_nlink |
   READ_ONLY.extra_isize |
-  READ_ONLY.metadata_csum;
+  READ_ONLY.metadata_csum |
+  READ_ONLY.project;
 
 /** The features of ext2; ext3 has a journal, too. */
 const INCOMPATIBLE_EXT2 = INCOMPATIBLE.filetype | INCOMPATIBLE.meta_bg;

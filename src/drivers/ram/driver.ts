@@ -155,6 +155,7 @@ export class RamDriver implements FilesystemDriver {
       mode: mode & 0o7777,
       uid: tables.unsigned(inode + Inode.uid),
       gid: tables.unsigned(inode + Inode.gid),
+      project: 0,
       linkCount: tables.get(inode + Inode.links),
       size: tables.get(inode + Inode.sizeHigh) * 2 ** 32 + tables.unsigned(inode + Inode.sizeLow),
       sectors: tables.get(inode + Inode.blocks) * (BLOCK_SIZE / 512),

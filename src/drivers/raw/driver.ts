@@ -112,6 +112,7 @@ export class RawDriver implements FilesystemDriver {
       mode: isRoot ? 0o755 : 0o600,
       uid: 0,
       gid: 0,
+      project: 0,
       linkCount: isRoot ? 2 : 1,
       size: isRoot ? 0 : this.#size,
       sectors: isRoot ? 0 : this.#size / 512,

@@ -99,7 +99,9 @@ export function recognise(device: Device, type?: ExtType): Recognised {
   const facts = readFacts(device);
   assertType(device, facts.type, type);
   const { readOnlyReason } = facts;
-  if (!facts.hasJournal) return { facts: extFacts(facts, null, 0), readOnlyReason };
+  if (!facts.hasJournal) {
+    return { facts: extFacts(facts, null, 0), readOnlyReason: whyReadOnly(facts, device) };
+  }
   const journal = findJournal(facts, device);
   const isEmpty = !facts.needsRecovery || journal.state.start === 0;
   if (isEmpty) {

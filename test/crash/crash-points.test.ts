@@ -107,6 +107,7 @@ describe.each([
   { blockSize: 1024, args: ["-b", "1024", "-t", "ext4", "-O", "^metadata_csum,^64bit"] },
   { blockSize: 1024, args: ["-b", "1024", "-t", "ext3"] },
   { blockSize: 1024, args: ["-b", "1024", "-O", "orphan_file"] },
+  { blockSize: 1024, args: ["-b", "1024", "-O", "quota"] },
 ])("a crash of a volume made with $args", ({ blockSize, args }) => {
   skipUnless("mkfs.ext4", "e2fsck")(
     "loses nothing that was promised, and leaves a whole volume",
@@ -120,7 +121,9 @@ describe.each([
       first.closeSync();
       const next = numbers(SEED);
       const tally = { sequences: 0, states: 0, e2fsck: 0, kernel: 0 };
-      const mayMount = isRoot() && hasTool("mount") && canLoopMount();
+      // With quotas the kernel mounts it only if it was built for them.
+      const hasQuotas = args.includes("quota");
+      const mayMount = !hasQuotas && isRoot() && hasTool("mount") && canLoopMount();
       const image = directory.file("image");
       const state = directory.file("state");
       while (tally.states < STATES / 3) {

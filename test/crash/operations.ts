@@ -61,6 +61,7 @@ export const operations: readonly Operation[] = [
   { name: "link", run: (volume) => volume.linkSync("/A/foo", "/B/second") },
   { name: "symlink", run: (volume) => volume.symlinkSync("x".repeat(80), "/A/long") },
   { name: "chmod", run: (volume) => volume.chmodSync("/A/foo", 0o600) },
+  { name: "chown", run: (volume) => volume.chownSync("/A/foo", 1000, 70_000) },
   { name: "fsync", run: onFile("/A/foo", (file) => file.syncSync()), syncs: true },
   { name: "sync", run: (volume) => volume.syncSync(), syncs: true },
 ];

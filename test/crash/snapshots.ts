@@ -9,6 +9,7 @@ interface SeenFile {
   readonly ino: number;
   readonly type: string;
   readonly mode: number;
+  readonly uid: number;
   readonly links: number;
   readonly size: number;
   readonly content: Buffer;
@@ -28,8 +29,8 @@ export function snapshotOf(volume: Volume, path = ""): Snapshot {
         type === "file"
           ? Buffer.from(volume.readFileSync(at))
           : Buffer.from(type === "symlink" ? volume.readlinkSync(at) : "");
-      const { ino, mode, nlink, size } = stats;
-      seen.set(at, { ino, type, mode, links: nlink, size, content });
+      const { ino, mode, uid, nlink, size } = stats;
+      seen.set(at, { ino, type, mode, uid, links: nlink, size, content });
       if (type === "directory") walk(at);
     }
   };
@@ -64,7 +65,7 @@ function differenceFrom(
   for (const [path, file] of found) {
     const expected = snapshot.get(path);
     if (expected === undefined) return `${path} is there`;
-    for (const name of ["ino", "type", "mode", "links", "size"] as const) {
+    for (const name of ["ino", "type", "mode", "uid", "links", "size"] as const) {
       if (file[name] !== expected[name])
         return `${path}: ${name} ${file[name]}, not ${expected[name]}`;
     }

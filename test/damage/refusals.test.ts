@@ -122,7 +122,6 @@ describe("features", () => {
 
   withImage.each([
     ["btree_dir", 0x4],
-    ["quota", 0x100],
     ["replica", 0x800],
     ["read-only", 0x1000],
     ["shared_blocks", 0x4000],

@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { fsck, fsckSync, mkfsSync, mountSync } from "../../src/index.ts";
 import {
   loopMount,
+  run,
   runOk,
   skipUnless,
   sparseFile,
@@ -34,6 +35,11 @@ const KINDS: readonly (readonly [name: string, args: string])[] = [
   ["large directories", "-t ext4 -O large_dir"],
   ["names that ignore case", "-t ext4 -O casefold"],
   ["encryption", "-t ext4 -O encrypt"],
+  ["quotas of users and groups", "-t ext4 -O quota"],
+  [
+    "quotas of projects, too",
+    "-t ext4 -b 1024 -I 256 -O quota,project -E quotatype=usrquota:grpquota:prjquota",
+  ],
   ["multiple mount protection", "-t ext4 -O mmp"],
   ["no journal", "-t ext4 -O ^has_journal"],
   ["a seed for checksums", "-t ext4 -O metadata_csum_seed"],
@@ -76,6 +82,8 @@ function makeImage(directory: TemporaryDirectory, args: string): string {
   fill(source);
   sparseFile(image, 64 * MIB);
   runOk("mke2fs", ["-q", "-F", ...args.split(" "), "-d", source, image], "");
+  // It counts quotas before it fills the volume.
+  if (args.includes("quota")) run("e2fsck", ["-f", "-y", image], "");
   return image;
 }
 
@@ -93,7 +101,7 @@ describe.each(KINDS)("%s", (_name, args) => {
   });
 
   // Of these the kernel mounts some only if it was built for them.
-  if (/encrypt|casefold|verity|mmp/.test(args)) return;
+  if (/encrypt|casefold|verity|mmp|quota/.test(args)) return;
   skipUnless(
     "mke2fs",
     "e2fsck",
@@ -162,6 +170,8 @@ describe("what the driver has written", () => {
     "-t ext4 -b 4096 -O orphan_file",
     "-t ext2 -b 1024",
     "-t ext3 -b 4096",
+    "-t ext4 -b 1024 -O quota",
+    "-t ext4 -b 4096 -O quota,project -E quotatype=usrquota:grpquota:prjquota",
   ])("is clean: %s", (args) => {
     using directory = temporaryDirectory();
     const image = makeImage(directory, args);

@@ -174,6 +174,14 @@ const CASES: Readonly<Record<Exclude<FindingCode, "structure-damaged">, Case>> =
   },
   "link-count": { damage: (image) => image.debugfs("sif hub links_count 3") },
   "inode-unnamed": { damage: (image) => image.debugfs("unlink small/file-1") },
+  "quota-file": {
+    base: "quotas",
+    damage: (image) => image.set32(image.block("<3>", 1), 1000),
+  },
+  "quota-usage": {
+    base: "quotas",
+    damage: (image) => image.set32(image.block("<4>", 5) + 16 + 48, 1024),
+  },
   "orphan-list": {
     damage: (image) => image.debugfs("ssv last_orphan 400"),
     unknownToE2fsck: "with -n it does not look at the list of orphans",

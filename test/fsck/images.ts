@@ -19,7 +19,15 @@ import {
 } from "../support/tools.ts";
 
 /** "plain" has no checksums, so that one damage is one thing wrong; "sums" has them. */
-export type Base = "plain" | "sums" | "ext3" | "inline" | "values" | "orphan-file" | "groups";
+export type Base =
+  | "plain"
+  | "sums"
+  | "ext3"
+  | "inline"
+  | "values"
+  | "orphan-file"
+  | "groups"
+  | "quotas";
 
 const MIB = 2 ** 20;
 
@@ -28,6 +36,10 @@ const OTHERS: Readonly<Record<Exclude<Base, "plain" | "sums">, readonly string[]
   inline: ["-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum,^has_journal"],
   values: ["-t", "ext4", "-b", "1024", "-O", "ea_inode,^metadata_csum,^has_journal"],
   "orphan-file": ["-t", "ext4", "-b", "1024", "-O", "orphan_file,^metadata_csum", "-J", "size=1"],
+  quotas: [
+    ...["-t", "ext4", "-b", "1024", "-I", "256", "-O", "quota,project,^metadata_csum,^has_journal"],
+    ...["-E", "quotatype=usrquota:grpquota:prjquota"],
+  ],
   groups: ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^has_journal"],
 };
 
@@ -53,8 +65,8 @@ export function baseImage(base: Base): string {
     const script = ["mkdir directory", `write ${content} large`, `write ${small} directory/small`];
     if (base === "values") script.push(`ea_set -f ${value} large user.value`);
     runOk("debugfs", ["-w", "-f", "-", image], `${script.join("\n")}\n`);
-    // debugfs does not count the blocks of values in inodes of their own.
-    if (base === "values") run("e2fsck", ["-f", "-y", image]);
+    // debugfs does not count the blocks of values in inodes of their own, nor for quotas.
+    if (base === "values" || base === "quotas") run("e2fsck", ["-f", "-y", image]);
     runOk("e2fsck", ["-f", "-n", image]);
   }
   made.set(base, image);

@@ -152,33 +152,35 @@ describe.each(blockPointerKinds)("$name", (kind) => {
   });
 });
 
-extTest.each(["ext3", "ext4"])(
-  "all that is done to large files fits in the smallest journal: %s",
-  (type) => {
-    using directory = temporaryDirectory();
-    const path = directory.file("image");
-    mkfsExt4(path, 96 * MIB, ["-t", type, "-b", "1024", "-J", "size=1", "-N", "4096"]);
-    using volume = mountSync(path, { regionBytes });
-    const piece = Buffer.alloc(60 * MIB, "large");
-    using file = volume.openSync("/large", "w+");
-    for (let done = 0; done < piece.length; ) done += file.writeSync(piece.subarray(done), done);
-    file.truncateSync(0);
-    for (let index = 0; index < 12_000; index++)
-      file.writeSync(piece.subarray(0, 1024), index * 4096);
-    volume.mkdirSync("/names");
-    for (let index = 0; index < 3000; index++) {
-      volume.linkSync("/large", `/names/${"n".repeat(240)}${index}`);
-    }
-    expect(volume.statSync("/names").size).toBeGreaterThan(500 * 1024);
-    for (const name of volume.readdirSync("/names")) volume.unlinkSync(`/names/${name}`);
-    volume.rmdirSync("/names");
-    file.fallocateSync("punch-hole", 4096, 20 * MIB);
-    file.closeSync();
-    volume.unlinkSync("/large");
-    volume.closeSync();
-    expect(e2fsckClean(path)).toMatchObject({ clean: true });
-  },
-);
+extTest.each([
+  ["ext3", []],
+  ["ext4", []],
+  ["ext4", ["-O", "quota"]],
+] as const)("all that is done to large files fits in the smallest journal: %s %s", (type, more) => {
+  using directory = temporaryDirectory();
+  const path = directory.file("image");
+  const shape = ["-t", type, "-b", "1024", "-J", "size=1", "-N", "4096", ...more];
+  mkfsExt4(path, 96 * MIB, shape);
+  using volume = mountSync(path, { regionBytes });
+  const piece = Buffer.alloc(60 * MIB, "large");
+  using file = volume.openSync("/large", "w+");
+  for (let done = 0; done < piece.length; ) done += file.writeSync(piece.subarray(done), done);
+  file.truncateSync(0);
+  for (let index = 0; index < 12_000; index++)
+    file.writeSync(piece.subarray(0, 1024), index * 4096);
+  volume.mkdirSync("/names");
+  for (let index = 0; index < 3000; index++) {
+    volume.linkSync("/large", `/names/${"n".repeat(240)}${index}`);
+  }
+  expect(volume.statSync("/names").size).toBeGreaterThan(500 * 1024);
+  for (const name of volume.readdirSync("/names")) volume.unlinkSync(`/names/${name}`);
+  volume.rmdirSync("/names");
+  file.fallocateSync("punch-hole", 4096, 20 * MIB);
+  file.closeSync();
+  volume.unlinkSync("/large");
+  volume.closeSync();
+  expect(e2fsckClean(path)).toMatchObject({ clean: true });
+});
 
 describe("an ext3 journal, whose file has block pointers", () => {
   /** What e2fsck makes of a volume that was not unmounted, and what it says then. */

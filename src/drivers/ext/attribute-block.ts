@@ -122,7 +122,7 @@ export function writeAttributeBlock(
     if (current === 0) return;
     releaseAttributeBlock(volume, transaction, ino, current);
     setAttributeBlock(volume, raw, 0);
-    addInodeBlocks(volume, raw, -1);
+    addInodeBlocks({ volume, transaction, ino, raw }, -1);
     return;
   }
   const sorted = attributes.toSorted(compareAttributes);
@@ -163,7 +163,7 @@ function ownBlock(
   const group = Math.floor((ino - 1) / volume.facts.inodesPerGroup);
   const goal = firstBlockOfGroup(volume, group);
   const { start } = allocateBlocks(volume, transaction, { goal, count: 1 });
-  if (current === 0) addInodeBlocks(volume, raw, 1);
+  if (current === 0) addInodeBlocks({ volume, transaction, ino, raw }, 1);
   else releaseAttributeBlock(volume, transaction, ino, current);
   setAttributeBlock(volume, raw, start);
   return transaction.create(start, sealOf(volume));

@@ -98,7 +98,7 @@ export class ExtAttributes implements ExtendedAttributes {
     const places = readPlaces(volume, ino, raw);
     const removed = [...places.body, ...places.block].filter((each) => isSameName(each, stored));
     if (removed.length === 0) return false;
-    addInodeBlocks(volume, raw, -outsideBlocks(volume, removed));
+    addInodeBlocks({ volume, transaction, ino, raw }, -outsideBlocks(volume, removed));
     removeFromBody(volume, transaction, places, stored);
     removeFromBlock(volume, transaction, ino, raw, places, stored);
     return true;
@@ -202,7 +202,7 @@ function setAttribute(
   }
   const replaced = [...body, ...block].filter((each) => isSameName(each, name));
   const blocks = outsideBlocks(volume, [attribute]) - outsideBlocks(volume, replaced);
-  addInodeBlocks(volume, raw, blocks);
+  addInodeBlocks({ volume, transaction, ino, raw }, blocks);
   if (place === "body") {
     removeFromBody(volume, transaction, places, name);
     const others = body.filter((each) => !isSameName(each, name));

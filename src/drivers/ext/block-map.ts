@@ -166,7 +166,7 @@ export class BlockMap implements FileMap {
       count: 1,
       end: DEVICE_BLOCKS_MAX,
     });
-    addInodeBlocks(volume, this.raw, 1);
+    addInodeBlocks(this, 1);
     transaction.create(start, noSeal);
     return start;
   }
@@ -201,7 +201,7 @@ export class BlockMap implements FileMap {
   #freeNode(block: number): void {
     freeBlocks(this.volume, this.transaction, { start: block, count: 1 });
     this.transaction.revoke(block);
-    addInodeBlocks(this.volume, this.raw, -1);
+    addInodeBlocks(this, -1);
   }
 
   setWritten(): void {

@@ -75,6 +75,7 @@ import {
   unwriteExtents,
 } from "./placement.ts";
 import { isUnusedValue } from "./value-pool.ts";
+import { usageCounterOf } from "./quotas.ts";
 import { formatUuid, type ExtType } from "./superblock.ts";
 import { setTotal, sumOfGroups } from "./totals.ts";
 import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
@@ -94,6 +95,7 @@ export class ExtDriver implements FilesystemDriver {
 
   constructor(volume: ExtVolume) {
     this.volume = volume;
+    volume.usage = usageCounterOf(volume);
     this.type = volume.facts.type;
     this.blockSize = volume.blockSize;
     this.readOnlyReason = volume.facts.readOnlyReason;
@@ -244,8 +246,9 @@ export class ExtDriver implements FilesystemDriver {
       const others = inodeFlags(raw) & ~INODE_DAX;
       setInodeFlags(raw, change.dax ? others | INODE_DAX : others);
     }
-    const { uid, gid } = inodeOwner(raw);
-    setOwner(raw, change.uid ?? uid, change.gid ?? gid);
+    if (change.uid !== undefined || change.gid !== undefined) {
+      this.#setOwner(transaction, ino, raw, change);
+    }
     for (const name of ["accessTime", "modifyTime", "changeTime"] as const) {
       const time = change[name];
       if (time !== undefined) setInodeTime(volume, raw, name, time);
@@ -254,6 +257,14 @@ export class ExtDriver implements FilesystemDriver {
 
   moveOutOfInode(transaction: Transaction, ino: Ino): void {
     moveOutOfInode(this.volume, transaction, ino);
+  }
+
+  #setOwner(transaction: Transaction, ino: Ino, raw: RawInode, change: AttributeChange): void {
+    const { uid, gid } = inodeOwner(raw);
+    const set = () => setOwner(raw, change.uid ?? uid, change.gid ?? gid);
+    const { usage } = this.volume;
+    if (usage === null) set();
+    else usage.changeOwner(transaction, ino, raw, set);
   }
 
   freeInode(transaction: Transaction, ino: Ino): void {

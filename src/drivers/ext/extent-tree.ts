@@ -421,7 +421,7 @@ export class ExtentTree implements FileMap {
     const { volume, transaction } = this;
     const goal = goalForNodes(volume, groupOfInode(volume, this.ino));
     const run = allocateBlocks(volume, transaction, { goal, count: 1 });
-    addInodeBlocks(volume, this.raw, 1);
+    addInodeBlocks(this, 1);
     const block = transaction.create(run.start, (sealed) => this.#seal(sealed));
     const node = { block, at: 0 };
     initializeNode(node, nodeEntriesMax(volume), depth);
@@ -431,7 +431,7 @@ export class ExtentTree implements FileMap {
   #freeNode(block: number): void {
     freeBlocks(this.volume, this.transaction, { start: block, count: 1 });
     this.transaction.revoke(block);
-    addInodeBlocks(this.volume, this.raw, -1);
+    addInodeBlocks(this, -1);
   }
 }
 

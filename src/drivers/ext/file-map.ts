@@ -6,10 +6,7 @@
  * All places and lengths here are in blocks.
  */
 import { HoldfastError } from "../../base/errors.ts";
-import type { Ino } from "../../base/quantities.ts";
-import type { Transaction } from "../../metadata/transaction.ts";
-import type { RawInode } from "./inode.ts";
-import type { ExtVolume } from "./volume.ts";
+import type { EditedInode } from "./inode.ts";
 
 /** A run of blocks that lie in one piece in the file and on the device, where it begins at `start`. */
 export interface Piece {
@@ -26,11 +23,7 @@ export interface FoundPiece {
 }
 
 /** One inode's map, to be changed in one transaction. Whoever holds one is editing the inode. */
-export interface FileMap {
-  readonly volume: ExtVolume;
-  readonly transaction: Transaction;
-  readonly ino: Ino;
-  readonly raw: RawInode;
+export interface FileMap extends EditedInode {
   /** File blocks are numbered below this. */
   readonly blocksMax: number;
   /** Device blocks that the map can name are numbered below this. */

@@ -240,11 +240,26 @@ export function inodeSectors(volume: ExtVolume, { block, at }: RawInode): number
   return inBlocks ? count * (volume.blockSize / 512) : count;
 }
 
+/** An inode that is being edited. */
+export interface EditedInode {
+  readonly volume: ExtVolume;
+  readonly transaction: Transaction;
+  readonly ino: Ino;
+  readonly raw: RawInode;
+}
+
 /**
- * Adds `blocks` filesystem blocks (negative: takes away) to the space the inode uses.
- * Throws: EFBIG; CorruptionError when less than nothing would be left.
+ * Adds `blocks` filesystem blocks (negative: takes away) to the space the inode uses, and its owner's.
+ * Throws: EFBIG, ENOSPC; CorruptionError when less than nothing would be left.
  */
-export function addInodeBlocks(volume: ExtVolume, raw: RawInode, blocks: number): void {
+export function addInodeBlocks(inode: EditedInode, blocks: number): void {
+  const { volume, transaction, ino, raw } = inode;
+  setSectors(volume, raw, blocks);
+  const space = blocks * volume.blockSize;
+  volume.usage?.change(transaction, ino, raw, { space, inodes: 0 });
+}
+
+function setSectors(volume: ExtVolume, raw: RawInode, blocks: number): void {
   const { view } = raw.block;
   const { at } = raw;
   const sectorsPerBlock = volume.blockSize / 512;

@@ -140,6 +140,7 @@ export function createInode(
   const ino = allocateInode(volume, transaction, parent, isNewDirectory);
   const made = initInode(volume, transaction, ino, inode);
   inheritProject(volume, made, readRaw(volume, parent));
+  volume.usage?.change(transaction, ino, made, { space: 0, inodes: 1 });
   if (isNewDirectory) initDirectory(volume, transaction, ino, parent);
   if (inode.type === "symlink") setTarget(volume, transaction, ino, inode.target);
   addName(directory, transaction, name, ino, inode.type);

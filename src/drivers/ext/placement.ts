@@ -82,14 +82,14 @@ export function moveOutOfInode(volume: ExtVolume, transaction: Transaction, ino:
 
 /** Backs the hole at `from`, `length` blocks long, or the start of it, with one run of new blocks. */
 function fillHole(map: FileMap, from: number, length: number, isWritten: boolean): void {
-  const { volume, transaction, raw } = map;
+  const { volume, transaction } = map;
   const wanted = Math.min(length, map.insertMax(isWritten));
   const count = countThatFits(map, from, wanted);
   if (count === 0) throw noSpace("block");
   const run = allocateBlocks(volume, transaction, requestFor(map, from, count));
   if (isWritten) volume.device.zero(run.start * volume.blockSize, run.count * volume.blockSize);
   map.insert({ fileBlock: from, count: run.count, start: run.start, isWritten });
-  addInodeBlocks(volume, raw, run.count);
+  addInodeBlocks(map, run.count);
 }
 
 /** How many of the blocks wanted are free, besides those that the map needs to name them. */
@@ -112,12 +112,12 @@ function countThatFits(map: FileMap, from: number, wanted: number): number {
  * Returns: the block on the device. Throws: ENOSPC, EFBIG.
  */
 export function appendBlock(map: FileMap, index: number): number {
-  const { volume, transaction, raw } = map;
+  const { volume, transaction } = map;
   if (index >= map.blocksMax) throw fileTooLarge(map.blocksMax);
   if (countThatFits(map, index, 1) === 0) throw noSpace("block");
   const { start } = allocateBlocks(volume, transaction, requestFor(map, index, 1));
   map.insert({ fileBlock: index, count: 1, start, isWritten: true });
-  addInodeBlocks(volume, raw, 1);
+  addInodeBlocks(map, 1);
   return start;
 }
 
@@ -153,6 +153,12 @@ class Work {
   #pieces = 0;
   #revoked = 0;
   readonly #blocks = new Set<number>();
+  readonly #blocksMax: number;
+
+  constructor(volume: ExtVolume) {
+    // In each quota file the owner's usage changes.
+    this.#blocksMax = BLOCKS_PER_CALL - (volume.usage?.fileCount ?? 0);
+  }
 
   /** One more piece: it is named in block `node`, and a bitmap of each group of [start, start + count) changes. */
   add(volume: ExtVolume, node: number, start: number, count: number, revoked: number): void {
@@ -167,7 +173,7 @@ class Work {
 
   /** Blocks that may still be changed. */
   get blocksLeft(): number {
-    return BLOCKS_PER_CALL - this.#blocks.size - this.#revoked;
+    return this.#blocksMax - this.#blocks.size - this.#revoked;
   }
 
   get isEnough(): boolean {
@@ -187,7 +193,7 @@ export function removeExtents(
   if (!hasMap(raw)) return true;
   const isRevoked = isContentCached(raw);
   const map = openMap(volume, transaction, ino);
-  const work = new Work();
+  const work = new Work(volume);
   let end = Math.min(to, map.blocksMax);
   let found = lastIn(map, from, end);
   while (found !== null && !work.isEnough) {
@@ -212,12 +218,12 @@ export function lastIn(map: FileMap, from: number, end: number): FoundPiece | nu
 
 /** Takes `cut` out of a piece of the map, and frees its blocks. */
 function removePiece(map: FileMap, piece: Piece, cut: Piece, isRevoked: boolean): void {
-  const { volume, transaction, raw } = map;
+  const { volume, transaction } = map;
   // Freed first: on a full volume the map may need one of these blocks to be split.
   freeBlocks(volume, transaction, { start: cut.start, count: cut.count });
   const revoked = isRevoked ? cut.count : 0;
   for (let index = 0; index < revoked; index++) transaction.revoke(cut.start + index);
-  addInodeBlocks(volume, raw, -cut.count);
+  addInodeBlocks(map, -cut.count);
   map.remove(piece, cut);
 }
 
@@ -230,7 +236,7 @@ export function unwriteExtents(
   to: number,
 ): boolean {
   const map = openMap(volume, transaction, ino);
-  const work = new Work();
+  const work = new Work(volume);
   let end = Math.min(to, map.blocksMax);
   let found = lastIn(map, from, end);
   while (found !== null && !work.isEnough) {

@@ -62,6 +62,8 @@ export interface SuperblockFacts {
   readonly journalIno: number;
   /** Of the file that names orphans; 0: there is none. */
   readonly orphanFileIno: number;
+  /** Of users, groups and projects, the inode that has their quotas; 0: they are not counted. */
+  readonly quotaInos: readonly number[];
   /** It has a journal, in an inode of its own. */
   readonly hasJournal: boolean;
   /** Its journal may hold what has not reached the rest of it. */
@@ -100,6 +102,7 @@ const READ_ONLY_KNOWN =
   READ_ONLY.dir_nlink |
   READ_ONLY.extra_isize |
   READ_ONLY.metadata_csum |
+  READ_ONLY.quota |
   READ_ONLY.project;
 
 /** The features of ext2; ext3 has a journal, too. */
@@ -195,6 +198,7 @@ export function parseSuperblock(
       (features.compatible & COMPATIBLE.orphanFile) !== 0
         ? DiskSuperblock.orphanFileIno.get(view, 0)
         : 0,
+    quotaInos: readQuotaInos(view, features),
     hasJournal: hasOwnJournal(view, features),
     needsRecovery: (features.incompatible & INCOMPATIBLE.needs_recovery) !== 0,
     uuid,
@@ -399,6 +403,12 @@ function readOnlyReason(view: DataView, features: Features, isInUse: boolean): s
 /** Whether content may lie in inodes. */
 export function mayHaveInline({ features }: SuperblockFacts): boolean {
   return (features.incompatible & INCOMPATIBLE.inline_data) !== 0;
+}
+
+function readQuotaInos(view: DataView, { readOnly }: Features): number[] {
+  const { userQuotaIno, groupQuotaIno, projectQuotaIno } = DiskSuperblock;
+  if ((readOnly & READ_ONLY.quota) === 0) return [0, 0, 0];
+  return [userQuotaIno, groupQuotaIno, projectQuotaIno].map((field) => field.get(view, 0));
 }
 
 function hasOwnJournal(view: DataView, features: Features): boolean {

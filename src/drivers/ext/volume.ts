@@ -3,6 +3,7 @@
  * that can go stale: where the volume's own structures lie never changes while it is mounted.
  */
 import { CorruptionError, HoldfastError } from "../../base/errors.ts";
+import type { Ino } from "../../base/quantities.ts";
 import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
 import type { Seal, Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
@@ -29,6 +30,21 @@ export interface Located {
 /** For blocks without a checksum. */
 export const noSeal: Seal = () => {};
 
+/** Counts whose the space and the inodes of a volume are (quotas.ts). All throw: ENOSPC, CorruptionError. */
+export interface UsageCounter {
+  /** Files that one change changes, a block of each where the owner is known. */
+  readonly fileCount: number;
+  /** An inode has so many bytes more, and is so many inodes; negative: fewer. */
+  change(
+    transaction: Transaction,
+    ino: Ino,
+    raw: Located,
+    usage: { readonly space: number; readonly inodes: number },
+  ): void;
+  /** `change` gives an inode that is being edited another owner. */
+  changeOwner(transaction: Transaction, ino: Ino, raw: Located, change: () => void): void;
+}
+
 /** What the driver reads metadata by: the cache, or who looks at much that is not to stay there (owners.ts). */
 export type BlockReader = Pick<MetadataCache, "read">;
 
@@ -47,6 +63,8 @@ export class ExtVolume {
   pendingFrees: PendingFrees | null = null;
   /** Where transactions change it: this thread's last searches for names. */
   nameSearches: NameSearches | null = null;
+  /** Where there are quotas, and the volume is not only looked at. */
+  usage: UsageCounter | null = null;
   /** First block of each group's inode table, 0 where not read yet. */
   readonly inodeTables: Float64Array;
   readonly fullGroups: FullGroups;

@@ -228,7 +228,7 @@ test("a block that inodes share has one reference of each value, its copies have
     for (const ino of [two, three]) {
       const raw = editInode(image.volume, transaction, ino);
       setAttributeBlock(image.volume, raw, block);
-      addInodeBlocks(image.volume, raw, 1 + 5 + 6);
+      addInodeBlocks({ volume: image.volume, transaction, ino, raw }, 1 + 5 + 6);
     }
   });
   const isSound = (): void => {

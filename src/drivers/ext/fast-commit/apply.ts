@@ -180,7 +180,8 @@ function isBlank(volume: ExtVolume, ino: Ino): boolean {
 function countBlocks(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
   const blocks = runsOf(volume, ino).reduce((sum, { count }) => sum + count, 0);
   const more = blocks - inodeSectors(volume, readRaw(volume, ino)) / (volume.blockSize / 512);
-  if (more !== 0) addInodeBlocks(volume, editInode(volume, transaction, ino), more);
+  if (more === 0) return;
+  addInodeBlocks({ volume, transaction, ino, raw: editInode(volume, transaction, ino) }, more);
 }
 
 function applyChange(

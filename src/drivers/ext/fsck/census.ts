@@ -5,6 +5,7 @@
 import { findClear, findSet, setBits } from "../bitmaps.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { ExtVolume } from "../volume.ts";
+import { UsageSeen } from "./quotas.ts";
 import type { Share } from "./shares.ts";
 
 /** A number for each inode, 0 to begin with. */
@@ -122,6 +123,7 @@ export class Census {
   readonly parents: NumberOfInode;
   readonly blocks: OwnedBlocks;
   readonly shares: Share[] = [];
+  readonly usage = new UsageSeen();
   readonly attributeBlocks = new Map<number, AttributeBlockUse>();
   /** Inodes that hold a value of an extended attribute, by how many use them. */
   readonly valueInodes = new Map<number, number>();

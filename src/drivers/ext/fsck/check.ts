@@ -7,6 +7,7 @@
  *     directories.ts  every name
  *     tree.ts         whether every directory is reached, and the links
  *     bitmaps.ts      bitmaps and counts against what was seen
+ *     quotas.ts       what users, groups and projects are said to have, against that
  *
  * Each is a generator that stops now and then, so that who runs it can show progress, or end it.
  *
@@ -31,6 +32,7 @@ import { checkJournal } from "./journal.ts";
 import { addPaths } from "./paths.ts";
 import { type CheckedDevice, CheckReader } from "./reader.ts";
 import { awaitsReplay, replayInMemory } from "./replay.ts";
+import { checkQuotas } from "./quotas.ts";
 import {
   checkGroups,
   type GroupRecord,
@@ -177,6 +179,7 @@ function* runPasses(check: Check): Steps {
   checkJournal(check);
   yield* checkTree(check);
   yield* checkBitmaps(check);
+  checkQuotas(check);
 }
 
 function describe({ volume, census }: Check): FsckVolume {

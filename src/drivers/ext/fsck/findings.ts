@@ -83,6 +83,9 @@ export const FINDING_CODES = {
   "directory-parent": "a directory's '..' does not lead to the directory that names it",
   "link-count": "an inode has another number of names than it says",
   "inode-unnamed": "an inode is in use and has no name",
+  // Quotas.
+  "quota-file": "a quota file is damaged",
+  "quota-usage": "a quota file counts another usage than there is",
   // What waits for the next mount.
   "orphan-list": "the list of orphans is wrong",
   "orphan-inode": "an inode was deleted while it was open and still holds space",
@@ -160,6 +163,7 @@ const CODE_OF_DAMAGE: Readonly<Record<string, FindingCode>> = {
   block: "block-in-structures",
   "metadata block": "block-unreadable",
   journal_superblock_s: "journal-superblock",
+  "quota tree": "quota-file",
 };
 
 function codeOf({ structure, field }: Damage): FindingCode {

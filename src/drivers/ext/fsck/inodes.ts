@@ -310,13 +310,16 @@ function checkContent(inode: InodeCheck, type: number, isOrphan: boolean): void 
   }
   if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) {
     checkInline(inode, type, inside, attributeBlocks);
+    check.census.usage.add(inode, attributeBlocks);
     return;
   }
   // Of a reserved inode that is not used the kernel looks at no block; the bad ones have no type.
   const isUnused = inodeMode(raw) === 0 && ino !== INO_BAD_BLOCKS;
   const isMapped = hasMap(raw) && !(isReservedIno(check, ino) && (isUnused || isEmpty(raw)));
   const seen = isMapped ? walkContent(inode, type) : null;
-  checkBlockCount(inode, (seen?.blocks ?? 0) + attributeBlocks);
+  const blocks = (seen?.blocks ?? 0) + attributeBlocks;
+  checkBlockCount(inode, blocks);
+  check.census.usage.add(inode, blocks);
   // Of an orphan with links a part was to be cut off.
   if (!isOrphan) checkSize(inode, type, seen);
 }

@@ -6,6 +6,7 @@ import { DiskInode, INCOMPATIBLE } from "../format.ts";
 import { inodeSize, readRaw } from "../inode.ts";
 import { extentAt } from "../inode-map.ts";
 import { orphanDamage } from "../orphans.ts";
+import { quotaDamage } from "../quotas.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import { ExtVolume } from "../volume.ts";
 import type { ZoneFacts } from "../zones.ts";
@@ -93,13 +94,15 @@ export function findJournal(
 }
 
 /**
- * Why a volume that was recovered can only be read, or null.
+ * Why a volume that was recovered, if that was needed, can only be read; or null.
  */
 export function whyReadOnly(
   facts: SuperblockFacts,
   device: LogDevice & { readonly size: number },
 ): string | null {
-  return facts.readOnlyReason ?? orphanDamage(volumeOn(facts, device));
+  if (facts.readOnlyReason !== null) return facts.readOnlyReason;
+  const volume = volumeOn(facts, device);
+  return orphanDamage(volume) ?? quotaDamage(volume);
 }
 
 /** The facts of an empty journal with the features that this driver writes it with. */

@@ -13,7 +13,7 @@ import { referee } from "./referee.ts";
 
 const SEED = Number(process.env["HOLDFAST_DAMAGE_SEED"] ?? 1);
 const COUNT = Number(process.env["HOLDFAST_FSCK_COUNT"] ?? 150);
-const BASES: readonly Base[] = ["ext3", "inline", "values", "orphan-file", "groups"];
+const BASES: readonly Base[] = ["ext3", "inline", "values", "orphan-file", "groups", "quotas"];
 
 const BLOCK = 1024;
 const JOURNAL_MAGIC = 0xc03b3998;

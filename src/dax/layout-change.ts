@@ -426,7 +426,7 @@ export function* preallocate(
   yield* refreshWindows(task, dax, mapping, Math.floor(size / PAGE_SIZE), last);
 }
 
-/** Backs the holes of [start, end) with unwritten blocks. */
+/** Backs the holes of [start, end) with unwritten blocks, and sets the times, also where there are none. */
 function* backWithBlocks(
   task: Task,
   dax: Dax,
@@ -438,16 +438,18 @@ function* backWithBlocks(
   const ino = inoOf(dax.thread, mapping);
   for (let at = roundDown(start, blockSize); at < end; ) {
     const length = Math.min(PREALLOCATE_BYTES_MAX, roundUp(end, blockSize) - at);
-    const extent = yield* changeInTransaction(task, dax, mapping, (transaction) =>
-      dax.driver.allocate(transaction, ino, at, length, "preallocate"),
-    );
+    const extent = yield* changeInTransaction(task, dax, mapping, (transaction) => {
+      const backed = dax.driver.allocate(transaction, ino, at, length, "preallocate");
+      if (backed.start + backed.length >= end) touchTimes(dax, transaction, mapping);
+      return backed;
+    });
     at = extent.start + extent.length;
   }
 }
 
 /**
- * Makes the file larger; what is between reads as zeroes. The io lock is held exclusively, and the last
- * block is the file's own. `map`: as for `zeroCachedTail`.
+ * Makes the file larger, its times set already; what is between reads as zeroes. The io lock is held
+ * exclusively, and the last block is the file's own. `map`: as for `zeroCachedTail`.
  */
 function* growTo(
   task: Task,
@@ -460,7 +462,6 @@ function* growTo(
   yield* zeroTail(task, dax, mapping, size, map);
   using transaction = yield* beginLayoutTransaction(task, dax, mapping);
   changeSize(dax, transaction, mapping, end);
-  touchTimes(dax, transaction, mapping);
   transaction.commit();
 }
 

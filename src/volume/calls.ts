@@ -155,7 +155,7 @@ function* openAt(
   bits: number,
 ): Sleeps<InodeReference> {
   const { core, task } = scope;
-  const inode = yield* findOrCreate(scope, parsePath(path), flags, bits);
+  const { inode, isNew } = yield* findOrCreate(scope, parsePath(path), flags, bits);
   if (inode.isDirectory && flags.write) throw isDirectory();
   if (!inode.isDirectory && inode.type !== "file") {
     throw new HoldfastError("ENXIO", `is a ${inode.type}; only files and directories are opened`);
@@ -165,7 +165,7 @@ function* openAt(
     const info = yield* readAttributes(task, core, inode);
     if (!(info.restriction === "append-only" && flags.append)) assertUnrestricted(info);
     if (info.isInline) yield* moveOutOfInode(task, core, inode);
-    if (flags.truncate && info.size > 0) yield* truncateFile(task, core.dax, inode.mapping, 0);
+    if (flags.truncate && !isNew) yield* truncateFile(task, core.dax, inode.mapping, 0);
   }
   return inode.again();
 }
@@ -364,7 +364,7 @@ function attributeCall<T>(
 }
 
 export function getxattr(path: PathLike, name: unknown, options?: FollowSymlinks) {
-  return attributeCall("getxattr", path, options, (core, inode) => getAttribute(core, inode, name));
+  return attributeCall("getxattr", path, options, getAttribute(name));
 }
 
 export function setxattr(
@@ -373,9 +373,7 @@ export function setxattr(
   value: unknown,
   options?: FollowSymlinks & SetAttributeOptions,
 ) {
-  return attributeCall("setxattr", path, options, (core, inode) =>
-    setAttribute(core, inode, name, value, options),
-  );
+  return attributeCall("setxattr", path, options, setAttribute(name, value, options));
 }
 
 export function listxattr(path: PathLike, options?: FollowSymlinks) {
@@ -383,9 +381,7 @@ export function listxattr(path: PathLike, options?: FollowSymlinks) {
 }
 
 export function removexattr(path: PathLike, name: unknown, options?: FollowSymlinks) {
-  return attributeCall("removexattr", path, options, (core, inode) =>
-    removeAttribute(core, inode, name),
-  );
+  return attributeCall("removexattr", path, options, removeAttribute(name));
 }
 
 export function truncate(path: PathLike, size: unknown, options?: WaitOptions): Call<void> {

@@ -114,22 +114,22 @@ function assertMayChange(core: VolumeCore, info: InodeInfo, name: Uint8Array): v
   }
 }
 
+/** A call, its arguments checked, before it is known which inode it is about. */
+type OfInode<T> = (core: VolumeCore, inode: InodeReference) => Operation<T>;
+
 /** getxattr(2). Throws: ENODATA, EOPNOTSUPP, ERANGE, CorruptionError. Sleeps: while they change. */
-export function getAttribute(
-  core: VolumeCore,
-  inode: InodeReference,
-  name: unknown,
-): Operation<Uint8Array> {
+export function getAttribute(name: unknown): OfInode<Uint8Array> {
   const wanted = checkName(name);
-  return function* (task) {
-    const attributes = attributesOf(core);
-    if (isAcl(wanted)) assertHasAcl(inode);
-    if (refusal(core, inode, wanted) !== null) throw noData();
-    const sequence = inode.mapping + MappingWord.sequence;
-    const value = yield* readStable(task, sequence, () => attributes.get(inode.ino, wanted));
-    if (value === null) throw noData();
-    return value;
-  };
+  return (core, inode) =>
+    function* (task) {
+      const attributes = attributesOf(core);
+      if (isAcl(wanted)) assertHasAcl(inode);
+      if (refusal(core, inode, wanted) !== null) throw noData();
+      const sequence = inode.mapping + MappingWord.sequence;
+      const value = yield* readStable(task, sequence, () => attributes.get(inode.ino, wanted));
+      if (value === null) throw noData();
+      return value;
+    };
 }
 
 /** listxattr(2), without the names that this process may not use. Sleeps: while they change. */
@@ -144,16 +144,14 @@ export function listAttributes(core: VolumeCore, inode: InodeReference): Operati
 
 /** setxattr(2). Throws: EEXIST, ENODATA, ENOSPC, E2BIG, EPERM, EROFS, EOPNOTSUPP, EINVAL. */
 export function setAttribute(
-  core: VolumeCore,
-  inode: InodeReference,
   name: unknown,
   value: unknown,
   options: SetAttributeOptions | undefined,
-): Operation<void> {
+): OfInode<void> {
   const wanted = checkName(name);
   const bytes = checkValue(value);
   const only = checkOnly(options);
-  return (task) => {
+  return (core, inode) => (task) => {
     const attributes = attributesOf(core);
     if (isAcl(wanted)) return setAcl(task, core, inode, wanted, decodeAcl(bytes));
     return changeAttributes(task, core, inode, (info, transaction) => {
@@ -197,13 +195,9 @@ function* setAcl(
 }
 
 /** removexattr(2). Throws: ENODATA, but not for an access control list; EPERM, EROFS, EOPNOTSUPP. */
-export function removeAttribute(
-  core: VolumeCore,
-  inode: InodeReference,
-  name: unknown,
-): Operation<void> {
+export function removeAttribute(name: unknown): OfInode<void> {
   const wanted = checkName(name);
-  return (task) => {
+  return (core, inode) => (task) => {
     const attributes = attributesOf(core);
     if (isAcl(wanted)) assertHasAcl(inode);
     return changeAttributes(task, core, inode, (info, transaction) => {

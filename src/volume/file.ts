@@ -399,11 +399,11 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   /** An extended attribute, as `Volume.getxattr`; so the three below. The file may be open in any way. */
   async getxattr(name: AttributeName): Promise<Uint8Array> {
-    return this.#runAsync("fgetxattr", extended.getAttribute(this.#core, this.#inode, name));
+    return this.#runAsync("fgetxattr", extended.getAttribute(name)(this.#core, this.#inode));
   }
 
   getxattrSync(name: AttributeName): Uint8Array {
-    return this.#runSync("fgetxattr", extended.getAttribute(this.#core, this.#inode, name));
+    return this.#runSync("fgetxattr", extended.getAttribute(name)(this.#core, this.#inode));
   }
 
   async setxattr(
@@ -411,14 +411,14 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     value: AttributeValue,
     options?: SetAttributeOptions,
   ): Promise<void> {
-    const operation = extended.setAttribute(this.#core, this.#inode, name, value, options);
+    const operation = extended.setAttribute(name, value, options)(this.#core, this.#inode);
     return this.#runAsync("fsetxattr", operation);
   }
 
   setxattrSync(name: AttributeName, value: AttributeValue, options?: SetAttributeOptions): void {
     this.#runSync(
       "fsetxattr",
-      extended.setAttribute(this.#core, this.#inode, name, value, options),
+      extended.setAttribute(name, value, options)(this.#core, this.#inode),
     );
   }
 
@@ -431,11 +431,11 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   async removexattr(name: AttributeName): Promise<void> {
-    return this.#runAsync("fremovexattr", extended.removeAttribute(this.#core, this.#inode, name));
+    return this.#runAsync("fremovexattr", extended.removeAttribute(name)(this.#core, this.#inode));
   }
 
   removexattrSync(name: AttributeName): void {
-    this.#runSync("fremovexattr", extended.removeAttribute(this.#core, this.#inode, name));
+    this.#runSync("fremovexattr", extended.removeAttribute(name)(this.#core, this.#inode));
   }
 
   /**

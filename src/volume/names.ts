@@ -340,15 +340,21 @@ export interface OpenFlags {
   readonly direct: boolean;
 }
 
+/** What is to be opened, and whether it was made for that. */
+export interface FoundOrCreated {
+  readonly inode: InodeReference;
+  readonly isNew: boolean;
+}
+
 /** Finds the file to open, or makes it. Permission bits and truncation are the caller's. */
 export function* findOrCreate(
   scope: Scope,
   path: Path,
   flags: OpenFlags,
   mode: number,
-): Sleeps<InodeReference> {
+): Sleeps<FoundOrCreated> {
   const { core } = scope;
-  if (!flags.create) return yield* scope.find(path, true);
+  if (!flags.create) return { inode: yield* scope.find(path, true), isNew: false };
   let place = yield* scope.walk(path);
   for (;;) {
     if (place.kind !== "name") throw flags.exclusive ? exists() : isDirectory();
@@ -356,13 +362,14 @@ export function* findOrCreate(
     const found = yield* scope.at(place);
     if (found !== null) {
       if (flags.exclusive) throw exists();
-      if (found.type !== "symlink") return found;
+      if (found.type !== "symlink") return { inode: found, isNew: false };
       place = yield* scope.walk(yield* scope.target(found), place.directory);
       continue;
     }
     core.assertWritable();
     try {
-      return yield* createAt(scope, place, { type: "file", mode });
+      const inode = yield* createAt(scope, place, { type: "file", mode });
+      return { inode, isNew: true };
     } catch (error) {
       const lost = error instanceof HoldfastError && error.code === "EEXIST";
       if (!lost || flags.exclusive) throw error;

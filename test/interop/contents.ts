@@ -1,12 +1,9 @@
 // One file's content, changed in every way by Holdfast or by the kernel, and beside it what it should be.
 
 import * as fs from "node:fs";
-import type { FallocateMode as AnyFallocateMode, Volume } from "../../src/index.ts";
+import type { Volume } from "../../src/index.ts";
 import { type Random, randomFrom } from "../damage/random.ts";
-import { runOk } from "../support/tools.ts";
-
-/** What ext4 can do. */
-type FallocateMode = Exclude<AnyFallocateMode, "unshare-range">;
+import { allocateFile, type FallocateMode } from "./libc.ts";
 
 /** An open file that can be changed. Offsets and lengths are bytes. */
 export interface Changeable {
@@ -36,15 +33,6 @@ export function openInVolume(volume: Volume): Opener {
   };
 }
 
-const KERNEL_FLAGS: Record<FallocateMode, readonly string[]> = {
-  allocate: [],
-  "keep-size": ["--keep-size"],
-  "punch-hole": ["--punch-hole"],
-  "collapse-range": ["--collapse-range"],
-  "insert-range": ["--insert-range"],
-  "zero-range": ["--zero-range"],
-};
-
 export function openInDirectory(root: string): Opener {
   return (path) => {
     const at = `${root}${path}`;
@@ -52,9 +40,7 @@ export function openInDirectory(root: string): Opener {
     return {
       write: (bytes, position) => void fs.writeSync(file, bytes, 0, bytes.length, position),
       truncate: (size) => fs.ftruncateSync(file, size),
-      fallocate(mode, offset, length) {
-        runOk("fallocate", [...KERNEL_FLAGS[mode], "-o", `${offset}`, "-l", `${length}`, at]);
-      },
+      fallocate: (mode, offset, length) => allocateFile(file, mode, offset, length),
       close: () => fs.closeSync(file),
     };
   };

@@ -6,7 +6,7 @@ import * as fs from "node:fs";
 import { describe, expect } from "vitest";
 import type { Volume } from "../../src/index.ts";
 import { hasTool, mkfsExt4, runOk, skipUnless } from "../support/tools.ts";
-import { getAttribute, setAttribute } from "./attributes.ts";
+import { getAttribute, setAttribute } from "./libc.ts";
 import { Handed, needs } from "./handed.ts";
 import { differences, type Tree, treeOf, volumePlace } from "./trees.ts";
 

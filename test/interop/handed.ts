@@ -6,14 +6,7 @@ import { e2fsckClean, loopMount, temporaryDirectory } from "../support/tools.ts"
 import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "./trees.ts";
 
 /** What the tests of this directory need of the machine. */
-export const needs = [
-  "root",
-  "mkfs.ext4",
-  "e2fsck",
-  "debugfs",
-  "fallocate",
-  "loop mounts",
-] as const;
+export const needs = ["root", "mkfs.ext4", "e2fsck", "debugfs", "loop mounts"] as const;
 
 export class Handed implements Disposable {
   readonly #scratch = temporaryDirectory();

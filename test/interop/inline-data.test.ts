@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { describe, expect } from "vitest";
 import { fsckSync, type Volume } from "../../src/index.ts";
 import { mkfsExt4, skipUnless } from "../support/tools.ts";
-import { setAttribute } from "./attributes.ts";
+import { setAttribute } from "./libc.ts";
 import { Handed, needs } from "./handed.ts";
 import { differences, type Tree } from "./trees.ts";
 

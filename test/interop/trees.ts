@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import type { Volume } from "../../src/index.ts";
+import { listAttributes, readAttribute } from "./libc.ts";
 
 /** Everything that two views of a file must agree in. Times are nanoseconds since 1970. */
 export interface Facts {
@@ -26,6 +27,8 @@ export interface Facts {
 export interface Seen extends Facts {
   /** A symlink's target, or the digest of a file's content. */
   readonly content: string;
+  /** Extended attributes by name, with their values' digests. */
+  readonly attributes: string;
 }
 
 export type Tree = Map<string, Seen>;
@@ -35,6 +38,8 @@ export interface Place {
   names(path: Buffer): Buffer[];
   facts(path: Buffer): Facts;
   readlink(path: Buffer): Buffer;
+  attributeNames(path: Buffer): string[];
+  attribute(path: Buffer, name: string): Uint8Array;
   /** Opens for reading: fills `target` from `position` on, answers the number of bytes. */
   open(path: Buffer): {
     read(target: Uint8Array, position: number): number;
@@ -50,6 +55,8 @@ export function kernelPlace(root: string): Place {
   return {
     names: (path) => fs.readdirSync(at(path), { encoding: "buffer" }) as unknown as Buffer[],
     readlink: (path) => fs.readlinkSync(at(path), { encoding: "buffer" }) as unknown as Buffer,
+    attributeNames: (path) => listAttributes(at(path)),
+    attribute: (path, name) => readAttribute(at(path), name),
     facts(path) {
       const stats = fs.lstatSync(at(path), { bigint: true });
       return {
@@ -78,6 +85,7 @@ export function kernelPlace(root: string): Place {
 }
 
 export function volumePlace(volume: Volume): Place {
+  const noFollow = { followSymlinks: false } as const;
   const nanoseconds = (time: { seconds: number; nanoseconds: number }): bigint =>
     BigInt(time.seconds) * 1_000_000_000n + BigInt(time.nanoseconds);
   return {
@@ -86,6 +94,8 @@ export function volumePlace(volume: Volume): Place {
         .readdirSync(path, { withFileTypes: true })
         .map(({ nameBytes }) => Buffer.from(nameBytes)),
     readlink: (path) => Buffer.from(volume.readlinkSync(path)),
+    attributeNames: (path) => volume.listxattrSync(path, noFollow),
+    attribute: (path, name) => volume.getxattrSync(path, name, noFollow),
     facts(path) {
       const stats = volume.lstatSync(path);
       const { ino, mode, nlink, uid, gid, rdev, size, blocks, times } = stats;
@@ -142,10 +152,18 @@ function digest(place: Place, path: Buffer, size: number): string {
   return hash.digest("hex");
 }
 
+function attributesOf(place: Place, path: Buffer): string {
+  const names = place.attributeNames(path).toSorted();
+  return names.map((name) => `${name}=${digestOf(place.attribute(path, name))}`).join(" ");
+}
+
+const digestOf = (bytes: Uint8Array): string => createHash("sha1").update(bytes).digest("hex");
+
 /** Describes everything from the root on, in no order. */
 export function treeOf(place: Place): Tree {
   const tree: Tree = new Map();
   const digests = new Map<number, string>();
+  const attributesByInode = new Map<number, string>();
   const stack = [""];
   for (let path = stack.pop(); path !== undefined; path = stack.pop()) {
     const bytes = bytesOf(path === "" ? "/" : path);
@@ -157,7 +175,9 @@ export function treeOf(place: Place): Tree {
       content = digests.get(facts.ino) ?? digest(place, bytes, facts.size);
       digests.set(facts.ino, content);
     }
-    tree.set(path, { ...facts, content });
+    const attributes = attributesByInode.get(facts.ino) ?? attributesOf(place, bytes);
+    attributesByInode.set(facts.ino, attributes);
+    tree.set(path, { ...facts, content, attributes });
     if (type !== 0o040000) continue;
     for (const name of place.names(bytes)) stack.push(`${path}/${name.toString("latin1")}`);
   }

@@ -4,7 +4,7 @@
 import * as fs from "node:fs";
 import fc from "fast-check";
 import { describe, expect } from "vitest";
-import { fsckSync, type Volume } from "../../src/index.ts";
+import { fsckSync } from "../../src/index.ts";
 import {
   type AclEntry,
   formatAcl,
@@ -16,8 +16,17 @@ import {
   TAG_USER_OBJECT,
 } from "../../src/iomap/posix-acl.ts";
 import { mkfsExt4, runOk, skipUnless } from "../support/tools.ts";
-import { listAttributes, readAttribute, removeAttribute, setAttribute } from "./attributes.ts";
+import {
+  attributeStep,
+  type Filesystem,
+  named,
+  onNode,
+  onVolume,
+  outcomeSync,
+  type Step,
+} from "./calls.ts";
 import { Handed, needs } from "./handed.ts";
+import { listAttributes, readAttribute, setAttribute } from "./libc.ts";
 
 const mounted = skipUnless(...needs);
 const RUNS = Number(process.env["RUNS"] ?? 6);
@@ -27,81 +36,25 @@ const DEFAULT = "system.posix_acl_default";
 const VALUES = "ea_inode";
 const CREATE_MODES = [0o777, 0o666, 0o640, 0o4755, 0];
 
-/** The calls of both sides. Paths begin with a slash. */
-interface Side {
-  set(path: string, name: string, value: Uint8Array, only?: "create" | "replace"): void;
-  get(path: string, name: string): Uint8Array;
-  list(path: string): string[];
-  remove(path: string, name: string): void;
-  make(path: string, mode: number): void;
-  makeDirectory(path: string, mode: number): void;
-  makeSymlink(path: string): void;
-  chmod(path: string, mode: number): void;
-  mode(path: string): number;
-}
-
-const noFollow = { followSymlinks: false } as const;
-
-function ownSide(volume: Volume): Side {
-  return {
-    set: (path, name, value, only) =>
-      volume.setxattrSync(path, name, value, only ? { ...noFollow, only } : noFollow),
-    get: (path, name) => volume.getxattrSync(path, name, noFollow),
-    list: (path) => volume.listxattrSync(path, noFollow),
-    remove: (path, name) => volume.removexattrSync(path, name, noFollow),
-    make: (path, mode) => volume.openSync(path, "wx", mode).closeSync(),
-    makeDirectory: (path, mode) => volume.mkdirSync(path, { mode }),
-    makeSymlink: (path) => volume.symlinkSync("target", path),
-    chmod: (path, mode) => volume.chmodSync(path, mode),
-    mode: (path) => volume.lstatSync(path).mode,
-  };
-}
-
-function kernelSide(root: string): Side {
-  const at = (path: string): string => `${root}${path}`;
-  return {
-    set: (path, name, value, only) => setAttribute(at(path), name, value, only),
-    get: (path, name) => readAttribute(at(path), name),
-    list: (path) => listAttributes(at(path)),
-    remove: (path, name) => removeAttribute(at(path), name),
-    make: (path, mode) => fs.closeSync(fs.openSync(at(path), "wx", mode)),
-    makeDirectory: (path, mode) => fs.mkdirSync(at(path), { mode }),
-    makeSymlink: (path) => fs.symlinkSync("target", at(path)),
-    chmod: (path, mode) => fs.chmodSync(at(path), mode),
-    mode: (path) => fs.lstatSync(at(path)).mode,
-  };
-}
-
-/** What a call answers, an error's code included, to be compared. */
-function answerOf(call: () => unknown): unknown {
-  try {
-    const answer = call();
-    return answer instanceof Uint8Array ? Buffer.from(answer).toString("hex") : answer;
-  } catch (error) {
-    return (error as { code: string }).code;
-  }
-}
-
-/** A call, and how it is shown where the answers differ. */
-interface Step {
-  readonly text: string;
-  readonly isSymlink?: boolean;
-  readonly take: (side: Side) => unknown;
-}
-
 /** The answers of one side to all the steps, and then all that it has. */
-function answersOf(side: Side, steps: readonly Step[], paths: readonly string[]): unknown[] {
-  const answers: unknown[] = steps.map(({ text, take }) => [text, answerOf(() => take(side))]);
-  for (const path of paths) {
-    const names = side.list(path).toSorted();
-    answers.push([
-      path,
-      side.mode(path),
-      names.map((name) => [name, answerOf(() => side.get(path, name))]),
-    ]);
-  }
+function answersOf(on: Filesystem, steps: readonly Step[], paths: readonly string[]): unknown[] {
+  const answers: unknown[] = steps.map((step) => [step.text, outcomeSync(step, on)]);
+  for (const path of paths) answers.push([path, on.stat(path, false), attributesOf(on, path)]);
   return answers;
 }
+
+function attributesOf(on: Filesystem, path: string): unknown {
+  const names = on.listAttributes(path) as string[];
+  return names.map((name) => [name, outcomeSync(getting(path, name), on)]);
+}
+
+const getting = (path: string, name: string): Step =>
+  named(`get ${path} ${name}`, (on) => on.getAttribute(path, name));
+
+const making = (path: string, mode: number): Step =>
+  named(`make ${path} ${mode.toString(8)}`, (on) =>
+    on.write(path, "wx", mode, new Uint8Array(0), 0),
+  );
 
 /** Has both take the steps, each on a volume of its own, and each read what the other left. */
 function compare(
@@ -116,53 +69,26 @@ function compare(
   for (const { image } of [own, kernel]) {
     mkfsExt4(image, (size.length > 0 ? 32 : 4) * 2 ** 20, ["-N", "128", ...size, ...options]);
   }
-  const answers = own.toHoldfast("Holdfast", (volume) => answersOf(ownSide(volume), steps, paths));
-  const expected = kernel.toKernel("the kernel", (root) =>
-    answersOf(kernelSide(root), steps, paths),
-  );
+  const answers = own.toHoldfast("Holdfast", (volume) => answersOf(onVolume(volume), steps, paths));
+  const expected = kernel.toKernel("the kernel", (root) => answersOf(onNode(root), steps, paths));
   expect(answers).toEqual(expected);
   const left = expected.slice(steps.length);
-  const read = kernel.toHoldfast("reading", (volume) => answersOf(ownSide(volume), [], paths));
+  const read = kernel.toHoldfast("reading", (volume) => answersOf(onVolume(volume), [], paths));
   expect(read).toEqual(left);
-  const readByKernel = own.toKernel("reading", (root) => answersOf(kernelSide(root), [], paths));
+  const readByKernel = own.toKernel("reading", (root) => answersOf(onNode(root), [], paths));
   expect(readByKernel).toEqual(left);
   for (const { image } of [own, kernel]) expect(fsckSync(image).findings).toEqual([]);
 }
 
-const PATHS = ["/file", "/directory", "/symlink"];
+const PATHS = ["file", "directory", "symlink"];
 const makeAll: Step[] = [
-  { text: "make /file", take: (side) => side.make("/file", 0o644) },
-  { text: "make /directory", take: (side) => side.makeDirectory("/directory", 0o755) },
-  { text: "make /symlink", take: (side) => side.makeSymlink("/symlink") },
+  making("file", 0o644),
+  named("make directory", (on) => on.mkdir("directory", 0o755, false)),
+  named("make symlink", (on) => on.symlink("target", "symlink")),
 ];
 
-const anyName = fc.oneof(
-  fc.constantFrom("user.a", "user.b", "trusted.a", "security.some", "user.caf\u00e9"),
-  fc.constantFrom("user.", "other.a", "plain", "system.other", `user.${"n".repeat(251)}`),
-  fc.nat(5).map((length) => `user.${"n".repeat(1 + length * 49)}`),
-);
-const anyValue = fc.oneof(
-  fc.uint8Array({ maxLength: 80 }),
-  fc.nat(4200).map((size) => new Uint8Array(size).fill(size)),
-  fc.constantFrom(65_536, 65_537).map((size) => new Uint8Array(size)),
-);
-const anyStep: fc.Arbitrary<Step> = fc
-  .record({
-    do: fc.constantFrom("set", "set", "set", "create", "replace", "get", "remove", "list"),
-    path: fc.constantFrom("/file", "/file", "/directory", "/symlink"),
-    name: anyName,
-    value: anyValue,
-  })
-  .map(({ do: what, path, name, value }): Step => {
-    const text = `${what} ${path} ${name} (${value.length} bytes)`;
-    const take = (side: Side): unknown => {
-      if (what === "get") return side.get(path, name);
-      if (what === "remove") return side.remove(path, name);
-      if (what === "list") return side.list(path).toSorted();
-      return side.set(path, name, value, what === "set" ? undefined : what);
-    };
-    return { text, isSymlink: path === "/symlink", take };
-  });
+const anyStep = attributeStep(fc.constantFrom("file", ...PATHS));
+const anyButOfSymlinks = attributeStep(fc.constantFrom("file", "directory"));
 
 describe.each<[string, readonly string[]]>([
   ["ext4, inodes of 256 bytes", ["-b", "4096"]],
@@ -177,12 +103,10 @@ describe.each<[string, readonly string[]]>([
 ])("%s", (_name, options) => {
   const hasValues = options.includes(VALUES);
   mounted("any calls have the answers that they have of the kernel", () => {
-    const run = (steps: readonly Step[]): void => {
-      // e2fsck takes a short target for block numbers where the kernel counts a symlink's values in i_blocks.
-      const taken = hasValues ? steps.filter(({ isSymlink }) => isSymlink !== true) : steps;
-      compare(options, [...makeAll, ...taken], PATHS);
-    };
-    fc.assert(fc.property(fc.array(anyStep, { minLength: 30, maxLength: 60 }), run), {
+    const run = (steps: readonly Step[]): void => compare(options, [...makeAll, ...steps], PATHS);
+    // e2fsck takes a short target for block numbers where the kernel counts a symlink's values in i_blocks.
+    const any = hasValues ? anyButOfSymlinks : anyStep;
+    fc.assert(fc.property(fc.array(any, { minLength: 30, maxLength: 60 }), run), {
       numRuns: RUNS,
       endOnFailure: true,
     });
@@ -271,31 +195,28 @@ const anyAclValue = fc
 const anyAclStep: fc.Arbitrary<Step> = fc
   .record({
     do: fc.constantFrom("set", "set", "set", "remove", "chmod", "make", "make directory"),
-    path: fc.constantFrom("/file", "/directory", "/directory", "/symlink"),
+    path: fc.constantFrom("file", "directory", "directory", "symlink"),
     name: fc.constantFrom(ACCESS, DEFAULT),
     value: anyAclValue,
     mode: fc.constantFrom(...CREATE_MODES),
     number: fc.nat(9),
   })
   .map(({ do: what, path, name, value, mode, number }): Step => {
-    const child = `/directory/${number}`;
+    const child = `directory/${number}`;
     const octal = mode.toString(8);
     if (what === "make" || what === "make directory") {
-      const take = (side: Side): unknown => {
-        if (what === "make") side.make(child, mode);
-        else side.makeDirectory(child, mode);
-        const names = side.list(child).toSorted();
-        return [side.mode(child), names.map((each) => answerOf(() => side.get(child, each)))];
-      };
-      return { text: `${what} ${child} ${octal}`, take };
+      return named(`${what} ${child} ${octal}`, (on) => {
+        if (what === "make") making(child, mode).take(on);
+        else on.mkdir(child, mode, false);
+        return [on.stat(child, false), attributesOf(on, child)];
+      });
     }
-    const take = (side: Side): unknown => {
-      if (what === "set") return side.set(path, name, value);
-      if (what === "remove") return side.remove(path, name);
-      return path === "/symlink" ? null : side.chmod(path, mode);
-    };
     const shown = what === "set" ? Buffer.from(value).toString("hex") : octal;
-    return { text: `${what} ${path} ${name} ${shown}`, take };
+    return named(`${what} ${path} ${name} ${shown}`, (on) => {
+      if (what === "set") return on.setAttribute(path, name, value);
+      if (what === "remove") return on.removeAttribute(path, name);
+      return path === "symlink" ? null : on.chmod(path, mode);
+    });
   });
 
 describe("access control lists", () => {

@@ -19,7 +19,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { type MadeVolume, type MkfsOptions, mkfs, mkfsSync, mountSync } from "../../src/index.ts";
 import { randomFrom } from "../damage/random.ts";
-import { listAttributes, readAttribute, setAttribute } from "../interop/attributes.ts";
+import { listAttributes, readAttribute, setAttribute } from "../interop/libc.ts";
 import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import {
   e2fsckClean,

@@ -95,12 +95,6 @@ export const daxChangeSurvivors: readonly Explanation[] = [
   },
   {
     file: "dax/layout-change.ts",
-    function: "growTo",
-    what: ["swapped: changeSize(dax, transaction, mapping, end); touchTimes("],
-    why: ONE_TRANSACTION,
-  },
-  {
-    file: "dax/layout-change.ts",
     function: "evictMapping",
     what: ["dax.forget(mapping);"],
     why:

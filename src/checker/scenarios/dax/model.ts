@@ -138,8 +138,7 @@ export class ModelledFile {
 
   *allocate(at: number, end: number, keepSize: boolean): Sleeps<void> {
     const [offset, length] = [at * HALF, (end - at) * HALF];
-    const touches = end > this.model.size && !keepSize;
-    yield* this.#do(`preallocation of [${at}, ${end})`, { touches }, () =>
+    yield* this.#do(`preallocation of [${at}, ${end})`, { touches: true }, () =>
       preallocate(this.#self.task, this.#dax, this.#file.mapping, offset, length, keepSize),
     );
     this.model.allocate(at, end);

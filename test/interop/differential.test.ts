@@ -1,0 +1,191 @@
+// Random programs, run by the kernel on one image, by Holdfast on another like it, and on a third by both in turn:
+// every operation has the same answer or the same error, and after each batch the trees are the same, byte by byte
+// and fact by fact, and e2fsck finds nothing on any.
+// HOLDFAST_DIFFERENTIAL: programs for each kind of volume; a seed in HOLDFAST_DIFFERENTIAL_SEED.
+
+import { copyFileSync, statSync, utimesSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect } from "vitest";
+import { mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import {
+  attributeStep,
+  fallocateStep,
+  type Filesystem,
+  onNode,
+  onVolume,
+  outcomeSync,
+  populating,
+  type Step,
+  steps,
+} from "./calls.ts";
+import { Handed, needs } from "./handed.ts";
+import {
+  differences,
+  kernelPlace,
+  type Place,
+  type Seen,
+  type Tree,
+  treeOf,
+  volumePlace,
+} from "./trees.ts";
+
+const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 6);
+const SEED = process.env["HOLDFAST_DIFFERENTIAL_SEED"];
+const VOLUME_BYTES = 64 * 2 ** 20;
+/** Which inode is taken, and when it was, is each one's own affair; directories may have grown otherwise. */
+const IGNORED: readonly (keyof Seen)[] = ["ino", "atime", "ctime", "birthtime", "blocks"];
+
+const batch = fc.array(
+  fc.oneof(...steps, fallocateStep, fallocateStep, fallocateStep, attributeStep(), attributeStep()),
+  { minLength: 1, maxLength: 100, size: "max" },
+);
+const program = fc.array(batch, { minLength: 1, maxLength: 4, size: "max" });
+
+interface Batch {
+  readonly answers: readonly (readonly [string, { value: unknown } | { code: string }])[];
+  readonly tree: Tree;
+}
+
+/** A time that was not set is about now, and no more is asked of it. */
+function withoutNow(tree: Tree, begin: bigint): Tree {
+  const isNow = (time: bigint): boolean => time >= begin && time < begin + 3600n * 10n ** 9n;
+  const settled = ([path, seen]: [string, Seen]): [string, Seen] => [
+    path,
+    isNow(seen.mtime) ? { ...seen, mtime: -1n } : seen,
+  ];
+  return new Map([...tree].filter(([path]) => path !== "/lost+found").map(settled));
+}
+
+function runBatch(on: Filesystem, place: Place, batch: readonly Step[]): Batch {
+  const begin = BigInt(Date.now() - 600_000) * 1_000_000n;
+  const answers = batch.map((step) => [step.text, outcomeSync(step, on)] as const);
+  return { answers, tree: withoutNow(treeOf(place), begin) };
+}
+
+/** The kernel's. It sets a file's times also where it then refuses to change how the file is backed: that is undone. */
+function onKernel(root: string): Filesystem {
+  const on = onNode(root);
+  return {
+    ...on,
+    fallocate(path, ...change) {
+      const before = statSync(`${root}/${path}`, { throwIfNoEntry: false });
+      try {
+        return on.fallocate(path, ...change);
+      } catch (error) {
+        if (before?.isFile()) utimesSync(`${root}/${path}`, before.atime, before.mtime);
+        throw error;
+      }
+    },
+  };
+}
+
+class Contestant implements Disposable {
+  readonly handed = new Handed();
+  readonly [Symbol.dispose] = (): void => this.handed[Symbol.dispose]();
+
+  constructor(base: string) {
+    copyFileSync(base, this.handed.image);
+  }
+
+  byHoldfast(batch: readonly Step[]): Batch {
+    return this.handed.toHoldfast("a batch of ours", (volume) =>
+      runBatch(onVolume(volume), volumePlace(volume), batch),
+    );
+  }
+
+  byKernel(batch: readonly Step[]): Batch {
+    return this.handed.toKernel("a batch of the kernel's", (root) => {
+      const done = runBatch(onKernel(root), kernelPlace(root), batch);
+      // What it counts as a file's blocks is final when they have been chosen.
+      runOk("sync", ["-f", root]);
+      return { ...done, tree: withBlocks(done.tree, kernelPlace(root)) };
+    });
+  }
+}
+
+function withBlocks(tree: Tree, place: Place): Tree {
+  const at = (path: string): Buffer => Buffer.from(path === "" ? "/" : path, "latin1");
+  return new Map(
+    [...tree].map(([path, seen]) => [path, { ...seen, blocks: place.facts(at(path)).blocks }]),
+  );
+}
+
+/** How many blocks a file has below its end. */
+function dataBlocks(image: string, { ino, size }: Seen, blockSize: number): number {
+  const told = runOk("debugfs", ["-R", `stat <${ino}>`, image]);
+  let count = 0;
+  for (const [, from, to] of told.matchAll(/\((\d+)(?:\[u\])?(?:-(\d+)(?:\[u\])?)?\):\d/g)) {
+    const last = Math.min(Number(to ?? from), Math.ceil(size / blockSize) - 1);
+    count += Math.max(0, last - Number(from) + 1);
+  }
+  return count;
+}
+
+/**
+ * Files of which both have not the same blocks, but for those that name others, since how extents lie may differ,
+ * and those beyond the end, which the kernel keeps when a hole is punched there.
+ */
+function differentBlocks(
+  expected: Contestant,
+  wanted: Tree,
+  actual: Contestant,
+  seen: Tree,
+  blockSize: number,
+): string[] {
+  const found: string[] = [];
+  for (const [path, file] of wanted) {
+    const other = seen.get(path)!;
+    if ((file.mode & 0o170000) === 0o040000 || file.blocks === other.blocks) continue;
+    const want = dataBlocks(expected.handed.image, file, blockSize);
+    const have = dataBlocks(actual.handed.image, other, blockSize);
+    if (want !== have) found.push(`${path}: ${have} blocks of data, expected ${want}`);
+  }
+  return found;
+}
+
+describe.each(
+  ["ext2", "ext3", "ext4"].flatMap((type) =>
+    [1024, 2048, 4096].map((blockSize) => [type, blockSize] as const),
+  ),
+)("%s, blocks of %i bytes", (type, blockSize) => {
+  skipUnless(...needs)(
+    "random programs answer as they do in the kernel, and leave the same tree",
+    { timeout: 3_600_000 },
+    () => {
+      using directory = temporaryDirectory();
+      const base = directory.file("base");
+      mkfsExt4(base, VOLUME_BYTES, ["-t", type, "-b", `${blockSize}`, "-N", "1024"]);
+      const tally = { programs: 0, batches: 0, operations: 0, errors: 0, files: 0 };
+      const run = (batches: readonly (readonly Step[])[]): void => {
+        using kernel = new Contestant(base);
+        using ours = new Contestant(base);
+        using turns = new Contestant(base);
+        for (const [index, batch] of [populating, ...batches].entries()) {
+          const expected = kernel.byKernel(batch);
+          const results = [
+            [ours, ours.byHoldfast(batch)],
+            [turns, index % 2 === 0 ? turns.byHoldfast(batch) : turns.byKernel(batch)],
+          ] as const;
+          for (const [contestant, { answers, tree }] of results) {
+            expect(answers).toEqual(expected.answers);
+            expect(differences(expected.tree, tree, IGNORED)).toEqual([]);
+            const blocks = differentBlocks(kernel, expected.tree, contestant, tree, blockSize);
+            expect(blocks).toEqual([]);
+          }
+          tally.batches++;
+          tally.operations += batch.length;
+          tally.errors += expected.answers.filter(([, answer]) => "code" in answer).length;
+          tally.files += expected.tree.size;
+        }
+        tally.programs++;
+      };
+      fc.assert(fc.property(program, run), {
+        numRuns: PROGRAMS,
+        // Programs that fail are made shorter no longer than this.
+        interruptAfterTimeLimit: 60_000 + PROGRAMS * 5000,
+        ...(SEED === undefined ? {} : { seed: Number(SEED) }),
+      });
+      process.stdout.write(`${type}, blocks of ${blockSize}: ${JSON.stringify(tally)}\n`);
+    },
+  );
+});

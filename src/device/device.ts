@@ -9,9 +9,10 @@
  * store by a program that holds a view changes a private copy of the page, where a read-only
  * mapping would end the process with SIGSEGV.
  *
- * What nobody can prevent: an image file that is shrunk by somebody else, whose filesystem runs
- * full while one of its holes is written, or whose medium fails under a read, ends the process with
- * SIGBUS. Memory devices are sealed against resizing.
+ * What nobody can prevent: an image file that is shrunk by somebody else, or whose medium fails under a
+ * read, ends the process with SIGBUS. Memory devices are sealed against resizing. Holes of an image get storage
+ * before they are written, so that a full filesystem below is an error and no signal (backing.ts); but a
+ * read-only device has no say in that, and in tmpfs even reading a hole takes storage.
  */
 import { closeSync, fdatasync, fdatasyncSync } from "node:fs";
 import { type ErrorCode, HoldfastError, systemError, withContext } from "../base/errors.ts";
@@ -28,6 +29,7 @@ import {
   synchronizeAddresses,
   unmapAddresses,
 } from "./address-space.ts";
+import { Backing, type Sparseness } from "./backing.ts";
 import { releaseClaim } from "./claim.ts";
 import { type FailedPages, FailureEvents } from "./failure-events.ts";
 import {
@@ -52,6 +54,7 @@ export interface DeviceHandle {
   /** Bytes, before rounding down to whole pages. */
   readonly exactSize: number;
   readonly readOnly: boolean;
+  readonly sparseness: Sparseness;
 }
 
 /** The device behind `handle`, in a thread that did not open it. `segments` is the opener's. */
@@ -85,6 +88,9 @@ export class Device {
   readonly exactSize: number;
   readonly segmentCount: number;
 
+  readonly #sparseness: Sparseness;
+  /** Which holes have got storage; null where it has none to get. */
+  readonly #backing: Backing | null;
   readonly #owner: boolean;
   #segments: SegmentTable;
   /** Null before a region is made for the device: until then one thread uses it, which claims nothing. */
@@ -103,6 +109,9 @@ export class Device {
     this.exactSize = handle.exactSize;
     this.size = roundDown(handle.exactSize, PAGE_SIZE);
     this.segmentCount = segmentCountOf(this.size);
+    this.#sparseness = handle.sparseness;
+    const isWhole = handle.sparseness === "whole";
+    this.#backing = isWhole ? null : new Backing(handle.fd, handle.path, this.size);
     this.#owner = owner;
     this.#segments = segments ?? new LocalSegmentTable(this.segmentCount);
     this.#views = new Array(Math.ceil(this.size / VIEW_SIZE)).fill(undefined);
@@ -112,7 +121,7 @@ export class Device {
   /** For attachDevice in other threads of this process. */
   handle(): DeviceHandle {
     const { kind, path, fd, exactSize, readOnly } = this;
-    return { kind, path, fd, exactSize, readOnly };
+    return { kind, path, fd, exactSize, readOnly, sparseness: this.#sparseness };
   }
 
   get closed(): boolean {
@@ -224,7 +233,8 @@ export class Device {
 
   /**
    * A view of [at, at + length), which lies within one view.
-   * Throws: EBADF once closed, EIO once removed, EFAULT or EINVAL outside the device.
+   * Throws: EBADF once closed, EIO once removed, EFAULT or EINVAL outside the device; ENOSPC where it was a hole
+   * of an image whose filesystem is full.
    */
   bytes(at: number, length: number): Uint8Array<ArrayBuffer> {
     this.assertPresent();
@@ -232,6 +242,7 @@ export class Device {
     const index = Math.floor(at / VIEW_SIZE);
     const start = at - index * VIEW_SIZE;
     invariant(start + length <= VIEW_SIZE, "bytes cross a view's boundary");
+    this.#backing?.give(at, length);
     const view = this.#views[index] ?? this.#makeView(index);
     return view.subarray(start, start + length);
   }
@@ -241,10 +252,24 @@ export class Device {
     return this.bytes(at, Math.min(length, VIEW_SIZE - (at % VIEW_SIZE)));
   }
 
-  /** Fills `target` from byte `at` on. Throws: as `bytes`. */
+  /**
+   * Sees to it that [at, at + length) can be stored to. What is written through `copyIn` and `zero`, or shown to
+   * others by `bytes` and `mapFixed`, has been seen to. Throws: ENOSPC, EIO; as `bytes`.
+   */
+  reserve(at: number, length: number): void {
+    this.assertPresent();
+    if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    this.#backing?.give(at, length);
+  }
+
+  /** Fills `target` from byte `at` on. Throws: as `bytes`, but for ENOSPC. */
   copyOut(at: number, target: Uint8Array): void {
     const length = target.length;
     if (!(at >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    if (this.#sparseness === "holes in memory" && this.#backing?.has(at, length) === false) {
+      this.#backing.read(at, target);
+      return;
+    }
     const index = Math.floor(at / VIEW_SIZE);
     const start = at - index * VIEW_SIZE;
     const view = this.#views[index] ?? this.#makeView(index);
@@ -262,6 +287,7 @@ export class Device {
     const length = source.length;
     if (!(at >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
     if (this.readOnly) this.#refuseWrite("write");
+    this.#backing?.give(at, length);
     const index = Math.floor(at / VIEW_SIZE);
     const start = at - index * VIEW_SIZE;
     const view = this.#views[index] ?? this.#makeView(index);
@@ -368,6 +394,8 @@ export class Device {
     if (!(at >= 0 && length > 0 && at + length <= this.#limit)) this.#refuse(at, length);
     invariant(at % PAGE_SIZE === 0 && length % PAGE_SIZE === 0, "a window shows whole pages");
     invariant(mode === "private" || !writable || !this.readOnly, "a read-only device is shared");
+    const takes = mode === "shared" || this.#sparseness === "holes in memory";
+    if (takes) this.#backing?.give(at, length);
     mapStorageOver(address, length, this.fd, at, mode, writable);
   }
 

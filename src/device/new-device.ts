@@ -20,6 +20,7 @@ import {
 import { basename } from "node:path";
 import { HoldfastError, systemError } from "../base/errors.ts";
 import { bindFunction } from "../base/libc.ts";
+import { hostFullError } from "./backing.ts";
 import { busyError, claimDevice, releaseClaim } from "./claim.ts";
 import type { DeviceKind } from "./device.ts";
 import { blockDeviceSize, kindOf, openOrThrow, requireSize, statOrNull } from "./open.ts";
@@ -209,10 +210,8 @@ export class NewDevice implements Disposable {
       const { errno } = error as NodeJS.ErrnoException;
       if (errno === undefined) throw error;
       const { code } = systemError(-errno, syscall);
-      const what =
-        code === "ENOSPC"
-          ? `the filesystem that holds '${this.path}' is full; make room there`
-          : `${syscall} failed on '${this.path}'`;
+      if (code === "ENOSPC") throw hostFullError(this.path, syscall, error);
+      const what = `${syscall} failed on '${this.path}'`;
       throw new HoldfastError(code, what, { syscall, path: this.path, cause: error });
     }
   }

@@ -3,8 +3,9 @@ import { type BigIntStats, closeSync, constants, fstatSync, ftruncateSync } from
 import { openSync, readFileSync, statSync } from "node:fs";
 import { type ErrorCode, HoldfastError, systemError } from "../base/errors.ts";
 import { bindFunction, closeDescriptor, throwLastError } from "../base/libc.ts";
-import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../base/quantities.ts";
+import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown } from "../base/quantities.ts";
 import { systemPageSize } from "./address-space.ts";
+import { sparsenessOf } from "./backing.ts";
 import { busyError, claimDevice, deviceNumber, holderOf } from "./claim.ts";
 import { Device, type DeviceKind } from "./device.ts";
 
@@ -43,7 +44,9 @@ export function openDevice(path: string, options: OpenDeviceOptions = {}): Devic
     claimDevice(fd, path, stats, readOnly);
     const exactSize = kind === "block" ? blockDeviceSize(fd, path) : Number(stats.size);
     requireSize(exactSize, path);
-    return new Device({ kind, path, fd, exactSize, readOnly }, null, true);
+    const mayBeSparse = kind === "image" && !readOnly;
+    const sparseness = mayBeSparse ? sparsenessOf(fd, roundDown(exactSize, PAGE_SIZE)) : "whole";
+    return new Device({ kind, path, fd, exactSize, readOnly, sparseness }, null, true);
   } catch (error) {
     closeSync(fd);
     throw error;
@@ -65,7 +68,8 @@ export function memoryDevice(size: number): Device {
     ftruncateSync(fd, size);
     const seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     if (fcntlNumber(fd, F_ADD_SEALS, seals) !== 0) throwLastError("fcntl");
-    return new Device({ kind: "memory", path, fd, exactSize: size, readOnly: false }, null, true);
+    const facts = { kind: "memory", path, fd, exactSize: size, readOnly: false } as const;
+    return new Device({ ...facts, sparseness: "whole" }, null, true);
   } catch (error) {
     closeDescriptor(fd);
     throw error;

@@ -207,10 +207,12 @@ export function prepareLog(facts: DriverFacts, device: Device): void {
 function makeExtDriver(
   { facts, blockSize, zones }: ExtFacts,
   cache: MetadataCache,
+  device: Device,
   healing: HealingDevice,
 ): ExtDriver {
   const volume = new ExtVolume(facts, cache, healing, zones);
   volume.nameSearches = new NameSearches(() => transactionsCommitted(cache.thread));
+  volume.storage = device;
   if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);
   return new ExtDriver(volume);
 }
@@ -234,7 +236,7 @@ export function makeDriver(
   cache: MetadataCache,
   create: boolean,
 ): FilesystemDriver {
-  if (facts.type === "ext") return makeExtDriver(facts, cache, healing);
+  if (facts.type === "ext") return makeExtDriver(facts, cache, device, healing);
   if (facts.type === "raw") return new RawDriver(device.size);
   return create
     ? RamDriver.create(thread, healing, device.size, timeNow())

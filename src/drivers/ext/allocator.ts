@@ -5,6 +5,7 @@
  * ends at the first run as long as was asked, and settles for the longest after a while. What is
  * given back can be taken again when the transaction that does so is durable (pending-frees.ts).
  */
+import { HoldfastError } from "../../base/errors.ts";
 import { HUGE_SIZE } from "../../base/quantities.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
 import { clearBits, findClear, findRun, findSet, type Run, setBits } from "./bitmaps.ts";
@@ -58,8 +59,26 @@ export function allocateBlocks(
     searchRoom(volume, goal, request) ??
     search(volume, goal, request, 1);
   if (run === null) throw noSpace("block");
-  takeBlocks(volume, transaction, run);
-  return run;
+  const backed = runWithStorage(volume, run);
+  takeBlocks(volume, transaction, backed);
+  return backed;
+}
+
+/**
+ * As much of a run, from its start on, as can be stored to: of a sparse image whose filesystem is full, that may be
+ * less. Throws: ENOSPC when it is nothing.
+ */
+function runWithStorage({ storage, blockSize }: ExtVolume, { start, count }: Run): Run {
+  for (;;) {
+    try {
+      storage?.reserve(start * blockSize, count * blockSize);
+      return { start, count };
+    } catch (error) {
+      const isFull = error instanceof HoldfastError && error.code === "ENOSPC";
+      if (!isFull || count === 1) throw error;
+      count = Math.floor(count / 2);
+    }
+  }
 }
 
 /** How many groups, from the first on, have blocks of use. */

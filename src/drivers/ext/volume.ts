@@ -65,6 +65,8 @@ export class ExtVolume {
   nameSearches: NameSearches | null = null;
   /** Where there are quotas, and the volume is not only looked at. */
   usage: UsageCounter | null = null;
+  /** Where the volume is written: what sees to it that a range of bytes can be stored to. Throws: ENOSPC. */
+  storage: { reserve(at: number, length: number): void } | null = null;
   /** First block of each group's inode table, 0 where not read yet. */
   readonly inodeTables: Float64Array;
   readonly fullGroups: FullGroups;

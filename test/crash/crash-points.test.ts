@@ -17,7 +17,7 @@ import {
   skipUnless,
   temporaryDirectory,
 } from "../support/tools.ts";
-import { type Operation, operations, prepare } from "./operations.ts";
+import { fillLog, type Operation, operations, prepare } from "./operations.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
 
@@ -37,6 +37,12 @@ function numbers(seed: number): () => number {
   };
 }
 
+/** How often the log has gone home before, and how many commits are left until it does again. */
+interface Filling {
+  readonly times: number;
+  readonly rest: number;
+}
+
 interface Recorded {
   readonly events: ReturnType<typeof record>;
   /** What the volume held at the start, and after each operation. */
@@ -45,14 +51,19 @@ interface Recorded {
   readonly durable: readonly number[];
 }
 
-/** Runs a sequence on the image, and unmounts it. */
-function play(image: string, sequence: readonly Operation[]): Recorded {
+/**
+ * Runs a sequence on the image, and unmounts it. `filling`: what is done to the log before; null: the crash may be in
+ * the mount as well.
+ */
+function play(image: string, sequence: readonly Operation[], filling: Filling | null): Recorded {
   const snapshots: Snapshot[] = [];
   const durable = [0];
-  const events = record(image, (mark) => {
+  const events = record(image, (mark, stores) => {
+    if (filling === null) mark(0);
     const volume = mountSync(image, { regionBytes: REGION_BYTES });
+    if (filling !== null) fillLog(volume, stores, filling);
     snapshots.push(snapshotOf(volume));
-    mark(0);
+    if (filling !== null) mark(0);
     for (const operation of sequence) {
       const isDone = attempt(volume, operation);
       snapshots.push(snapshotOf(volume));
@@ -102,13 +113,19 @@ function sequenceOf(next: () => number): Operation[] {
 }
 
 describe.each([
-  { blockSize: 1024, args: ["-b", "1024"] },
-  { blockSize: 4096, args: ["-b", "4096"] },
-  { blockSize: 1024, args: ["-b", "1024", "-t", "ext4", "-O", "^metadata_csum,^64bit"] },
-  { blockSize: 1024, args: ["-b", "1024", "-t", "ext3"] },
-  { blockSize: 1024, args: ["-b", "1024", "-O", "orphan_file"] },
-  { blockSize: 1024, args: ["-b", "1024", "-O", "quota"] },
-])("a crash of a volume made with $args", ({ blockSize, args }) => {
+  { blockSize: 1024, args: ["-b", "1024"], log: "begins" },
+  { blockSize: 4096, args: ["-b", "4096"], log: "begins" },
+  {
+    blockSize: 1024,
+    args: ["-b", "1024", "-t", "ext4", "-O", "^metadata_csum,^64bit"],
+    log: "begins",
+  },
+  { blockSize: 1024, args: ["-b", "1024", "-t", "ext3"], log: "begins" },
+  { blockSize: 1024, args: ["-b", "1024", "-O", "orphan_file"], log: "begins" },
+  { blockSize: 1024, args: ["-b", "1024", "-O", "quota"], log: "begins" },
+  { blockSize: 1024, args: ["-b", "1024", "-I", "128"], log: "goes round" },
+  { blockSize: 1024, args: ["-b", "1024", "-t", "ext3", "-I", "256"], log: "goes round" },
+])("a crash of a volume made with $args, whose log $log", ({ blockSize, args, log }) => {
   skipUnless("mkfs.ext4", "e2fsck")(
     "loses nothing that was promised, and leaves a whole volume",
     { timeout: 3_600_000 },
@@ -129,7 +146,8 @@ describe.each([
       while (tally.states < STATES / 3) {
         const sequence = sequenceOf(next);
         copyFileSync(base, image);
-        const played = play(image, sequence);
+        const filling = { times: 2 + Math.floor(next() * 3), rest: 1 + Math.floor(next() * 3) };
+        const played = play(image, sequence, log === "begins" ? null : filling);
         const states = crashStates(
           readFileSync(base),
           played.events,
@@ -147,7 +165,9 @@ describe.each([
         }
         tally.sequences++;
       }
-      process.stdout.write(`crash states of ${args.join(" ")}: ${JSON.stringify(tally)}\n`);
+      process.stdout.write(
+        `crash states of ${args.join(" ")}, log ${log}: ${JSON.stringify(tally)}\n`,
+      );
     },
   );
 });

@@ -1,6 +1,14 @@
 // Operations of which crash tests are made: each changes a volume in one step, as its user sees it.
 
 import type { OpenMode, Volume } from "../../src/index.ts";
+import {
+  formatAcl,
+  TAG_GROUP_OBJECT,
+  TAG_MASK,
+  TAG_OTHER,
+  TAG_USER,
+  TAG_USER_OBJECT,
+} from "../../src/iomap/posix-acl.ts";
 
 export interface Operation {
   readonly name: string;
@@ -9,7 +17,26 @@ export interface Operation {
   readonly syncs?: boolean;
 }
 
-/** What every sequence begins with: two directories, a file of some blocks in the first, a link in the other. */
+const NOBODY = 0xffffffff;
+const ACL_NAME = "system.posix_acl_access";
+
+/** An access control list with a named user, so that it cannot be told by the mode alone. */
+const acl = (permissions: number): Uint8Array =>
+  formatAcl([
+    { tag: TAG_USER_OBJECT, permissions: 6, id: NOBODY },
+    { tag: TAG_USER, permissions, id: 1000 },
+    { tag: TAG_GROUP_OBJECT, permissions: 4, id: NOBODY },
+    { tag: TAG_MASK, permissions: 7, id: NOBODY },
+    { tag: TAG_OTHER, permissions: 0, id: NOBODY },
+  ]);
+
+/** Names that make a directory of blocks of 1 KiB need some. */
+const LONG_NAMES = Array.from({ length: 30 }, (_, index) => `${"n".repeat(90)}${index}`);
+
+/**
+ * What every sequence begins with: two directories, a file of some blocks in the first, a link in the other; files
+ * with attributes in the inode and in a block; an empty file, and an empty directory of several blocks.
+ */
 export function prepare(volume: Volume): void {
   volume.mkdirSync("/A");
   volume.mkdirSync("/B");
@@ -17,6 +44,46 @@ export function prepare(volume: Volume): void {
   volume.writeFileSync("/A/bar", Buffer.alloc(9000, "b"));
   volume.linkSync("/A/bar", "/B/link");
   volume.symlinkSync("/A/foo", "/B/symlink");
+  volume.setxattrSync("/A/bar", "user.short", "short");
+  volume.setxattrSync("/A/bar", "user.long", Buffer.alloc(600, "l"));
+  volume.setxattrSync("/B", ACL_NAME, acl(5));
+  volume.writeFileSync("/A/empty", "");
+  volume.mkdirSync("/B/large");
+}
+
+/**
+ * Commits that fill the journal's log until it has gone home so many times, and is `rest` commits short of the next
+ * time. They leave the volume as it was, and have blocks of a directory's, which are revoked when that goes.
+ * `stores`: how often the device was stored to.
+ */
+export function fillLog(
+  volume: Volume,
+  stores: () => number,
+  { times, rest }: { readonly times: number; readonly rest: number },
+): void {
+  const { mode } = volume.statSync("/A/bar");
+  const commit = (): number => {
+    const before = stores();
+    volume.chmodSync("/A/bar", 0o600);
+    volume.chmodSync("/A/bar", mode & 0o7777);
+    volume.syncSync();
+    return stores() - before;
+  };
+  commit();
+  const usual = commit();
+  /** Commits until one that stores more: it has copied the log home. */
+  const untilHome = (): number => {
+    for (let count = 1; ; count++) if (commit() > usual) return count;
+  };
+  untilHome();
+  let between = untilHome();
+  for (let time = 2; time < times; time++) between = untilHome();
+  const before = stores();
+  for (const name of LONG_NAMES) volume.writeFileSync(`/B/large/${name}`, "");
+  volume.syncSync();
+  for (const name of LONG_NAMES) volume.unlinkSync(`/B/large/${name}`);
+  volume.syncSync();
+  while (stores() - before < (between - rest) * usual) commit();
 }
 
 const onFile =
@@ -62,6 +129,37 @@ export const operations: readonly Operation[] = [
   { name: "symlink", run: (volume) => volume.symlinkSync("x".repeat(80), "/A/long") },
   { name: "chmod", run: (volume) => volume.chmodSync("/A/foo", 0o600) },
   { name: "chown", run: (volume) => volume.chownSync("/A/foo", 1000, 70_000) },
+  { name: "rmdir", run: (volume) => volume.rmdirSync("/B/large") },
+  {
+    name: "fill",
+    run: onFile("/A/empty", (file) => file.writeSync(Buffer.alloc(24_000, "F"), 0)),
+  },
+  {
+    name: "set an attribute",
+    run: (volume) => volume.setxattrSync("/A/foo", "user.short", "value"),
+  },
+  {
+    name: "set a long attribute",
+    run: (volume) => volume.setxattrSync("/A/foo", "user.long", Buffer.alloc(500, "L")),
+  },
+  {
+    name: "set another value",
+    run: (volume) => volume.setxattrSync("/A/bar", "user.long", Buffer.alloc(650, "M")),
+  },
+  { name: "remove an attribute", run: (volume) => volume.removexattrSync("/A/bar", "user.long") },
+  {
+    name: "set an access control list",
+    run: (volume) => volume.setxattrSync("/A/foo", ACL_NAME, acl(6)),
+  },
+  {
+    name: "change an access control list",
+    run: (volume) => volume.setxattrSync("/B", ACL_NAME, acl(7)),
+  },
+  { name: "chmod with an access control list", run: (volume) => volume.chmodSync("/B", 0o710) },
+  {
+    name: "remove an access control list",
+    run: (volume) => volume.removexattrSync("/B", ACL_NAME),
+  },
   { name: "fsync", run: onFile("/A/foo", (file) => file.syncSync()), syncs: true },
   { name: "sync", run: (volume) => volume.syncSync(), syncs: true },
 ];

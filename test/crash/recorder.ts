@@ -15,12 +15,20 @@ export type Event =
   | { readonly kind: "persist"; readonly at: number; readonly end: number }
   | { readonly kind: "mark"; readonly mark: number };
 
-/** Records what `run` does to the device at `path`; `mark` puts a mark between its events. */
-export function record(path: string, run: (mark: (mark: number) => void) => void): Event[] {
+/**
+ * Records what `run` does to the device at `path`; `mark` puts a mark between its events, `stores` tells how many
+ * stores there were.
+ */
+export function record(
+  path: string,
+  run: (mark: (mark: number) => void, stores: () => number) => void,
+): Event[] {
   const events: Event[] = [];
+  let stores = 0;
   const { copyIn, zero, persist, persistAll } = Device.prototype;
   const store = (at: number, bytes: Uint8Array): void => {
     events.push({ kind: "store", at, bytes });
+    stores++;
   };
   Device.prototype.copyIn = function (at, source) {
     if (this.path === path) store(at, source.slice());
@@ -39,7 +47,10 @@ export function record(path: string, run: (mark: (mark: number) => void) => void
     if (this.path === path) events.push({ kind: "persist", at: 0, end: Number.POSITIVE_INFINITY });
   };
   try {
-    run((mark) => events.push({ kind: "mark", mark }));
+    run(
+      (mark) => events.push({ kind: "mark", mark }),
+      () => stores,
+    );
   } finally {
     Object.assign(Device.prototype, { copyIn, zero, persist, persistAll });
   }
@@ -72,7 +83,7 @@ function addStore(pending: Pending, at: number, bytes: Uint8Array): void {
 /**
  * The contents that crashes leave, from `image` on, which is changed. Where a crash has at most `exhaustive` of them,
  * all; else those with all stores and none, with all but those of a page, with those of a page alone, and `random`
- * others, by `next`, which answers numbers below 1.
+ * others, by `next`, which answers numbers below 1. What happened before the first mark is not tried.
  */
 export function* crashStates(
   image: Uint8Array,
@@ -86,7 +97,7 @@ export function* crashStates(
     if (event.kind === "mark") mark = event.mark;
     else if (event.kind === "store") addStore(pending, event.at, event.bytes);
     else {
-      yield* statesOf(image, pending, mark, limits, next);
+      if (mark >= 0) yield* statesOf(image, pending, mark, limits, next);
       persist(image, pending, event.at, event.end);
     }
   }

@@ -13,6 +13,8 @@ interface SeenFile {
   readonly links: number;
   readonly size: number;
   readonly content: Buffer;
+  /** Extended attributes, access control lists among them, by name. */
+  readonly attributes: string;
 }
 
 /** By path. */
@@ -30,7 +32,8 @@ export function snapshotOf(volume: Volume, path = ""): Snapshot {
           ? Buffer.from(volume.readFileSync(at))
           : Buffer.from(type === "symlink" ? volume.readlinkSync(at) : "");
       const { ino, mode, uid, nlink, size } = stats;
-      seen.set(at, { ino, type, mode, uid, links: nlink, size, content });
+      const attributes = attributesOf(volume, at);
+      seen.set(at, { ino, type, mode, uid, links: nlink, size, content, attributes });
       if (type === "directory") walk(at);
     }
   };
@@ -38,8 +41,16 @@ export function snapshotOf(volume: Volume, path = ""): Snapshot {
   return seen;
 }
 
+function attributesOf(volume: Volume, path: string): string {
+  const options = { followSymlinks: false };
+  const valueOf = (name: string): string =>
+    Buffer.from(volume.getxattrSync(path, name, options)).toString("hex");
+  const names = volume.listxattrSync(path, options).toSorted();
+  return names.map((name) => `${name}=${valueOf(name)}`).join(" ");
+}
+
 /**
- * Why `found` is none of `allowed`, or null when it is one: the same names, and of each file the size; and its
+ * Why `found` is none of `allowed`, or null when it is one: the same names, and of each file the size and the attributes; and its
  * content, piece by piece, as one of `versions` has it for the same inode, or zeroes where it has none.
  */
 export function whyNotAllowed(
@@ -65,7 +76,8 @@ function differenceFrom(
   for (const [path, file] of found) {
     const expected = snapshot.get(path);
     if (expected === undefined) return `${path} is there`;
-    for (const name of ["ino", "type", "mode", "uid", "links", "size"] as const) {
+    const names = ["ino", "type", "mode", "uid", "links", "size", "attributes"] as const;
+    for (const name of names) {
       if (file[name] !== expected[name])
         return `${path}: ${name} ${file[name]}, not ${expected[name]}`;
     }

@@ -14,6 +14,8 @@ const fcntlNumber = bindFunction("int fcntl(int fd, int command, int argument)")
 const memfdCreate = bindFunction("int memfd_create(const char *name, unsigned int flags)");
 
 const BLKGETSIZE64 = 0x80081272;
+/** Source: include/uapi/linux/fs.h. */
+const BLKROGET = 0x125e;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
@@ -104,8 +106,9 @@ export function statOrNull(path: string): BigIntStats | null {
 export function openOrThrow(path: string, kind: DeviceKind, readOnly: boolean): number {
   const access = readOnly ? constants.O_RDONLY : constants.O_RDWR;
   const exclusive = kind === "block" && !readOnly ? constants.O_EXCL : 0;
+  let fd: number;
   try {
-    return openSync(path, access | exclusive);
+    fd = openSync(path, access | exclusive);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "EBUSY") throw busyError(path, holderOfBlockDevice(path));
@@ -118,6 +121,17 @@ export function openOrThrow(path: string, kind: DeviceKind, readOnly: boolean): 
         : "cannot be opened",
     );
   }
+  if (kind === "block" && !readOnly && isReadOnlyDevice(fd)) {
+    closeSync(fd);
+    throw refusal("EROFS", path, "is a read-only device; open it read-only if that is enough");
+  }
+  return fd;
+}
+
+/** Of a block device: it may be opened for writing all the same. */
+function isReadOnlyDevice(fd: number): boolean {
+  const answer = new Uint8Array(4);
+  return ioctl(fd, BLKROGET, answer) === 0 && answer[0] !== 0;
 }
 
 /** Who has a block device open O_EXCL: one of ours, a mount, or null. */

@@ -43,10 +43,10 @@ export function snapshotOf(volume: Volume, path = ""): Snapshot {
 
 function attributesOf(volume: Volume, path: string): string {
   const options = { followSymlinks: false };
-  const valueOf = (name: string): string =>
+  const valueInHex = (name: string): string =>
     Buffer.from(volume.getxattrSync(path, name, options)).toString("hex");
   const names = volume.listxattrSync(path, options).toSorted();
-  return names.map((name) => `${name}=${valueOf(name)}`).join(" ");
+  return names.map((name) => `${name}=${valueInHex(name)}`).join(" ");
 }
 
 /**

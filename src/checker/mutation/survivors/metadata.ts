@@ -50,8 +50,20 @@ export const metadataSurvivors: readonly Explanation[] = [
   {
     file: "metadata/transaction.ts",
     function: "edit",
-    what: ["swapped: this.cache.setFlags(cached.header, VALID | DIRTY); this.#seals.set"],
-    why: "The seals are this thread's own, and used at the commit only.",
+    what: ["always: if (flags !== (VALID | DIRTY))"],
+    why: "Costs time only: the flags are what they are set to.",
+  },
+  {
+    file: "metadata/transaction.ts",
+    function: "beginLayoutChange",
+    what: ["swapped: this.#append(0, sequence", "swapped: this.#sequences.push(sequence)"],
+    why: "The list is this thread's own, and what is on it and even is left alone at the end. A recoverer reads the log.",
+  },
+  {
+    file: "metadata/transaction.ts",
+    function: "#save",
+    what: ["without this.#joining === null"],
+    why: "Costs time only: whether the journal is live does not change while the transaction is open.",
   },
   {
     file: "metadata/transaction.ts",

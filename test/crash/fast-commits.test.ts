@@ -4,9 +4,12 @@
 // HOLDFAST_FAST_COMMIT_SEED tries other work, HOLDFAST_CRASH_STATES says how many interruptions, at least.
 
 import {
+  chmodSync,
   closeSync,
   copyFileSync,
+  fchownSync,
   fsyncSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -204,5 +207,59 @@ describe("a file that was deleted while it was open", () => {
     expectTree(ourTree(image, true), tree, []);
     expectTree(ourTree(image, false), tree, []);
     expect(e2fsckClean(image)).toMatchObject({ clean: true });
+  });
+});
+
+describe("a volume that counts quotas", () => {
+  withKernel("counts what fast commits have changed", () => {
+    using directory = temporaryDirectory();
+    const [base, image, root] = ["base", "image", "mnt"].map(directory.file) as [
+      string,
+      string,
+      string,
+    ];
+    mkfsExt4(base, 24 << 20, ["-b", "1024", "-O", "fast_commit,quota"]);
+    mkdirSync(root);
+    {
+      using volume = mountSync(base, { regionBytes: REGION_BYTES });
+      for (const name of ["grows", "shrinks", "goes", "moves"]) {
+        volume.writeFileSync(`/${name}`, Buffer.alloc(30_000, name));
+        volume.chownSync(`/${name}`, 1000, 100);
+      }
+    }
+    // A kernel without quotas mounts it only if it does not know of them: so they are as of the last transaction.
+    runOk("debugfs", ["-w", "-R", "feature -quota", base]);
+    {
+      using _mounted = loopMount(base, root);
+      chmodSync(`${root}/moves`, 0o600);
+      runOk("sync", ["-f", root]);
+      const change = (name: string, flags: string, work: (file: number) => void): void => {
+        const file = openSync(`${root}/${name}`, flags);
+        work(file);
+        fsyncSync(file);
+        closeSync(file);
+      };
+      change("grows", "r+", (file) =>
+        writeSync(file, Buffer.alloc(50_000, "g"), 0, 50_000, 20_000),
+      );
+      change("shrinks", "r+", (file) => ftruncateSync(file, 5000));
+      change("moves", "r+", (file) => fchownSync(file, 70_000, 0));
+      change("new", "w", (file) => {
+        fchownSync(file, 1000, 300_000);
+        writeSync(file, "new");
+      });
+      unlinkSync(`${root}/goes`);
+      change("grows", "r+", (file) => writeSync(file, "again"));
+      copyFileSync(base, image);
+    }
+    runOk("debugfs", ["-w", "-R", "feature quota", image]);
+    expect(countFastCommits(image)).toBeGreaterThan(3);
+    expect(shown(fsckSync(image).findings)).toBe("");
+    ourTree(image, false);
+    const { clean, output } = e2fsckClean(image);
+    expect(clean ? "" : output).toBe("");
+    const users = runOk("debugfs", ["-R", "list_quota user", image]);
+    expect(users).toMatch(/^ +70000 +30720 .* 1 +0 +0$/m);
+    expect(users).toMatch(/^ +1000 +\d+ .* 3 +0 +0$/m);
   });
 });

@@ -47,6 +47,10 @@ export function outsideBlocks(volume: ExtVolume, attributes: readonly StoredAttr
   return blocks;
 }
 
+export function outsideCount(attributes: readonly StoredAttribute[]): number {
+  return attributes.filter(({ outside }) => outside !== null).length;
+}
+
 /** The inode of a value, to be read. Throws: CorruptionError where the number is none's. */
 function readValueInode(volume: ExtVolume, ino: Ino): RawInode {
   const raw = readRaw(volume, ino);

@@ -28,7 +28,13 @@ import {
   storedName,
   wholeName,
 } from "./attribute-names.ts";
-import { dropReferences, hasOutsideValues, outsideBlocks, readValue } from "./attribute-values.ts";
+import {
+  dropReferences,
+  hasOutsideValues,
+  outsideBlocks,
+  outsideCount,
+  readValue,
+} from "./attribute-values.ts";
 import {
   COMPATIBLE,
   DiskSuperblock,
@@ -38,6 +44,7 @@ import {
 } from "./format.ts";
 import {
   addInodeBlocks,
+  type EditedInode,
   attributeBlock,
   editInode,
   inodeMode,
@@ -98,7 +105,7 @@ export class ExtAttributes implements ExtendedAttributes {
     const places = readPlaces(volume, ino, raw);
     const removed = [...places.body, ...places.block].filter((each) => isSameName(each, stored));
     if (removed.length === 0) return false;
-    addInodeBlocks({ volume, transaction, ino, raw }, -outsideBlocks(volume, removed));
+    countOutside({ volume, transaction, ino, raw }, [], removed);
     removeFromBody(volume, transaction, places, stored);
     removeFromBlock(volume, transaction, ino, raw, places, stored);
     return true;
@@ -167,6 +174,18 @@ function placeOf(
   return fitInBlock(volume, withIt(block)) ? "block" : null;
 }
 
+/** Values outside count as the inode's that has the attributes: their blocks, and themselves. */
+function countOutside(
+  inode: EditedInode,
+  added: readonly StoredAttribute[],
+  removed: readonly StoredAttribute[],
+): void {
+  const { volume, transaction, ino, raw } = inode;
+  addInodeBlocks(inode, outsideBlocks(volume, added) - outsideBlocks(volume, removed));
+  const inodes = outsideCount(added) - outsideCount(removed);
+  if (inodes !== 0) volume.usage?.change(transaction, ino, raw, { space: 0, inodes });
+}
+
 function hasTargetInside(raw: RawInode): boolean {
   return (inodeMode(raw) & MODE_TYPE_MASK) === MODE_SYMLINK && isTargetInInode(raw);
 }
@@ -201,8 +220,7 @@ function setAttribute(
     throw new HoldfastError("ENOSPC", what);
   }
   const replaced = [...body, ...block].filter((each) => isSameName(each, name));
-  const blocks = outsideBlocks(volume, [attribute]) - outsideBlocks(volume, replaced);
-  addInodeBlocks({ volume, transaction, ino, raw }, blocks);
+  countOutside({ volume, transaction, ino, raw }, [attribute], replaced);
   if (place === "body") {
     removeFromBody(volume, transaction, places, name);
     const others = body.filter((each) => !isSameName(each, name));

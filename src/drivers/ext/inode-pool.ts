@@ -14,7 +14,7 @@ import { clearBits, findClear, setBits } from "./bitmaps.ts";
 import { DiskInode, INO_ROOT } from "./format.ts";
 import { addToCount, changeInodeBitmap, readInodeBitmap } from "./group-bitmaps.ts";
 import { getGroup, inodeTableOf, readGroup, setGroup } from "./groups.ts";
-import { attributeBlock, editInode, inodeSectors, isDirectory } from "./inode.ts";
+import { attributeBlock, editInode, isDirectory } from "./inode.ts";
 import { removeOrphan } from "./orphans.ts";
 import { type ExtVolume, type Located, noSpace } from "./volume.ts";
 
@@ -120,13 +120,12 @@ export function freeInode(volume: ExtVolume, transaction: Transaction, ino: Ino)
   const raw = editInode(volume, transaction, ino);
   const { block, at } = raw;
   const wasDirectory = isDirectory(raw);
+  volume.usage?.remove(transaction, ino, raw);
   const attributes = attributeBlock(volume, raw);
   if (hasOutsideValues(volume)) {
     dropReferences(volume, transaction, readBody(volume, areaOfBody(volume, raw)));
   }
   if (attributes !== 0) releaseAttributeBlock(volume, transaction, ino, attributes);
-  const space = -inodeSectors(volume, raw) * 512;
-  volume.usage?.change(transaction, ino, raw, { space, inodes: -1 });
   // The generation stays, so that the next file with this number is told from this one.
   const generation = DiskInode.generation.get(block.view, at);
   block.bytes.fill(0, at, at + volume.facts.inodeSize);

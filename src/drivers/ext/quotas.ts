@@ -5,13 +5,24 @@
  * whom the kernel exempts from limits as well.
  *
  * Not counted are the inodes that the volume has for itself: those below the first that is not reserved but the root,
- * and the quota files.
+ * the quota files and the orphan file. Inodes with values of attributes count as those of each inode that has the attribute.
  */
 import { CorruptionError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
-import { INO_ROOT } from "./format.ts";
-import { inodeOwner, inodeProject, inodeSectors, type RawInode } from "./inode.ts";
+import { readAttributeArea } from "./attribute-area.ts";
+import { areaOfBlock, readAttributeBlock } from "./attribute-block.ts";
+import { areaOfBody, readBody } from "./attribute-body.ts";
+import { hasOutsideValues, outsideCount } from "./attribute-values.ts";
+import { INO_ROOT, INODE_VALUE } from "./format.ts";
+import {
+  attributeBlock,
+  inodeFlags,
+  inodeOwner,
+  inodeProject,
+  inodeSectors,
+  type RawInode,
+} from "./inode.ts";
 import { QUOTA_KINDS, QuotaFile, type QuotaKind, type Usage } from "./quota-file.ts";
 import type { SuperblockFacts } from "./superblock.ts";
 import type { ExtVolume, UsageCounter } from "./volume.ts";
@@ -25,8 +36,14 @@ export function quotaIdsOf(volume: ExtVolume, raw: RawInode): QuotaIds {
 }
 
 /** Whether the space of an inode is counted. */
-export function isCounted(facts: SuperblockFacts, ino: number): boolean {
-  return (ino >= facts.firstIno || ino === INO_ROOT) && !facts.quotaInos.includes(ino);
+export function isCounted(
+  { firstIno, quotaInos, orphanFileIno }: SuperblockFacts,
+  ino: number,
+  raw: RawInode,
+): boolean {
+  if ((inodeFlags(raw) & INODE_VALUE) !== 0) return false;
+  if (ino < firstIno) return ino === INO_ROOT;
+  return ino !== orphanFileIno && !quotaInos.includes(ino);
 }
 
 /** The quota files of a volume; none without the feature. */
@@ -37,6 +54,16 @@ export function quotaFilesOf(volume: ExtVolume): QuotaFile[] {
     if (ino !== 0) files.push(new QuotaFile(volume, ino as Ino, kind));
   }
   return files;
+}
+
+/** How many attributes of an inode have their values in inodes. */
+function valuesOutside(volume: ExtVolume, ino: Ino, raw: RawInode): number {
+  if (!hasOutsideValues(volume)) return 0;
+  const inBody = outsideCount(readBody(volume, areaOfBody(volume, raw)));
+  const block = attributeBlock(volume, raw);
+  if (block === 0) return inBody;
+  const area = areaOfBlock(volume, readAttributeBlock(volume, ino, block));
+  return inBody + outsideCount(readAttributeArea(volume, area));
 }
 
 /** Why the quota files cannot be kept, so that the volume can only be read; or null. */
@@ -70,22 +97,36 @@ class Quotas implements UsageCounter {
   }
 
   change(transaction: Transaction, ino: Ino, raw: RawInode, usage: Usage): void {
-    if (!isCounted(this.#volume.facts, ino)) return;
+    if (!isCounted(this.#volume.facts, ino, raw)) return;
     const ids = quotaIdsOf(this.#volume, raw);
     for (const file of this.#files) file.change(transaction, ids[file.kind], usage);
+  }
+
+  remove(transaction: Transaction, ino: Ino, raw: RawInode): void {
+    const { space, inodes } = this.#usageOf(ino, raw);
+    this.change(transaction, ino, raw, { space: -space, inodes: -inodes });
+  }
+
+  add(transaction: Transaction, ino: Ino, raw: RawInode): void {
+    this.change(transaction, ino, raw, this.#usageOf(ino, raw));
+  }
+
+  #usageOf(ino: Ino, raw: RawInode): Usage {
+    const space = inodeSectors(this.#volume, raw) * 512;
+    return { space, inodes: 1 + valuesOutside(this.#volume, ino, raw) };
   }
 
   changeOwner(transaction: Transaction, ino: Ino, raw: RawInode, change: () => void): void {
     const before = quotaIdsOf(this.#volume, raw);
     change();
-    if (!isCounted(this.#volume.facts, ino)) return;
+    if (!isCounted(this.#volume.facts, ino, raw)) return;
     const after = quotaIdsOf(this.#volume, raw);
-    const space = inodeSectors(this.#volume, raw) * 512;
+    const { space, inodes } = this.#usageOf(ino, raw);
     for (const file of this.#files) {
       const [from, to] = [before[file.kind], after[file.kind]];
       if (from === to) continue;
-      file.change(transaction, from, { space: -space, inodes: -1 });
-      file.change(transaction, to, { space, inodes: 1 });
+      file.change(transaction, from, { space: -space, inodes: -inodes });
+      file.change(transaction, to, { space, inodes });
     }
   }
 }

@@ -41,6 +41,10 @@ export interface UsageCounter {
     raw: Located,
     usage: { readonly space: number; readonly inodes: number },
   ): void;
+  /** An inode, whose attributes are still there, is being freed: it uses nothing any more. */
+  remove(transaction: Transaction, ino: Ino, raw: Located): void;
+  /** An inode that was not counted uses what it has. */
+  add(transaction: Transaction, ino: Ino, raw: Located): void;
   /** `change` gives an inode that is being edited another owner. */
   changeOwner(transaction: Transaction, ino: Ino, raw: Located, change: () => void): void;
 }

@@ -46,6 +46,7 @@ import { walkMap } from "../map-walk.ts";
 import { inoAt } from "../names.ts";
 import { addOrphan, findOrphans } from "../orphans.ts";
 import { lastIn } from "../placement.ts";
+import { usageCounterOf } from "../quotas.ts";
 import type { ExtVolume } from "../volume.ts";
 import { firstUsedBlock, markBlocks, runsWithout, sortRuns } from "./block-runs.ts";
 import { writeInode } from "./inode-record.ts";
@@ -63,6 +64,12 @@ export function applyFastCommits(
   changes: readonly FastChange[],
 ): void {
   const inodes = inodesOf(volume, changes);
+  // Quotas are as of the last transaction: what these inodes had then is taken off, and what they have in the end put in.
+  const usage = usageCounterOf(volume);
+  for (const ino of inodes) {
+    if (usage === null || !isLive(volume, ino)) continue;
+    transact((transaction) => usage.remove(transaction, ino, readRaw(volume, ino)));
+  }
   const before = sortRuns(blocksOf(volume, inodes));
   const ranges = rangesOf(volume, changes, before);
   const touched = sortRuns([...before, ...ranges]);
@@ -82,6 +89,7 @@ export function applyFastCommits(
     if (!isLive(volume, ino)) continue;
     transact((transaction) => {
       countBlocks(volume, transaction, ino);
+      usage?.add(transaction, ino, readRaw(volume, ino));
       const isNameless = linkCount(readRaw(volume, ino)) === 0;
       if (isNameless && !orphans.has(ino)) addOrphan(volume, transaction, ino);
     });

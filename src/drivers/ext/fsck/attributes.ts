@@ -32,6 +32,8 @@ const VALUE_SIZE_MAX = 2 ** 24;
 const INDEX_SYSTEM = 7;
 const NAME_OF_INLINE_DATA = "data";
 
+const NO_BLOCK = { blocks: 0, values: 0 };
+
 /** Where entries lie, and their values. Bytes in `bytes`. */
 interface Region {
   readonly bytes: Uint8Array;
@@ -52,6 +54,8 @@ export interface AttributesInside {
   readonly dataAt: number;
   /** Blocks of values in inodes of their own, which are counted to the inode that has the attribute. */
   readonly valueBlocks: number;
+  /** How many such values there are. */
+  readonly values: number;
 }
 
 /** The attributes behind the fields of an inode; null: it has none. */
@@ -77,26 +81,29 @@ export function checkAttributesInside(inode: InodeCheck): AttributesInside | nul
   return checkEntries(inode, region);
 }
 
-/** The block of attributes that an inode names. Returns the blocks that are counted to the inode for it. */
-export function checkAttributeBlock(inode: InodeCheck, block: number): number {
-  if (block === 0) return 0;
+/** The block of attributes that an inode names. Returns the blocks, and the values in inodes, that the inode has by it. */
+export function checkAttributeBlock(
+  inode: InodeCheck,
+  block: number,
+): { readonly blocks: number; readonly values: number } {
+  if (block === 0) return NO_BLOCK;
   const { check, ino } = inode;
   const { volume, census } = check;
   const known = census.attributeBlocks.get(block);
   if (known !== undefined) {
     known.found++;
-    return volume.facts.clusterBlocks + known.valueBlocks;
+    return { blocks: volume.facts.clusterBlocks + known.valueBlocks, values: known.values };
   }
   if (!volume.isOwnable(block, 1)) {
     inode.tell("attribute-block", "i_file_acl", block, "expected a block that can be its own");
-    return 0;
+    return NO_BLOCK;
   }
   census.own(ino, block, 1, "its block of attributes");
   const read = check.attempt(() => check.reader.read(block, () => {}));
   const referenceCount = read === null ? -1 : checkHeader(inode, read);
-  let valueBlocks = 0;
+  let inside: Pick<AttributesInside, "valueBlocks" | "values"> = { valueBlocks: 0, values: 0 };
   if (read !== null && referenceCount >= 0) {
-    ({ valueBlocks } = checkEntries(inode, {
+    inside = checkEntries(inode, {
       bytes: read.bytes,
       view: read.view,
       entriesAt: HEADER_SIZE,
@@ -104,10 +111,11 @@ export function checkAttributeBlock(inode: InodeCheck, block: number): number {
       end: volume.blockSize,
       mayLackHashes: false,
       deviceByte: volume.byteOf(block),
-    }));
+    });
   }
-  census.attributeBlocks.set(block, { referenceCount, ino, found: 1, valueBlocks });
-  return volume.facts.clusterBlocks + valueBlocks;
+  const { valueBlocks, values } = inside;
+  census.attributeBlocks.set(block, { referenceCount, ino, found: 1, valueBlocks, values });
+  return { blocks: volume.facts.clusterBlocks + valueBlocks, values };
 }
 
 /** Returns the count of users that the block says; -1: it is no block of attributes. */
@@ -144,7 +152,7 @@ function checkHeader({ check, ino }: InodeCheck, block: MetadataBlock): number {
 function checkEntries(inode: InodeCheck, region: Region): AttributesInside {
   const { view } = region;
   const values: [start: number, end: number][] = [];
-  let data = { dataSize: -1, dataAt: -1, valueBlocks: 0 };
+  let data = { dataSize: -1, dataAt: -1, valueBlocks: 0, values: 0 };
   let at = region.entriesAt;
   for (;;) {
     if (at + 4 > region.end || (region.mayLackHashes && at + ENTRY_SIZE > region.end)) break;
@@ -170,7 +178,8 @@ function checkEntries(inode: InodeCheck, region: Region): AttributesInside {
     if (DiskAttributeEntry.valueIno.get(view, at) !== 0) {
       const size = DiskAttributeEntry.valueSize.get(view, at);
       const { blockSize } = inode.check.volume;
-      data = { ...data, valueBlocks: data.valueBlocks + Math.ceil(size / blockSize) };
+      const valueBlocks = data.valueBlocks + Math.ceil(size / blockSize);
+      data = { ...data, valueBlocks, values: data.values + 1 };
     }
     at = next;
   }

@@ -109,6 +109,8 @@ export interface AttributeBlockUse {
   readonly ino: number;
   /** Blocks of values that its entries keep in inodes of their own. */
   readonly valueBlocks: number;
+  /** How many such values there are. */
+  readonly values: number;
   found: number;
 }
 

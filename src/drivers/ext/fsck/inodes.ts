@@ -301,8 +301,9 @@ function checkFlags(inode: InodeCheck, type: number): void {
 function checkContent(inode: InodeCheck, type: number, isOrphan: boolean): void {
   const { raw, ino, check } = inode;
   const inside = checkAttributesInside(inode);
-  const attributeBlocks =
-    (inside?.valueBlocks ?? 0) + checkAttributeBlock(inode, attributeBlock(check.volume, raw));
+  const outside = checkAttributeBlock(inode, attributeBlock(check.volume, raw));
+  const attributeBlocks = (inside?.valueBlocks ?? 0) + outside.blocks;
+  const values = (inside?.values ?? 0) + outside.values;
   checkLarge(inode);
   if (ino === INO_RESIZE && !isEmpty(raw)) {
     checkResizeInode(inode);
@@ -310,7 +311,7 @@ function checkContent(inode: InodeCheck, type: number, isOrphan: boolean): void 
   }
   if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) {
     checkInline(inode, type, inside, attributeBlocks);
-    check.census.usage.add(inode, attributeBlocks);
+    check.census.usage.add(inode, attributeBlocks, 1 + values);
     return;
   }
   // Of a reserved inode that is not used the kernel looks at no block; the bad ones have no type.
@@ -319,7 +320,7 @@ function checkContent(inode: InodeCheck, type: number, isOrphan: boolean): void 
   const seen = isMapped ? walkContent(inode, type) : null;
   const blocks = (seen?.blocks ?? 0) + attributeBlocks;
   checkBlockCount(inode, blocks);
-  check.census.usage.add(inode, blocks);
+  check.census.usage.add(inode, blocks, 1 + values);
   // Of an orphan with links a part was to be cut off.
   if (!isOrphan) checkSize(inode, type, seen);
 }

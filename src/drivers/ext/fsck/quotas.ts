@@ -2,7 +2,6 @@
  * The check's last pass: what quota files say is used, against the inodes that were seen. As e2fsck does it, an id of
  * which nothing is said must have nothing, and how the file's free places hang together is nobody's concern.
  */
-import { INCOMPATIBLE } from "../format.ts";
 import { QUOTA_KINDS, type QuotaFile, type QuotaKind, type Usage } from "../quota-file.ts";
 import { isCounted, quotaFilesOf, quotaIdsOf } from "../quotas.ts";
 import type { Located } from "../volume.ts";
@@ -26,24 +25,22 @@ export class UsageSeen {
     return this.#sums[kind];
   }
 
-  /** Notes an inode in use, with so many blocks. */
-  add({ check, raw, ino }: InodeCheck, blocks: number): void {
+  /** Notes an inode in use, with so many blocks; and how many inodes it counts for, itself and its values. */
+  add({ check, raw, ino }: InodeCheck, blocks: number, inodes: number): void {
     const { volume } = check;
-    if (!isCounted(volume.facts, ino)) return;
+    if (!isCounted(volume.facts, ino, raw)) return;
     const ids = quotaIdsOf(volume, raw);
     for (const kind of QUOTA_KINDS) {
       const sums = this.#sums[kind];
       const sum = sums.get(ids[kind]) ?? { space: 0, inodes: 0 };
       sums.set(ids[kind], sum);
       sum.space += blocks * volume.blockSize;
-      sum.inodes++;
+      sum.inodes += inodes;
     }
   }
 }
 
 export function checkQuotas(check: Check): void {
-  // The inodes of values are counted for whoever uses them, which nobody has summed up.
-  if ((check.volume.features.incompatible & INCOMPATIBLE.ea_inode) !== 0) return;
   for (const file of quotaFilesOf(check.volume)) {
     check.about = { ino: file.ino };
     check.attempt(() => checkFile(check, file));

@@ -253,12 +253,6 @@ function noteUnchecked({ findings, volume }: Check): void {
   const note = (has: number, code: string, text: string) => {
     if (has !== 0) findings.notice(code, `not checked: ${text}`);
   };
-  const hasQuotas = (readOnly & READ_ONLY.quota) !== 0;
-  note(
-    hasQuotas ? incompatible & INCOMPATIBLE.ea_inode : 0,
-    "quota",
-    "quotas where values of attributes have inodes of their own",
-  );
   note(incompatible & INCOMPATIBLE.mmp, "mmp", "the block of multiple mount protection");
   note(readOnly & READ_ONLY.verity, "verity", "the trees of hashes behind verity files");
   note(

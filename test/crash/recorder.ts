@@ -7,13 +7,11 @@
 // among them.
 
 import { Device } from "../../src/device/index.ts";
+import { type Event, recordDevice } from "./workers/recording.mjs";
 
 const PAGE = 4096;
 
-export type Event =
-  | { readonly kind: "store"; readonly at: number; readonly bytes: Uint8Array }
-  | { readonly kind: "persist"; readonly at: number; readonly end: number }
-  | { readonly kind: "mark"; readonly mark: number };
+export type { Event };
 
 /**
  * Records what `run` does to the device at `path`; `mark` puts a mark between its events, `stores` tells how many
@@ -23,36 +21,15 @@ export function record(
   path: string,
   run: (mark: (mark: number) => void, stores: () => number) => void,
 ): Event[] {
-  const events: Event[] = [];
-  let stores = 0;
-  const { copyIn, zero, persist, persistAll } = Device.prototype;
-  const store = (at: number, bytes: Uint8Array): void => {
-    events.push({ kind: "store", at, bytes });
-    stores++;
-  };
-  Device.prototype.copyIn = function (at, source) {
-    if (this.path === path) store(at, source.slice());
-    copyIn.call(this, at, source);
-  };
-  Device.prototype.zero = function (at, length) {
-    if (this.path === path) store(at, new Uint8Array(length));
-    zero.call(this, at, length);
-  };
-  Device.prototype.persist = function (at, length) {
-    persist.call(this, at, length);
-    if (this.path === path) events.push({ kind: "persist", at, end: at + length });
-  };
-  Device.prototype.persistAll = function () {
-    persistAll.call(this);
-    if (this.path === path) events.push({ kind: "persist", at: 0, end: Number.POSITIVE_INFINITY });
-  };
+  const { events, end } = recordDevice(Device, path);
+  const time = (): number => Number(process.hrtime.bigint());
   try {
     run(
-      (mark) => events.push({ kind: "mark", mark }),
-      () => stores,
+      (mark) => events.push({ kind: "mark", mark, time: time() }),
+      () => events.filter(({ kind }) => kind === "store").length,
     );
   } finally {
-    Object.assign(Device.prototype, { copyIn, zero, persist, persistAll });
+    end();
   }
   return events;
 }
@@ -64,6 +41,8 @@ type Pending = Map<number, { readonly at: number; readonly bytes: Uint8Array }[]
 export interface CrashState {
   /** The last mark before the crash. */
   readonly mark: number;
+  /** When it was; infinite when all had happened. */
+  readonly time: number;
   readonly image: Uint8Array;
   /** What of the stores is there, for people. */
   readonly what: string;
@@ -97,11 +76,11 @@ export function* crashStates(
     if (event.kind === "mark") mark = event.mark;
     else if (event.kind === "store") addStore(pending, event.at, event.bytes);
     else {
-      if (mark >= 0) yield* statesOf(image, pending, mark, limits, next);
+      if (mark >= 0) yield* statesOf(image, pending, { mark, time: event.time }, limits, next);
       persist(image, pending, event.at, event.end);
     }
   }
-  yield* statesOf(image, pending, mark, limits, next);
+  yield* statesOf(image, pending, { mark, time: Number.POSITIVE_INFINITY }, limits, next);
 }
 
 function persist(image: Uint8Array, pending: Pending, at: number, end: number): void {
@@ -115,7 +94,7 @@ function persist(image: Uint8Array, pending: Pending, at: number, end: number): 
 function* statesOf(
   image: Uint8Array,
   pending: Pending,
-  mark: number,
+  { mark, time }: Pick<CrashState, "mark" | "time">,
   { exhaustive, random }: { readonly exhaustive: number; readonly random: number },
   next: () => number,
 ): Generator<CrashState> {
@@ -127,7 +106,12 @@ function* statesOf(
       for (const { at, bytes } of pending.get(page)!.slice(0, kept[index])) state.set(bytes, at);
     }
     const parts = pages.map((page, index) => `${page}: ${kept[index]} of ${counts[index]}`);
-    return { mark, image: state, what: `after mark ${mark}; stores to pages ${parts.join(", ")}` };
+    return {
+      mark,
+      time,
+      image: state,
+      what: `after mark ${mark}; stores to pages ${parts.join(", ")}`,
+    };
   };
   const total = counts.reduce((product, count) => product * (count + 1), 1);
   if (total <= exhaustive) {

@@ -17,10 +17,13 @@ export interface Runner extends AsyncDisposable {
   terminate(): Promise<unknown>;
 }
 
-export function startRunner(handle: VolumeHandle): Promise<Runner> {
-  const worker = new Worker(new URL("./workers/runner.mjs", import.meta.url), {
-    workerData: { handle },
-  });
+/** `script`: one that does something else first, with what else it is given. */
+export function startRunner(
+  handle: VolumeHandle,
+  script: URL = new URL("./workers/runner.mjs", import.meta.url),
+  given: object = {},
+): Promise<Runner> {
+  const worker = new Worker(script, { workerData: { handle, ...given } });
   const waiting = new Map<
     number,
     { resolve: (value: never) => void; reject: (error: Error) => void }

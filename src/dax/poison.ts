@@ -125,10 +125,10 @@ export function zeroHealthy(dax: Dax, address: number, length: number): void {
  */
 export class HealingDevice {
   readonly size: number;
-  readonly #device: Pick<Device, "zero" | "copy" | "copyIn">;
+  readonly #device: Pick<Device, "zero" | "copy">;
   readonly #pages: Pages;
 
-  constructor(device: Pick<Device, "zero" | "copy" | "copyIn" | "size">, pages: Pages) {
+  constructor(device: Pick<Device, "zero" | "copy" | "size">, pages: Pages) {
     this.size = device.size;
     this.#device = device;
     this.#pages = pages;
@@ -141,11 +141,6 @@ export class HealingDevice {
     const first = Math.ceil(at / PAGE_SIZE);
     const end = firstPageOf(at + length);
     if (end > first) bad.clear(first, end - 1, report);
-  }
-
-  /** Into what was zeroed for its new owner. */
-  copyIn(at: number, source: Uint8Array): void {
-    this.#device.copyIn(at, source);
   }
 
   /**

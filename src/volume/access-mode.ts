@@ -34,8 +34,13 @@ export function checkAccess(options: AccessOptions): { dax: DaxMode; cacheBytes:
   return { dax, cacheBytes: cacheBytes - (cacheBytes % PAGE_SIZE) };
 }
 
-/** How a file is reached that nobody uses yet. */
-export function accessOf(mode: DaxMode, blockSize: number, flag: boolean): Access {
-  if (blockSize !== PAGE_SIZE || mode === "never") return Access.copied;
+/** How a file is reached that nobody uses yet. `isInline`: of InodeInfo. */
+export function accessOf(
+  mode: DaxMode,
+  blockSize: number,
+  flag: boolean,
+  isInline: boolean,
+): Access {
+  if (blockSize !== PAGE_SIZE || mode === "never" || isInline) return Access.copied;
   return mode === "always" || flag ? Access.direct : Access.copied;
 }

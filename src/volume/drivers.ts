@@ -210,7 +210,12 @@ function makeExtDriver(
   device: Device,
   healing: HealingDevice,
 ): ExtDriver {
-  const volume = new ExtVolume(facts, cache, healing, zones);
+  const data = {
+    size: device.size,
+    zero: (at: number, length: number) => healing.zero(at, length),
+    copyIn: (at: number, source: Uint8Array) => device.copyIn(at, source),
+  };
+  const volume = new ExtVolume(facts, cache, data, zones);
   volume.nameSearches = new NameSearches(() => transactionsCommitted(cache.thread));
   volume.storage = device;
   if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);

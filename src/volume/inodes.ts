@@ -37,7 +37,7 @@ import type { Dax } from "../dax/dax.ts";
 import { evictMapping } from "../dax/layout-change.ts";
 import type { FileType, FilesystemDriver } from "../iomap/contract.ts";
 import {
-  Access,
+  type Access,
   initMapping,
   inoOf,
   type Mapping,
@@ -214,14 +214,13 @@ export class InodeTable {
     initMapping(thread, mapping, ino, info.size, info.generation);
     store(thread.words, mapping + Own.type, TYPES.indexOf(info.type));
     store(thread.words, mapping + Own.nameless, info.linkCount === 0 ? 1 : 0);
-    const access = info.isInline ? Access.copied : this.accessFor(info.dax);
-    store(thread.words, mapping + MappingWord.access, access);
+    store(thread.words, mapping + MappingWord.access, this.accessFor(info.dax, info.isInline));
     return mapping;
   }
 
   /** How a file with this flag is reached, once its record is made. */
-  accessFor(flag: boolean): Access {
-    return accessOf(this.#mode, this.#driver.blockSize, flag);
+  accessFor(flag: boolean, isInline = false): Access {
+    return accessOf(this.#mode, this.#driver.blockSize, flag, isInline);
   }
 
   /** For InodeReference.release. */

@@ -19,6 +19,8 @@ const SHAPES: readonly ImageShape[] = [
   ...([1024, 2048, 4096] as const).flatMap((blockSize) =>
     [true, false].map((checksums) => ({ type: "ext4", blockSize, checksums }) as const),
   ),
+  { type: "ext4", blockSize: 1024, checksums: true, inInodes: true },
+  { type: "ext4", blockSize: 4096, checksums: false, inInodes: true },
   { type: "ext2", blockSize: 1024, checksums: false },
   { type: "ext3", blockSize: 4096, checksums: false },
 ];
@@ -48,7 +50,11 @@ function summary(damaged: readonly Damaged[], reports: readonly InspectionReport
     .join("\n");
 }
 
-describe.each(SHAPES)("$type, blocks of $blockSize bytes, checksums $checksums", (shape) => {
+const nameOf = ({ type, blockSize, checksums, inInodes }: ImageShape): string =>
+  `${type}, blocks of ${blockSize} bytes, ${checksums ? "with" : "without"} checksums` +
+  `${inInodes === true ? ", content in inodes" : ""}`;
+
+describe.each(SHAPES.map((shape) => [nameOf(shape), shape] as const))("%s", (name, shape) => {
   skipUnless("mkfs.ext4", "debugfs", "e2fsck")(
     "damage gives the right data or an error that names it",
     async () => {
@@ -58,10 +64,7 @@ describe.each(SHAPES)("$type, blocks of $blockSize bytes, checksums $checksums",
       const bytes = readFileSync(image);
       const damaged = damagedImages(bytes, findPlaces(bytes), COUNT, SEED * 1_000_000);
       const reports = await inspectAll(image, shape, damaged, directory.file);
-      process.stdout.write(
-        `${COUNT} damaged images of ${shape.type}, blocks of ${shape.blockSize} bytes, ` +
-          `${shape.checksums ? "with" : "without"} checksums:\n${summary(damaged, reports)}\n`,
-      );
+      process.stdout.write(`${COUNT} damaged images of ${name}:\n${summary(damaged, reports)}\n`);
       const wrong = reports
         .filter(({ problems }) => problems.length > 0)
         .map(

@@ -20,6 +20,8 @@ export interface ImageShape {
   readonly blockSize: 1024 | 2048 | 4096;
   /** Without metadata checksums (ext2 and ext3 have none) only the structures themselves can show damage. */
   readonly checksums: boolean;
+  /** Small content lies in inodes (inline_data), large values of attributes in inodes of their own (ea_inode). */
+  readonly inInodes?: boolean;
 }
 
 export const IMAGE_BYTES: Record<ImageShape["blockSize"], number> = {
@@ -102,15 +104,24 @@ const DEBUGFS_SCRIPT = [
   "mknod null c 1 3",
   "mknod wide b 300 70000",
 ];
+/** Attributes with values of a block, of what lies in its inode and of what does not. */
+const VALUES = ["small/empty", "small/file-1", "deep"].map(
+  (path) => `ea_set -f VALUE ${path} user.value`,
+);
 /** Of a file with extents. */
 const PREALLOCATE = "fallocate small/file-4 40 90";
 
 /** Makes the image. Throws when a tool of e2fsprogs fails, or its checker finds something wrong. */
-export function makeFilledImage(image: string, { type, blockSize, checksums }: ImageShape): void {
+export function makeFilledImage(
+  image: string,
+  { type, blockSize, checksums, inInodes = false }: ImageShape,
+): void {
   using source = temporaryDirectory();
   fillSource(source.path, blockSize);
   sparseFile(image, IMAGE_BYTES[blockSize]);
-  const features = type === "ext4" ? ["-O", `${checksums ? "" : "^"}metadata_csum`] : [];
+  const wanted = [`${checksums ? "" : "^"}metadata_csum`];
+  if (inInodes) wanted.push("inline_data", "ea_inode");
+  const features = type === "ext4" ? ["-O", wanted.join(",")] : [];
   // The smallest journal there is: 1,024 blocks.
   const journal = type === "ext2" ? [] : ["-J", `size=${blockSize / 1024}`];
   // mke2fs gives the identifiers out at random: fixed ones make every image the same.
@@ -122,8 +133,17 @@ export function makeFilledImage(image: string, { type, blockSize, checksums }: I
   const args = [...fixed, "-E", extended, ...shape, ...features, "-d", source.path];
   runOk("mkfs.ext4", ["-q", "-F", ...args, image]);
   const long = "value ".repeat(90);
-  const commands = type === "ext4" ? [...DEBUGFS_SCRIPT, PREALLOCATE] : DEBUGFS_SCRIPT;
-  const script = commands.map((line) => line.replace("LONG", `"${long}"`)).join("\n");
+  using values = temporaryDirectory();
+  const value = values.file("value");
+  writeFileSync(value, content(91, blockSize));
+  const commands = [
+    ...DEBUGFS_SCRIPT,
+    ...(type === "ext4" ? [PREALLOCATE] : []),
+    ...(inInodes ? VALUES : []),
+  ];
+  const script = commands
+    .map((line) => line.replace("LONG", `"${long}"`).replace("VALUE", value))
+    .join("\n");
   runOk("debugfs", ["-w", "-f", "-", image], `${script}\n`);
   // Hash trees for the directories: mke2fs fills them without.
   const { code, stdout } = run("e2fsck", ["-f", "-y", "-D", image]);

@@ -94,10 +94,15 @@ const INODE_FIELDS: readonly Field[] = [
   ...every(0x84, 0x98, 4),
 ];
 
+/** What the inode of an attribute's value keeps in times and the version: its hash, and how often it is named. */
+const VALUE_FIELDS: readonly Field[] = [field(0x8, 4), field(0xc, 4), field(0x24, 4)];
+
 const INCOMPATIBLE_64BIT = 0x80;
 const ROOT_INO = 2;
 const INODE_FLAG_INDEXED = 0x1000;
 const INODE_FLAG_EXTENTS = 0x80000;
+const INODE_FLAG_VALUE = 0x200000;
+const INODE_FLAG_INLINE = 0x10000000;
 const TYPE_DIRECTORY = 0x4000;
 const TYPE_FILE = 0x8000;
 const TYPE_SYMLINK = 0xa000;
@@ -168,7 +173,7 @@ class Reader {
   }
 
   #readInode(at: number, ino: number): void {
-    this.add("inode", at, this.#inodeSize, ino, INODE_FIELDS);
+    this.add("inode", at, this.#inodeSize, ino, this.#inodeFields(at));
     const attributes = this.u32(at + 0x68);
     if (attributes !== 0) {
       const fields = [...every(0, 20, 4), ...every(32, 64, 2), field(48, 4)];
@@ -179,6 +184,7 @@ class Reader {
     const flags = this.u32(at + 0x20);
     const isLongLink = type === TYPE_SYMLINK && this.u32(at + 4) >= 60;
     if (type !== TYPE_FILE && type !== TYPE_DIRECTORY && !isLongLink) return;
+    if ((flags & INODE_FLAG_INLINE) !== 0) return;
     const hasTree = (flags & INODE_FLAG_EXTENTS) !== 0;
     const blocks = hasTree ? this.#readTree(at + 0x28, ino) : this.#readPointers(at + 0x28, ino);
     if (type === TYPE_DIRECTORY) {
@@ -189,6 +195,17 @@ class Reader {
         this.add("symlink block", device * this.blockSize, size, ino, every(0, size, 4));
       }
     }
+  }
+
+  /** Of what keeps its content inside, and of all that has attributes inside, those are fields as well. */
+  #inodeFields(at: number): Field[] {
+    const flags = this.u32(at + 0x20);
+    const fields = [...INODE_FIELDS];
+    if ((flags & INODE_FLAG_VALUE) !== 0) fields.push(...VALUE_FIELDS);
+    const isInline = (flags & INODE_FLAG_INLINE) !== 0;
+    const start = 128 + (this.#inodeSize > 128 ? this.u16(at + 0x80) : 0);
+    if (isInline) fields.push(...every(start, this.#inodeSize, 2));
+    return fields;
   }
 
   /** The blocks below an extent tree's node; nodes that are blocks become places. */

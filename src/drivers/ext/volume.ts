@@ -18,6 +18,7 @@ import { findZones, overlapsZone, type ZoneFacts } from "./zones.ts";
 export interface DataDevice {
   readonly size: number;
   zero(at: number, length: number): void;
+  /** Into what was zeroed for its new owner. */
   copyIn(at: number, source: Uint8Array): void;
 }
 

@@ -1,7 +1,36 @@
 import type { Explanation } from "./explanation.ts";
 
+const INLINE =
+  "Needs files whose content lies in their inodes, which the ram filesystem of the scenarios has not. " +
+  "(test/volume/inline-data.test.ts reads, maps and pins such files.)";
+
 /** Of copied files and their page cache. */
 export const copiedSurvivors: readonly Explanation[] = [
+  {
+    file: "dax/copied.ts",
+    function: "piecesOf",
+    what: ['never: choice (extent.kind === "inline")'],
+    why: INLINE,
+  },
+  { file: "dax/copied.ts", function: "isHole", what: ["without inline === null"], why: INLINE },
+  {
+    file: "dax/copied.ts",
+    function: "isKnownHole",
+    what: ['without extent.kind === "inline"'],
+    why: INLINE,
+  },
+  {
+    file: "dax/copied.ts",
+    function: "fillPage",
+    what: ["never: if (inline !== null)"],
+    why: INLINE,
+  },
+  {
+    file: "dax/file-io.ts",
+    function: "readExtents",
+    what: ['never: if (extent.kind === "inline")'],
+    why: INLINE,
+  },
   {
     file: "dax/page-cache.ts",
     function: "create",

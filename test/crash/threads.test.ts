@@ -51,7 +51,7 @@ function play(volume: Volume, _kept: unknown, root: string, names: readonly Name
       for (const name of volume.readdirSync(directory)) {
         const at = `${directory}/${name}`;
         const stats = volume.lstatSync(at);
-        const { ino, mode, nlink, size } = stats;
+        const { ino, mode, uid, nlink, size } = stats;
         const type = stats.isDirectory() ? "directory" : "file";
         const content =
           type === "file" ? Buffer.from(volume.readFileSync(at)).toString("base64") : "";
@@ -59,7 +59,7 @@ function play(volume: Volume, _kept: unknown, root: string, names: readonly Name
           .listxattrSync(at)
           .map((each) => `${each}=${Buffer.from(volume.getxattrSync(at, each)).toString("hex")}`)
           .join(" ");
-        seen.push([at, { ino, type, mode, links: nlink, size, content, attributes }]);
+        seen.push([at, { ino, type, mode, uid, links: nlink, size, content, attributes }]);
         if (type === "directory") walk(at);
       }
     };

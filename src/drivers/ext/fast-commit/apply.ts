@@ -5,8 +5,8 @@
  * follows from that is worked out here: nodes of maps, blocks of directories, bitmaps, counts.
  *
  * Rules. (1) Before anything is changed, all blocks that files have whose inodes are named, and all that ranges
- *            name, are marked as used; and nothing but nodes is freed meanwhile. So what is taken for nodes and
- *            directories is nobody's data, now or later.
+ *            name, are marked as used; and nothing but nodes and attributes is freed meanwhile. So what is taken for
+ *            nodes and directories is nobody's data, now or later.
  *        (2) In the end what these files have is used, and what else was marked or theirs is free.
  *        (3) What was done already is done once more without harm: whoever replayed a part may have been
  *            interrupted.
@@ -79,6 +79,7 @@ export function applyFastCommits(
   for (const change of changes) {
     transact((transaction) => applyChange(volume, transaction, change, time));
   }
+  for (const change of changes) assertWhole(volume, change);
   const owned = sortRuns(blocksOf(volume, inodes));
   transact((transaction) => {
     markBlocks(volume, transaction, runsWithout(touched, owned), false);
@@ -103,6 +104,14 @@ function damage(
   expected: string,
 ): CorruptionError {
   return new CorruptionError({ structure: "fast commit", field, value, expected, deviceByte });
+}
+
+/** Throws: CorruptionError for a directory that was made, and got no name: it has no block either. */
+function assertWhole(volume: ExtVolume, change: FastChange): void {
+  if (!isLive(volume, change.ino)) return;
+  const raw = readRaw(volume, change.ino);
+  if (!isDirectory(raw) || inodeSize(raw) > 0 || linkCount(raw) === 0) return;
+  throw damage(change, "fc_ino", change.ino, "expected a name for this new directory");
 }
 
 /** The inodes that are named, directories among them. Throws: CorruptionError for one that is no file's. */
@@ -155,7 +164,7 @@ function isLive(volume: ExtVolume, ino: Ino): boolean {
   return isInodeUsed(volume, ino) && isSlotUsed(readRaw(volume, ino));
 }
 
-/** All blocks of these inodes' contents and maps, and blocks of attributes. Throws: CorruptionError. */
+/** All blocks of these inodes' contents and maps. (Blocks of attributes may be others', too.) Throws: CorruptionError. */
 function blocksOf(volume: ExtVolume, inodes: ReadonlySet<Ino>): Run[] {
   const runs: Run[] = [];
   for (const ino of inodes) if (isLive(volume, ino)) runs.push(...runsOf(volume, ino));
@@ -165,9 +174,7 @@ function blocksOf(volume: ExtVolume, inodes: ReadonlySet<Ino>): Run[] {
 function runsOf(volume: ExtVolume, ino: Ino): Run[] {
   const raw = readRaw(volume, ino);
   const runs: Run[] = [];
-  const attributes = attributeBlock(volume, raw);
-  if (attributes !== 0) runs.push({ start: attributes, count: 1 });
-  if (!hasMap(raw) || isBlank(volume, ino)) return runs;
+  if (!hasMap(raw)) return runs;
   walkMap(volume, raw, ino, {
     mapBlock: (start) => runs.push({ start, count: 1 }),
     content: ({ start, count }) => runs.push({ start, count }),
@@ -178,16 +185,12 @@ function runsOf(volume: ExtVolume, ino: Ino): Run[] {
   return runs;
 }
 
-/** A directory that was made, and whose name has not come yet. */
-function isBlank(volume: ExtVolume, ino: Ino): boolean {
-  const raw = readRaw(volume, ino);
-  return isDirectory(raw) && inodeSize(raw) === 0;
-}
-
 /** Brings the space that an inode says it uses in line with its blocks. */
 function countBlocks(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
-  const blocks = runsOf(volume, ino).reduce((sum, { count }) => sum + count, 0);
-  const more = blocks - inodeSectors(volume, readRaw(volume, ino)) / (volume.blockSize / 512);
+  const raw = readRaw(volume, ino);
+  const attributes = attributeBlock(volume, raw) === 0 ? 0 : 1;
+  const blocks = runsOf(volume, ino).reduce((sum, { count }) => sum + count, attributes);
+  const more = blocks - inodeSectors(volume, raw) / (volume.blockSize / 512);
   if (more === 0) return;
   addInodeBlocks({ volume, transaction, ino, raw: editInode(volume, transaction, ino) }, more);
 }

@@ -29,6 +29,35 @@ describe.each(kinds)("$name", (kind) => {
     expect(made.closeAndCheck()).toBe("");
   });
 
+  test("what a thread has found or missed in a directory holds until another thread changes it", async () => {
+    using made = kind.make();
+    const { volume } = made;
+    const missing = expect.objectContaining({ code: "ENOENT" });
+    volume.mkdirSync("/many");
+    {
+      await using runner = await startRunner(volume.share());
+      expect(() => volume.statSync("/one")).toThrow(missing);
+      await runner.run((other) => other.writeFileSync("/one", "by the worker"));
+      expect(() => volume.openSync("/one", "wx")).toThrow(
+        expect.objectContaining({ code: "EEXIST" }),
+      );
+      expect(volume.statSync("/one").size).toBe(13);
+      await runner.run((other) => other.renameSync("/one", "/two"));
+      expect(() => volume.unlinkSync("/one")).toThrow(missing);
+      expect(volume.statSync("/two").size).toBe(13);
+      // Where a name would have gone is full by then, or in another block.
+      expect(() => volume.statSync("/many/last")).toThrow(missing);
+      await runner.run((other) => {
+        for (let index = 0; index < 400; index++) other.mkdirSync(`/many/directory-${index}`);
+      });
+      volume.writeFileSync("/many/last", "");
+      expect(volume.readdirSync("/many").length).toBe(401);
+      expect(await runner.run((other) => other.statSync("/many/last").size)).toBe(0);
+      await runner.run((other) => other.close());
+    }
+    expect(made.closeAndCheck()).toBe("");
+  });
+
   test("a worker of a worker attaches with the handle it was given", async () => {
     using made = kind.make();
     await using runner = await startRunner(made.volume.share());

@@ -13,7 +13,7 @@ import { addToOrphanFile, inosInOrphanFile, removeFromOrphanFile } from "./orpha
 import { editSuperblock, type ExtVolume, readSuperblock } from "./volume.ts";
 
 /** The inodes on the list, first to last. Throws: CorruptionError when the list goes in a circle. */
-export function listOrphans(volume: ExtVolume): Ino[] {
+function* walkList(volume: ExtVolume): Generator<Ino, void> {
   const { block, at } = readSuperblock(volume);
   const found = new Set<Ino>();
   let ino = DiskSuperblock.lastOrphan.get(block.view, at) as Ino;
@@ -24,9 +24,14 @@ export function listOrphans(volume: ExtVolume): Ino[] {
       throw volume.damage(raw, DiskInode.structure, "inode number", ino, expected);
     }
     found.add(ino);
+    yield ino;
     ino = DiskInode.deletionTime.get(raw.block.view, raw.at) as Ino;
   }
-  return [...found];
+}
+
+/** As `walkList`, all of them. */
+export function listOrphans(volume: ExtVolume): Ino[] {
+  return [...walkList(volume)];
 }
 
 /** All orphans. Throws: CorruptionError. */
@@ -69,17 +74,26 @@ export function addOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino)
 /** Makes an inode no orphan any more, if it is one. */
 export function removeOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
   if (removeFromOrphanFile(volume, transaction, ino)) return;
-  const list = listOrphans(volume);
-  const index = list.indexOf(ino);
-  if (index < 0) return;
+  let before: Ino | null = null;
+  for (const each of walkList(volume)) {
+    if (each === ino) {
+      takeOff(volume, transaction, ino, before);
+      return;
+    }
+    before = each;
+  }
+}
+
+/** Takes an inode off the list, on which `before` comes before it; null: it is the first. */
+function takeOff(volume: ExtVolume, transaction: Transaction, ino: Ino, before: Ino | null): void {
   const raw = editInode(volume, transaction, ino);
   const next = DiskInode.deletionTime.get(raw.block.view, raw.at);
   DiskInode.deletionTime.set(raw.block.view, raw.at, 0);
-  if (index === 0) {
+  if (before === null) {
     const { block, at } = editSuperblock(volume, transaction);
     DiskSuperblock.lastOrphan.set(block.view, at, next);
   } else {
-    const { block, at } = editInode(volume, transaction, list[index - 1]!);
+    const { block, at } = editInode(volume, transaction, before);
     DiskInode.deletionTime.set(block.view, at, next);
   }
 }

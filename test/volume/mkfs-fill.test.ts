@@ -236,6 +236,24 @@ describe("a directory's contents", () => {
     expect(make).toThrowError(/^E2BIG: no room for trusted.large: .*'\/file'$/);
   });
 
+  mounted("have large attributes where values may lie in inodes, the same bytes each time", () => {
+    using directory = temporaryDirectory();
+    const source = directory.file("source");
+    mkdirSync(source);
+    writeFileSync(`${source}/file`, "content");
+    setAttribute(`${source}/file`, "trusted.large", "v".repeat(5000));
+    const images = ["one", "two"].map((name) => directory.file(name));
+    for (const image of images) {
+      mkfsSync(image, { from: source, features: ["ea_inode"], ...FIXED });
+      const { clean, output } = e2fsckClean(image);
+      expect(clean, output).toBe(true);
+      using volume = mountSync(image, { readOnly: true });
+      expect(volume.getxattrSync("/file", "trusted.large").length).toBe(5000);
+    }
+    const [one, two] = images.map((image) => readFileSync(image));
+    expect(Buffer.compare(one!, two!)).toBe(0);
+  });
+
   checked("that do not fit are refused with the size that they need, which then suffices", () => {
     using directory = temporaryDirectory();
     const source = directory.file("source");

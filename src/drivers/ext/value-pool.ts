@@ -35,7 +35,8 @@ export function createValue(
   value: Uint8Array,
 ): OutsideValue {
   const { uid, gid } = inodeOwner(owner.raw);
-  const time = inodeTime(volume, owner.raw, "changeTime");
+  // Nobody sees it; no clock is asked, so that a volume that is filled again has the same bytes.
+  const time = inodeTime(volume, owner.raw, "birthTime");
   const ino = allocateInode(volume, transaction, owner.ino, false);
   const raw = initInode(volume, transaction, ino, { type: "file", mode: 0o600, uid, gid, time });
   setInodeFlags(raw, inodeFlags(raw) | INODE_VALUE);

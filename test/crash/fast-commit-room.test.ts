@@ -125,7 +125,8 @@ describe("fast commits of a volume whose log is nearly full", () => {
       expect(differ(kernelTree(state, place)!, tree)).toEqual([]);
       expect(differ(ourTree(image, true), tree)).toEqual([]);
       copyFileSync(image, state);
-      const events = record(state, () => {
+      const events = record(state, (mark) => {
+        mark(0);
         const volume = mountSync(state, { regionBytes: REGION_BYTES });
         expect(volume.readOnlyReason).toBe(null);
         volume.closeSync();

@@ -236,14 +236,14 @@ export const evictionDoesNotWait = variant({
   edits: [
     {
       file: "dax/layout-change.ts",
-      find: "    const all = () => ({ first: 0, last: PAGE_INDEX_MAX });\n    yield* withBrokenLayout(task, dax, mapping, all,",
-      replace: "    yield* withBrokenLayout(task, dax, mapping, () => null,",
+      find: "    yield* withBrokenLayout(task, dax, mapping, all, evict);",
+      replace: "    yield* withBrokenLayout(task, dax, mapping, () => null, evict);",
     },
     {
       file: "dax/layout-change.ts",
-      find: "        removePages(dax, mapping, broken.range);\n        if (!free)\n",
+      find: "    removePages(dax, mapping, broken.range);\n    if (!free)\n",
       replace:
-        "        removePages(dax, mapping, { first: 0, last: PAGE_INDEX_MAX });\n        if (!free)\n",
+        "    removePages(dax, mapping, { first: 0, last: PAGE_INDEX_MAX });\n    if (!free)\n",
     },
   ],
   caughtBy: { "dax-evict-reuse": "invariant" },

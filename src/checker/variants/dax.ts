@@ -131,8 +131,8 @@ export const sequenceStill = variant({
     },
     {
       file: "metadata/transaction.ts",
-      find: "        if (kind === Kind.sequence && load(words, sequence) & 1) {\n            add(words, sequence, 1);",
-      replace: "        if (kind === Kind.sequence) {\n            add(words, sequence, 2);",
+      find: "    if ((load(words, sequence) & 1) === 0)\n        return;\n    add(words, sequence, 1);",
+      replace: "    add(words, sequence, 2);",
     },
   ],
   caughtBy: { "dax-kill-fault": "check" },

@@ -255,6 +255,11 @@ export function attributesSize(attributes: readonly StoredAttribute[]): number {
   );
 }
 
+/** Bytes that their values take of it, which lie at its end. */
+export function valuesSize(attributes: readonly StoredAttribute[]): number {
+  return attributes.reduce((sum, { value }) => sum + padded(value.length), 0);
+}
+
 /** Orders entries as a block has them: by prefix, length of the name, name. */
 export function compareAttributes(a: StoredAttribute, b: StoredAttribute): number {
   return a.index - b.index || a.name.length - b.name.length || Buffer.compare(a.name, b.name);

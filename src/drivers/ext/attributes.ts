@@ -11,6 +11,7 @@ import { storedAcl, visibleAcl } from "./attribute-acl.ts";
 import {
   type AttributeArea,
   attributesSize,
+  valuesSize,
   readAttributeArea,
   type StoredAttribute,
 } from "./attribute-area.ts";
@@ -58,6 +59,8 @@ import { editSuperblock, type ExtVolume, readSuperblock } from "./volume.ts";
 
 /** A value that leaves less than this of a block lies in an inode of its own, where the volume has that (as the kernel does). */
 const BLOCK_REST_MIN = 56;
+/** There, values leave this part of a block to names, so that more can be added (as the kernel does). */
+const BLOCK_FOR_NAMES = 1 / 8;
 /** In the place of a value outside that is not made yet. */
 const noValue = new Uint8Array(0);
 
@@ -171,7 +174,10 @@ function placeOf(
   if (bodyArea !== null && attributesSize(withIt(body)) <= bodyArea.end - bodyArea.start) {
     return "body";
   }
-  return fitInBlock(volume, withIt(block)) ? "block" : null;
+  const inBlock = withIt(block);
+  if (!fitInBlock(volume, inBlock)) return null;
+  if (attribute.value.length === 0 || !hasOutsideValues(volume)) return "block";
+  return valuesSize(inBlock) <= volume.blockSize * (1 - BLOCK_FOR_NAMES) ? "block" : null;
 }
 
 /** Values outside count as the inode's that has the attributes: their blocks, and themselves. */

@@ -274,10 +274,13 @@ export function* punchHole(
 ): Sleeps<void> {
   assertRange(offset, length);
   const end = offset + length;
-  const range = () => ({ start: offset, end });
+  // Where it goes past the file's end, there is nothing to keep of the last page (as in Linux).
+  const endOf = (size: number): number =>
+    offset < size && size < end ? Math.max(end, roundUp(size, PAGE_SIZE)) : end;
+  const range = (size: number) => ({ start: offset, end: endOf(size) });
   const touch = (transaction: Transaction): void => touchTimes(dax, transaction, mapping);
   yield* changeLayout(task, dax, mapping, range, (size) =>
-    clearRange(task, dax, mapping, offset, end, (first, last) =>
+    clearRange(task, dax, mapping, offset, endOf(size), (first, last) =>
       freeBlocks(task, dax, mapping, first, last, size, touch),
     ),
   );

@@ -37,7 +37,7 @@ const layersCallingSystem: readonly string[] = ["base"];
 const lineCountMax = 700;
 
 export interface SourceFile {
-  /** Relative to src, for example "drivers/ext/inode.ts". */
+  /** Relative to src, for example "drivers/ext/inodes/inode.ts". */
   path: string;
   text: string;
 }

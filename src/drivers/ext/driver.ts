@@ -1,4 +1,4 @@
-/** The driver of ext2, ext3 and ext4: what the contract asks for, composed from the files beside this one. */
+/** The driver of ext2, ext3 and ext4: what the contract asks for, composed from the folders beside it. */
 import { HoldfastError } from "../../base/errors.ts";
 import { invariant } from "../../base/invariant.ts";
 import type { Ino } from "../../base/quantities.ts";
@@ -18,10 +18,10 @@ import type {
   VolumeCondition,
 } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
-import { countFreeBlocks } from "./allocator.ts";
-import { ExtAttributes } from "./attributes.ts";
-import { lookupName } from "./directory.ts";
-import { DirectoryFile } from "./directory-file.ts";
+import { countFreeBlocks } from "./space/allocator.ts";
+import { ExtAttributes } from "./attributes/attributes.ts";
+import { lookupName } from "./directories/directory.ts";
+import { DirectoryFile } from "./directories/directory-file.ts";
 import {
   DiskInode,
   DiskSuperblock,
@@ -36,8 +36,8 @@ import {
   STATE_CLEAN,
   STATE_ERRORS,
 } from "./format.ts";
-import { isInline } from "./inline-data.ts";
-import { isInodeUsed } from "./group-bitmaps.ts";
+import { isInline } from "./maps/inline-data.ts";
+import { isInodeUsed } from "./space/group-bitmaps.ts";
 import {
   deviceNumber,
   editInode,
@@ -57,15 +57,15 @@ import {
   setInodeTime,
   setOwner,
   setPermissions,
-} from "./inode.ts";
-import { extentAt, hasExtents } from "./inode-map.ts";
-import { freeInode } from "./inode-pool.ts";
-import { addLink, createInode, readTarget, removeLink, renameLink } from "./links.ts";
-import { listDirectory } from "./listing.ts";
-import { NAME_LENGTH_MAX } from "./names.ts";
-import { inosInOrphanFile, usesOrphanFile } from "./orphan-file.ts";
-import { findOrphans, removeOrphan } from "./orphans.ts";
-import { ownedBy, ownersOf } from "./owners.ts";
+} from "./inodes/inode.ts";
+import { extentAt, hasExtents } from "./maps/inode-map.ts";
+import { freeInode } from "./inodes/inode-pool.ts";
+import { addLink, createInode, readTarget, removeLink, renameLink } from "./directories/links.ts";
+import { listDirectory } from "./directories/listing.ts";
+import { NAME_LENGTH_MAX } from "./directories/names.ts";
+import { inosInOrphanFile, usesOrphanFile } from "./inodes/orphan-file.ts";
+import { findOrphans, removeOrphan } from "./inodes/orphans.ts";
+import { ownedBy, ownersOf } from "./maps/owners.ts";
 import {
   allocate,
   moveOutOfInode,
@@ -73,11 +73,11 @@ import {
   setSize,
   shiftExtents,
   unwriteExtents,
-} from "./placement.ts";
-import { isUnusedValue } from "./value-pool.ts";
-import { usageCounterOf } from "./quotas.ts";
+} from "./maps/placement.ts";
+import { isUnusedValue } from "./attributes/value-pool.ts";
+import { usageCounterOf } from "./quotas/quotas.ts";
 import { formatUuid, type ExtType } from "./superblock.ts";
-import { setTotal, sumOfGroups } from "./totals.ts";
+import { setTotal, sumOfGroups } from "./space/totals.ts";
 import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
 
 const SECTOR_SIZE = 512;

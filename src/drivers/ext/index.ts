@@ -10,7 +10,7 @@ export {
 export type { JournalFacts } from "./jbd2/log.ts";
 export { Recovery } from "./jbd2/recovery.ts";
 export { Jbd2Log } from "./jbd2/write.ts";
-export { createPendingFrees, PendingFrees } from "./pending-frees.ts";
+export { createPendingFrees, PendingFrees } from "./space/pending-frees.ts";
 export { SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 export {
   type CheckResult,
@@ -43,6 +43,6 @@ export {
   parseSuperblock,
   type SuperblockFacts,
 } from "./superblock.ts";
-export { NameSearches } from "./name-searches.ts";
-export type { ZoneFacts } from "./zones.ts";
+export { NameSearches } from "./directories/name-searches.ts";
+export type { ZoneFacts } from "./space/zones.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

@@ -9,10 +9,10 @@ import type { Seal, Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
-import type { NameSearches } from "./name-searches.ts";
-import type { PendingFrees } from "./pending-frees.ts";
-import { FullGroups } from "./full-groups.ts";
-import { findZones, overlapsZone, type ZoneFacts } from "./zones.ts";
+import type { NameSearches } from "./directories/name-searches.ts";
+import type { PendingFrees } from "./space/pending-frees.ts";
+import { FullGroups } from "./space/full-groups.ts";
+import { findZones, overlapsZone, type ZoneFacts } from "./space/zones.ts";
 
 /** What the driver asks of the device itself: file data is stored there, never through the cache. */
 export interface DataDevice {

@@ -10,10 +10,10 @@ import {
   findRun,
   findSet,
   setBits,
-} from "../../../src/drivers/ext/bitmaps.ts";
+} from "../../../src/drivers/ext/space/bitmaps.ts";
 import { attributeChecksum } from "../../../src/drivers/ext/checksums.ts";
 import { DiskAttributeHeader } from "../../../src/drivers/ext/format.ts";
-import { getGroup, groupFlags, readGroup } from "../../../src/drivers/ext/groups.ts";
+import { getGroup, groupFlags, readGroup } from "../../../src/drivers/ext/space/groups.ts";
 import { parseSuperblock } from "../../../src/drivers/ext/superblock.ts";
 import { e2fsckClean, mkfsExt4, runOk, temporaryDirectory } from "../../support/tools.ts";
 import {

@@ -4,9 +4,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
-import { attributeHash, wordsOfValue } from "../../../src/drivers/ext/attribute-area.ts";
+import { attributeHash, wordsOfValue } from "../../../src/drivers/ext/attributes/area.ts";
 import { DiskAttributeEntry, DiskAttributeHeader } from "../../../src/drivers/ext/format.ts";
-import { attributeBlock, readRaw } from "../../../src/drivers/ext/inode.ts";
+import { attributeBlock, readRaw } from "../../../src/drivers/ext/inodes/inode.ts";
 import {
   type AclEntry,
   formatAcl,

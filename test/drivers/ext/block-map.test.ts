@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
-import { allocateBlocks } from "../../../src/drivers/ext/allocator.ts";
+import { allocateBlocks } from "../../../src/drivers/ext/space/allocator.ts";
 import type { Extent } from "../../../src/iomap/contract.ts";
 import type { Transaction } from "../../../src/metadata/transaction.ts";
 import {

@@ -15,7 +15,12 @@ import {
   DiskInode,
   DiskSuperblock,
 } from "../../../src/drivers/ext/format.ts";
-import { getGroup, hasSuperblock, headBlocks, readGroup } from "../../../src/drivers/ext/groups.ts";
+import {
+  getGroup,
+  hasSuperblock,
+  headBlocks,
+  readGroup,
+} from "../../../src/drivers/ext/space/groups.ts";
 import { parseSuperblock, type SuperblockFacts } from "../../../src/drivers/ext/superblock.ts";
 import { e2fsckClean, mkfsExt4, run, runOk, temporaryDirectory } from "../../support/tools.ts";
 import { DirectoryImage, errorOf, newInode, rootIno } from "./directory-image.ts";

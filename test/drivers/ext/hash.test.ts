@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { hashName, isHashVersion } from "../../../src/drivers/ext/hash.ts";
+import { hashName, isHashVersion } from "../../../src/drivers/ext/directories/hash.ts";
 import { runOk, skipUnless } from "../../support/tools.ts";
 
 const seedUuid = "00112233-4455-6677-8899-aabbccddeeff";

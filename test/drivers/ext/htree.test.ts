@@ -5,7 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
-import { HASH_LEGACY, hashName } from "../../../src/drivers/ext/hash.ts";
+import { HASH_LEGACY, hashName } from "../../../src/drivers/ext/directories/hash.ts";
 import {
   e2fsckClean,
   loopMount,

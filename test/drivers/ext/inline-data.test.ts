@@ -7,10 +7,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
-import { areaOfBody, writeBody } from "../../../src/drivers/ext/attribute-body.ts";
+import { areaOfBody, writeBody } from "../../../src/drivers/ext/attributes/body.ts";
 import { DiskInode } from "../../../src/drivers/ext/format.ts";
-import { contentRest } from "../../../src/drivers/ext/inline-data.ts";
-import { editInode, readRaw, setInodeSize } from "../../../src/drivers/ext/inode.ts";
+import { contentRest } from "../../../src/drivers/ext/maps/inline-data.ts";
+import { editInode, readRaw, setInodeSize } from "../../../src/drivers/ext/inodes/inode.ts";
 import { fsckSync } from "../../../src/index.ts";
 import { e2fsckClean, mkfsExt4, runOk, temporaryDirectory } from "../../support/tools.ts";
 import {

@@ -13,8 +13,8 @@ import {
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
-import { lookupName } from "../../../src/drivers/ext/directory.ts";
-import { DirectoryFile } from "../../../src/drivers/ext/directory-file.ts";
+import { lookupName } from "../../../src/drivers/ext/directories/directory.ts";
+import { DirectoryFile } from "../../../src/drivers/ext/directories/directory-file.ts";
 import { fsckSync } from "../../../src/index.ts";
 import { codesOf, referee, shown } from "../../fsck/referee.ts";
 import { loopMount, mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../../support/tools.ts";

@@ -12,7 +12,7 @@ import {
   DiskQuotaHead,
   DiskQuotaLeaf,
   QuotaFile,
-} from "../../../src/drivers/ext/quota-file.ts";
+} from "../../../src/drivers/ext/quotas/quota-file.ts";
 import { disagreement } from "../../fsck/agreement.ts";
 import { codesOf, referee, shown } from "../../fsck/referee.ts";
 import { mkfsExt4, run, runOk, skipUnless, temporaryDirectory } from "../../support/tools.ts";

@@ -18,7 +18,7 @@ import {
   editInode,
   readRaw,
   setAttributeBlock,
-} from "../../../src/drivers/ext/inode.ts";
+} from "../../../src/drivers/ext/inodes/inode.ts";
 import { fsckSync } from "../../../src/index.ts";
 import { e2fsckClean, mkfsExt4, runOk, temporaryDirectory } from "../../support/tools.ts";
 import { bytesOf, DirectoryImage, errorOf, newInode, rootIno, textOf } from "./directory-image.ts";

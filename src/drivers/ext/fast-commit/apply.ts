@@ -20,12 +20,12 @@ import { CorruptionError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { Time } from "../../../iomap/contract.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
-import type { Run } from "../bitmaps.ts";
-import { addName, findEntry, initDirectory, removeEntry } from "../directory.ts";
-import { DirectoryFile } from "../directory-file.ts";
-import { type FileMap, type Piece, pieceEnd, slicePiece } from "../file-map.ts";
+import type { Run } from "../space/bitmaps.ts";
+import { addName, findEntry, initDirectory, removeEntry } from "../directories/directory.ts";
+import { DirectoryFile } from "../directories/directory-file.ts";
+import { type FileMap, type Piece, pieceEnd, slicePiece } from "../maps/file-map.ts";
 import { INO_ROOT } from "../format.ts";
-import { isInodeUsed } from "../group-bitmaps.ts";
+import { isInodeUsed } from "../space/group-bitmaps.ts";
 import {
   addInodeBlocks,
   attributeBlock,
@@ -39,14 +39,14 @@ import {
   linkCount,
   readRaw,
   setLinkCount,
-} from "../inode.ts";
-import { openMap } from "../inode-map.ts";
-import { addSubdirectory, dropSubdirectory, touch } from "../links.ts";
-import { walkMap } from "../map-walk.ts";
-import { inoAt } from "../names.ts";
-import { addOrphan, findOrphans } from "../orphans.ts";
-import { lastIn } from "../placement.ts";
-import { usageCounterOf } from "../quotas.ts";
+} from "../inodes/inode.ts";
+import { openMap } from "../maps/inode-map.ts";
+import { addSubdirectory, dropSubdirectory, touch } from "../directories/links.ts";
+import { walkMap } from "../maps/map-walk.ts";
+import { inoAt } from "../directories/names.ts";
+import { addOrphan, findOrphans } from "../inodes/orphans.ts";
+import { lastIn } from "../maps/placement.ts";
+import { usageCounterOf } from "../quotas/quotas.ts";
 import type { ExtVolume } from "../volume.ts";
 import { firstUsedBlock, markBlocks, runsWithout, sortRuns } from "./block-runs.ts";
 import { writeInode } from "./inode-record.ts";

@@ -3,9 +3,9 @@
  * nor touch.
  */
 import type { Transaction } from "../../../metadata/transaction.ts";
-import { clearBits, findClear, findSet, type Run, setBits } from "../bitmaps.ts";
-import { addToCount, changeBlockBitmap, readBlockBitmap } from "../group-bitmaps.ts";
-import { blocksInGroup, firstBlockOfGroup, groupOfBlock } from "../groups.ts";
+import { clearBits, findClear, findSet, type Run, setBits } from "../space/bitmaps.ts";
+import { addToCount, changeBlockBitmap, readBlockBitmap } from "../space/group-bitmaps.ts";
+import { blocksInGroup, firstBlockOfGroup, groupOfBlock } from "../space/groups.ts";
 import { type ExtVolume, unownableBlock } from "../volume.ts";
 
 /** All blocks of the runs. */

@@ -2,7 +2,7 @@
 import { CorruptionError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
-import { initializeRoot } from "../extent-nodes.ts";
+import { initializeRoot } from "../maps/extent-nodes.ts";
 import {
   CONTENT_BYTE,
   CONTENT_SIZE,
@@ -15,7 +15,7 @@ import {
   MODE_FILE,
   MODE_TYPE_MASK,
 } from "../format.ts";
-import { isInodeUsed } from "../group-bitmaps.ts";
+import { isInodeUsed } from "../space/group-bitmaps.ts";
 import {
   editInode,
   inodeFlags,
@@ -24,10 +24,10 @@ import {
   readRaw,
   setInodeFlags,
   typeOfMode,
-} from "../inode.ts";
-import { hasExtents } from "../inode-map.ts";
-import { freeInode, takeInode } from "../inode-pool.ts";
-import { setSize } from "../placement.ts";
+} from "../inodes/inode.ts";
+import { hasExtents } from "../maps/inode-map.ts";
+import { freeInode, takeInode } from "../inodes/inode-pool.ts";
+import { setSize } from "../maps/placement.ts";
 import type { ExtVolume } from "../volume.ts";
 
 /** Where the content ends, and the fields after it begin. */

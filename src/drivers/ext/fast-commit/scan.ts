@@ -10,11 +10,11 @@
 import { crc32c } from "../../../base/checksum.ts";
 import { CorruptionError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
-import { extentOf } from "../extent-nodes.ts";
-import type { Piece } from "../file-map.ts";
+import { extentOf } from "../maps/extent-nodes.ts";
+import type { Piece } from "../maps/file-map.ts";
 import { INODE_SIZE_OLD } from "../format.ts";
 import type { Log } from "../jbd2/log.ts";
-import { NAME_LENGTH_MAX } from "../names.ts";
+import { NAME_LENGTH_MAX } from "../directories/names.ts";
 import {
   DiskAddRange,
   DiskDeleteRange,

@@ -5,7 +5,7 @@
  * zeroes ends them. Source: Linux Documentation/filesystems/ext4/attributes.rst.
  */
 import { CorruptionError } from "../../../base/errors.ts";
-import { attributeHash } from "../attribute-area.ts";
+import { attributeHash } from "../attributes/area.ts";
 import { attributeChecksum } from "../checksums.ts";
 import {
   ATTRIBUTE_MAGIC,
@@ -16,8 +16,8 @@ import {
   INODE_SIZE_OLD,
   INODE_VALUE,
 } from "../format.ts";
-import { referencesOf } from "../attribute-values.ts";
-import { inodeFlags, type RawInode, readRaw } from "../inode.ts";
+import { referencesOf } from "../attributes/values.ts";
+import { inodeFlags, type RawInode, readRaw } from "../inodes/inode.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { TYPE_FILE } from "./census.ts";

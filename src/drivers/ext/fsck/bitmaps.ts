@@ -1,5 +1,5 @@
 /** The check's last pass: bitmaps and counts, against the owners that the others have seen. */
-import { findClear, findSet } from "../bitmaps.ts";
+import { findClear, findSet } from "../space/bitmaps.ts";
 import {
   DiskGroup,
   DiskSuperblock,
@@ -8,8 +8,8 @@ import {
   INCOMPATIBLE,
   SUPERBLOCK_BYTE,
 } from "../format.ts";
-import { readBlockBitmap, readInodeBitmap } from "../group-bitmaps.ts";
-import { blocksInGroup, firstBlockOfGroup, getGroup, readGroup } from "../groups.ts";
+import { readBlockBitmap, readInodeBitmap } from "../space/group-bitmaps.ts";
+import { blocksInGroup, firstBlockOfGroup, getGroup, readGroup } from "../space/groups.ts";
 import { TYPE_DIRECTORY } from "./census.ts";
 import type { Check, Steps } from "./check.ts";
 import type { FindingCode } from "./findings.ts";

@@ -2,7 +2,7 @@
  * What a check remembers of a volume: which blocks have owners, and of each inode its type, its links and
  * the names met. Memory goes by group, to groups that have something in use.
  */
-import { findClear, findSet, setBits } from "../bitmaps.ts";
+import { findClear, findSet, setBits } from "../space/bitmaps.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { ExtVolume } from "../volume.ts";
 import { UsageSeen } from "./quotas.ts";

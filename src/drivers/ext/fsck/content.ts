@@ -1,7 +1,7 @@
 /** The blocks of one inode's content: where they lie, and who else has them. */
 import type { CorruptionError } from "../../../base/errors.ts";
-import type { Piece } from "../file-map.ts";
-import { type MapVisitor, walkMap } from "../map-walk.ts";
+import type { Piece } from "../maps/file-map.ts";
+import { type MapVisitor, walkMap } from "../maps/map-walk.ts";
 import type { Located } from "../volume.ts";
 import { TYPE_DIRECTORY, TYPE_SYMLINK } from "./census.ts";
 import type { InodeCheck } from "./inodes.ts";

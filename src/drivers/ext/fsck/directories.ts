@@ -1,7 +1,7 @@
 /** The check's third pass: every name of every directory. */
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import { DirectoryFile } from "../directory-file.ts";
+import { DirectoryFile } from "../directories/directory-file.ts";
 import {
   CONTENT_BYTE,
   CONTENT_SIZE,
@@ -11,10 +11,10 @@ import {
   INODE_ENCRYPTED,
   INODE_INLINE_DATA,
 } from "../format.ts";
-import type { NameHash } from "../hash.ts";
-import { hashIn, looksLikeNode } from "../htree.ts";
-import { inodeFlags, inodeSize, type RawInode, readRaw } from "../inode.ts";
-import { walkMap } from "../map-walk.ts";
+import type { NameHash } from "../directories/hash.ts";
+import { hashIn, looksLikeNode } from "../directories/htree.ts";
+import { inodeFlags, inodeSize, type RawInode, readRaw } from "../inodes/inode.ts";
+import { walkMap } from "../maps/map-walk.ts";
 import {
   DiskEntry,
   ENTRY_HEADER_SIZE,
@@ -24,7 +24,7 @@ import {
   type NameFormat,
   recordLengthAt,
   verifyRecord,
-} from "../names.ts";
+} from "../directories/names.ts";
 import { checkAttributesInside } from "./attributes.ts";
 import { inodesOf, TYPE_BAD, TYPE_DIRECTORY } from "./census.ts";
 import type { Check, Steps } from "./check.ts";

@@ -1,6 +1,6 @@
 /** The check of a directory's hash index: see htree.ts for what it is. */
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import type { DirectoryFile } from "../directory-file.ts";
+import type { DirectoryFile } from "../directories/directory-file.ts";
 import {
   assertRoot,
   childAt,
@@ -13,8 +13,8 @@ import {
   ROOT_ENTRIES_AT,
   verifyNode,
   verifyRoot,
-} from "../htree.ts";
-import { DiskEntry } from "../names.ts";
+} from "../directories/htree.ts";
+import { DiskEntry } from "../directories/names.ts";
 import type { DirectoryCheck } from "./directories.ts";
 import type { FindingCode } from "./findings.ts";
 

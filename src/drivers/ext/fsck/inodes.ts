@@ -40,8 +40,8 @@ import {
   type RawInode,
   typeOfMode,
   verifyInode,
-} from "../inode.ts";
-import { codeOfType } from "../names.ts";
+} from "../inodes/inode.ts";
+import { codeOfType } from "../directories/names.ts";
 import {
   type AttributesInside,
   checkAttributeBlock,

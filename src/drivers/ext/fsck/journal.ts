@@ -2,7 +2,7 @@
 import { CorruptionError, HoldfastError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import { COMPATIBLE } from "../format.ts";
-import { inodeSize, linkCount, readRaw } from "../inode.ts";
+import { inodeSize, linkCount, readRaw } from "../inodes/inode.ts";
 import { parseJournal } from "../jbd2/log.ts";
 import type { Check } from "./check.ts";
 import { blocksOf } from "./directories.ts";

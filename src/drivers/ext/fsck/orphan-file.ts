@@ -2,8 +2,13 @@
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { COMPATIBLE, DiskSuperblock, READ_ONLY, SUPERBLOCK_BYTE } from "../format.ts";
-import { inodeChecksumSeed, isSlotUsed, readRaw } from "../inode.ts";
-import { DiskOrphanTail, ORPHAN_MAGIC, orphanChecksum, orphanTailByte } from "../orphan-file.ts";
+import { inodeChecksumSeed, isSlotUsed, readRaw } from "../inodes/inode.ts";
+import {
+  DiskOrphanTail,
+  ORPHAN_MAGIC,
+  orphanChecksum,
+  orphanTailByte,
+} from "../inodes/orphan-file.ts";
 import type { Check } from "./check.ts";
 import { blocksOf } from "./directories.ts";
 

@@ -1,9 +1,9 @@
 /** Paths for findings: only those inodes that something was found of are looked for. */
 import { CorruptionError } from "../../../base/errors.ts";
 import { INO_ROOT, INODE_INLINE_DATA } from "../format.ts";
-import { inlineAreas } from "../inline-areas.ts";
-import { inodeFlags, readRaw } from "../inode.ts";
-import { DiskEntry, inoAt, isDots, nameAt } from "../names.ts";
+import { inlineAreas } from "../directories/inline-areas.ts";
+import { inodeFlags, readRaw } from "../inodes/inode.ts";
+import { DiskEntry, inoAt, isDots, nameAt } from "../directories/names.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import type { Check } from "./check.ts";

@@ -2,8 +2,8 @@
  * The check's last pass: what quota files say is used, against the inodes that were seen. As e2fsck does it, an id of
  * which nothing is said must have nothing, and how the file's free places hang together is nobody's concern.
  */
-import { QUOTA_KINDS, type QuotaFile, type QuotaKind, type Usage } from "../quota-file.ts";
-import { isCounted, quotaFilesOf, quotaIdsOf } from "../quotas.ts";
+import { QUOTA_KINDS, type QuotaFile, type QuotaKind, type Usage } from "../quotas/quota-file.ts";
+import { isCounted, quotaFilesOf, quotaIdsOf } from "../quotas/quotas.ts";
 import type { Located } from "../volume.ts";
 import type { Check } from "./check.ts";
 import type { InodeCheck } from "./inodes.ts";

@@ -5,8 +5,8 @@
  */
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { COMPATIBLE, CONTENT_BYTE, SUPERBLOCK_BYTE } from "../format.ts";
-import { firstBlockOfGroup, hasSuperblock } from "../groups.ts";
-import { inodeSectors } from "../inode.ts";
+import { firstBlockOfGroup, hasSuperblock } from "../space/groups.ts";
+import { inodeSectors } from "../inodes/inode.ts";
 import type { InodeCheck } from "./inodes.ts";
 
 /** The only pointer of the inode that it has, of so many. */

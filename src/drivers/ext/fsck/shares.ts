@@ -3,8 +3,8 @@
  * the end of the pass, in all inodes once more, and only if there are any.
  */
 import type { Ino } from "../../../base/quantities.ts";
-import { attributeBlock, hasMap, readRaw } from "../inode.ts";
-import { walkMap } from "../map-walk.ts";
+import { attributeBlock, hasMap, readRaw } from "../inodes/inode.ts";
+import { walkMap } from "../maps/map-walk.ts";
 import { inodesOf } from "./census.ts";
 import type { Check, Steps } from "./check.ts";
 

@@ -27,9 +27,9 @@ import {
   inodeTableBlocks,
   readGroup,
   verifyDescriptor,
-} from "../groups.ts";
-import { isSlotUsed, readRaw } from "../inode.ts";
-import { listOrphans } from "../orphans.ts";
+} from "../space/groups.ts";
+import { isSlotUsed, readRaw } from "../inodes/inode.ts";
+import { listOrphans } from "../inodes/orphans.ts";
 import { isSuperblock, parseSuperblock, type SuperblockFacts, viewOf } from "../superblock.ts";
 import type { Located } from "../volume.ts";
 import type { Check, Steps } from "./check.ts";

@@ -7,7 +7,7 @@ import {
   LINK_COUNT_MAX,
   READ_ONLY,
 } from "../format.ts";
-import { inodeFlags, readRaw } from "../inode.ts";
+import { inodeFlags, readRaw } from "../inodes/inode.ts";
 import { NEEDS_NO_NAME, NumberOfInode, TYPE_DIRECTORY } from "./census.ts";
 import type { Check, Steps } from "./check.ts";
 import { directoriesOf } from "./directories.ts";

@@ -3,13 +3,13 @@ import { CorruptionError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import { DirectReader } from "../direct-reader.ts";
 import { DiskInode, INCOMPATIBLE } from "../format.ts";
-import { inodeSize, readRaw } from "../inode.ts";
-import { extentAt } from "../inode-map.ts";
-import { orphanDamage } from "../orphans.ts";
-import { quotaDamage } from "../quotas.ts";
+import { inodeSize, readRaw } from "../inodes/inode.ts";
+import { extentAt } from "../maps/inode-map.ts";
+import { orphanDamage } from "../inodes/orphans.ts";
+import { quotaDamage } from "../quotas/quotas.ts";
 import type { SuperblockFacts } from "../superblock.ts";
 import { ExtVolume } from "../volume.ts";
-import type { ZoneFacts } from "../zones.ts";
+import type { ZoneFacts } from "../space/zones.ts";
 import { BLOCK_SUPERBLOCK_V1, DiskHeader, JOURNAL_INCOMPATIBLE } from "./format.ts";
 import {
   changeJournal,

@@ -8,7 +8,7 @@ import { HoldfastError } from "../../../base/errors.ts";
 import { invariant } from "../../../base/invariant.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { extentChecksum, extentTailByte, inodeSeed } from "../checksums.ts";
-import { entryByte, initializeNode, type Node, ROOT_ENTRIES_MAX } from "../extent-nodes.ts";
+import { entryByte, initializeNode, type Node, ROOT_ENTRIES_MAX } from "../maps/extent-nodes.ts";
 import {
   CONTENT_SIZE,
   DiskExtent,

@@ -11,7 +11,7 @@ import {
   insertName,
   type NameFormat,
   TAIL_SIZE,
-} from "../names.ts";
+} from "../directories/names.ts";
 import type { FileContent } from "./content.ts";
 import { blankBlock } from "./images.ts";
 import type { Recipe } from "./recipe.ts";

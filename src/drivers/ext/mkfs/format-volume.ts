@@ -19,7 +19,7 @@ import {
   MODE_FILE,
   SUPERBLOCK_BYTE,
 } from "../format.ts";
-import { firstBlockOfGroup, hasDescriptors, hasSuperblock } from "../groups.ts";
+import { firstBlockOfGroup, hasDescriptors, hasSuperblock } from "../space/groups.ts";
 import { blocksOf, type FileContent, makeContent } from "./content.ts";
 import { directoryBlocks, LOST_AND_FOUND, lostAndFoundBlocks } from "./directories.ts";
 import { GroupImages } from "./group-images.ts";

@@ -6,7 +6,7 @@
  */
 import { HoldfastError } from "../../../base/errors.ts";
 import { DESCRIPTOR_SIZE_NARROW, DESCRIPTOR_SIZE_WIDE } from "../format.ts";
-import { type GroupFacts, hasSuperblock } from "../groups.ts";
+import { type GroupFacts, hasSuperblock } from "../space/groups.ts";
 import { FLEX_GROUPS } from "./defaults.ts";
 import type { FeatureSet } from "./features.ts";
 

@@ -1,6 +1,6 @@
 /** Group descriptors and bitmaps of a new volume, as bytes. */
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import { setBits, wordsOf } from "../bitmaps.ts";
+import { setBits, wordsOf } from "../space/bitmaps.ts";
 import { bitmapChecksum, groupChecksum, groupChecksumOld } from "../checksums.ts";
 import {
   DESCRIPTOR_SIZE_WIDE,
@@ -10,7 +10,7 @@ import {
   GROUP_INODES_ZEROED,
   setPair,
 } from "../format.ts";
-import { GROUP_NUMBERS, type GroupNumber } from "../groups.ts";
+import { GROUP_NUMBERS, type GroupNumber } from "../space/groups.ts";
 import { viewOf } from "../superblock.ts";
 import { blankBlock } from "./images.ts";
 import type { Layout } from "./layout.ts";

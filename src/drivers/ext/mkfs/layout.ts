@@ -6,7 +6,7 @@
  * Otherwise each group has its own, behind the copies.
  */
 import { HoldfastError } from "../../../base/errors.ts";
-import { blocksInGroup, firstBlockOfGroup, headBlocks } from "../groups.ts";
+import { blocksInGroup, firstBlockOfGroup, headBlocks } from "../space/groups.ts";
 import { BlockRanges, type BlockRun } from "./block-ranges.ts";
 import type { Geometry } from "./geometry.ts";
 

@@ -7,7 +7,7 @@
  */
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { CONTENT_SIZE } from "../format.ts";
-import { firstBlockOfGroup, hasSuperblock } from "../groups.ts";
+import { firstBlockOfGroup, hasSuperblock } from "../space/groups.ts";
 import { viewOf } from "../superblock.ts";
 import { mapPlace } from "./content.ts";
 import { blankBlock } from "./images.ts";

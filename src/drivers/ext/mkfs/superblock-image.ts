@@ -11,7 +11,7 @@ import {
   SUPERBLOCK_SIZE,
   setPair,
 } from "../format.ts";
-import { HASH_HALF_MD4 } from "../hash.ts";
+import { HASH_HALF_MD4 } from "../directories/hash.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** What is known when everything else is in place. */

@@ -275,10 +275,11 @@ export interface ExtendedAttributes {
   /**
    * Whether there are values that no inode has any more, which `set`, `remove` or `freeInode` have left, to be freed in
    * transactions of their own. Locks: none; what is read while another thread frees them may be wrong.
+   * `everywhere`: also those that another mount has left, wherever it noted them, which takes longer.
    */
-  hasUnused(): boolean;
-  /** Frees some of them: bounded; false when more may be left. */
-  freeUnused(transaction: Transaction): boolean;
+  hasUnused(everywhere: boolean): boolean;
+  /** Frees some of them, if there are any: bounded. `everywhere`: as for `hasUnused`. */
+  freeUnused(transaction: Transaction, everywhere: boolean): void;
 }
 
 /** In use; or left in order, or with damage that was met. */

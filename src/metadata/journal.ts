@@ -112,7 +112,7 @@ export function createJournalArea(thread: Thread): void {
 }
 
 /** Whether sequence number `a` comes after `b`: they go round. */
-function isAfter(a: number, b: number): boolean {
+export function isAfter(a: number, b: number): boolean {
   return ((a - b) | 0) > 0;
 }
 

@@ -82,16 +82,16 @@ function call<T>(
 }
 
 /**
- * A call about the inode that a path leads to. `act` is no generator function made for each call: that
- * would cost more than most calls.
+ * A call about the inode that a path leads to; `bytes`: the path, checked. `act` is no generator function made
+ * for each call: that would cost more than most calls.
  */
 function callOn<T>(
   syscall: string,
   path: PathLike,
+  bytes: Uint8Array,
   follow: boolean,
   act: (scope: Scope, inode: InodeReference) => Sleeps<T>,
 ): Call<T> {
-  const bytes = checkPath("path", path);
   return call(syscall, path, (scope) => actOn(scope, bytes, follow, act));
 }
 
@@ -266,7 +266,8 @@ export function symlink(target: PathLike, path: PathLike): Call<void> {
 }
 
 export function readlink(path: PathLike): Call<Uint8Array> {
-  return callOn("readlink", path, false, readLink);
+  const bytes = checkPath("path", path);
+  return callOn("readlink", path, bytes, false, readLink);
 }
 
 function* readLink(scope: Scope, inode: InodeReference): Sleeps<Uint8Array> {
@@ -275,7 +276,8 @@ function* readLink(scope: Scope, inode: InodeReference): Sleeps<Uint8Array> {
 }
 
 export function readdir(path: PathLike): Call<string[]> {
-  return callOn("scandir", path, true, listNames);
+  const bytes = checkPath("path", path);
+  return callOn("scandir", path, bytes, true, listNames);
 }
 
 function* listNames(scope: Scope, directory: InodeReference): Sleeps<string[]> {
@@ -284,8 +286,11 @@ function* listNames(scope: Scope, directory: InodeReference): Sleeps<string[]> {
 }
 
 export function readdirEntries(path: PathLike): Call<DirectoryEntry[]> {
+  const bytes = checkPath("path", path);
   const parent = pathText(path);
-  return callOn("scandir", path, true, (scope, directory) => listEntries(scope, directory, parent));
+  return callOn("scandir", path, bytes, true, (scope, directory) =>
+    listEntries(scope, directory, parent),
+  );
 }
 
 function* listEntries(
@@ -298,13 +303,15 @@ function* listEntries(
 }
 
 export function stat(path: PathLike, follow: boolean): Call<Stats> {
-  return callOn(follow ? "stat" : "lstat", path, follow, ({ task, core }, inode) =>
+  const bytes = checkPath("path", path);
+  return callOn(follow ? "stat" : "lstat", path, bytes, follow, ({ task, core }, inode) =>
     readStats(task, core, inode),
   );
 }
 
 export function holders(path: PathLike): Call<FileHolders> {
-  return callOn("holders", path, true, findHolders);
+  const bytes = checkPath("path", path);
+  return callOn("holders", path, bytes, true, findHolders);
 }
 
 function* findHolders(scope: Scope, { mapping, ino }: InodeReference): Sleeps<FileHolders> {
@@ -312,22 +319,25 @@ function* findHolders(scope: Scope, { mapping, ino }: InodeReference): Sleeps<Fi
 }
 
 export function setDax(path: PathLike, flag: unknown): Call<void> {
+  const bytes = checkPath("path", path);
   if (typeof flag !== "boolean") throw wrongType("flag", "a boolean", flag);
-  return callOn("setdax", path, true, ({ task, core }, inode) =>
+  return callOn("setdax", path, bytes, true, ({ task, core }, inode) =>
     changeDax(task, core, inode, flag),
   );
 }
 
 export function chmod(path: PathLike, mode: unknown): Call<void> {
+  const bytes = checkPath("path", path);
   const bits = checkMode("mode", mode, 0);
-  return callOn("chmod", path, true, ({ task, core }, inode) =>
+  return callOn("chmod", path, bytes, true, ({ task, core }, inode) =>
     changeMode(task, core, inode, bits),
   );
 }
 
 export function chown(path: PathLike, uid: unknown, gid: unknown, follow: boolean): Call<void> {
+  const bytes = checkPath("path", path);
   const [user, group] = [checkOwner("uid", uid), checkOwner("gid", gid)];
-  return callOn(follow ? "chown" : "lchown", path, follow, ({ task, core }, inode) =>
+  return callOn(follow ? "chown" : "lchown", path, bytes, follow, ({ task, core }, inode) =>
     changeOwner(task, core, inode, user, group),
   );
 }
@@ -338,8 +348,9 @@ export function utimes(
   mtime: unknown,
   follow: boolean,
 ): Call<void> {
+  const bytes = checkPath("path", path);
   const [access, modify] = [checkTime("atime", atime), checkTime("mtime", mtime)];
-  return callOn(follow ? "utime" : "lutime", path, follow, ({ task, core }, inode) =>
+  return callOn(follow ? "utime" : "lutime", path, bytes, follow, ({ task, core }, inode) =>
     changeTimes(task, core, inode, access, modify),
   );
 }
@@ -357,8 +368,9 @@ function attributeCall<T>(
   options: FollowSymlinks | undefined,
   operation: (core: VolumeCore, inode: InodeReference) => Operation<T>,
 ): Call<T> {
+  const bytes = checkPath("path", path);
   const follow = options?.followSymlinks ?? true;
-  return callOn(follow ? syscall : `l${syscall}`, path, follow, ({ core, task }, inode) =>
+  return callOn(follow ? syscall : `l${syscall}`, path, bytes, follow, ({ core, task }, inode) =>
     operation(core, inode)(task),
   );
 }

@@ -108,7 +108,7 @@ function* settleAll(task: Task, core: VolumeCore): Sleeps<HoldfastError | null> 
   try {
     if (!core.readOnly) yield* settleOrphans(task, core);
     yield* core.inodes.evictAll(task);
-    if (!core.readOnly) yield* freeUnusedValues(task, core);
+    if (!core.readOnly) yield* freeUnusedValues(task, core, false);
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     damage = error;

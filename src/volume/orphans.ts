@@ -19,7 +19,7 @@ export function* settleOrphans(task: Task, core: VolumeCore): Sleeps<void> {
     if (!inode.isNameless) yield* finishTruncate(task, core, inode);
   }
   yield* core.inodes.settle(task);
-  yield* freeUnusedValues(task, core);
+  yield* freeUnusedValues(task, core, true);
 }
 
 /** What lies beyond a file's end goes, and the file from the list. */

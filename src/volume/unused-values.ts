@@ -6,13 +6,20 @@ import type { VolumeCore } from "./core.ts";
 
 type Core = Pick<VolumeCore, "cache" | "driver">;
 
-/** Frees all of them. Locks: ranks below map. Sleeps: for transactions. Throws: CorruptionError, EIO. */
-export function* freeUnusedValues(task: Task, { cache, driver }: Core): Sleeps<void> {
+/**
+ * Frees all of them; `everywhere`: also those that another mount has left.
+ * Locks: ranks below map. Sleeps: for transactions. Throws: CorruptionError, EIO.
+ */
+export function* freeUnusedValues(
+  task: Task,
+  { cache, driver }: Core,
+  everywhere: boolean,
+): Sleeps<void> {
   const attributes = driver.extendedAttributes;
-  if (attributes === null || !attributes.hasUnused()) return;
-  for (let done = false; !done; ) {
+  if (attributes === null) return;
+  while (attributes.hasUnused(everywhere)) {
     using transaction = yield* beginTransaction(task, cache);
-    done = attributes.freeUnused(transaction);
+    attributes.freeUnused(transaction, everywhere);
     transaction.commit();
   }
 }
@@ -20,7 +27,7 @@ export function* freeUnusedValues(task: Task, { cache, driver }: Core): Sleeps<v
 /** As `freeUnusedValues`, for who has done already what was asked: damage waits for the end of the mount. */
 export function* freeUnusedValuesLeft(task: Task, core: Core): Sleeps<void> {
   try {
-    yield* freeUnusedValues(task, core);
+    yield* freeUnusedValues(task, core, false);
   } catch (error) {
     if (!(error instanceof CorruptionError)) throw error;
   }

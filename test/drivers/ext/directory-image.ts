@@ -129,7 +129,9 @@ export class DirectoryImage {
   /** Frees values of attributes that no inode has any more. */
   freeUnused(): void {
     const { extendedAttributes } = this.driver;
-    while (!this.change((transaction) => extendedAttributes.freeUnused(transaction)));
+    while (extendedAttributes.hasUnused(true)) {
+      this.change((transaction) => extendedAttributes.freeUnused(transaction, true));
+    }
   }
 
   find(directory: Ino, name: string): { ino: Ino; type: FileType | null } | null {

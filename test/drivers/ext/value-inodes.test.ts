@@ -19,7 +19,8 @@ import {
   readRaw,
   setAttributeBlock,
 } from "../../../src/drivers/ext/inodes/inode.ts";
-import { fsckSync } from "../../../src/index.ts";
+import { addOrphan, listOrphans, removeOrphan } from "../../../src/drivers/ext/inodes/orphans.ts";
+import { fsckSync, mountSync } from "../../../src/index.ts";
 import { e2fsckClean, mkfsExt4, runOk, temporaryDirectory } from "../../support/tools.ts";
 import { bytesOf, DirectoryImage, errorOf, newInode, rootIno, textOf } from "./directory-image.ts";
 
@@ -69,86 +70,114 @@ describe.each([
   [1024, 256, "ext4"],
   [4096, 256, "ext4"],
   [1024, 256, "ext3"],
-])("blocks of %i bytes, inodes of %i, as %s has them", (blockSize, inodeSize, type) => {
-  const options = ["-t", type, "-b", `${blockSize}`, "-I", `${inodeSize}`];
+  [1024, 256, "ext4", "orphan_file"],
+])(
+  "blocks of %i bytes, inodes of %i, as %s has them, %s",
+  (blockSize, inodeSize, type, feature = "") => {
+    const options = ["-t", type, "-b", `${blockSize}`, "-I", `${inodeSize}`, "-O", feature];
 
-  test("values of all sizes are set, replaced and removed; nothing is left of them", () => {
-    using directory = temporaryDirectory();
-    const path = directory.file("image");
-    const image = makeImage(path, options);
-    const ino = image.create(rootIno, "file", newInode("file"));
-    const before = spaceOf(image);
-    const sizes = [0, 1, 56, 57, blockSize, 65_536].flatMap((size) =>
-      size < blockSize ? [size, blockSize - size] : [size, size - 1],
-    );
-    for (const size of sizes) {
-      set(image, ino, "user.same", someValue(size));
-      expect(get(image, ino, "user.same")).toBe(digest(someValue(size)));
-      image.freeUnused();
-    }
-    for (const [index, size] of sizes.entries()) {
-      set(image, ino, `trusted.n${index}`, someValue(size, index));
-    }
-    for (const [index, size] of sizes.entries()) {
-      expect(get(image, ino, `trusted.n${index}`)).toBe(digest(someValue(size, index)));
-    }
-    image.close();
-    expectClean(path);
-    const again = new DirectoryImage(path, REGION_BYTES);
-    for (const index of sizes.keys()) {
-      if (index % 2 === 0) expect(remove(again, ino, `trusted.n${index}`)).toBe(true);
-    }
-    expect(again.driver.extendedAttributes.list(ino).map(textOf)).toHaveLength(
-      1 + Math.floor(sizes.length / 2),
-    );
-    again.freeUnused();
-    again.close();
-    expectClean(path);
-    const last = new DirectoryImage(path, REGION_BYTES);
-    for (const name of last.driver.extendedAttributes.list(ino)) remove(last, ino, textOf(name));
-    last.freeUnused();
-    expect(spaceOf(last)).toEqual(before);
-    last.close();
-    expectClean(path);
-  });
-
-  test("an inode that is freed takes its values with it", () => {
-    using directory = temporaryDirectory();
-    const path = directory.file("image");
-    const image = makeImage(path, options);
-    const before = spaceOf(image);
-    for (let round = 0; round < 2; round++) {
+    test("values of all sizes are set, replaced and removed; nothing is left of them", () => {
+      using directory = temporaryDirectory();
+      const path = directory.file("image");
+      const image = makeImage(path, options);
       const ino = image.create(rootIno, "file", newInode("file"));
-      for (let index = 0; index < 12; index++) {
-        set(image, ino, `user.n${index}`, someValue(3 * blockSize, index));
+      const before = spaceOf(image);
+      const sizes = [0, 1, 56, 57, blockSize, 65_536].flatMap((size) =>
+        size < blockSize ? [size, blockSize - size] : [size, size - 1],
+      );
+      for (const size of sizes) {
+        set(image, ino, "user.same", someValue(size));
+        expect(get(image, ino, "user.same")).toBe(digest(someValue(size)));
+        image.freeUnused();
       }
-      image.unlink(rootIno, "file");
-      expect(spaceOf(image)).toEqual(before);
-    }
-    image.close();
-    expectClean(path);
-  });
+      for (const [index, size] of sizes.entries()) {
+        set(image, ino, `trusted.n${index}`, someValue(size, index));
+      }
+      for (const [index, size] of sizes.entries()) {
+        expect(get(image, ino, `trusted.n${index}`)).toBe(digest(someValue(size, index)));
+      }
+      image.close();
+      expectClean(path);
+      const again = new DirectoryImage(path, REGION_BYTES);
+      for (const index of sizes.keys()) {
+        if (index % 2 === 0) expect(remove(again, ino, `trusted.n${index}`)).toBe(true);
+      }
+      expect(again.driver.extendedAttributes.list(ino).map(textOf)).toHaveLength(
+        1 + Math.floor(sizes.length / 2),
+      );
+      again.freeUnused();
+      again.close();
+      expectClean(path);
+      const last = new DirectoryImage(path, REGION_BYTES);
+      for (const name of last.driver.extendedAttributes.list(ino)) remove(last, ino, textOf(name));
+      last.freeUnused();
+      expect(spaceOf(last)).toEqual(before);
+      last.close();
+      expectClean(path);
+    });
 
-  test("what debugfs sets we read, and what we set debugfs reads", () => {
-    using directory = temporaryDirectory();
-    const path = directory.file("image");
-    const image = makeImage(path, options);
-    const ino = image.create(rootIno, "file", newInode("file"));
-    // debugfs takes a block of a file and no more.
-    const [ours, theirs] = [someValue(9000, 3), someValue(blockSize, 4)];
-    set(image, ino, "user.ours", ours);
-    image.close();
-    expectClean(path);
-    const [read, write] = [directory.file("read"), directory.file("write")];
-    writeFileSync(write, theirs);
-    const script = `ea_get -f ${read} /file user.ours\nea_set -f ${write} /file user.theirs\n`;
-    runOk("debugfs", ["-w", "-f", "-", path], script);
-    expect(digest(readFileSync(read))).toBe(digest(ours));
-    const again = new DirectoryImage(path, REGION_BYTES);
-    expect(get(again, ino, "user.theirs")).toBe(digest(theirs));
-    expect(get(again, ino, "user.ours")).toBe(digest(ours));
-  });
-});
+    test("an inode that is freed takes its values with it", () => {
+      using directory = temporaryDirectory();
+      const path = directory.file("image");
+      const image = makeImage(path, options);
+      const before = spaceOf(image);
+      for (let round = 0; round < 2; round++) {
+        const ino = image.create(rootIno, "file", newInode("file"));
+        for (let index = 0; index < 12; index++) {
+          set(image, ino, `user.n${index}`, someValue(3 * blockSize, index));
+        }
+        image.unlink(rootIno, "file");
+        expect(spaceOf(image)).toEqual(before);
+      }
+      image.close();
+      expectClean(path);
+    });
+
+    test("what a mount left unused, on the list or in a file of orphans, the next one frees", () => {
+      using directory = temporaryDirectory();
+      const path = directory.file("image");
+      const image = makeImage(path, options);
+      const before = spaceOf(image);
+      const ino = image.create(rootIno, "file", newInode("file"));
+      for (const name of ["user.listed", "user.filed"])
+        set(image, ino, name, someValue(3 * blockSize));
+      for (const name of ["user.filed", "user.listed"]) remove(image, ino, name);
+      const [listed, filed] = listOrphans(image.volume);
+      expect([listed, filed]).not.toContain(undefined);
+      image.change((held) => {
+        removeOrphan(image.volume, held, filed as Ino); // as the kernel would have noted it
+        addOrphan(image.volume, held, filed as Ino);
+      });
+      image.unlink(rootIno, "file");
+      image.close();
+      mountSync(path).closeSync();
+      expectClean(path);
+      const again = new DirectoryImage(path, REGION_BYTES);
+      expect(spaceOf(again)).toEqual(before);
+      again.close();
+    });
+
+    test("what debugfs sets we read, and what we set debugfs reads", () => {
+      using directory = temporaryDirectory();
+      const path = directory.file("image");
+      const image = makeImage(path, options);
+      const ino = image.create(rootIno, "file", newInode("file"));
+      // debugfs takes a block of a file and no more.
+      const [ours, theirs] = [someValue(9000, 3), someValue(blockSize, 4)];
+      set(image, ino, "user.ours", ours);
+      image.close();
+      expectClean(path);
+      const [read, write] = [directory.file("read"), directory.file("write")];
+      writeFileSync(write, theirs);
+      const script = `ea_get -f ${read} /file user.ours\nea_set -f ${write} /file user.theirs\n`;
+      runOk("debugfs", ["-w", "-f", "-", path], script);
+      expect(digest(readFileSync(read))).toBe(digest(ours));
+      const again = new DirectoryImage(path, REGION_BYTES);
+      expect(get(again, ino, "user.theirs")).toBe(digest(theirs));
+      expect(get(again, ino, "user.ours")).toBe(digest(ours));
+    });
+  },
+);
 
 test("values stand in for what has no room in the block, before an attribute is refused", () => {
   using directory = temporaryDirectory();

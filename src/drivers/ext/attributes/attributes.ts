@@ -103,12 +103,12 @@ export class ExtAttributes implements ExtendedAttributes {
     return true;
   }
 
-  hasUnused(): boolean {
-    return unusedValue(this.#volume) !== null;
+  hasUnused(everywhere: boolean): boolean {
+    return unusedValue(this.#volume, everywhere) !== null;
   }
 
-  freeUnused(transaction: Transaction): boolean {
-    return freeUnusedValue(this.#volume, transaction);
+  freeUnused(transaction: Transaction, everywhere: boolean): void {
+    freeUnusedValue(this.#volume, transaction, everywhere);
   }
 }
 

@@ -19,7 +19,7 @@ import {
   setInodeTime,
 } from "../inodes/inode.ts";
 import { allocateInode, freeInode } from "../inodes/inode-pool.ts";
-import { listOrphans } from "../inodes/orphans.ts";
+import { findOrphans, listOrphans } from "../inodes/orphans.ts";
 import { removeExtents } from "../maps/placement.ts";
 import { type ExtVolume, noSeal } from "../volume.ts";
 
@@ -52,10 +52,14 @@ export function createValue(
   return { ino, size: value.length, hash: attributeHash(name, [hash]) };
 }
 
-/** An inode on the list of orphans that holds a value nobody has, or null. Throws: CorruptionError. */
-export function unusedValue(volume: ExtVolume): Ino | null {
+/**
+ * An orphan that holds a value nobody has, or null. Ours are on the list of orphans; `everywhere`: looks into the
+ * orphan file, too, where the kernel puts them. Throws: CorruptionError.
+ */
+export function unusedValue(volume: ExtVolume, everywhere: boolean): Ino | null {
   if (!hasOutsideValues(volume)) return null;
-  return listOrphans(volume).find((ino) => isUnusedValue(volume, ino)) ?? null;
+  const orphans = everywhere ? findOrphans(volume) : listOrphans(volume);
+  return orphans.find((ino) => isUnusedValue(volume, ino)) ?? null;
 }
 
 export function isUnusedValue(volume: ExtVolume, ino: Ino): boolean {
@@ -64,11 +68,14 @@ export function isUnusedValue(volume: ExtVolume, ino: Ino): boolean {
 }
 
 /** See ExtendedAttributes.freeUnused. */
-export function freeUnusedValue(volume: ExtVolume, transaction: Transaction): boolean {
-  const ino = unusedValue(volume);
-  if (ino === null) return true;
+export function freeUnusedValue(
+  volume: ExtVolume,
+  transaction: Transaction,
+  everywhere: boolean,
+): void {
+  const ino = unusedValue(volume, everywhere);
+  if (ino === null) return;
   if (removeExtents(volume, transaction, ino, 0, Number.POSITIVE_INFINITY)) {
     freeInode(volume, transaction, ino);
   }
-  return false;
 }

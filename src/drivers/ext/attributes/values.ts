@@ -26,7 +26,7 @@ import {
   setInodeTime,
   setLinkCount,
 } from "../inodes/inode.ts";
-import { addOrphan } from "../inodes/orphans.ts";
+import { addToOrphanList } from "../inodes/orphans.ts";
 import type { ExtVolume } from "../volume.ts";
 
 export function hasOutsideValues(volume: ExtVolume): boolean {
@@ -113,14 +113,14 @@ export function addReferences(
   attributes: readonly StoredAttribute[],
 ): void {
   for (const { outside } of attributes) {
-    if (outside === null) continue;
-    assertReferenced(volume, outside.ino);
-    const raw = editInode(volume, transaction, outside.ino);
-    setReferences(volume, raw, referencesOf(raw) + 1);
+    if (outside !== null) changeReferences(volume, transaction, outside.ino, 1);
   }
 }
 
-/** These attributes are no more: values outside without a reference become orphans. */
+/**
+ * These attributes are no more: values outside without a reference become orphans. They go to the list, also where
+ * there is an orphan file: who frees them looks for them after each change of attributes.
+ */
 export function dropReferences(
   volume: ExtVolume,
   transaction: Transaction,
@@ -128,20 +128,27 @@ export function dropReferences(
 ): void {
   for (const { outside } of attributes) {
     if (outside === null) continue;
-    assertReferenced(volume, outside.ino);
-    const raw = editInode(volume, transaction, outside.ino);
-    const left = referencesOf(raw) - 1;
-    setReferences(volume, raw, left);
-    if (left > 0) continue;
+    const raw = changeReferences(volume, transaction, outside.ino, -1);
+    if (referencesOf(raw) > 0) continue;
     setLinkCount(volume, raw, 0);
-    addOrphan(volume, transaction, outside.ino);
+    addToOrphanList(volume, transaction, outside.ino);
   }
 }
 
-/** Throws: CorruptionError where a value says that nobody has it. */
-function assertReferenced(volume: ExtVolume, ino: Ino): void {
-  const raw = readValueInode(volume, ino);
-  if (referencesOf(raw) > 0) return;
-  const expected = `expected at least 1, as an attribute names inode ${ino}`;
-  throw volume.damage(raw, DiskInode.structure, "i_version", 0, expected);
+/** Returns the inode with the value. Throws: CorruptionError where a value says that nobody has it. */
+function changeReferences(
+  volume: ExtVolume,
+  transaction: Transaction,
+  ino: Ino,
+  by: 1 | -1,
+): RawInode {
+  const found = readValueInode(volume, ino);
+  const count = referencesOf(found);
+  if (count === 0) {
+    const expected = `expected at least 1, as an attribute names inode ${ino}`;
+    throw volume.damage(found, DiskInode.structure, "i_version", 0, expected);
+  }
+  const raw = editInode(volume, transaction, ino);
+  setReferences(volume, raw, count + by);
+  return raw;
 }

@@ -31,7 +31,7 @@ import { checkInodes } from "./inodes.ts";
 import { checkJournal } from "./journal.ts";
 import { addPaths } from "./paths.ts";
 import { type CheckedDevice, CheckReader } from "./reader.ts";
-import { awaitsReplay, replayInMemory } from "./replay.ts";
+import { replayInMemory } from "./replay.ts";
 import { checkQuotas } from "./quotas.ts";
 import {
   checkGroups,
@@ -143,7 +143,7 @@ export function* checkVolume(
   const findings = new Findings(findingsMax);
   let opened = openSuperblock(device, findings);
   let replayed: CheckedDevice | null = null;
-  if (typeof opened !== "string" && replay && awaitsReplay(opened.facts)) {
+  if (typeof opened !== "string" && replay && opened.facts.needsRecovery) {
     replayed = replayInMemory(device, opened.facts, findings);
     if (replayed !== null) opened = openSuperblock(replayed, findings);
   }

@@ -1,6 +1,5 @@
 /** A journal that waits to be replayed is replayed over the device in memory: the check sees what a mount would. */
 import { CorruptionError, HoldfastError } from "../../../base/errors.ts";
-import { INCOMPATIBLE } from "../format.ts";
 import type { LogDevice } from "../jbd2/log.ts";
 import { findJournal } from "../jbd2/open.ts";
 import { Recovery } from "../jbd2/recovery.ts";
@@ -31,11 +30,6 @@ class ReplayedDevice implements CheckedDevice, LogDevice {
   copyIn(at: number, source: Uint8Array): void {
     this.#newer.set(at / this.#blockSize, source.slice());
   }
-}
-
-/** Whether the volume's own journal holds what is newer than the volume. */
-export function awaitsReplay({ features }: SuperblockFacts): boolean {
-  return (features.incompatible & INCOMPATIBLE.needs_recovery) !== 0;
 }
 
 /**

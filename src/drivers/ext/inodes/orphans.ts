@@ -63,7 +63,11 @@ export function orphanDamage(volume: ExtVolume): string | null {
 
 /** Makes an inode an orphan, which it is not yet: in the orphan file, else at the head of the list. */
 export function addOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
-  if (addToOrphanFile(volume, transaction, ino)) return;
+  if (!addToOrphanFile(volume, transaction, ino)) addToOrphanList(volume, transaction, ino);
+}
+
+/** As `addOrphan`, for what is to be found again by `listOrphans`. */
+export function addToOrphanList(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
   const superblock = editSuperblock(volume, transaction);
   const raw = editInode(volume, transaction, ino);
   const next = DiskSuperblock.lastOrphan.get(superblock.block.view, superblock.at);

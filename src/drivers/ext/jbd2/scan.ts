@@ -9,6 +9,7 @@
  *        (3) Nothing goes home before all that would has been looked at: a damaged log changes nothing.
  */
 import { CorruptionError } from "../../../base/errors.ts";
+import { isAfter } from "../../../metadata/journal.ts";
 import {
   BLOCK_COMMIT,
   BLOCK_DESCRIPTOR,
@@ -258,11 +259,6 @@ export function readTransactions(
     sequence = (sequence + 1) >>> 0;
   }
   return found;
-}
-
-/** Whether sequence number `a` comes after `b`: they go round. */
-function isAfter(a: number, b: number): boolean {
-  return ((a - b) | 0) > 0;
 }
 
 /** The images that are to go home (rule 2), by their blocks. */

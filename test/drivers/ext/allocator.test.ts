@@ -23,29 +23,10 @@ import {
   newInode,
   rootIno,
   someTime,
+  withImage,
 } from "./directory-image.ts";
 
 const MIB = 2 ** 20;
-
-function withImage(
-  size: number,
-  options: readonly string[],
-  work: (image: DirectoryImage) => void,
-  prepare: (path: string) => void = () => {},
-): void {
-  using directory = temporaryDirectory();
-  const path = directory.file("image");
-  mkfsExt4(path, size, options);
-  prepare(path);
-  const image = new DirectoryImage(path, 2 ** 28);
-  try {
-    work(image);
-  } finally {
-    image.close();
-  }
-  const { clean, output } = e2fsckClean(path);
-  expect(clean, output).toBe(true);
-}
 
 describe("bitmaps", () => {
   const bits = 256;

@@ -16,40 +16,18 @@ import type { Ino } from "../../../src/base/quantities.ts";
 import { allocateBlocks } from "../../../src/drivers/ext/space/allocator.ts";
 import type { Extent } from "../../../src/iomap/contract.ts";
 import type { Transaction } from "../../../src/metadata/transaction.ts";
+import { loopMount, mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../../support/tools.ts";
 import {
-  e2fsckClean,
-  loopMount,
-  mkfsExt4,
-  runOk,
-  skipUnless,
-  temporaryDirectory,
-} from "../../support/tools.ts";
-import { bytesOf, DirectoryImage, errorOf, newInode, rootIno } from "./directory-image.ts";
+  bytesOf,
+  DirectoryImage,
+  errorOf,
+  newInode,
+  rootIno,
+  withImage,
+  useImage,
+} from "./directory-image.ts";
 
 const MIB = 2 ** 20;
-
-function useImage(path: string, work: (image: DirectoryImage) => void): void {
-  const image = new DirectoryImage(path, 2 ** 27);
-  try {
-    work(image);
-  } finally {
-    image.close();
-  }
-  const { clean, output } = e2fsckClean(path);
-  expect(clean, output).toBe(true);
-}
-
-/** Makes a volume, works on it, and has e2fsck look at what is left. */
-function withImage(
-  size: number,
-  options: readonly string[],
-  work: (image: DirectoryImage, path: string) => void,
-): void {
-  using directory = temporaryDirectory();
-  const path = directory.file("image");
-  mkfsExt4(path, size, options);
-  useImage(path, (image) => work(image, path));
-}
 
 /** Has debugfs look at a volume that is open here. */
 function debugfs(image: DirectoryImage, path: string, command: string): string {

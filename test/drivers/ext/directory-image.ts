@@ -2,6 +2,7 @@
 // mounted volume is, and written back when it is closed.
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { expect } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
 import { ExtDriver } from "../../../src/drivers/ext/driver.ts";
 import { parseSuperblock } from "../../../src/drivers/ext/superblock.ts";
@@ -16,6 +17,7 @@ import {
 import { Region } from "../../../src/sync/region.ts";
 import { runBlocking } from "../../../src/sync/runners.ts";
 import { Thread } from "../../../src/sync/thread.ts";
+import { e2fsckClean, mkfsExt4, temporaryDirectory } from "../../support/tools.ts";
 
 type Listing = ReturnType<ExtDriver["readDirectory"]>;
 
@@ -173,4 +175,30 @@ export class DirectoryImage {
     this.save();
     this.thread.leave();
   }
+}
+
+/** Works on a volume, and has e2fsck look at what is left. */
+export function useImage(path: string, work: (image: DirectoryImage) => void): void {
+  const image = new DirectoryImage(path, 2 ** 28);
+  try {
+    work(image);
+  } finally {
+    image.close();
+  }
+  const { clean, output } = e2fsckClean(path);
+  expect(clean, output).toBe(true);
+}
+
+/** As `useImage`, of a volume that mke2fs makes; `prepare` works on it before. */
+export function withImage(
+  size: number,
+  options: readonly string[],
+  work: (image: DirectoryImage, path: string) => void,
+  prepare: (path: string) => void = () => {},
+): void {
+  using directory = temporaryDirectory();
+  const path = directory.file("image");
+  mkfsExt4(path, size, options);
+  prepare(path);
+  useImage(path, (image) => work(image, path));
 }

@@ -7,31 +7,24 @@ import { describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
 import type { FileType } from "../../../src/iomap/contract.ts";
 import { e2fsckClean, mkfsExt4, runOk, temporaryDirectory } from "../../support/tools.ts";
-import { bytesOf, DirectoryImage, errorOf, newInode, rootIno, textOf } from "./directory-image.ts";
+import {
+  bytesOf,
+  DirectoryImage,
+  errorOf,
+  newInode,
+  rootIno,
+  textOf,
+  withImage,
+} from "./directory-image.ts";
 
 const blockSizes = [1024, 2048, 4096];
-
-/** A fresh image, and after `work` e2fsck's word that nothing is wrong with it. */
-function withImage(
-  options: readonly string[],
-  work: (image: DirectoryImage) => void,
-  sizeBytes = 16 * 1024 * 1024,
-): void {
-  using directory = temporaryDirectory();
-  const path = directory.file("image");
-  mkfsExt4(path, sizeBytes, options);
-  const image = new DirectoryImage(path);
-  work(image);
-  image.close();
-  const { clean, output } = e2fsckClean(path);
-  expect(clean, output).toBe(true);
-}
+const SIZE = 16 * 2 ** 20;
 
 describe.each(blockSizes)("with blocks of %i bytes", (blockSize) => {
   const options = ["-b", String(blockSize), "-N", "4096"];
 
   test("every type of file can be made, found, listed and removed", () => {
-    withImage(options, (image) => {
+    withImage(SIZE, options, (image) => {
       const types: FileType[] = ["file", "directory", "fifo", "socket"];
       for (const type of types) image.create(rootIno, type, newInode(type));
       const device = { deviceMajor: 259, deviceMinor: 70000 };
@@ -60,7 +53,7 @@ describe.each(blockSizes)("with blocks of %i bytes", (blockSize) => {
   });
 
   test("symlinks of every length read back", () => {
-    withImage(options, (image) => {
+    withImage(SIZE, options, (image) => {
       for (const length of [1, 58, 59, 60, 61, 255, blockSize - 1]) {
         const target = new Uint8Array(length).fill(0x41 + (length % 26));
         const ino = image.create(rootIno, `s${length}`, newInode("symlink", { target }));
@@ -76,49 +69,41 @@ describe.each(blockSizes)("with blocks of %i bytes", (blockSize) => {
   });
 
   test("20,000 names go in, are found, and go out", () => {
-    withImage(
-      ["-b", String(blockSize), "-N", "32768"],
-      (image) => {
-        const directory = image.create(rootIno, "many", newInode("directory"));
-        const file = image.create(directory, "file 0", newInode("file"));
-        const count = 20_000;
-        for (let index = 1; index < count; index++) image.link(directory, `file ${index}`, file);
-        for (let index = 0; index < count; index += 7) {
-          expect(image.find(directory, `file ${index}`)?.ino).toBe(file);
-        }
-        expect(image.find(directory, `file ${count}`)).toBe(null);
-        expect(errorOf(() => image.link(directory, "file 77", file))?.code).toBe("EEXIST");
-        expect(image.names(directory).length).toBe(count);
-        expect(new Set(image.names(directory, 100)).size).toBe(count);
-        for (let index = 0; index < count; index += 2) image.unlink(directory, `file ${index}`);
-        expect(image.names(directory).length).toBe(count / 2);
-      },
-      64 * 1024 * 1024,
-    );
+    withImage(64 * 2 ** 20, ["-b", String(blockSize), "-N", "32768"], (image) => {
+      const directory = image.create(rootIno, "many", newInode("directory"));
+      const file = image.create(directory, "file 0", newInode("file"));
+      const count = 20_000;
+      for (let index = 1; index < count; index++) image.link(directory, `file ${index}`, file);
+      for (let index = 0; index < count; index += 7) {
+        expect(image.find(directory, `file ${index}`)?.ino).toBe(file);
+      }
+      expect(image.find(directory, `file ${count}`)).toBe(null);
+      expect(errorOf(() => image.link(directory, "file 77", file))?.code).toBe("EEXIST");
+      expect(image.names(directory).length).toBe(count);
+      expect(new Set(image.names(directory, 100)).size).toBe(count);
+      for (let index = 0; index < count; index += 2) image.unlink(directory, `file ${index}`);
+      expect(image.names(directory).length).toBe(count / 2);
+    });
   });
 
   test("names of 255 bytes fill an index of two levels", () => {
-    withImage(
-      options,
-      (image) => {
-        const directory = image.create(rootIno, "long", newInode("directory"));
-        const file = image.create(directory, "first", newInode("file"));
-        const count = 5_000;
-        const longName = (index: number) => `${index}-`.padEnd(255, "\xe4\xff\x80z");
-        for (let index = 0; index < count; index++) image.link(directory, longName(index), file);
-        for (let index = 0; index < count; index++) {
-          expect(image.find(directory, longName(index))?.ino).toBe(file);
-        }
-        expect(image.names(directory).length).toBe(count + 1);
-        const tooLong = () => image.link(directory, "x".repeat(256), file);
-        expect(errorOf(tooLong)?.code).toBe("ENAMETOOLONG");
-      },
-      64 * 1024 * 1024,
-    );
+    withImage(64 * 2 ** 20, options, (image) => {
+      const directory = image.create(rootIno, "long", newInode("directory"));
+      const file = image.create(directory, "first", newInode("file"));
+      const count = 5_000;
+      const longName = (index: number) => `${index}-`.padEnd(255, "\xe4\xff\x80z");
+      for (let index = 0; index < count; index++) image.link(directory, longName(index), file);
+      for (let index = 0; index < count; index++) {
+        expect(image.find(directory, longName(index))?.ino).toBe(file);
+      }
+      expect(image.names(directory).length).toBe(count + 1);
+      const tooLong = () => image.link(directory, "x".repeat(256), file);
+      expect(errorOf(tooLong)?.code).toBe("ENAMETOOLONG");
+    });
   });
 
   test("a directory that is being listed gives each lasting name exactly once", () => {
-    withImage(options, (image) => {
+    withImage(SIZE, options, (image) => {
       const directory = image.create(rootIno, "d", newInode("directory"));
       const file = image.create(directory, "file", newInode("file"));
       for (let index = 0; index < 30; index++) {
@@ -145,7 +130,7 @@ describe.each(blockSizes)("with blocks of %i bytes", (blockSize) => {
   test("any order of changes leaves the names a model says, and a clean volume", () => {
     fc.assert(
       fc.property(fc.array(operation, { minLength: 20, maxLength: 400 }), (operations) => {
-        withImage(options, (image) => {
+        withImage(SIZE, options, (image) => {
           const model = new Model(image);
           for (const each of operations) model.apply(each);
           model.check();
@@ -166,7 +151,7 @@ describe("without an index", () => {
   ])("names work: %s", (_, more) => {
     fc.assert(
       fc.property(fc.array(operation, { minLength: 100, maxLength: 300 }), (operations) => {
-        withImage(["-b", "1024", ...more], (image) => {
+        withImage(SIZE, ["-b", "1024", ...more], (image) => {
           const model = new Model(image);
           for (const each of operations) model.apply(each);
           model.check();
@@ -177,7 +162,7 @@ describe("without an index", () => {
   });
 
   test("a listing by place gives each lasting name exactly once", () => {
-    withImage(["-b", "1024", "-O", "^dir_index"], (image) => {
+    withImage(SIZE, ["-b", "1024", "-O", "^dir_index"], (image) => {
       const file = image.create(rootIno, "file", newInode("file"));
       for (let index = 0; index < 300; index++) image.link(rootIno, `name ${index}`, file);
       let turn = 0;
@@ -447,7 +432,7 @@ function runOkOrFixed(command: string, args: string[]): void {
 }
 
 test("errors of the world are node-shaped and change nothing", () => {
-  withImage(["-b", "1024"], (image) => {
+  withImage(SIZE, ["-b", "1024"], (image) => {
     const directory = image.create(rootIno, "d", newInode("directory"));
     const inner = image.create(directory, "inner", newInode("directory"));
     const file = image.create(rootIno, "f", newInode("file"));

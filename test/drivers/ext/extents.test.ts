@@ -14,38 +14,16 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
 import type { Extent } from "../../../src/iomap/contract.ts";
+import { loopMount, mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../../support/tools.ts";
 import {
-  e2fsckClean,
-  loopMount,
-  mkfsExt4,
-  runOk,
-  skipUnless,
-  temporaryDirectory,
-} from "../../support/tools.ts";
-import { bytesOf, DirectoryImage, errorOf, newInode, rootIno } from "./directory-image.ts";
-
-/** Makes a volume, works on it, and has e2fsck look at what is left. */
-function withImage(
-  size: number,
-  options: readonly string[],
-  work: (image: DirectoryImage, path: string) => void,
-): void {
-  using directory = temporaryDirectory();
-  const path = directory.file("image");
-  mkfsExt4(path, size, options);
-  useImage(path, (image) => work(image, path));
-}
-
-function useImage(path: string, work: (image: DirectoryImage) => void): void {
-  const image = new DirectoryImage(path, 2 ** 28);
-  try {
-    work(image);
-  } finally {
-    image.close();
-  }
-  const { clean, output } = e2fsckClean(path);
-  expect(clean, output).toBe(true);
-}
+  bytesOf,
+  type DirectoryImage,
+  errorOf,
+  newInode,
+  rootIno,
+  withImage,
+  useImage,
+} from "./directory-image.ts";
 
 function makeFile(image: DirectoryImage, name = "file"): Ino {
   return image.create(rootIno, name, newInode("file"));

@@ -13,6 +13,7 @@ import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import type { DaxMode } from "./access-mode.ts";
+import type { Committer } from "./committer.ts";
 import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
 import type { Service } from "./service.ts";
@@ -54,6 +55,8 @@ export class VolumeCore {
   leavesToOthers = false;
   /** In the thread that mounted the volume: its claim on the device, until the unmount. */
   holding: Disposable | null = null;
+  /** Null in threads that serve the others. */
+  committer: Committer | null = null;
   /** Asynchronous operations of this thread that have not ended. */
   running = 0;
   /** Refuses every further operation of this thread: the volume is being closed, or is. */
@@ -174,6 +177,7 @@ export class VolumeCore {
         return runBlocking(this.thread, operation, options);
       } finally {
         this.settleSync();
+        this.committer?.commitOverdue();
       }
     } catch (error) {
       throw withContext(error, context);

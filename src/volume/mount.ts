@@ -14,7 +14,7 @@ import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkInteger, checkPath, pathText, wrongType, wrongValue } from "./arguments.ts";
 import { type AccessOptions, checkAccess } from "./access-mode.ts";
 import { type Assembled, assembleAttached, assembleMounted } from "./assemble.ts";
-import { COMMIT_SECONDS_DEFAULT, startCommitter } from "./committer.ts";
+import { COMMIT_SECONDS_DEFAULT, Committer, setCommitSeconds } from "./committer.ts";
 import type { VolumeCore } from "./core.ts";
 import { type DriverFacts, prepareLog, recognise } from "./drivers.ts";
 import type { VolumeHandle } from "./handle.ts";
@@ -38,8 +38,9 @@ export interface MountOptions extends AccessOptions {
    */
   readonly protect?: boolean;
   /**
-   * Of a volume with a journal: what has changed is durable so many seconds later at most, where nobody asks for it
-   * before and the mounting thread's event loop turns. 0: only when asked. Default 5.
+   * What has changed is durable about so many seconds later, where nobody asks for it before: the mounting thread
+   * sees to it while its event loop turns, and else, a little later, a blocking operation of any thread, before it
+   * returns. 0: only when asked. Default 5.
    */
   readonly commitSeconds?: number;
   /** Ends the mount before it begins. */
@@ -70,11 +71,13 @@ function openVolume(
   const { id } = assembled.handle;
   const { device, core } = assembled;
   const endRecorder = isMounter ? startRecorder(core.thread.region, device.path) : null;
-  const endCommitter = isMounter ? startCommitter(core, commitSeconds) : null;
+  if (isMounter) setCommitSeconds(core, commitSeconds);
+  const committer = new Committer(core, isMounter);
+  core.committer = committer;
   inUseHere.add(id);
   return new Volume(assembled, isMounter, () => {
     inUseHere.delete(id);
-    endCommitter?.();
+    committer[Symbol.dispose]();
     endRecorder?.();
   });
 }
@@ -267,7 +270,7 @@ export function mountUnread(
     const reason = device.readOnly ? "it was opened read-only" : null;
     const facts: DriverFacts = { type, blockSize: PAGE_SIZE };
     const assembled = assembleOn({ device, facts, reason }, options);
-    return { volume: openVolume(assembled, true), core: assembled.core };
+    return { volume: openVolume(assembled, true, 0), core: assembled.core };
   } catch (error) {
     device.close();
     throw error;

@@ -4,7 +4,7 @@
  * Area, in words:
  *
  *     0 state | 1 holder that mounted | 2 pager's holder | 3 pager: start lock, the starter's holder
- *     4 pager: told to stop | 5 pager: wake | 8..15 rename lock | 16..19 the evicting thread, as 2..5
+ *     4 pager: told to stop | 5 pager: wake | 6, 7 commits by time (committer.ts) | 8..15 rename lock | 16..19 the evicting thread, as 2..5
  *
  *     live --close--> closing --nobody uses it--> closed
  *                     closing --somebody does---> live
@@ -24,6 +24,8 @@ export const VolumeWord = {
   state: 0,
   mounter: 1,
   pager: 2,
+  commitSeconds: 6,
+  committedMs: 7,
   renameLock: 8,
   evictor: 16,
 } as const;

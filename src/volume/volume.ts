@@ -574,14 +574,17 @@ export class Volume implements Disposable, AsyncDisposable {
     };
   }
 
-  #flush(): Operation<void> {
+  /** Gives what keeps the volume mounted: an unmount in another thread is refused as long. */
+  #flush(): Operation<Disposable> {
     const core = this.#core;
     return function* (task) {
       using scope = new Scope(core, task);
-      yield* scope.root();
-      if (core.readOnly) return;
-      yield* writeBackCopied(task, core.dax);
-      yield* updateSuperblock(task, core, "in use");
+      const root = yield* scope.root();
+      if (!core.readOnly) {
+        yield* writeBackCopied(task, core.dax);
+        yield* updateSuperblock(task, core, "in use");
+      }
+      return root.again();
     };
   }
 
@@ -591,12 +594,14 @@ export class Volume implements Disposable, AsyncDisposable {
 
   /** Puts everything written so far, of all threads, on the medium. Throws: EIO. */
   async sync(options?: WaitOptions): Promise<void> {
-    await this.#core.runAsync(this.#context, this.#flush(), checkWaitOptions(options));
+    const flush = this.#flush();
+    using _mounted = await this.#core.runAsync(this.#context, flush, checkWaitOptions(options));
     if (!this.#core.readOnly) await this.#core.persistMetadata(this.#context);
   }
 
   syncSync(options?: WaitOptions): void {
-    this.#core.runSync(this.#context, this.#flush(), checkWaitOptions(options));
+    const flush = this.#flush();
+    using _mounted = this.#core.runSync(this.#context, flush, checkWaitOptions(options));
     if (!this.#core.readOnly) this.#core.persistMetadataSync(this.#context);
   }
 

@@ -19,7 +19,7 @@ const END_SIZE = 4;
 /** The largest value that the format knows; calls of Linux take 64 KiB. */
 const VALUE_SIZE_MAX = 2 ** 24;
 
-/** A value that lies in an inode of its own (attribute-values.ts). */
+/** A value that lies in an inode of its own (values.ts). */
 export interface OutsideValue {
   readonly ino: Ino;
   /** Bytes. */
@@ -30,7 +30,7 @@ export interface OutsideValue {
 
 /** An attribute as it is stored. */
 export interface StoredAttribute {
-  /** Number of the prefix that `name` leaves out: attribute-names.ts. */
+  /** Number of the prefix that `name` leaves out: names.ts. */
   readonly index: number;
   /** Without the prefix; may be empty. At most 255 bytes. */
   readonly name: Uint8Array;

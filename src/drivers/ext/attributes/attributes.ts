@@ -1,7 +1,7 @@
 /**
  * Extended attributes of an inode: those in its own bytes, after the fields it has, and those in a block.
  * An attribute is in one of the two. It goes where there is room, into the inode first, as the kernel does; its value
- * goes into an inode of its own where it is too large, and the volume has that (attribute-values.ts).
+ * goes into an inode of its own where it is too large, and the volume has that (values.ts).
  */
 import { HoldfastError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";

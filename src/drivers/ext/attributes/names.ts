@@ -25,7 +25,7 @@ const WHOLE_NAMES: readonly (readonly [number, string])[] = [
 /** A name as it is stored. */
 export type StoredName = Pick<StoredAttribute, "index" | "name">;
 
-/** Whether the value is an access control list, which has a form of its own here (attribute-acl.ts). */
+/** Whether the value is an access control list, which has a form of its own here (acl.ts). */
 export function isAclIndex(index: number): boolean {
   return index === INDEX_ACL_ACCESS || index === INDEX_ACL_DEFAULT;
 }

@@ -27,6 +27,7 @@ const VERSION = 2;
 const HEADER_SIZE = 4;
 const ENTRY_SIZE = 8;
 const PERMISSIONS = 7;
+const NAMES_NOBODY = "an entry names no user or group";
 
 export interface AclEntry {
   /** One of `TAG_...`. */
@@ -70,6 +71,8 @@ export function decodeAcl(value: Uint8Array): Acl | null {
     const tag = view.getUint16(at, true);
     if (!TAGS.includes(tag)) throw invalid(`an entry has tag ${tag}`);
     const id = hasId(tag) ? view.getUint32(at + 4, true) : ACL_ID_NONE;
+    // Of a malformed value, as in Linux: no inode can have it, whatever lists it may have.
+    if (hasId(tag) && id === ACL_ID_NONE) throw invalid(NAMES_NOBODY);
     acl.push({ tag, permissions: view.getUint16(at + 2, true), id });
   }
   return acl.length === 0 ? null : acl;
@@ -106,7 +109,7 @@ export function problemOf(acl: Acl): string | null {
   const tags = acl.map(({ tag }) => tag);
   for (const { tag, permissions, id } of acl) {
     if ((permissions & ~PERMISSIONS) !== 0) return `permissions ${permissions} of an entry`;
-    if (hasId(tag) && id === ACL_ID_NONE) return "an entry names no user or group";
+    if (hasId(tag) && id === ACL_ID_NONE) return NAMES_NOBODY;
   }
   const ordered = tags.every((tag, index) => index === 0 || tags[index - 1]! <= tag);
   if (!ordered) return "its entries are not in the order of their tags";

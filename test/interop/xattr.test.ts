@@ -220,6 +220,22 @@ const anyAclStep: fc.Arbitrary<Step> = fc
   });
 
 describe("access control lists", () => {
+  // A counterexample of the programs below: they answered EACCES where the kernel answers EINVAL.
+  mounted("of a user without a number are malformed, whatever they are set on", () => {
+    const anonymous = formatAcl([
+      { tag: TAG_USER, permissions: 4, id: NOBODY },
+      { tag: TAG_GROUP_OBJECT, permissions: 2, id: NOBODY },
+      { tag: TAG_MASK, permissions: 3, id: NOBODY },
+      { tag: TAG_OTHER, permissions: 1, id: NOBODY },
+    ]);
+    const steps = ["file", "directory", "symlink"].flatMap((path) =>
+      [ACCESS, DEFAULT].map((name) =>
+        named(`set ${path} ${name}`, (on) => on.setAttribute(path, name, anonymous)),
+      ),
+    );
+    compare(["-b", "1024", "-I", "256"], [...makeAll, ...steps], PATHS);
+  });
+
   mounted("are kept, kept in step with modes and inherited as the kernel's are", () => {
     const run = (steps: readonly Step[]): void =>
       compare(["-b", "1024", "-I", "256"], [...makeAll, ...steps], PATHS);

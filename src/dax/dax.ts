@@ -27,6 +27,7 @@ import { load } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { Windows } from "../window/window.ts";
+import { claimedTwice } from "./claims.ts";
 import type { PageCache } from "./page-cache.ts";
 import type { HeldMapping, HoldMapping } from "./poison.ts";
 
@@ -106,6 +107,7 @@ export class Dax implements BreakContext {
     this.readOnly = parts.readOnly;
     this.protect = parts.protect;
     this.pages.describe = (owner, index) => describePage(this.thread, owner, index);
+    this.pages.damageOf = (page, has, wants) => claimedTwice(this, page, has, wants);
   }
 
   /** A page's bytes on their way between the cache and the device. Not kept over a wait. */

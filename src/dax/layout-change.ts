@@ -27,6 +27,7 @@ import {
 import { zeroTail } from "./file-io.ts";
 import { zeroHealthy } from "./poison.ts";
 import { refreshWindows, showAgain } from "./refresh.ts";
+import { claimedTwice } from "./claims.ts";
 import { removePages } from "./remove-pages.ts";
 import { isShared, tailOf, unshareBroken } from "./unshare.ts";
 import { lockForWrite } from "./write-lock.ts";
@@ -37,7 +38,7 @@ const PREALLOCATE_BYTES_MAX = 2 ** 27;
 /**
  * Asserts that no page of [start, end) has an owner or a pin, or others have its block, too: its blocks
  * may be freed. `size` is the file's before the change; beyond it nothing was ever a page. Costs a look
- * per 2 MiB of device.
+ * per 2 MiB of device. Throws: CorruptionError where that is so because the volume is damaged.
  */
 export function* assertPagesFree(
   task: Task,
@@ -58,12 +59,30 @@ export function* assertPagesFree(
       const free = isShared(extent)
         ? dax.pages.isLeft(page, count, mapping)
         : dax.pages.isFree(page, count);
+      if (!free) assertNotClaimed(dax, page, count, mapping, at / PAGE_SIZE);
       invariant(
         free,
         () => `blocks of [${at}, ${stop}) are about to be freed while a page of them is not`,
       );
     }
     at = stop;
+  }
+}
+
+/** Throws: CorruptionError where other files, or other parts of this one, have in use what is to be freed. */
+function assertNotClaimed(
+  dax: Dax,
+  devicePage: number,
+  count: number,
+  mapping: Mapping,
+  index: number,
+): void {
+  for (let offset = 0; offset < count; offset++) {
+    const has = dax.pages.ownerOf(devicePage + offset);
+    if (has === null) continue;
+    const wants = { owner: mapping, index: index + offset };
+    const damage = claimedTwice(dax, devicePage + offset, has, wants);
+    if (damage !== null) throw damage;
   }
 }
 

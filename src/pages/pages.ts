@@ -94,12 +94,16 @@ function recordsOf(pages: number): number {
 /** A page record's id. */
 export type PageId = number;
 
-/** A page that is to get an owner, as it was found. */
-interface TakenPage {
-  readonly offset: number;
-  readonly pins: number;
+/** Whose a page is: a mapping's, and as which of its pages. */
+export interface PageOwner {
   readonly owner: number;
   readonly index: number;
+}
+
+/** A page that is to get an owner, as it was found. */
+interface TakenPage extends PageOwner {
+  readonly offset: number;
+  readonly pins: number;
 }
 
 export class Pages {
@@ -155,6 +159,12 @@ export class Pages {
   describe: (owner: number, index: number) => string = (owner, index) =>
     `page ${index} of mapping ${owner}`;
 
+  /**
+   * The damage of the volume by which a page that has an owner is to get another, or null: it is a mistake of
+   * ours. `dax` knows.
+   */
+  damageOf: (devicePage: number, has: PageOwner, wants: PageOwner) => Error | null = () => null;
+
   /** Word offset of a page's pin count. */
   pinWord(page: PageId): number {
     return this.arena + (page << RECORD_SHIFT);
@@ -207,7 +217,7 @@ export class Pages {
    * Who owns a device page, and as which page: of itself, or of the folio that it belongs to; null for
    * none, and for a shared one, whose owners the driver knows.
    */
-  ownerOf(devicePage: number): { readonly owner: number; readonly index: number } | null {
+  ownerOf(devicePage: number): PageOwner | null {
     const page = this.find(devicePage);
     if (page === null) return null;
     const head = page - (page & (HUGE_PAGES - 1));
@@ -219,8 +229,8 @@ export class Pages {
   /**
    * Gives `count` device pages from `devicePage` on, all in one 2 MiB of the device, their owner and
    * indexes. `huge`: as one folio, the whole 2 MiB.
-   * Locks: the entries are locked. Throws: ENOMEM with nothing changed.
-   * Invariant: the pages were free.
+   * Locks: the entries are locked. Throws: ENOMEM, or the volume's damage (`damageOf`), with nothing changed.
+   * Invariant: the pages were free, but for that.
    */
   associate(
     devicePage: number,
@@ -244,18 +254,23 @@ export class Pages {
         const record = this.pinWord(first + offset);
         const pins = load(words, record) & COUNT; // somebody may wait for pins of its last owner
         const before = load(words, record + Record.owner);
-        if (before !== 0 || pins !== 0)
+        if (before !== 0 || pins !== 0) {
           taken = { offset, pins, owner: before, index: this.index(first + offset) };
+          break;
+        }
         store(words, record + Record.index, (index + offset) | 0);
         // Turns the bit over; what is carried then is a wake-up too many.
         if (this.isHuge(first + offset) !== huge) add(words, record + Record.wake, HUGE);
         if (tells) or(words, record, TELLS);
         store(words, record + Record.owner, owner);
       }
-      add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
+      if (taken === null) add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
+      else for (let offset = 0; offset < taken.offset; offset++) this.#disown(first + offset);
     }
     this.#leave();
     if (chunk < 0) throw this.#outOfRecords();
+    const damage = taken === null ? null : this.#damageOf(devicePage, taken, owner, index);
+    if (damage !== null) throw damage;
     invariant(taken === null, () => {
       const { offset, pins, owner: before, index: as } = taken!;
       const what = `device page ${devicePage + offset} gets an owner while it has one, or is pinned`;
@@ -266,6 +281,12 @@ export class Pages {
       return `${what}: ${this.thread.describe(this.thread.holder)} makes it ${whom}; it is ${whose}`;
     });
     return first;
+  }
+
+  #damageOf(devicePage: number, taken: TakenPage, owner: number, index: number): Error | null {
+    if (taken.owner <= 0) return null;
+    const wants = { owner, index: index + taken.offset };
+    return this.damageOf(devicePage + taken.offset, taken, wants);
   }
 
   /**

@@ -208,6 +208,41 @@ export const pageCanaries = scenario({
   end: () => {},
 });
 
+export const pageClaimedTwice = recordStory({
+  name: "page-claimed-twice",
+  about:
+    "By the damage of a volume a page in use is to be another file's as well, the third of four: who comes second is " +
+    "told, and has got none of them. Where it is no damage it is noticed, as ever.",
+  from: "pages/pages.ts, damageOf",
+  chunks: 1,
+  actors: {
+    one(records, self) {
+      const pages = records.pages(self);
+      const owned = page(0, 9);
+      const record = records.give(self, owned);
+      const give = () => pages.associate(7, 4, OTHER, 1, false);
+      const ensureLeft = () => {
+        ensure(pages.isFree(7, 2) && pages.isFree(10, 1), "a page has an owner who was refused");
+        const whose = pages.ownerOf(9);
+        ensure(whose?.owner === FILE && whose.index === 9, "a page is another's");
+      };
+      pages.damageOf = (devicePage, has, wants) => {
+        ensure(devicePage === 9, "another page is claimed twice");
+        ensure(has.owner === FILE && has.index === 9, "another file has the page");
+        ensure(wants.owner === OTHER && wants.index === 3, "another file wants the page");
+        return new HoldfastError("EUCLEAN", "a page is claimed twice");
+      };
+      ensure(codeOf(give) === "EUCLEAN", "a page that is claimed twice has two owners");
+      ensureLeft();
+      pages.damageOf = () => null;
+      ensure(isRefused(give), "a page gets an owner while it has one");
+      ensureLeft();
+      records.take(self, record, owned);
+      ensure(pages.find(9) === null, "pages of nobody are counted as in use");
+    },
+  },
+});
+
 export const pageSharedByTwo = recordStory({
   name: "page-shared-by-two",
   about:

@@ -15,9 +15,18 @@ import {
   mkfsExt4,
   run,
   skipUnless,
+  type TemporaryDirectory,
   temporaryDirectory,
 } from "../support/tools.ts";
-import { fillLog, type Operation, operations, prepare } from "./operations.ts";
+import {
+  fillLog,
+  inline,
+  type Operation,
+  operations,
+  prepare,
+  type Special,
+  values,
+} from "./operations.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
 
@@ -100,19 +109,50 @@ function recovered(image: string): Snapshot {
   }
 }
 
-/** Sequences of up to three operations, each followed by nothing or by one that makes it durable. */
-function sequenceOf(next: () => number): Operation[] {
-  const pick = (from: readonly Operation[]): Operation => from[Math.floor(next() * from.length)]!;
-  const changes = operations.filter(({ syncs }) => !syncs);
-  const syncs = operations.filter((operation) => operation.syncs);
+/**
+ * Sequences of up to three operations, each followed by nothing or by one that makes it durable. Of `special` ones,
+ * where there are any, are three in four.
+ */
+function sequenceOf(next: () => number, special: readonly Operation[]): Operation[] {
+  const pick = (syncs: boolean): Operation => {
+    const from = special.length > 0 && next() < 0.75 ? special : operations;
+    const fitting = from.filter((operation) => (operation.syncs ?? false) === syncs);
+    return fitting[Math.floor(next() * fitting.length)]!;
+  };
   const length = 1 + Math.floor(next() * 3);
-  return Array.from({ length }, () => [
-    pick(changes),
-    ...(next() < 0.6 ? [pick(syncs)] : []),
-  ]).flat();
+  return Array.from({ length }, () => [pick(false), ...(next() < 0.6 ? [pick(true)] : [])]).flat();
 }
 
-describe.each([
+/** A volume made with `args`, and with all that `specials` have. */
+function makeBase(
+  path: string,
+  { blockSize, args, specials = [] }: Kind,
+  scratch: TemporaryDirectory,
+): void {
+  const source = scratch.file("source");
+  mkdirSync(source);
+  for (const special of specials) special.source?.(source);
+  const usual = ["-N", "64", "-J", `size=${blockSize / 1024}`];
+  mkfsExt4(path, blockSize * 2560, [...usual, ...args, "-d", source]);
+  // mke2fs counts quotas before it fills the volume.
+  if (hasQuotas(args)) run("e2fsck", ["-f", "-y", path]);
+  const volume = mountSync(path, { regionBytes: REGION_BYTES });
+  prepare(volume);
+  for (const special of specials) special.prepare?.(volume);
+  volume.closeSync();
+}
+
+const hasQuotas = (args: readonly string[]): boolean =>
+  args.some((arg) => arg.split(",").includes("quota"));
+
+interface Kind {
+  readonly blockSize: number;
+  readonly args: readonly string[];
+  readonly log: "begins" | "goes round";
+  readonly specials?: readonly Special[];
+}
+
+const KINDS: readonly Kind[] = [
   { blockSize: 1024, args: ["-b", "1024"], log: "begins" },
   { blockSize: 4096, args: ["-b", "4096"], log: "begins" },
   {
@@ -125,52 +165,70 @@ describe.each([
   { blockSize: 1024, args: ["-b", "1024", "-O", "quota"], log: "begins" },
   { blockSize: 1024, args: ["-b", "1024", "-I", "128"], log: "goes round" },
   { blockSize: 1024, args: ["-b", "1024", "-t", "ext3", "-I", "256"], log: "goes round" },
-])("a crash of a volume made with $args, whose log $log", ({ blockSize, args, log }) => {
-  skipUnless("mkfs.ext4", "e2fsck")(
-    "loses nothing that was promised, and leaves a whole volume",
-    { timeout: 3_600_000 },
-    () => {
-      using directory = temporaryDirectory();
-      const base = directory.file("base");
-      mkfsExt4(base, blockSize * 2560, [...args, "-N", "64", "-J", `size=${blockSize / 1024}`]);
-      const first = mountSync(base, { regionBytes: REGION_BYTES });
-      prepare(first);
-      first.closeSync();
-      const next = numbers(SEED);
-      const tally = { sequences: 0, states: 0, e2fsck: 0, kernel: 0 };
-      // With quotas the kernel mounts it only if it was built for them.
-      const hasQuotas = args.includes("quota");
-      const mayMount = !hasQuotas && isRoot() && hasTool("mount") && canLoopMount();
-      const image = directory.file("image");
-      const state = directory.file("state");
-      while (tally.states < STATES / 3) {
-        const sequence = sequenceOf(next);
-        copyFileSync(base, image);
-        const filling = { times: 2 + Math.floor(next() * 3), rest: 1 + Math.floor(next() * 3) };
-        const played = play(image, sequence, log === "begins" ? null : filling);
-        const states = crashStates(
-          readFileSync(base),
-          played.events,
-          { exhaustive: 16, random: 4 },
-          next,
-        );
-        for (const crash of states) {
-          const told = `${sequence.map(({ name }) => name).join(", ")}; ${crash.what}`;
-          verifyState(state, crash, played, told);
-          if (tally.states % E2FSCK_EVERY === 0) verifyByE2fsck(state, crash, played, told, tally);
-          if (mayMount && tally.states % KERNEL_EVERY === 0) {
-            verifyByKernel(state, crash, directory.path, told, tally);
+  { blockSize: 4096, args: ["-b", "4096", "-O", "inline_data"], log: "begins", specials: [inline] },
+  {
+    blockSize: 1024,
+    args: ["-b", "1024", "-I", "256", "-O", "inline_data,orphan_file,quota"],
+    log: "begins",
+    specials: [inline],
+  },
+  { blockSize: 1024, args: ["-b", "1024", "-O", "ea_inode"], log: "begins", specials: [values] },
+  {
+    blockSize: 1024,
+    args: ["-b", "1024", "-N", "128", "-I", "256", "-O", "ea_inode,inline_data,quota"],
+    log: "goes round",
+    specials: [inline, values],
+  },
+];
+
+describe.each(KINDS.map((kind) => [kind.args.join(" "), kind.log, kind] as const))(
+  "a crash of a volume made with %s, whose log %s",
+  (_args, _log, kind) => {
+    const { args, log, specials = [] } = kind;
+    skipUnless("mkfs.ext4", "e2fsck")(
+      "loses nothing that was promised, and leaves a whole volume",
+      { timeout: 3_600_000 },
+      () => {
+        using directory = temporaryDirectory();
+        const base = directory.file("base");
+        makeBase(base, kind, directory);
+        const special = specials.flatMap(({ operations: own }) => own);
+        const next = numbers(SEED);
+        const tally = { sequences: 0, states: 0, e2fsck: 0, kernel: 0 };
+        // With quotas the kernel mounts it only if it was built for them.
+        const mayMount = !hasQuotas(args) && isRoot() && hasTool("mount") && canLoopMount();
+        const image = directory.file("image");
+        const state = directory.file("state");
+        while (tally.states < STATES / 3) {
+          const sequence = sequenceOf(next, special);
+          copyFileSync(base, image);
+          const filling = { times: 2 + Math.floor(next() * 3), rest: 1 + Math.floor(next() * 3) };
+          const played = play(image, sequence, log === "begins" ? null : filling);
+          const states = crashStates(
+            readFileSync(base),
+            played.events,
+            { exhaustive: 16, random: 4 },
+            next,
+          );
+          for (const crash of states) {
+            const told = `${sequence.map(({ name }) => name).join(", ")}; ${crash.what}`;
+            verifyState(state, crash, played, told);
+            if (tally.states % E2FSCK_EVERY === 0)
+              verifyByE2fsck(state, crash, played, told, tally);
+            if (mayMount && tally.states % KERNEL_EVERY === 0) {
+              verifyByKernel(state, crash, directory.path, told, tally);
+            }
+            tally.states++;
           }
-          tally.states++;
+          tally.sequences++;
         }
-        tally.sequences++;
-      }
-      process.stdout.write(
-        `crash states of ${args.join(" ")}, log ${log}: ${JSON.stringify(tally)}\n`,
-      );
-    },
-  );
-});
+        process.stdout.write(
+          `crash states of ${args.join(" ")}, log ${log}: ${JSON.stringify(tally)}\n`,
+        );
+      },
+    );
+  },
+);
 
 function assertAllowed(found: Snapshot, { mark }: CrashState, played: Recorded, told: string) {
   const { snapshots, durable } = played;

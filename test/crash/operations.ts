@@ -1,5 +1,6 @@
 // Operations of which crash tests are made: each changes a volume in one step, as its user sees it.
 
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import type { OpenMode, Volume } from "../../src/index.ts";
 import {
   formatAcl,
@@ -163,3 +164,131 @@ export const operations: readonly Operation[] = [
   { name: "fsync", run: onFile("/A/foo", (file) => file.syncSync()), syncs: true },
   { name: "sync", run: (volume) => volume.syncSync(), syncs: true },
 ];
+
+/** What volumes have besides, of a feature: what they begin with, and what is done to it. */
+export interface Special {
+  /** What mke2fs fills the volume with, at a directory of the system. */
+  readonly source?: (root: string) => void;
+  readonly prepare?: (volume: Volume) => void;
+  readonly operations: readonly Operation[];
+}
+
+/** Names for a directory that lies in its inode, of 256 bytes: with one more as long it no longer does. */
+const INLINE_NAMES = Array.from({ length: 4 }, (_, index) => `name-that-is-long-${index}`);
+
+/** Files, symlinks and directories in their inodes (inline_data), as mke2fs makes them. */
+export const inline: Special = {
+  source: (root) => {
+    for (const path of ["/I", "/I/names", "/I/none"]) mkdirSync(`${root}${path}`);
+    writeFileSync(`${root}/I/short`, Buffer.alloc(40, "s"));
+    writeFileSync(`${root}/I/long`, Buffer.alloc(100, "l"));
+    symlinkSync("t".repeat(90), `${root}/I/symlink`);
+    for (const name of INLINE_NAMES) writeFileSync(`${root}/I/names/${name}`, name);
+  },
+  operations: [
+    {
+      name: "write into an inode",
+      run: onFile("/I/long", (file) => file.writeSync(Buffer.alloc(20, "W"), 50)),
+    },
+    {
+      name: "write more than an inode holds",
+      run: onFile("/I/short", (file) => file.writeSync(Buffer.alloc(6000, "M"), 40)),
+    },
+    {
+      name: "write far behind an inode's",
+      run: onFile("/I/long", (file) => file.writeSync(Buffer.alloc(900, "B"), 30_000)),
+    },
+    { name: "cut an inode's", run: onFile("/I/long", (file) => file.truncateSync(30)) },
+    { name: "cut an inode's to nothing", run: onFile("/I/short", (file) => file.truncateSync(0)) },
+    { name: "grow an inode's", run: onFile("/I/short", (file) => file.truncateSync(2000)) },
+    {
+      name: "preallocate behind an inode's",
+      run: onFile("/I/long", (file) => file.fallocateSync("allocate", 0, 8192)),
+    },
+    {
+      name: "set an attribute beside an inode's",
+      run: (volume) => volume.setxattrSync("/I/short", "user.a", "of few bytes"),
+    },
+    {
+      name: "set a long attribute beside an inode's",
+      run: (volume) => volume.setxattrSync("/I/long", "user.b", Buffer.alloc(300, "A")),
+    },
+    {
+      name: "remove an attribute beside an inode's",
+      run: (volume) => volume.removexattrSync("/I/short", "user.a"),
+    },
+    {
+      name: "set an attribute of an inode's directory",
+      run: (volume) => volume.setxattrSync("/I/names", "user.c", Buffer.alloc(30, "C")),
+    },
+    { name: "create in an inode", run: onFile("/I/none/new", () => {}, "wx") },
+    { name: "mkdir in an inode", run: (volume) => void volume.mkdirSync("/I/none/directory") },
+    {
+      name: "create more than an inode holds",
+      run: onFile(`/I/names/${"n".repeat(60)}`, () => {}, "wx"),
+    },
+    {
+      name: "rename to more than an inode holds",
+      run: (volume) => volume.renameSync("/A/bar", `/I/names/${"r".repeat(60)}`),
+    },
+    {
+      name: "unlink in an inode",
+      run: (volume) => volume.unlinkSync(`/I/names/${INLINE_NAMES[1]}`),
+    },
+    {
+      name: "rename over in an inode",
+      run: (volume) =>
+        volume.renameSync(`/I/names/${INLINE_NAMES[0]}`, `/I/names/${INLINE_NAMES[2]}`),
+    },
+    { name: "unlink an inode's", run: (volume) => volume.unlinkSync("/I/short") },
+    { name: "unlink an inode's symlink", run: (volume) => volume.unlinkSync("/I/symlink") },
+    { name: "rmdir an inode's", run: (volume) => volume.rmdirSync("/I/none") },
+    { name: "move an inode's directory", run: (volume) => volume.renameSync("/I/names", "/A/I") },
+    { name: "fsync an inode's", run: onFile("/I/long", (file) => file.syncSync()), syncs: true },
+  ],
+};
+
+const VALUE = Buffer.alloc(5000, "v");
+
+/** Values of attributes in inodes of their own (ea_inode), one of which two files have. */
+export const values: Special = {
+  prepare: (volume) => {
+    volume.mkdirSync("/V");
+    for (const name of ["one", "other", "none"]) volume.writeFileSync(`/V/${name}`, name);
+    volume.setxattrSync("/V/one", "user.value", VALUE);
+    volume.setxattrSync("/V/other", "user.value", VALUE);
+    volume.setxattrSync("/V/other", "user.own", Buffer.alloc(9000, "o"));
+  },
+  operations: [
+    {
+      name: "set a value",
+      run: (volume) => volume.setxattrSync("/V/none", "user.value", Buffer.alloc(20_000, "V")),
+    },
+    {
+      name: "set a value that others have",
+      run: (volume) => volume.setxattrSync("/V/none", "user.value", VALUE),
+    },
+    {
+      name: "set another value of two's",
+      run: (volume) => volume.setxattrSync("/V/one", "user.value", Buffer.alloc(7000, "w")),
+    },
+    {
+      name: "set another value of one's",
+      run: (volume) => volume.setxattrSync("/V/other", "user.own", Buffer.alloc(3000, "p")),
+    },
+    {
+      name: "set a short value for a large one",
+      run: (volume) => volume.setxattrSync("/V/other", "user.own", "short"),
+    },
+    { name: "remove a value of two's", run: (v) => v.removexattrSync("/V/one", "user.value") },
+    { name: "remove a value of one's", run: (v) => v.removexattrSync("/V/other", "user.own") },
+    { name: "unlink what has one's values", run: (volume) => volume.unlinkSync("/V/other") },
+    { name: "unlink what has two's value", run: (volume) => volume.unlinkSync("/V/one") },
+    { name: "rename over values", run: (volume) => volume.renameSync("/V/none", "/V/other") },
+    {
+      name: "set a value of a directory",
+      run: (volume) => volume.setxattrSync("/V", "user.value", Buffer.alloc(4000, "D")),
+    },
+    { name: "sync values", run: (volume) => volume.syncSync(), syncs: true },
+  ],
+};

@@ -58,6 +58,11 @@ export const DIFFERENCES: readonly Difference[] = [
     applies: first("quota-file", /dqh_magic|dqh_version|dqi_blocks/),
   },
   {
+    why: "e2fsck takes the journal's map from the superblock where its inode is not in use; the kernel does not",
+    stricter: "ours",
+    applies: first("journal-inode", /is not in use/),
+  },
+  {
     why: "e2fsck compares the times of the last mount and write with the clock; here no clock is asked",
     stricter: "theirs",
     applies: ({ said }) =>

@@ -301,6 +301,9 @@ export const INODE_CASEFOLD = 0x40000000; // of a directory whose names ignore c
 
 export const INO_BAD_BLOCKS = 1;
 export const INO_ROOT = 2;
+export const INO_USER_QUOTA = 3;
+export const INO_GROUP_QUOTA = 4;
+export const INO_BOOT_LOADER = 5;
 export const INO_RESIZE = 7;
 export const INO_JOURNAL = 8;
 

@@ -20,7 +20,7 @@ import { referencesOf } from "../attributes/values.ts";
 import { inodeFlags, type RawInode, readRaw } from "../inodes/inode.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import { TYPE_FILE } from "./census.ts";
+import { NEEDS_NO_NAME, TYPE_FILE } from "./census.ts";
 import type { Check } from "./check.ts";
 import type { FindingCode } from "./findings.ts";
 import type { InodeCheck } from "./inodes.ts";
@@ -95,6 +95,11 @@ export function checkAttributeBlock(
     return { blocks: volume.facts.clusterBlocks + known.valueBlocks, values: known.values };
   }
   if (!volume.isOwnable(block, 1)) {
+    // e2fsck tells of a place outside when it comes to the inode's name.
+    const { firstDataBlock, blocks } = volume.facts;
+    const isOutside = block < firstDataBlock || block >= blocks;
+    const hasNoName = ((census.types.get(ino) ?? 0) & NEEDS_NO_NAME) !== 0;
+    if (isOutside && hasNoName) return NO_BLOCK;
     inode.tell("attribute-block", "i_file_acl", block, "expected a block that can be its own");
     return NO_BLOCK;
   }

@@ -30,7 +30,8 @@ import { inodesOf, TYPE_BAD, TYPE_DIRECTORY } from "./census.ts";
 import type { Check, Steps } from "./check.ts";
 import type { FindingCode } from "./findings.ts";
 import { checkIndex } from "./hash-index.ts";
-import { InodeCheck, isReservedIno } from "./inodes.ts";
+import { InodeCheck } from "./inodes.ts";
+import { isReservedIno } from "./reserved.ts";
 
 /** Of the parent's number, which stands before the records of a directory inside its inode. */
 const PARENT_SIZE = 4;

@@ -11,7 +11,6 @@ import {
   INCOMPATIBLE,
   INO_BAD_BLOCKS,
   INO_RESIZE,
-  INO_ROOT,
   INODE_APPEND_ONLY,
   INODE_CASEFOLD,
   INODE_ENCRYPTED,
@@ -51,6 +50,7 @@ import {
 import { NEEDS_NO_NAME, TYPE_BAD, TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK } from "./census.ts";
 import type { Check, Steps } from "./check.ts";
 import { type ContentSeen, walkContent } from "./content.ts";
+import { checkReserved, isEmpty, isIdleIno, isReservedIno } from "./reserved.ts";
 import { checkResizeInode } from "./resize-inode.ts";
 import { tellShares } from "./shares.ts";
 
@@ -135,16 +135,24 @@ function checkInode(check: Check, raw: RawInode, ino: Ino): void {
     checkFree(inode);
     return;
   }
-  const type = typeOf(inode, isReserved);
+  const type = isReserved ? TYPE_FILE : typeOf(inode);
   const isNameless = isOrphan && links === 0;
-  const needsNoName = isReserved || isNameless || (inodeFlags(raw) & INODE_VALUE) !== 0;
+  const isValue = (inodeFlags(raw) & INODE_VALUE) !== 0;
+  const needsNoName = isReserved || isNameless || isValue;
+  const mayBeValue = (volume.features.incompatible & INCOMPATIBLE.ea_inode) !== 0;
+  if (isValue && mayBeValue && type === TYPE_FILE && !isReserved && links > 1) {
+    inode.tell("link-count", "i_links_count", links, 1);
+  }
   census.types.set(ino, needsNoName ? type | NEEDS_NO_NAME : type);
   census.links.set(ino, links);
   if (isSlotUsed(raw)) census.inodesUsed++;
   if (type === TYPE_DIRECTORY) census.directories++;
   if (isOrphan) tellOrphan(inode, links);
-  checkFields(inode, type, isOrphan);
-  checkContent(inode, type, isOrphan);
+  if (isReserved) {
+    tellOrphanNumber(inode, DiskInode.deletionTime.get(raw.block.view, raw.at));
+    checkReserved(inode);
+  } else checkFields(inode, type, { isOrphan, isNamed: !needsNoName });
+  if (!isIdleIno(check, ino)) checkContent(inode, type, isOrphan);
 }
 
 /** What a mount goes on with is no error. */
@@ -160,20 +168,6 @@ function tellOrphan(inode: InodeCheck, links: number): void {
   inode.tell("orphan-inode", "i_links_count", links, expected);
 }
 
-/** Inodes that no directory names, whatever their links. */
-export function isReservedIno({ volume, superblock }: Check, ino: number): boolean {
-  const { firstIno, features } = volume.facts;
-  if (ino < firstIno) return ino !== INO_ROOT;
-  const isFor = (has: number, field: IntegerField) => has !== 0 && field.get(superblock, 0) === ino;
-  return (
-    isFor(features.compatible & COMPATIBLE.orphanFile, DiskSuperblock.orphanFileIno) ||
-    isFor(features.compatible & COMPATIBLE.hasJournal, DiskSuperblock.journalIno) ||
-    isFor(features.readOnly & READ_ONLY.quota, DiskSuperblock.userQuotaIno) ||
-    isFor(features.readOnly & READ_ONLY.quota, DiskSuperblock.groupQuotaIno) ||
-    isFor(features.readOnly & READ_ONLY.project, DiskSuperblock.projectQuotaIno)
-  );
-}
-
 function isBlank({ raw, check }: InodeCheck): boolean {
   const { block, at } = raw;
   return block.bytes.subarray(at, at + check.volume.facts.inodeSize).every((byte) => byte === 0);
@@ -185,33 +179,29 @@ function checkFree(inode: InodeCheck): void {
   if (deleted === 0 && inodeMode(inode.raw) !== 0) {
     inode.tell("inode-deletion-time", "i_dtime", 0, "but the inode has a type and no links");
   }
-  // No clock says so early a time: it is the number of the next orphan.
-  if (deleted !== 0 && deleted < inode.check.volume.facts.inodes) {
-    inode.tell(
-      "inode-deletion-time",
-      "i_dtime",
-      deleted,
-      "which is a place on the list of orphans",
-    );
-  }
+  tellOrphanNumber(inode, deleted);
+}
+
+/** No clock says so early a time: it is the number of the next orphan. */
+function tellOrphanNumber(inode: InodeCheck, deleted: number): void {
+  if (deleted === 0 || deleted >= inode.check.volume.facts.inodes) return;
+  inode.tell("inode-deletion-time", "i_dtime", deleted, "which is a place on the list of orphans");
 }
 
 /** The type, as directory entries number it. */
-function typeOf(inode: InodeCheck, isReserved: boolean): number {
+function typeOf(inode: InodeCheck): number {
   const mode = inodeMode(inode.raw);
-  if (isReserved) {
-    if (mode !== 0 && (mode & MODE_TYPE_MASK) !== MODE_FILE) {
-      inode.tell("inode-reserved", "i_mode", mode, "expected a regular file, or no type at all");
-    }
-    return TYPE_FILE;
-  }
   const type = typeOfMode(mode);
   if (type !== null) return codeOfType[type];
   inode.tell("inode-mode", "i_mode", mode, "expected a type of file");
   return TYPE_BAD;
 }
 
-function checkFields(inode: InodeCheck, type: number, isOrphan: boolean): void {
+function checkFields(
+  inode: InodeCheck,
+  type: number,
+  { isOrphan, isNamed }: { readonly isOrphan: boolean; readonly isNamed: boolean },
+): void {
   const { raw, check } = inode;
   const { view } = raw.block;
   const { features } = check.volume.facts;
@@ -220,6 +210,7 @@ function checkFields(inode: InodeCheck, type: number, isOrphan: boolean): void {
     inode.tell("inode-deletion-time", "i_dtime", deleted, "expected 0, as the inode is in use");
   }
   const expectZero = (field: IntegerField, name: string, when: string) => {
+    if (!isNamed) return; // e2fsck tells it of a name
     const value = field.get(view, raw.at);
     if (value !== 0) inode.tell("inode-field", name, value, `expected 0 ${when}`);
   };
@@ -290,10 +281,12 @@ function checkFlags(inode: InodeCheck, type: number): void {
     if ((flags & flag) !== 0 && feature === 0)
       tellFlags(`which says ${what} on a volume without it`);
   }
-  if (!isSpecial) return;
-  if ((flags & INODE_EXTENTS) !== 0) tellFlags("which says extents, of what has no blocks");
+  if (isSpecial && (flags & INODE_EXTENTS) !== 0) {
+    tellFlags("which says extents, of what has no blocks");
+  }
+  if (!isSpecial && type !== TYPE_SYMLINK) return;
   if ((flags & (INODE_IMMUTABLE | INODE_APPEND_ONLY)) !== 0) {
-    tellFlags("which says immutable or append-only, of what has no content");
+    tellFlags("which says immutable or append-only, of what is not written");
   }
 }
 
@@ -309,25 +302,23 @@ function checkContent(inode: InodeCheck, type: number, isOrphan: boolean): void 
     checkResizeInode(inode);
     return;
   }
-  if ((inodeFlags(raw) & INODE_INLINE_DATA) !== 0) {
+  const isReserved = isReservedIno(check, ino);
+  const isInside = (inodeFlags(raw) & INODE_INLINE_DATA) !== 0;
+  if (isInside && !isReserved) {
     checkInline(inode, type, inside, attributeBlocks);
     check.census.usage.add(inode, attributeBlocks, 1 + values);
     return;
   }
   // Of a reserved inode that is not used the kernel looks at no block; the bad ones have no type.
   const isUnused = inodeMode(raw) === 0 && ino !== INO_BAD_BLOCKS;
-  const isMapped = hasMap(raw) && !(isReservedIno(check, ino) && (isUnused || isEmpty(raw)));
+  const hasNone = isReserved && (isUnused || isInside || isEmpty(raw));
+  const isMapped = hasMap(raw) && !hasNone;
   const seen = isMapped ? walkContent(inode, type) : null;
   const blocks = (seen?.blocks ?? 0) + attributeBlocks;
-  checkBlockCount(inode, blocks);
+  if (ino !== INO_BAD_BLOCKS) checkBlockCount(inode, blocks);
   check.census.usage.add(inode, blocks, 1 + values);
   // Of an orphan with links a part was to be cut off.
   if (!isOrphan) checkSize(inode, type, seen);
-}
-
-function isEmpty({ block, at }: RawInode): boolean {
-  const start = at + CONTENT_BYTE;
-  return block.bytes.subarray(start, start + CONTENT_SIZE).every((byte) => byte === 0);
 }
 
 function checkBlockCount(inode: InodeCheck, blocks: number): void {

@@ -2,7 +2,13 @@
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { COMPATIBLE, DiskSuperblock, READ_ONLY, SUPERBLOCK_BYTE } from "../format.ts";
-import { inodeChecksumSeed, isSlotUsed, readRaw } from "../inodes/inode.ts";
+import {
+  inodeChecksumSeed,
+  inodeSize,
+  isSlotUsed,
+  type RawInode,
+  readRaw,
+} from "../inodes/inode.ts";
 import {
   DiskOrphanTail,
   ORPHAN_MAGIC,
@@ -22,7 +28,9 @@ export function readOrphanFile(check: Check, orphans: Set<number>): void {
   check.attempt(() => {
     const raw = readRaw(check.volume, ino);
     const seed = inodeChecksumSeed(check.volume, ino);
-    for (const place of blocksOf(check, raw, ino).values()) {
+    const blocks = blocksOf(check, raw, ino);
+    checkHoles(check, ino, raw, blocks);
+    for (const place of blocks.values()) {
       const block = check.attempt(() => check.reader.read(place, () => {}));
       if (block === null) continue;
       checkTail(check, ino, block, seed);
@@ -43,6 +51,27 @@ export function readOrphanFile(check: Check, orphans: Set<number>): void {
       deviceByte: SUPERBLOCK_BYTE,
       text: `the superblock says that the orphan file, inode ${ino}, names inodes, but it names none`,
     });
+  }
+}
+
+/** The file has every block that its size says. */
+function checkHoles(
+  check: Check,
+  ino: Ino,
+  raw: RawInode,
+  blocks: ReadonlyMap<number, number>,
+): void {
+  const count = inodeSize(raw) / check.volume.blockSize;
+  for (let index = 0; index < count; index++) {
+    if (blocks.has(index)) continue;
+    check.tell("orphan-file", {
+      structure: DiskOrphanTail.structure.name,
+      ino,
+      field: "blocks",
+      deviceByte: check.volume.byteOf(raw.block.block, raw.at),
+      text: `the orphan file, inode ${ino}, has no block ${index} of ${count}`,
+    });
+    return;
   }
 }
 

@@ -4,9 +4,15 @@
  * block of pointers, to the same block of every other group that has copies.
  */
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import { COMPATIBLE, CONTENT_BYTE, SUPERBLOCK_BYTE } from "../format.ts";
+import {
+  COMPATIBLE,
+  CONTENT_BYTE,
+  INODE_EXTENTS,
+  INODE_INLINE_DATA,
+  SUPERBLOCK_BYTE,
+} from "../format.ts";
 import { firstBlockOfGroup, hasSuperblock } from "../space/groups.ts";
-import { inodeSectors } from "../inodes/inode.ts";
+import { inodeFlags, inodeSectors, inodeSize, linkCount } from "../inodes/inode.ts";
 import type { InodeCheck } from "./inodes.ts";
 
 /** The only pointer of the inode that it has, of so many. */
@@ -17,6 +23,11 @@ export function checkResizeInode(inode: InodeCheck): void {
   const { raw, check } = inode;
   const { volume } = check;
   const { facts } = volume;
+  const flags = inodeFlags(raw);
+  if (linkCount(raw) === 0) inode.tell("resize-inode", "i_links_count", 0, "expected a link");
+  if ((flags & (INODE_EXTENTS | INODE_INLINE_DATA)) !== 0) {
+    inode.tell("resize-inode", "i_flags", `0x${flags.toString(16)}`, "expected pointers to blocks");
+  }
   const pointerAt = (index: number) =>
     raw.block.view.getUint32(raw.at + CONTENT_BYTE + 4 * index, true);
   const pointer = pointerAt(POINTER);
@@ -55,6 +66,11 @@ export function checkResizeInode(inode: InodeCheck): void {
     comparePointers(inode, pointers, (slot) => (copies[slot] ?? -distance) + distance);
   }
   checkSectors(inode, 1 + facts.reservedGdtBlocks * (1 + copies.length));
+  if (copies.length === 0 || reserved.size === 0) return;
+  const last = POINTER - 1 + perBlock * (1 + Math.max(...reserved.keys())) + copies.length - 1;
+  const size = inodeSize(raw);
+  if (size >= last * volume.blockSize) return;
+  inode.tell("inode-size", "i_size", size, `expected more than block ${last}, which it has`);
 }
 
 /** Tells of every pointer in a block that is not as `rightAt` says. */

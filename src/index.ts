@@ -48,6 +48,7 @@ export type {
 } from "./drivers/ext/index.ts";
 export { type FsckOptions, type FsckReport, fsck, fsckSync } from "./volume/fsck.ts";
 export type { FileHandle } from "./volume/file.ts";
+export type { GrowOptions, GrowProgress } from "./volume/grow.ts";
 export type { VolumeHandle } from "./volume/handle.ts";
 export type {
   BreakHolder,

@@ -32,6 +32,8 @@ import {
 import { Backing, type Sparseness } from "./backing.ts";
 import { releaseClaim } from "./claim.ts";
 import { type FailedPages, FailureEvents } from "./failure-events.ts";
+import { growStorage } from "./growing.ts";
+import { dataRuns } from "./host-file.ts";
 import {
   CLOSED_SEGMENT,
   LocalSegmentTable,
@@ -53,6 +55,8 @@ export interface DeviceHandle {
   readonly fd: number;
   /** Bytes, before rounding down to whole pages. */
   readonly exactSize: number;
+  /** Bytes that it may have while it is open: whole pages, at least those of `exactSize`. */
+  readonly capacity: number;
   readonly readOnly: boolean;
   readonly sparseness: Sparseness;
 }
@@ -82,10 +86,10 @@ export class Device {
   readonly path: string;
   readonly fd: number;
   readonly readOnly: boolean;
-  /** Bytes that can be reached: whole pages. */
-  readonly size: number;
-  /** Bytes the storage has; up to a page less one more than `size`. */
+  /** Bytes the storage had when it was opened; up to a page less one more than `size` was. */
   readonly exactSize: number;
+  /** Bytes that `size` may grow to: what is mapped, and what is dimensioned, reaches so far. */
+  readonly capacity: number;
   readonly segmentCount: number;
 
   readonly #sparseness: Sparseness;
@@ -97,7 +101,9 @@ export class Device {
   #shared: SharedState | null = null;
   /** This thread's views of the segments, made on first use. */
   readonly #views: (Uint8Array<ArrayBuffer> | undefined)[];
-  /** `size`, or -1 once closed: one comparison tests both. */
+  /** Bytes that can be reached, as far as this thread knows. */
+  #size: number;
+  /** `#size`, or -1 once closed: one comparison tests both. */
   #limit: number;
 
   /** Use openDevice, memoryDevice or attachDevice. */
@@ -107,21 +113,56 @@ export class Device {
     this.fd = handle.fd;
     this.readOnly = handle.readOnly;
     this.exactSize = handle.exactSize;
-    this.size = roundDown(handle.exactSize, PAGE_SIZE);
-    this.segmentCount = segmentCountOf(this.size);
+    this.capacity = handle.capacity;
+    this.segmentCount = segmentCountOf(this.capacity);
     this.#sparseness = handle.sparseness;
     const isWhole = handle.sparseness === "whole";
-    this.#backing = isWhole ? null : new Backing(handle.fd, handle.path, this.size);
+    this.#backing = isWhole ? null : new Backing(handle.fd, handle.path, this.capacity);
     this.#owner = owner;
     this.#segments = segments ?? new LocalSegmentTable(this.segmentCount);
-    this.#views = new Array(Math.ceil(this.size / VIEW_SIZE)).fill(undefined);
-    this.#limit = this.size;
+    this.#views = new Array(Math.ceil(this.capacity / VIEW_SIZE)).fill(undefined);
+    this.#size = roundDown(handle.exactSize, PAGE_SIZE);
+    this.#limit = this.#size;
   }
 
   /** For attachDevice in other threads of this process. */
   handle(): DeviceHandle {
-    const { kind, path, fd, exactSize, readOnly } = this;
-    return { kind, path, fd, exactSize, readOnly, sparseness: this.#sparseness };
+    const { kind, path, fd, exactSize, capacity, readOnly } = this;
+    return { kind, path, fd, exactSize, capacity, readOnly, sparseness: this.#sparseness };
+  }
+
+  /** Bytes that can be reached: whole pages. */
+  get size(): number {
+    this.#follow();
+    return this.#size;
+  }
+
+  /** Takes note of what another thread has made the device larger to. */
+  #follow(): void {
+    const size = (this.#shared?.state.pages ?? 0) * PAGE_SIZE;
+    if (size <= this.#size) return;
+    this.#size = size;
+    if (!this.closed) this.#limit = size;
+  }
+
+  /**
+   * Makes the device larger, for all threads: an image file grows, and what is new of it is a hole. A block
+   * device must have the bytes already. What is not larger than `size` changes nothing. `bytes`: whole pages.
+   * One thread at a time. Sleeps: in the system's call.
+   * Throws: EFBIG beyond `capacity`; ENOSPC for a block device that is smaller; EPERM for a memory device, EROFS;
+   * what else ftruncate answers.
+   */
+  grow(bytes: number): void {
+    this.assertPresent();
+    if (bytes <= this.size) return;
+    if (this.readOnly) this.#refuseWrite("ftruncate");
+    if (bytes > this.capacity) {
+      const most = `can grow to ${this.capacity} bytes while it is open, not to ${bytes}`;
+      throw this.#error("EFBIG", `${most}; mount it with growTo: ${bytes}`, "ftruncate");
+    }
+    growStorage(this, bytes);
+    this.state.notePages(bytes / PAGE_SIZE);
+    this.#follow();
   }
 
   get closed(): boolean {
@@ -325,6 +366,17 @@ export class Device {
     }
   }
 
+  /** As `zero`, but what is a hole of an image stays one. Throws: as `copyIn`. */
+  clear(at: number, length: number): void {
+    this.assertPresent();
+    if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    if (this.#backing === null) {
+      this.zero(at, length);
+      return;
+    }
+    for (const run of dataRuns(this.fd, at + length, at)) this.zero(run.start, run.length);
+  }
+
   /** Stores what [from, from + length) holds at `to`; the two do not overlap. Throws: as `copyIn`. */
   copy(from: number, to: number, length: number): void {
     if (!(from >= 0 && length >= 0 && from + length <= this.#limit)) this.#refuse(from, length);
@@ -424,16 +476,16 @@ export class Device {
   }
 
   #segmentLength(index: number): number {
-    return Math.min(SEGMENT_SIZE, this.size - index * SEGMENT_SIZE);
+    return Math.min(SEGMENT_SIZE, this.capacity - index * SEGMENT_SIZE);
   }
 
   #makeView(index: number): Uint8Array<ArrayBuffer> {
     const start = index * VIEW_SIZE;
     // No bytes at the very end of a device of whole views.
-    if (start === this.size) return new Uint8Array(0);
+    if (start === this.capacity) return new Uint8Array(0);
     const segment = Math.floor(start / SEGMENT_SIZE);
     const address = this.#mapSegment(segment) + (start - segment * SEGMENT_SIZE);
-    const buffer = viewMemory(address as Address, Math.min(VIEW_SIZE, this.size - start));
+    const buffer = viewMemory(address as Address, Math.min(VIEW_SIZE, this.capacity - start));
     const view = new Uint8Array(buffer);
     this.#views[index] = view;
     return view;
@@ -479,13 +531,16 @@ export class Device {
     return this.goneError(failed);
   }
 
-  #refuse(at: number, length: number): never {
+  /** Returns if the device has become larger, and has the range now. */
+  #refuse(at: number, length: number): void {
     if (this.closed) throw this.#error("EBADF", "is closed");
+    this.#follow();
+    if (at >= 0 && length >= 0 && at + length <= this.#limit) return;
     const range = `${length} bytes from byte ${at}`;
     if (!Number.isSafeInteger(at) || !Number.isSafeInteger(length) || at < 0 || length < 0) {
       throw this.#error("EINVAL", `cannot be asked for ${range}`);
     }
-    throw this.#error("EFAULT", `is asked for ${range}, but has ${this.size}`);
+    throw this.#error("EFAULT", `is asked for ${range}, but has ${this.#size}`);
   }
 
   #refuseWrite(syscall: string): never {

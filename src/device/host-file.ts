@@ -18,15 +18,18 @@ export interface ByteRun {
   readonly length: number;
 }
 
-/** The parts of a file that are not holes, in order. Moves the descriptor's position. Throws: EIO. */
-export function dataRuns(fd: number, size: number): ByteRun[] {
+/**
+ * The parts of bytes [from, size) of a file that are not holes, in order. Moves the descriptor's position.
+ * Throws: EIO.
+ */
+export function dataRuns(fd: number, size: number, from = 0): ByteRun[] {
   const runs: ByteRun[] = [];
-  for (let at = 0; at < size; ) {
+  for (let at = from; at < size; ) {
     const start = lseek(fd, at, SEEK_DATA);
     if (start < 0) {
       const errno = lastErrno();
       if (errno === ERRNO.ENXIO) return runs; // Nothing but a hole to the end.
-      if (errno === ERRNO.EINVAL) return [{ start: 0, length: size }]; // No holes are told here.
+      if (errno === ERRNO.EINVAL) return [{ start: from, length: size - from }]; // No holes are told here.
       throwLastError("lseek");
     }
     const end = Math.min(lseek(fd, start, SEEK_HOLE), size);

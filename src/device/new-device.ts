@@ -23,7 +23,8 @@ import { bindFunction } from "../base/libc.ts";
 import { hostFullError } from "./backing.ts";
 import { busyError, claimDevice, releaseClaim } from "./claim.ts";
 import type { DeviceKind } from "./device.ts";
-import { blockDeviceSize, kindOf, openOrThrow, requireSize, statOrNull } from "./open.ts";
+import { blockDeviceSize } from "./growing.ts";
+import { kindOf, openOrThrow, requireSize, statOrNull } from "./open.ts";
 
 const ioctl = bindFunction("int ioctl(int fd, unsigned long request, _Inout_ uint8_t *argument)");
 

@@ -8,12 +8,12 @@ import { systemPageSize } from "./address-space.ts";
 import { sparsenessOf } from "./backing.ts";
 import { busyError, claimDevice, deviceNumber, holderOf } from "./claim.ts";
 import { Device, type DeviceKind } from "./device.ts";
+import { blockDeviceSize } from "./growing.ts";
 
 const ioctl = bindFunction("int ioctl(int fd, unsigned long request, _Inout_ uint8_t *argument)");
 const fcntlNumber = bindFunction("int fcntl(int fd, int command, int argument)");
 const memfdCreate = bindFunction("int memfd_create(const char *name, unsigned int flags)");
 
-const BLKGETSIZE64 = 0x80081272;
 /** Source: include/uapi/linux/fs.h. */
 const BLKROGET = 0x125e;
 const MFD_CLOEXEC = 1;
@@ -26,6 +26,8 @@ const F_SEAL_GROW = 4;
 export interface OpenDeviceOptions {
   /** Share the device with other readers, and never change it. */
   readonly readOnly?: boolean;
+  /** Bytes that a device which is written may grow to while it is open. By default what it has. */
+  readonly growTo?: number;
 }
 
 /**
@@ -46,9 +48,11 @@ export function openDevice(path: string, options: OpenDeviceOptions = {}): Devic
     claimDevice(fd, path, stats, readOnly);
     const exactSize = kind === "block" ? blockDeviceSize(fd, path) : Number(stats.size);
     requireSize(exactSize, path);
+    const growTo = readOnly ? 0 : roundDown(options.growTo ?? 0, PAGE_SIZE);
+    const capacity = Math.max(growTo, roundDown(exactSize, PAGE_SIZE));
     const mayBeSparse = kind === "image" && !readOnly;
-    const sparseness = mayBeSparse ? sparsenessOf(fd, roundDown(exactSize, PAGE_SIZE)) : "whole";
-    return new Device({ kind, path, fd, exactSize, readOnly, sparseness }, null, true);
+    const sparseness = mayBeSparse ? sparsenessOf(fd, capacity) : "whole";
+    return new Device({ kind, path, fd, exactSize, capacity, readOnly, sparseness }, null, true);
   } catch (error) {
     closeSync(fd);
     throw error;
@@ -71,7 +75,8 @@ export function memoryDevice(size: number): Device {
     const seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     if (fcntlNumber(fd, F_ADD_SEALS, seals) !== 0) throwLastError("fcntl");
     const facts = { kind: "memory", path, fd, exactSize: size, readOnly: false } as const;
-    return new Device({ ...facts, sparseness: "whole" }, null, true);
+    const capacity = roundDown(size, PAGE_SIZE);
+    return new Device({ ...facts, capacity, sparseness: "whole" }, null, true);
   } catch (error) {
     closeDescriptor(fd);
     throw error;
@@ -145,12 +150,6 @@ function holderOfBlockDevice(path: string): string | null {
     if (device === number) return `the mount at ${mountPoint}`;
   }
   return null;
-}
-
-export function blockDeviceSize(fd: number, path: string): number {
-  const answer = new Uint8Array(8);
-  if (ioctl(fd, BLKGETSIZE64, answer) !== 0) throwLastError("ioctl", { path });
-  return Number(new DataView(answer.buffer).getBigUint64(0, true));
 }
 
 export function requireSize(size: number, path: string): void {

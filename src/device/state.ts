@@ -2,7 +2,8 @@
  * Whether a device is there, and who holds it inside this process.
  *
  * Area, in words: 0 state | 1 who handles the removal: 0 nobody yet, HANDLED when that is done
- * | 2 why it was removed: bytes + 1, 0 while that is not written | 4.. the text, four bytes a word
+ * | 2 why it was removed: bytes + 1, 0 while that is not written | 3 pages it has been made larger to; 0: as it
+ * was opened | 4.. the text, four bytes a word
  * | 64.. for each thread slot: bytes of the holder's name | 1.. the name
  *
  *     free (0) ---claim--> held (holder) ---release--> free
@@ -19,11 +20,18 @@
  *        (4) A device that is gone stays so, and the removal is handled once; again if its handler dies.
  */
 import { type ErrorContext, HoldfastError } from "../base/errors.ts";
-import { cas, load, store, type Words, wakeAll } from "../sync/atomics.ts";
+import { cas, load, loadUnsigned, store, type Words, wakeAll } from "../sync/atomics.ts";
 import { Root, SLOTS_MAX } from "../sync/region.ts";
 import { type Holder, slotOfHolder, type Thread } from "../sync/thread.ts";
 
-export const StateArea = { state: 0, handler: 1, reasonLength: 2, reason: 4, names: 64 } as const;
+export const StateArea = {
+  state: 0,
+  handler: 1,
+  reasonLength: 2,
+  pages: 3,
+  reason: 4,
+  names: 64,
+} as const;
 const FREE = 0;
 const GONE = -1;
 export const HANDLED = -1;
@@ -70,6 +78,20 @@ export class DeviceState {
   /** Throws: EIO when the device was removed. */
   assertPresent(context?: ErrorContext): void {
     if (this.isGone) throw this.goneError(context);
+  }
+
+  /** Pages that the device has since it was made larger; 0: it has been opened with all it has. One load. */
+  get pages(): number {
+    return loadUnsigned(this.thread.words, this.#area + StateArea.pages);
+  }
+
+  /** Notes that the device has so many pages now: whoever asks for one of them from now on gets it. */
+  notePages(pages: number): void {
+    const { words } = this.thread;
+    const word = this.#area + StateArea.pages;
+    for (let before = this.pages; pages > before; before = this.pages) {
+      if (cas(words, word, before | 0, pages | 0)) return;
+    }
   }
 
   /** The error of every operation on a device that was removed. */

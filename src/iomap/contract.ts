@@ -282,6 +282,40 @@ export interface ExtendedAttributes {
   freeUnused(transaction: Transaction, everywhere: boolean): void;
 }
 
+/** A step of making a volume larger: what the driver needs to make it, and bytes of the volume when it is made. */
+export interface GrowthStep {
+  readonly size: number;
+}
+
+/** A volume that is being made larger, by this thread alone, until the disposal. */
+export interface GrowthRun extends Disposable {
+  /** Bytes that the volume comes to have: at most those asked for. The device must have them before `prepare`. */
+  readonly size: number;
+  /**
+   * Stores what belongs to the blocks of the next step to the device; null: the volume is as large as it is to be.
+   * Locks: none. Throws: ENOSPC where the host is full, EIO; CorruptionError.
+   */
+  prepare(): GrowthStep | null;
+  /** Makes the step's blocks part of the volume, for all threads. Throws: EOVERFLOW; CorruptionError. */
+  apply(transaction: Transaction, step: GrowthStep): void;
+  /**
+   * Brings a part of the copies up to date that repair programs use: when all steps are durable. False: there is none
+   * left. Locks: the transaction. Throws: ENOSPC where the host is full, EIO; CorruptionError.
+   */
+  copy(): boolean;
+}
+
+/** Making a mounted volume larger. */
+export interface VolumeGrowth {
+  /** Bytes of the volume now. */
+  readonly size: number;
+  /**
+   * Makes this thread the one that makes the volume larger. Throws: EBUSY naming who does; EINVAL for less than the
+   * volume has; EFBIG for more than the format has room for; EOPNOTSUPP.
+   */
+  begin(bytes: number): GrowthRun;
+}
+
 /** In use; or left in order, or with damage that was met. */
 export type VolumeCondition = "in use" | "clean" | "damaged";
 
@@ -297,6 +331,8 @@ export interface FilesystemDriver extends IomapDriver {
 
   /** Null where the format has none. */
   readonly extendedAttributes: ExtendedAttributes | null;
+  /** Null where a volume keeps its size. */
+  readonly growth: VolumeGrowth | null;
 
   /** Throws: CorruptionError; ENOENT when the inode is not in use. */
   readInode(ino: Ino): InodeInfo;

@@ -52,6 +52,7 @@ export const DIRTY = 2;
 
 /** What the cache needs of a device. */
 export interface MetadataDevice {
+  /** Bytes; it may rise. */
   readonly size: number;
   copyOut(at: number, target: Uint8Array): void;
   copyIn(at: number, source: Uint8Array): void;
@@ -93,7 +94,6 @@ export class MetadataCache {
   /** Where there is one, changes join its transactions. */
   journal: Journal | null = null;
   readonly #area: number;
-  readonly #blockCount: number;
   /** Views made so far. A view names its buffer, and a buffer keeps its block (rule 1). */
   readonly #views = new Map<number, CachedBlock>();
 
@@ -102,7 +102,6 @@ export class MetadataCache {
     this.device = device;
     this.#area = area;
     this.blockSize = load(thread.words, area + Area.blockSize);
-    this.#blockCount = Math.floor(device.size / this.blockSize);
   }
 
   static create(thread: Thread, device: MetadataDevice, blockSize: number): MetadataCache {
@@ -222,12 +221,13 @@ export class MetadataCache {
   }
 
   #assertOnDevice(block: number): void {
-    if (!(Number.isInteger(block) && block >= 0 && block < this.#blockCount)) {
+    const blockCount = Math.floor(this.device.size / this.blockSize);
+    if (!(Number.isInteger(block) && block >= 0 && block < blockCount)) {
       throw new CorruptionError({
         structure: "metadata block",
         field: "block number",
         value: block,
-        expected: `below the device's ${this.#blockCount} blocks`,
+        expected: `below the device's ${blockCount} blocks`,
       });
     }
   }

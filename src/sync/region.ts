@@ -17,7 +17,7 @@ import { cas, load, makeSharedBuffer, store, type Words } from "./atomics.ts";
 
 const MAGIC = 0x48464453;
 /** Changes with every change of any layout in the region: threads of two builds never mix. */
-const LAYOUT_VERSION = 5;
+const LAYOUT_VERSION = 6;
 
 const Header = {
   magic: 0,
@@ -65,6 +65,7 @@ export const Root = {
   cacheDevice: 17,
   journal: 18,
   pendingFrees: 19,
+  volumeSize: 20,
 } as const;
 
 export class Region {

@@ -58,13 +58,13 @@ export function assembleMounted(
     createMappingArea(thread);
     createTransactionArea(thread);
     createJournalArea(thread);
-    createDriverArea(about.driver, thread);
+    createDriverArea(about.driver, thread, device.capacity);
     createWindowArea(thread);
     createStatistics(thread);
     createLeaseArea(thread);
     device.useSegments(SharedSegmentTable.create(thread, device.segmentCount));
-    const cached = memory === null ? null : createPageCache(thread, memory, device.size);
-    const pages = Pages.create(thread, cached?.endByte ?? device.size);
+    const cached = memory === null ? null : createPageCache(thread, memory, device.capacity);
+    const pages = Pages.create(thread, cached?.endByte ?? device.capacity);
     device.useState(thread);
     const cache = MetadataCache.create(thread, device, blockSize);
     const opened = FaultPort.open();
@@ -114,7 +114,7 @@ export function assembleAttached(handle: VolumeHandle): Assembled {
     const cache = MetadataCache.attach(thread, device);
     const port = handle.port === null ? new PopulatedPort() : FaultPort.attach(handle.port);
     const pageCache =
-      handle.cache === null ? null : attachPageCache(thread, handle.cache, device.size);
+      handle.cache === null ? null : attachPageCache(thread, handle.cache, device.capacity);
     const parts = { thread, device, pages, cache, pageCache, port };
     return { core: assemble(parts, handle, false), device, handle };
   } catch (error) {

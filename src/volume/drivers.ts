@@ -6,6 +6,7 @@ import type { Device } from "../device/index.ts";
 import {
   beginJournal,
   createPendingFrees,
+  createVolumeSize,
   ExtDriver,
   ExtVolume,
   findJournal,
@@ -21,6 +22,7 @@ import {
   SUPERBLOCK_SIZE,
   type SuperblockFacts,
   type ExtType,
+  VolumeSize,
   whyReadOnly,
   withOwnFeatures,
   type ZoneFacts,
@@ -105,7 +107,7 @@ export function recognise(device: Device, type?: ExtType): Recognised {
   const journal = findJournal(facts, device);
   const isEmpty = !facts.needsRecovery || journal.state.start === 0;
   if (isEmpty) {
-    const own = withOwnFeatures(journal.facts, facts);
+    const own = ownJournal(journal.facts, facts, device);
     return {
       facts: { ...extFacts(facts, own, journal.state.sequence), zones: journal.zones },
       readOnlyReason: whyReadOnly(facts, device) ?? journal.readOnlyReason,
@@ -121,11 +123,20 @@ export function recognise(device: Device, type?: ExtType): Recognised {
   else recovery.onDevice(device, () => device.persistAll());
   // What was recovered may be a volume that has grown.
   const recovered = readFacts(device);
-  const own = withOwnFeatures(journal.facts, recovered);
+  const own = ownJournal(journal.facts, recovered, device);
   return {
     facts: extFacts(recovered, own, recovery.sequence),
     readOnlyReason: whyReadOnly(recovered, device) ?? reason,
   };
+}
+
+/** The journal as this mount writes it: of blocks of all that the volume may come to have meanwhile. */
+function ownJournal(found: JournalFacts, facts: SuperblockFacts, device: Device): JournalFacts {
+  const volumeBlocks = Math.floor(device.capacity / facts.blockSize);
+  return withOwnFeatures(
+    { ...found, volumeBlocks: Math.max(found.volumeBlocks, volumeBlocks) },
+    facts,
+  );
 }
 
 /** Throws: EINVAL when the volume is of another type than the one asked for. */
@@ -211,20 +222,27 @@ function makeExtDriver(
   healing: HealingDevice,
 ): ExtDriver {
   const data = {
-    size: device.size,
+    get size() {
+      return device.size;
+    },
     zero: (at: number, length: number) => healing.zero(at, length),
     copyIn: (at: number, source: Uint8Array) => device.copyIn(at, source),
   };
   const volume = new ExtVolume(facts, cache, data, zones);
   volume.nameSearches = new NameSearches(() => transactionsCommitted(cache.thread));
   volume.storage = device;
+  volume.size = new VolumeSize(cache.thread);
   if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);
   return new ExtDriver(volume);
 }
 
-/** Makes what a driver keeps in a new region. */
-export function createDriverArea(facts: DriverFacts, thread: Thread): void {
-  if (facts.type === "ext") createPendingFrees(thread, facts.facts.groups);
+/** Makes what a driver keeps in a new region, for a device that may come to have `capacity` bytes. */
+export function createDriverArea(facts: DriverFacts, thread: Thread, capacity: number): void {
+  if (facts.type !== "ext") return;
+  const { blocks, groups, blockSize, blocksPerGroup } = facts.facts;
+  const groupsMax = Math.max(groups, Math.ceil(capacity / (blockSize * blocksPerGroup)));
+  createPendingFrees(thread, groupsMax);
+  createVolumeSize(thread, blocks);
 }
 
 /** Whether files of the volume may be inline (InodeInfo.isInline). */

@@ -1,7 +1,7 @@
 /** Mounting: from a path to a volume, or to a clear refusal that leaves the image as it was. */
 import { randomUUID } from "node:crypto";
 import { AbortError, CorruptionError, HoldfastError, withContext } from "../base/errors.ts";
-import { PAGE_SIZE } from "../base/quantities.ts";
+import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../base/quantities.ts";
 import { type Device, memoryDevice, openDevice } from "../device/index.ts";
 import { EXT_TYPES, type ExtType } from "../drivers/ext/index.ts";
 import {
@@ -43,6 +43,11 @@ export interface MountOptions extends AccessOptions {
    * returns. 0: only when asked. Default 5.
    */
   readonly commitSeconds?: number;
+  /**
+   * Bytes that the image may grow to while it is mounted (`Volume.grow`), at least what it has: what threads share is
+   * made so large. By default what the image or device has when it is mounted.
+   */
+  readonly growTo?: number;
   /** Ends the mount before it begins. */
   readonly signal?: AbortSignal;
 }
@@ -92,7 +97,8 @@ function checkOptions(path: string | Uint8Array, options: MountOptions): string 
     throw wrongValue("options.type", expected, options.type);
   }
   if (options.regionBytes !== undefined) checkInteger("options.regionBytes", options.regionBytes);
-  const { commitSeconds } = options;
+  const { commitSeconds, growTo } = options;
+  if (growTo !== undefined) checkInteger("options.growTo", growTo, 0, DEVICE_BYTES_MAX);
   if (commitSeconds !== undefined) checkInteger("options.commitSeconds", commitSeconds, 0, 86_400);
   checkAccess(options);
   if (options.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
@@ -106,8 +112,9 @@ interface Opened {
 }
 
 /** Opens and recognises the device: for reading only, where the volume cannot be written. */
-function openAndRecognise(path: string, readOnly: boolean, type?: ExtType): Opened {
-  let device = openDevice(path, { readOnly });
+function openAndRecognise(path: string, options: MountOptions): Opened {
+  const { readOnly = false, type, growTo = 0 } = options;
+  let device = openDevice(path, { readOnly, growTo });
   try {
     const { facts, readOnlyReason } = recognise(device, type);
     if (readOnly) return { device, facts, reason: readOnlyReason ?? "it was mounted read-only" };
@@ -177,7 +184,7 @@ function* markInUse(task: Task, core: VolumeCore, driver: DriverFacts): Sleeps<v
 
 function prepare(path: string | Uint8Array, options: MountOptions): Assembled {
   const name = checkOptions(path, options);
-  const opened = openAndRecognise(name, options.readOnly ?? false, options.type);
+  const opened = openAndRecognise(name, options);
   try {
     return assembleOn(opened, options);
   } catch (error) {

@@ -26,6 +26,7 @@ import type { Operation, VolumeCore } from "./core.ts";
 import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
 import { VolumeFailure } from "./failure.ts";
 import { FileHandle } from "./file.ts";
+import { type GrowOptions, grow, growSync } from "./grow.ts";
 import type { VolumeHandle } from "./handle.ts";
 import type { FileHolders } from "./holders.ts";
 import { blockOwners, type DeviceOwner, type DeviceRange } from "./owners.ts";
@@ -350,6 +351,21 @@ export class Volume implements Disposable, AsyncDisposable {
 
   statfsSync(): VolumeSpace {
     return this.#sync(calls.statfs());
+  }
+
+  /**
+   * Makes an ext volume larger while it is used: to `size` bytes at most, or as large as its device. An image file
+   * grows first, as far as the mount has room for (`MountOptions.growTo`). Returns the bytes that the volume has
+   * then, when that is durable. After a crash it has its old size, or another one on the way.
+   * Throws: EINVAL for less than it has; EFBIG beyond `growTo`, or the format; EBUSY when another thread does so;
+   * ENOSPC where the device, or what holds the image, has no room; EOPNOTSUPP for other volumes; EROFS, EIO.
+   */
+  async grow(size?: number, options?: GrowOptions): Promise<number> {
+    return grow(this.#core, size, options);
+  }
+
+  growSync(size?: number, options?: GrowOptions): number {
+    return growSync(this.#core, size, options);
   }
 
   async chmod(path: PathLike, mode: number | string): Promise<void> {

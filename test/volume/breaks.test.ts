@@ -133,6 +133,13 @@ row("Volume.blockOwners", "asking who has blocks", (volume) =>
   volume.blockOwnersSync({ deviceOffset: 0, length: PAGE }),
 );
 row("Volume.sync", "sync", (volume) => volume.syncSync());
+row("Volume.grow", "making the volume larger, where the format can", (volume) => {
+  try {
+    volume.growSync();
+  } catch (error) {
+    expect(error).toMatchObject({ code: "EOPNOTSUPP" });
+  }
+});
 row("Volume.link", "another name", (volume, _file, path) => volume.linkSync(path, `${path}-link`));
 row("Volume.symlink Volume.readlink", "a symlink", (volume, _file, path) => {
   volume.symlinkSync(path, `${path}-symlink`);

@@ -76,6 +76,7 @@ import {
 } from "./maps/placement.ts";
 import { isUnusedValue } from "./attributes/value-pool.ts";
 import { usageCounterOf } from "./quotas/quotas.ts";
+import { ExtGrowth } from "./resize/growth.ts";
 import { formatUuid, type ExtType } from "./superblock.ts";
 import { setTotal, sumOfGroups } from "./space/totals.ts";
 import { editSuperblock, type ExtVolume, type Located } from "./volume.ts";
@@ -92,6 +93,7 @@ export class ExtDriver implements FilesystemDriver {
   readonly uuid: string;
   readonly sharing = null;
   readonly extendedAttributes: ExtAttributes;
+  readonly growth: ExtGrowth;
 
   constructor(volume: ExtVolume) {
     this.volume = volume;
@@ -102,6 +104,7 @@ export class ExtDriver implements FilesystemDriver {
     this.label = volume.facts.label;
     this.uuid = formatUuid(volume.facts.uuid);
     this.extendedAttributes = new ExtAttributes(volume);
+    this.growth = new ExtGrowth(volume);
   }
 
   /** New files have extents. */

@@ -43,6 +43,7 @@ export {
   parseSuperblock,
   type SuperblockFacts,
 } from "./superblock.ts";
+export { createVolumeSize, VolumeSize } from "./resize/volume-size.ts";
 export { NameSearches } from "./directories/name-searches.ts";
 export type { ZoneFacts } from "./space/zones.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

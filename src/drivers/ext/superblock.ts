@@ -218,6 +218,20 @@ export function parseSuperblock(
   return { ...facts, readOnlyReason: readOnlyReason(view, features, isInUse) };
 }
 
+/**
+ * The facts of a mounted volume, `before`, anew from its superblock: it has grown. What growing leaves alone stays.
+ * Throws: CorruptionError, also for bytes that are being changed.
+ */
+export function regrownFacts(
+  before: SuperblockFacts,
+  superblock: Uint8Array,
+  deviceSize: number,
+): SuperblockFacts {
+  const view = viewOf(superblock);
+  const features = readFeatures(view, INCOMPATIBLE_KNOWN);
+  return { ...before, features, ...readGeometry(view, features, before.blockSize, deviceSize) };
+}
+
 function readFeatures(view: DataView, incompatibleKnown: number): Features {
   const revision = DiskSuperblock.revision.get(view, 0);
   if (revision > 1) {

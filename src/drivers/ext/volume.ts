@@ -1,6 +1,7 @@
 /**
- * An opened volume: the superblock's facts, the metadata cache and the device. It holds nothing
- * that can go stale: where the volume's own structures lie never changes while it is mounted.
+ * An opened volume: the superblock's facts, the metadata cache and the device. What can go stale in it is what
+ * changes when the volume grows: its facts, and where its own structures lie. Who asks for them gets them anew
+ * then (resize/volume-size.ts).
  */
 import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
@@ -8,11 +9,17 @@ import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
 import type { Seal, Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
-import { type Features, type SuperblockFacts, verifySuperblockChecksum } from "./superblock.ts";
+import {
+  type Features,
+  regrownFacts,
+  type SuperblockFacts,
+  verifySuperblockChecksum,
+} from "./superblock.ts";
 import type { NameSearches } from "./directories/name-searches.ts";
 import type { PendingFrees } from "./space/pending-frees.ts";
 import { FullGroups } from "./space/full-groups.ts";
-import { findZones, overlapsZone, type ZoneFacts } from "./space/zones.ts";
+import { findZones, moreZones, overlapsZone, type ZoneFacts } from "./space/zones.ts";
+import type { VolumeSize } from "./resize/volume-size.ts";
 
 /** What the driver asks of the device itself: file data is stored there, never through the cache. */
 export interface DataDevice {
@@ -20,6 +27,14 @@ export interface DataDevice {
   zero(at: number, length: number): void;
   /** Into what was zeroed for its new owner. */
   copyIn(at: number, source: Uint8Array): void;
+}
+
+/** What the driver asks of the device where it changes the volume. Throw: ENOSPC where the host is full. */
+export interface Storage {
+  /** Sees to it that a range of bytes can be stored to. */
+  reserve(at: number, length: number): void;
+  /** Makes a range read as zeroes, wherever it does not already as a hole of an image. */
+  clear(at: number, length: number): void;
 }
 
 /** A structure inside a cached metadata block, at byte `at` of it. */
@@ -54,7 +69,6 @@ export interface UsageCounter {
 export type BlockReader = Pick<MetadataCache, "read">;
 
 export class ExtVolume {
-  readonly facts: SuperblockFacts;
   readonly cache: BlockReader;
   readonly device: DataDevice;
   readonly features: Features;
@@ -70,12 +84,17 @@ export class ExtVolume {
   nameSearches: NameSearches | null = null;
   /** Where there are quotas, and the volume is not only looked at. */
   usage: UsageCounter | null = null;
-  /** Where the volume is written: what sees to it that a range of bytes can be stored to. Throws: ENOSPC. */
-  storage: { reserve(at: number, length: number): void } | null = null;
+  /** Where the volume is written: its device. */
+  storage: Storage | null = null;
+  /** Where it may grow meanwhile: the size that it has now. */
+  size: VolumeSize | null = null;
   /** First block of each group's inode table, 0 where not read yet. */
-  readonly inodeTables: Float64Array;
-  readonly fullGroups: FullGroups;
+  inodeTables: Float64Array;
+  fullGroups: FullGroups;
+  #facts: SuperblockFacts;
   #zones: ZoneFacts | null;
+  /** Groups whose structures are in the zones. */
+  #zonedGroups: number;
 
   /** `zones`: where the volume's own structures lie, if somebody has looked already. */
   constructor(
@@ -84,7 +103,7 @@ export class ExtVolume {
     device: DataDevice,
     zones: ZoneFacts | null = null,
   ) {
-    this.facts = facts;
+    this.#facts = facts;
     this.cache = cache;
     this.device = device;
     this.features = facts.features;
@@ -97,6 +116,34 @@ export class ExtVolume {
     this.inodeTables = new Float64Array(facts.groups);
     this.fullGroups = new FullGroups(facts.groups);
     this.#zones = zones;
+    this.#zonedGroups = facts.groups;
+  }
+
+  /** The superblock's facts; those of the volume's size and groups as they are now. */
+  get facts(): SuperblockFacts {
+    if (this.size !== null && !this.size.isOf(this.#facts.blocks)) this.#readFacts();
+    return this.#facts;
+  }
+
+  /** The volume has another size, or is being given one: then all stays as it was. */
+  #readFacts(): void {
+    const { block, at } = readSuperblock(this);
+    const superblock = block.bytes.slice(at, at + SUPERBLOCK_SIZE);
+    let facts: SuperblockFacts;
+    try {
+      facts = regrownFacts(this.#facts, superblock, this.device.size);
+    } catch (error) {
+      if (error instanceof CorruptionError) return;
+      throw error;
+    }
+    if (!this.size!.isOf(facts.blocks)) return;
+    const tables = new Float64Array(facts.groups);
+    tables.set(this.inodeTables.subarray(0, facts.groups));
+    // It is smaller where growing was undone: what was known of the groups that went may be wrong.
+    if (facts.groups < this.#zonedGroups) this.#zones = null;
+    this.#facts = facts;
+    this.inodeTables = tables;
+    this.fullGroups = new FullGroups(facts.groups);
   }
 
   /** The same volume, whose metadata is read by another reader. */
@@ -106,7 +153,12 @@ export class ExtVolume {
 
   /** Where the volume's own structures lie. The first time, reads every group descriptor. Throws: CorruptionError. */
   get zones(): ZoneFacts {
-    this.#zones ??= findZones(this);
+    const { groups } = this.facts;
+    if (this.#zones === null) this.#zones = findZones(this);
+    else if (this.#zonedGroups < groups) {
+      this.#zones = moreZones(this, this.#zones, this.#zonedGroups);
+    }
+    this.#zonedGroups = groups;
     return this.#zones;
   }
 

@@ -72,6 +72,7 @@ export class RamDriver implements FilesystemDriver {
   readonly uuid = "";
   readonly sharing: RamSharing;
   readonly extendedAttributes = null;
+  readonly growth = null;
   readonly #tables: Tables;
   readonly #device: FillingDevice;
 

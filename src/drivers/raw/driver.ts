@@ -47,6 +47,7 @@ export class RawDriver implements FilesystemDriver {
   readonly uuid = "";
   readonly sharing = null;
   readonly extendedAttributes = null;
+  readonly growth = null;
   /** Bytes, whole pages. */
   readonly #size: number;
 

@@ -39,7 +39,7 @@ export interface LogRun {
 /** What every thread needs to know of a journal. Plain data. */
 export interface JournalFacts {
   readonly blockSize: number;
-  /** Blocks of the volume: what an image may be of. */
+  /** Blocks of the volume, or of the device where that is larger: what an image may be of. */
   readonly volumeBlocks: number;
   readonly runs: readonly LogRun[];
   /** The ring: the first block, and the one after the last. */

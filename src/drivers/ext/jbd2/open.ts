@@ -83,7 +83,9 @@ export function findJournal(
   const bytes = new Uint8Array(facts.blockSize);
   const [first] = runs;
   if (first !== undefined) device.copyOut(first.block * facts.blockSize, bytes);
-  const { facts: found, state } = parseJournal(bytes, facts, runs);
+  // What waits to be recovered may be of a volume that has grown since its superblock was written home.
+  const blocks = Math.max(facts.blocks, Math.floor(device.size / facts.blockSize));
+  const { facts: found, state } = parseJournal(bytes, { ...facts, blocks }, runs);
   const isOld = DiskHeader.type.get(new DataView(bytes.buffer), 0) === BLOCK_SUPERBLOCK_V1;
   const readOnlyReason = isOld
     ? "its journal has a superblock of version 1, which knows no revoke records; mount it once with the kernel"

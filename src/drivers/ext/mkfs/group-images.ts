@@ -22,18 +22,26 @@ export interface GroupUse {
   readonly directories: number;
 }
 
-/** The descriptors of all groups, as blocks of the volume hold them one after another. */
+/** What of a recipe says how groups are written. */
+type GroupRecipe = Pick<
+  Recipe,
+  "geometry" | "groupChecksums" | "metadataChecksums" | "checksumSeed" | "uuid"
+>;
+
+/** The descriptors of the groups laid out, as blocks of the volume hold them one after another. */
 export class GroupImages {
+  /** Whole blocks; of all groups, or from the first one that is laid out on. */
   readonly descriptors: Uint8Array;
   readonly #view: DataView;
-  readonly #recipe: Recipe;
+  readonly #recipe: GroupRecipe;
   readonly #layout: Layout;
   readonly #isBlank: boolean;
   freeBlocks = 0;
 
   /** `isBlank`: the inode tables hold zeroes, or will. */
-  constructor(recipe: Recipe, layout: Layout, isBlank: boolean) {
-    const { descriptorBlocks, blockSize } = recipe.geometry;
+  constructor(recipe: GroupRecipe, layout: Layout, isBlank: boolean) {
+    const { groups, descriptorsPerBlock, blockSize } = recipe.geometry;
+    const descriptorBlocks = Math.ceil((groups - layout.first) / descriptorsPerBlock);
     this.#recipe = recipe;
     this.#layout = layout;
     this.#isBlank = isBlank;
@@ -41,8 +49,12 @@ export class GroupImages {
     this.#view = viewOf(this.descriptors);
   }
 
+  #byteOf(group: number): number {
+    return (group - this.#layout.first) * this.#recipe.geometry.descriptorSize;
+  }
+
   #set(group: number, name: GroupNumber, value: number): void {
-    const at = group * this.#recipe.geometry.descriptorSize;
+    const at = this.#byteOf(group);
     const [low, high] = GROUP_NUMBERS[name];
     if (this.#isWide) setPair(this.#view, at, low, high, value);
     else low.set(this.#view, at, value % 2 ** (8 * low.size));
@@ -58,9 +70,10 @@ export class GroupImages {
     const layout = this.#layout;
     const freeBlocks = layout.freeBlocksOf(group);
     this.freeBlocks += freeBlocks;
-    this.#set(group, "blockBitmap", layout.blockBitmaps[group]!);
-    this.#set(group, "inodeBitmap", layout.inodeBitmaps[group]!);
-    this.#set(group, "inodeTable", layout.inodeTables[group]!);
+    const slot = group - layout.first;
+    this.#set(group, "blockBitmap", layout.blockBitmaps[slot]!);
+    this.#set(group, "inodeBitmap", layout.inodeBitmaps[slot]!);
+    this.#set(group, "inodeTable", layout.inodeTables[slot]!);
     this.#set(group, "freeBlocks", freeBlocks);
     this.#set(group, "freeInodes", geometry.inodesPerGroup - use.inodes);
     this.#set(group, "directories", use.directories);
@@ -68,7 +81,7 @@ export class GroupImages {
     const bitmaps: MetadataBlock[] = [];
     if ((flags & GROUP_BLOCK_UNINIT) === 0) bitmaps.push(this.#blockBitmap(group));
     if ((flags & GROUP_INODE_UNINIT) === 0) bitmaps.push(this.#inodeBitmap(group, use.inodes));
-    const at = group * geometry.descriptorSize;
+    const at = this.#byteOf(group);
     DiskGroup.flags.set(this.#view, at, flags);
     if (groupChecksums) {
       this.#set(group, "unusedInodes", geometry.inodesPerGroup - use.inodes);
@@ -91,7 +104,7 @@ export class GroupImages {
 
   #blockBitmap(group: number): MetadataBlock {
     const { blockSize, blocksPerGroup } = this.#recipe.geometry;
-    const image = blankBlock(this.#layout.blockBitmaps[group]!, blockSize);
+    const image = blankBlock(this.#layout.blockBitmaps[group - this.#layout.first]!, blockSize);
     const words = wordsOf(image.bytes);
     const { from, to } = this.#layout.boundsOf(group);
     for (const { start, count } of this.#layout.used.usedWithin(from, to)) {
@@ -104,7 +117,7 @@ export class GroupImages {
 
   #inodeBitmap(group: number, used: number): MetadataBlock {
     const { blockSize, inodesPerGroup } = this.#recipe.geometry;
-    const image = blankBlock(this.#layout.inodeBitmaps[group]!, blockSize);
+    const image = blankBlock(this.#layout.inodeBitmaps[group - this.#layout.first]!, blockSize);
     const words = wordsOf(image.bytes);
     setBits(words, 0, used);
     setBits(words, inodesPerGroup, blockSize * 8);
@@ -124,7 +137,7 @@ export class GroupImages {
 
   #checksumOf(group: number): number {
     const { geometry, metadataChecksums, checksumSeed, uuid } = this.#recipe;
-    const at = group * geometry.descriptorSize;
+    const at = this.#byteOf(group);
     const descriptor = this.descriptors.subarray(at, at + geometry.descriptorSize);
     return metadataChecksums
       ? groupChecksum(checksumSeed, group, descriptor)

@@ -12,8 +12,10 @@ import type { Geometry } from "./geometry.ts";
 
 export class Layout {
   readonly geometry: Geometry;
+  /** The first group that is laid out: 0, or the first of those that a volume grows by. */
+  readonly first: number;
   readonly used = new BlockRanges();
-  /** By group: a block each. */
+  /** By group, from the first on: a block each. */
   readonly blockBitmaps: Float64Array;
   readonly inodeBitmaps: Float64Array;
   readonly inodeTables: Float64Array;
@@ -21,13 +23,17 @@ export class Layout {
   structureBlocks = 0;
 
   /** Throws: ENOSPC when the structures do not fit. */
-  constructor(geometry: Geometry) {
+  constructor(geometry: Geometry, first = 0) {
+    const { groups, flexGroups } = geometry;
     this.geometry = geometry;
-    this.blockBitmaps = new Float64Array(geometry.groups);
-    this.inodeBitmaps = new Float64Array(geometry.groups);
-    this.inodeTables = new Float64Array(geometry.groups);
-    for (let first = 0; first < geometry.groups; first += geometry.flexGroups) {
-      this.#placeTogether(first, Math.min(first + geometry.flexGroups, geometry.groups));
+    this.first = first;
+    this.blockBitmaps = new Float64Array(groups - first);
+    this.inodeBitmaps = new Float64Array(groups - first);
+    this.inodeTables = new Float64Array(groups - first);
+    for (let from = first; from < groups; ) {
+      const end = Math.min(from - (from % flexGroups) + flexGroups, groups);
+      this.#placeTogether(from, end);
+      from = end;
     }
   }
 
@@ -53,10 +59,11 @@ export class Layout {
     let table = start + 2 * room;
     for (let group = first; group < end; group++) {
       const index = group - first;
-      this.blockBitmaps[group] = this.#place(start + index, 1, bounds);
-      this.inodeBitmaps[group] = this.#place(start + room + index, 1, bounds);
-      this.inodeTables[group] = this.#place(table, tableBlocks, bounds);
-      table = this.inodeTables[group]! + tableBlocks;
+      const slot = group - this.first;
+      this.blockBitmaps[slot] = this.#place(start + index, 1, bounds);
+      this.inodeBitmaps[slot] = this.#place(start + room + index, 1, bounds);
+      this.inodeTables[slot] = this.#place(table, tableBlocks, bounds);
+      table = this.inodeTables[slot]! + tableBlocks;
     }
   }
 
@@ -65,7 +72,7 @@ export class Layout {
     const start =
       this.used.findFree(wanted, Math.min(wanted + count, to), count) ??
       this.used.findFree(from, to, count) ??
-      this.used.findFree(this.geometry.firstDataBlock, to, count);
+      this.used.findFree(this.boundsOf(this.first).from, to, count);
     if (start === null) throw noRoom("the inode tables and bitmaps");
     this.used.add(start, count);
     return start;
@@ -110,11 +117,12 @@ export class Layout {
     const { from, to } = this.boundsOf(group);
     const within = (start: number, count: number): number =>
       Math.max(0, Math.min(start + count, to) - Math.max(start, from));
+    const slot = group - this.first;
     const own =
       headBlocks({ facts: this.geometry }, group) +
-      within(this.blockBitmaps[group]!, 1) +
-      within(this.inodeBitmaps[group]!, 1) +
-      within(this.inodeTables[group]!, this.geometry.tableBlocks);
+      within(this.blockBitmaps[slot]!, 1) +
+      within(this.inodeBitmaps[slot]!, 1) +
+      within(this.inodeTables[slot]!, this.geometry.tableBlocks);
     return this.#usedOf(group) === own;
   }
 }

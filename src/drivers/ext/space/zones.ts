@@ -1,7 +1,8 @@
 /**
  * The parts of the device that hold the volume's own structures: superblocks, group descriptors,
  * bitmaps and inode tables. No file owns a block of them; an extent that says so is damage, and is
- * caught before its blocks are handed out as memory. They never move while a volume is mounted.
+ * caught before its blocks are handed out as memory. They never move while a volume is mounted; a volume that
+ * grows has more of them.
  */
 import { firstBlockOfGroup, getGroup, headBlocks, inodeTableBlocks, readGroup } from "./groups.ts";
 import type { ExtVolume } from "../volume.ts";
@@ -14,15 +15,20 @@ export interface ZoneFacts {
 
 /** Looks for the zones in every group descriptor. Throws: CorruptionError. */
 export function findZones(volume: ExtVolume): ZoneFacts {
-  const zones: (readonly [start: number, end: number])[] = [[0, volume.facts.firstDataBlock + 1]];
-  for (let index = 0; index < volume.facts.groups; index++) {
+  return moreZones(volume, { starts: [0], ends: [volume.facts.firstDataBlock + 1] }, 0);
+}
+
+/** `known`, and the zones of all groups from `first` on. Throws: CorruptionError. */
+export function moreZones(volume: ExtVolume, known: ZoneFacts, first: number): ZoneFacts {
+  const zones = known.starts.map((start, index) => [start, known.ends[index]!] as const);
+  for (let index = first; index < volume.facts.groups; index++) {
     const group = readGroup(volume, index);
     const blockBitmap = getGroup(volume, group, "blockBitmap");
     const inodeBitmap = getGroup(volume, group, "inodeBitmap");
     const inodeTable = getGroup(volume, group, "inodeTable");
-    const first = firstBlockOfGroup(volume, index);
+    const start = firstBlockOfGroup(volume, index);
     zones.push(
-      [first, first + headBlocks(volume, index)],
+      [start, start + headBlocks(volume, index)],
       [blockBitmap, blockBitmap + 1],
       [inodeBitmap, inodeBitmap + 1],
       [inodeTable, inodeTable + inodeTableBlocks(volume)],

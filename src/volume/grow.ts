@@ -1,0 +1,126 @@
+/**
+ * Making a volume larger while it is used: the image or device first, then the volume, in steps that each leave it
+ * whole; what repair programs need at last, when all else is durable.
+ */
+import { setImmediate } from "node:timers/promises";
+import { AbortError, type ErrorContext, HoldfastError } from "../base/errors.ts";
+import { PAGE_SIZE, roundUp } from "../base/quantities.ts";
+import type { GrowthRun, VolumeGrowth } from "../iomap/contract.ts";
+import { takeTransaction } from "../metadata/transaction.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+import { checkInteger, wrongType } from "./arguments.ts";
+import { inTransaction, type VolumeCore } from "./core.ts";
+
+export interface GrowProgress {
+  /** Bytes that the volume has now, and is to have. */
+  readonly size: number;
+  readonly target: number;
+}
+
+export interface GrowOptions {
+  /** Ends it with an AbortError, after a step: the volume is larger than before, and less than was asked for. */
+  readonly signal?: AbortSignal;
+  /** Told after each step. */
+  readonly onProgress?: (progress: GrowProgress) => void;
+}
+
+function checkOptions(options: GrowOptions): void {
+  if (typeof options !== "object" || options === null) {
+    throw wrongType("options", "an object", options);
+  }
+  const { onProgress } = options;
+  if (onProgress !== undefined && typeof onProgress !== "function") {
+    throw wrongType("options.onProgress", "a function", onProgress);
+  }
+}
+
+/** Throws: EOPNOTSUPP. */
+function growthOf({ driver }: VolumeCore): VolumeGrowth {
+  if (driver.growth !== null) return driver.growth;
+  throw new HoldfastError("EOPNOTSUPP", `a ${driver.type} volume keeps the size it was made with`);
+}
+
+/** Begins, and gives the device what the volume is to have. */
+function* begin(_task: Task, core: VolumeCore, size: number): Sleeps<GrowthRun> {
+  core.assertWritable();
+  const run = growthOf(core).begin(size);
+  try {
+    core.dax.device.grow(roundUp(run.size, PAGE_SIZE));
+    return run;
+  } catch (error) {
+    run[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** One step. False: there was none left. Sleeps: for the transaction. */
+function* takeStep(task: Task, core: VolumeCore, run: GrowthRun): Sleeps<boolean> {
+  core.assertWritable();
+  const step = run.prepare();
+  if (step === null) return false;
+  yield* inTransaction(task, core, [], (transaction) => run.apply(transaction, step));
+  return true;
+}
+
+/** One part of the copies. False: there was none left. */
+function* copyPart(task: Task, core: VolumeCore, run: GrowthRun): Sleeps<boolean> {
+  using _unchanged = yield* takeTransaction(task, core.cache);
+  return run.copy();
+}
+
+function tell({ onProgress }: GrowOptions, core: VolumeCore, run: GrowthRun): void {
+  onProgress?.({ size: growthOf(core).size, target: run.size });
+}
+
+function contextOf(core: VolumeCore): ErrorContext {
+  return { syscall: "grow", path: core.dax.device.path };
+}
+
+/** As `growSync`. */
+export async function grow(
+  core: VolumeCore,
+  size: number | undefined,
+  options: GrowOptions = {},
+): Promise<number> {
+  checkOptions(options);
+  const context = contextOf(core);
+  const bytes = size === undefined ? core.dax.device.size : checkInteger("size", size);
+  using run = await core.runAsync(context, (task) => begin(task, core, bytes));
+  const { signal } = options;
+  while (!signal?.aborted && (await core.runAsync(context, (task) => takeStep(task, core, run)))) {
+    tell(options, core, run);
+    await setImmediate();
+  }
+  await core.persistMetadata(context);
+  while (await core.runAsync(context, (task) => copyPart(task, core, run))) await setImmediate();
+  await core.persistDeviceAsync();
+  const reached = growthOf(core).size;
+  if (signal?.aborted && reached < run.size) throw new AbortError(undefined, signal.reason);
+  return reached;
+}
+
+/**
+ * Makes the volume as large as `size` bytes, or as its device. Returns the bytes that it has then: whole blocks, and no
+ * last group that is smaller than its own structures.
+ * Sleeps: for transactions, and for the storage. Throws: as `Volume.grow`.
+ */
+export function growSync(
+  core: VolumeCore,
+  size: number | undefined,
+  options: GrowOptions = {},
+): number {
+  checkOptions(options);
+  const context = contextOf(core);
+  const bytes = size === undefined ? core.dax.device.size : checkInteger("size", size);
+  using run = core.runSync(context, (task) => begin(task, core, bytes));
+  const { signal } = options;
+  while (!signal?.aborted && core.runSync(context, (task) => takeStep(task, core, run))) {
+    tell(options, core, run);
+  }
+  core.persistMetadataSync(context);
+  while (core.runSync(context, (task) => copyPart(task, core, run)));
+  core.persistDevice();
+  const reached = growthOf(core).size;
+  if (signal?.aborted && reached < run.size) throw new AbortError(undefined, signal.reason);
+  return reached;
+}

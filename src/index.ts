@@ -38,6 +38,7 @@ export type {
 export type { ByteRange } from "./dax/pins.ts";
 export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
 export type { ExtType } from "./drivers/ext/index.ts";
+export type { TrimOptions, TrimProgress } from "./volume/discard.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
 export type {
   Finding,

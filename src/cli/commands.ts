@@ -33,6 +33,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "check an ext2, ext3 or ext4 volume, and say what is wrong with it",
     load: async () => (await import("./fsck/command.ts")).fsckCommand,
   },
+  trim: {
+    summary: "tell what is below a volume which of its blocks are free: holes in an image file",
+    load: async () => (await import("./trim/command.ts")).trimCommand,
+  },
   trace: {
     summary: "run a program and tell what its volumes do: faults, pins, layout changes, write-back",
     load: async () => (await import("./trace/command.ts")).trace,

@@ -31,6 +31,8 @@ import {
 } from "./address-space.ts";
 import { Backing, type Sparseness } from "./backing.ts";
 import { releaseClaim } from "./claim.ts";
+import { assertReleases, cannotRelease, releaseRange } from "./release.ts";
+import { ReleasedRanges } from "./released.ts";
 import { type FailedPages, FailureEvents } from "./failure-events.ts";
 import { growStorage } from "./growing.ts";
 import { dataRuns } from "./host-file.ts";
@@ -79,6 +81,7 @@ interface SharedState {
   readonly thread: Thread;
   readonly state: DeviceState;
   readonly failures: FailureEvents;
+  readonly released: ReleasedRanges;
 }
 
 export class Device {
@@ -185,10 +188,12 @@ export class Device {
     this.#segments = table;
   }
 
-  /** From now on other threads know whether the device is there, who holds it and what of it fails. */
+  /** From now on other threads know whether the device is there, who holds it, what of it fails and what is a hole. */
   useState(thread: Thread): void {
     const [state, failures] = [new DeviceState(thread), new FailureEvents(thread)];
-    this.#shared = { thread, state, failures };
+    const released = new ReleasedRanges(thread);
+    this.#shared = { thread, state, failures, released };
+    this.#backing?.useReleased(released);
   }
 
   /** Who is told of failures in this thread. */
@@ -388,6 +393,39 @@ export class Device {
   }
 
   /**
+   * Whether the storage can be told that ranges of it hold nothing. Throws: EOPNOTSUPP naming the device; EROFS on
+   * a read-only one.
+   */
+  assertReleases(): void {
+    this.assertPresent();
+    if (this.readOnly) this.#refuseWrite("discard");
+    if (this.kind === "image" && this.#backing === null) throw cannotRelease(this);
+    assertReleases(this, this.exactSize);
+  }
+
+  /**
+   * Takes the storage from under [at, at + length), whole pages that hold nothing: they read as zeroes from now on,
+   * or, on a block device, as whatever that has for them. Who stores there next is given storage before.
+   * Locks: the volume's transaction, so that nobody gets them meanwhile. Sleeps: in the device.
+   * Throws: as `assertReleases`, EIO; as `bytes`.
+   */
+  release(at: number, length: number): void {
+    const { released } = this.#share();
+    this.assertPresent();
+    if (!(at >= 0 && length > 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    invariant(at % PAGE_SIZE === 0 && length % PAGE_SIZE === 0, "storage goes by whole pages");
+    if (this.readOnly) this.#refuseWrite("discard");
+    released.begin(at / PAGE_SIZE, length / PAGE_SIZE);
+    try {
+      releaseRange(this, at, length);
+    } catch (error) {
+      throw this.#storageError(error, "discard");
+    } finally {
+      released.end();
+    }
+  }
+
+  /**
    * Puts [at, at + length), rounded out to pages, on the medium and waits for it, whichever mapping
    * it was stored through. Nothing to do on a read-only device.
    * Throws: EIO and whatever else the medium answers, after ENODEV and ENXIO also from then on; as
@@ -523,7 +561,7 @@ export class Device {
   /** The error of storage that does not persist. Where it says that it is not there, it is removed. */
   #storageError(error: unknown, syscall: string): unknown {
     const { errno } = error as NodeJS.ErrnoException;
-    if (errno === undefined) return error;
+    if (errno === undefined || (error as HoldfastError).code === "EOPNOTSUPP") return error;
     const failed = systemError(-errno, syscall, { path: this.path, cause: error });
     const isRemoved = failed.code === "ENODEV" || failed.code === "ENXIO";
     if (!isRemoved || this.#shared === null) return failed;

@@ -51,7 +51,7 @@ export function openDevice(path: string, options: OpenDeviceOptions = {}): Devic
     const growTo = readOnly ? 0 : roundDown(options.growTo ?? 0, PAGE_SIZE);
     const capacity = Math.max(growTo, roundDown(exactSize, PAGE_SIZE));
     const mayBeSparse = kind === "image" && !readOnly;
-    const sparseness = mayBeSparse ? sparsenessOf(fd, capacity) : "whole";
+    const sparseness = mayBeSparse ? sparsenessOf(fd) : "whole";
     return new Device({ kind, path, fd, exactSize, capacity, readOnly, sparseness }, null, true);
   } catch (error) {
     closeSync(fd);

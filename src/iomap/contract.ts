@@ -316,6 +316,37 @@ export interface VolumeGrowth {
   begin(bytes: number): GrowthRun;
 }
 
+/** What of the free space to discard, in bytes of the device. */
+export interface DiscardRange {
+  readonly start: number;
+  readonly end: number;
+  /** Shorter runs of free blocks are left alone. */
+  readonly minimum: number;
+}
+
+/** A part of the work was done: so many bytes were discarded; `cursor` continues, null at the end. */
+export interface DiscardedPart {
+  readonly bytes: number;
+  readonly cursor: number | null;
+}
+
+/**
+ * Telling the device which blocks hold nothing. What is told so is free, in the eyes of a crash as well, and is nobody's
+ * to take while the transaction is open. Whole pages only. Bounded parts: `cursor` is 0 at first.
+ * All throw: CorruptionError for a structure of the volume that is called free; EOPNOTSUPP naming the device; EIO.
+ * Sleep: in the device.
+ */
+export interface Discarding {
+  /** Of all free space. The cursor is the device byte up to which it is done. */
+  discardFree(transaction: Transaction, range: DiscardRange, cursor: number): DiscardedPart;
+  /** Of what was freed since the mount, and is durably free, where `discardsFreed`. */
+  discardFreed(transaction: Transaction, cursor: number): DiscardedPart;
+  /** Whether freed blocks are discarded in time. */
+  readonly discardsFreed: boolean;
+  /** Freed blocks are not discarded any more: the device has failed to. */
+  endDiscards(): void;
+}
+
 /** In use; or left in order, or with damage that was met. */
 export type VolumeCondition = "in use" | "clean" | "damaged";
 
@@ -333,6 +364,8 @@ export interface FilesystemDriver extends IomapDriver {
   readonly extendedAttributes: ExtendedAttributes | null;
   /** Null where a volume keeps its size. */
   readonly growth: VolumeGrowth | null;
+  /** Null where free space is not discarded. */
+  readonly discarding: Discarding | null;
 
   /** Throws: CorruptionError; ENOENT when the inode is not in use. */
   readInode(ino: Ino): InodeInfo;

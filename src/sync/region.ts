@@ -66,6 +66,7 @@ export const Root = {
   journal: 18,
   pendingFrees: 19,
   volumeSize: 20,
+  released: 21,
 } as const;
 
 export class Region {

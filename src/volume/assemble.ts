@@ -5,6 +5,7 @@ import { HealingDevice } from "../dax/poison.ts";
 import { recoverRemovals } from "../dax/remove-pages.ts";
 import { attachDevice, type Device } from "../device/index.ts";
 import { createFailureEvents } from "../device/failure-events.ts";
+import { createReleasedRanges } from "../device/released.ts";
 import { recoverBreaks } from "../layout/break.ts";
 import { createLeaseArea, recoverLeases } from "../layout/lease.ts";
 import { recoverEntries } from "../mapping/entries.ts";
@@ -46,6 +47,7 @@ export function assembleMounted(
   about: Omit<VolumeHandle, "region" | "device" | "port" | "cache">,
   regionBytes: number | undefined,
   cacheBytes: number,
+  discards = false,
 ): Assembled {
   const region = Region.create(regionBytes);
   const thread = Thread.join(region);
@@ -54,11 +56,12 @@ export function assembleMounted(
   try {
     createVolumeArea(thread);
     createFailureEvents(thread);
+    createReleasedRanges(thread);
     createInodeArea(thread);
     createMappingArea(thread);
     createTransactionArea(thread);
     createJournalArea(thread);
-    createDriverArea(about.driver, thread, device.capacity);
+    createDriverArea(about.driver, thread, device.capacity, discards);
     createWindowArea(thread);
     createStatistics(thread);
     createLeaseArea(thread);

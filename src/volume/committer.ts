@@ -4,7 +4,8 @@
  *
  * The thread that mounted the volume does it, whenever its event loop turns. Where that is kept busy, a blocking
  * operation of any thread does, before it returns. One takes it on at a time, by compare-exchange of the time when
- * that was done last. What fails gives the journal up, and is told to whoever changes something next.
+ * that was done last. What fails gives the journal up, and is told to whoever changes something next. Then what was freed
+ * is discarded, by the thread that mounted the volume, where the mount has asked for that.
  *
  * Words of the volume (state.ts): seconds between commits, 0: never | when one began last, as clockMs
  */
@@ -13,6 +14,7 @@ import { cas, load, store } from "../sync/atomics.ts";
 import { clockMs, remainingMs } from "../sync/clock.ts";
 import { runBlocking } from "../sync/runners.ts";
 import type { VolumeCore } from "./core.ts";
+import { discardFreedAsync } from "./discard.ts";
 import { unusable, VolumeWord, volumeWord } from "./state.ts";
 import { persistence } from "./sync.ts";
 
@@ -33,6 +35,7 @@ export class Committer implements Disposable {
   /** This thread's clock, before which it need not look again whether a commit is due. */
   #lookAt: number;
   #isEnded = false;
+  #isBusy = false;
 
   /** `isMounter`: with a timer, which never keeps the process alive. */
   constructor(core: VolumeCore, isMounter: boolean) {
@@ -84,17 +87,21 @@ export class Committer implements Disposable {
   }
 
   async #commit(): Promise<void> {
-    if (!this.#takeOn(this.#periodMs / 2)) return;
+    if (this.#isBusy) return;
+    this.#isBusy = true;
     const core = this.#core;
     try {
-      const steps = persistence(core);
-      while (await core.step(steps)) {
+      const steps = this.#takeOn(this.#periodMs / 2) ? persistence(core) : null;
+      while (steps !== null && (await core.step(steps))) {
         // An unmount waits for no storage that this waits for: it commits itself.
         await core.persistDeviceAsync();
         if (this.#isEnded) return;
       }
+      if (!core.closing && core.cache.journal?.isLive) await discardFreedAsync(core);
     } catch (error) {
       if (!this.#isEnded) process.emitWarning(error as Error);
+    } finally {
+      this.#isBusy = false;
     }
   }
 }

@@ -236,12 +236,20 @@ function makeExtDriver(
   return new ExtDriver(volume);
 }
 
-/** Makes what a driver keeps in a new region, for a device that may come to have `capacity` bytes. */
-export function createDriverArea(facts: DriverFacts, thread: Thread, capacity: number): void {
+/**
+ * Makes what a driver keeps in a new region, for a device that may come to have `capacity` bytes. `discards`: freed
+ * blocks are discarded in time.
+ */
+export function createDriverArea(
+  facts: DriverFacts,
+  thread: Thread,
+  capacity: number,
+  discards: boolean,
+): void {
   if (facts.type !== "ext") return;
   const { blocks, groups, blockSize, blocksPerGroup } = facts.facts;
   const groupsMax = Math.max(groups, Math.ceil(capacity / (blockSize * blocksPerGroup)));
-  createPendingFrees(thread, groupsMax);
+  createPendingFrees(thread, groupsMax, discards);
   createVolumeSize(thread, blocks);
 }
 

@@ -48,6 +48,11 @@ export interface MountOptions extends AccessOptions {
    * made so large. By default what the image or device has when it is mounted.
    */
   readonly growTo?: number;
+  /**
+   * Blocks that were freed are discarded some time after that is durable: with the commits by time, with `sync`, and when
+   * the volume is unmounted. For volumes with a journal, on devices that can. Default false.
+   */
+  readonly discard?: boolean;
   /** Ends the mount before it begins. */
   readonly signal?: AbortSignal;
 }
@@ -101,6 +106,9 @@ function checkOptions(path: string | Uint8Array, options: MountOptions): string 
   if (growTo !== undefined) checkInteger("options.growTo", growTo, 0, DEVICE_BYTES_MAX);
   if (commitSeconds !== undefined) checkInteger("options.commitSeconds", commitSeconds, 0, 86_400);
   checkAccess(options);
+  if (options.discard !== undefined && typeof options.discard !== "boolean") {
+    throw wrongType("options.discard", "a boolean", options.discard);
+  }
   if (options.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
   return pathText(path);
 }
@@ -140,7 +148,9 @@ function assembleOn(opened: Opened, options: Omit<MountOptions, "readOnly">): As
     protect: options.protect ?? true,
     dax,
   };
-  const assembled = assembleMounted(device, about, options.regionBytes, cacheBytes);
+  const discards = options.discard === true && reason === null;
+  if (discards) assertDiscards(opened);
+  const assembled = assembleMounted(device, about, options.regionBytes, cacheBytes, discards);
   try {
     const { driver } = assembled.core;
     const root = driver.readInode(driver.rootIno);
@@ -157,6 +167,15 @@ function assembleOn(opened: Opened, options: Omit<MountOptions, "readOnly">): As
     abandon(assembled);
     throw error;
   }
+}
+
+/** Throws: EOPNOTSUPP where what is freed cannot be discarded in time. */
+function assertDiscards({ device, facts }: Opened): void {
+  if (facts.type === "ext" && facts.journal === null) {
+    const what = "blocks are discarded as they are freed where there is a journal; use trim() here";
+    throw new HoldfastError("EOPNOTSUPP", what);
+  }
+  device.assertReleases();
 }
 
 /** Gives up an assembled volume that nobody has used. */

@@ -17,6 +17,7 @@ import {
 import type { VolumeCondition } from "../iomap/contract.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
+import { discardFreed } from "./discard.ts";
 
 /** Steps on the way to the medium. */
 export interface Persistence {
@@ -80,6 +81,7 @@ export class Conclusion implements Persistence {
     if (this.#next === "done") return false;
     if (this.#next === "persist") {
       if (yield* this.#persistence.step(task)) return true;
+      yield* discardFreed(task, core);
       this.#next = journal === null ? "mark" : "home";
     }
     if (this.#next === "home") {

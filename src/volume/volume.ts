@@ -25,6 +25,7 @@ import { detach, forgetAtExit, rememberAtExit, unmount, unmountSync } from "./cl
 import type { Operation, VolumeCore } from "./core.ts";
 import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
 import { VolumeFailure } from "./failure.ts";
+import { discardFreed, discardFreedAsync, trim, type TrimOptions, trimSync } from "./discard.ts";
 import { FileHandle } from "./file.ts";
 import { type GrowOptions, grow, growSync } from "./grow.ts";
 import type { VolumeHandle } from "./handle.ts";
@@ -612,13 +613,32 @@ export class Volume implements Disposable, AsyncDisposable {
   async sync(options?: WaitOptions): Promise<void> {
     const flush = this.#flush();
     using _mounted = await this.#core.runAsync(this.#context, flush, checkWaitOptions(options));
-    if (!this.#core.readOnly) await this.#core.persistMetadata(this.#context);
+    if (this.#core.readOnly) return;
+    await this.#core.persistMetadata(this.#context);
+    await discardFreedAsync(this.#core);
   }
 
   syncSync(options?: WaitOptions): void {
     const flush = this.#flush();
     using _mounted = this.#core.runSync(this.#context, flush, checkWaitOptions(options));
-    if (!this.#core.readOnly) this.#core.persistMetadataSync(this.#context);
+    if (this.#core.readOnly) return;
+    this.#core.persistMetadataSync(this.#context);
+    this.#core.runSync(this.#context, (task) => discardFreed(task, this.#core));
+  }
+
+  /**
+   * Tells the device which blocks are free, those freed before the call among them, as the system's FITRIM does: an image
+   * file has holes there then. Returns the bytes told so; those that were told before, and not written since, count as
+   * well. Others go on meanwhile; what they free may be left out.
+   * Sleeps: for the transaction and the device, in each part. Throws: EOPNOTSUPP where the device does not discard,
+   * naming it, and for volumes that are not ext; EINVAL for a range without a block, EROFS, EIO, EUCLEAN.
+   */
+  async trim(options: TrimOptions = {}): Promise<number> {
+    return trim(this.#core, { ...this.#context, syscall: "trim" }, options);
+  }
+
+  trimSync(options: TrimOptions = {}): number {
+    return trimSync(this.#core, { ...this.#context, syscall: "trim" }, options);
   }
 
   /**

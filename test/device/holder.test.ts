@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { FailedPages } from "../../src/device/failure-events.ts";
 import { createFailureEvents } from "../../src/device/failure-events.ts";
 import { type Device, memoryDevice } from "../../src/device/index.ts";
+import { createReleasedRanges } from "../../src/device/released.ts";
 import { DeviceState } from "../../src/device/state.ts";
 import { Region } from "../../src/sync/region.ts";
 import { Thread } from "../../src/sync/thread.ts";
@@ -14,6 +15,7 @@ function twoUsers(): { first: Device; second: Device; threads: readonly Thread[]
   const threads = [Thread.join(region), Thread.join(region)];
   DeviceState.create(threads[0]!);
   createFailureEvents(threads[0]!);
+  createReleasedRanges(threads[0]!);
   const [first, second] = [memoryDevice(16 * PAGE), memoryDevice(16 * PAGE)];
   first.useState(threads[0]!);
   second.useState(threads[1]!);

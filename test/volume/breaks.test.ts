@@ -132,6 +132,10 @@ row("Volume.setDax", "choosing how it is reached", (volume, _file, path) =>
 row("Volume.blockOwners", "asking who has blocks", (volume) =>
   volume.blockOwnersSync({ deviceOffset: 0, length: PAGE }),
 );
+row("Volume.trim", "discarding what is free", (volume) => {
+  if (volume.type === "ram") expect(() => volume.trimSync()).toThrow("EOPNOTSUPP");
+  else expect(volume.trimSync()).toBeGreaterThan(0);
+});
 row("Volume.sync", "sync", (volume) => volume.syncSync());
 row("Volume.grow", "making the volume larger, where the format can", (volume) => {
   try {

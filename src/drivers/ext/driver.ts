@@ -37,6 +37,7 @@ import {
   STATE_ERRORS,
 } from "./format.ts";
 import { isInline } from "./maps/inline-data.ts";
+import { ExtDiscarding } from "./space/discarding.ts";
 import { isInodeUsed } from "./space/group-bitmaps.ts";
 import {
   deviceNumber,
@@ -94,6 +95,7 @@ export class ExtDriver implements FilesystemDriver {
   readonly sharing = null;
   readonly extendedAttributes: ExtAttributes;
   readonly growth: ExtGrowth;
+  readonly discarding: ExtDiscarding;
 
   constructor(volume: ExtVolume) {
     this.volume = volume;
@@ -105,6 +107,7 @@ export class ExtDriver implements FilesystemDriver {
     this.uuid = formatUuid(volume.facts.uuid);
     this.extendedAttributes = new ExtAttributes(volume);
     this.growth = new ExtGrowth(volume);
+    this.discarding = new ExtDiscarding(volume);
   }
 
   /** New files have extents. */

@@ -65,6 +65,14 @@ export interface UsageCounter {
   changeOwner(transaction: Transaction, ino: Ino, raw: Located, change: () => void): void;
 }
 
+/** The storage below ranges of bytes. */
+export interface Storage {
+  /** Sees to it that a range can be stored to. Throws: ENOSPC. */
+  reserve(at: number, length: number): void;
+  /** A range of whole pages holds nothing any more. Throws: EOPNOTSUPP, EIO. */
+  release(at: number, length: number): void;
+}
+
 /** What the driver reads metadata by: the cache, or who looks at much that is not to stay there (owners.ts). */
 export type BlockReader = Pick<MetadataCache, "read">;
 
@@ -84,7 +92,7 @@ export class ExtVolume {
   nameSearches: NameSearches | null = null;
   /** Where there are quotas, and the volume is not only looked at. */
   usage: UsageCounter | null = null;
-  /** Where the volume is written: its device. */
+  /** Where the volume is written: what is below its bytes. */
   storage: Storage | null = null;
   /** Where it may grow meanwhile: the size that it has now. */
   size: VolumeSize | null = null;

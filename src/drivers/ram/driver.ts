@@ -73,6 +73,7 @@ export class RamDriver implements FilesystemDriver {
   readonly sharing: RamSharing;
   readonly extendedAttributes = null;
   readonly growth = null;
+  readonly discarding = null;
   readonly #tables: Tables;
   readonly #device: FillingDevice;
 

@@ -106,8 +106,11 @@ function runAtGoal(volume: ExtVolume, request: BlockRequest, alignment: number):
   return end > goal - first ? { start: goal, count: end - (goal - first) } : null;
 }
 
-/** A group's block bitmap, in which freed blocks count as used until nobody can want them back. */
-function allocatableBitmap(volume: ExtVolume, group: number): Uint32Array {
+/**
+ * A group's block bitmap, in which freed blocks count as used until nobody can want them back. It is good until that
+ * of another group is asked for.
+ */
+export function allocatableBitmap(volume: ExtVolume, group: number): Uint32Array {
   const words = readBlockBitmap(volume, group);
   return volume.pendingFrees?.mask(group, words) ?? words;
 }

@@ -1,7 +1,8 @@
 /**
  * Cached metadata blocks in shared memory. Metadata is edited in these copies, through transactions
  * only (transaction.ts), and reaches its home on the device by `flush`: the device mapping is shared
- * with the page cache, which may write any dirty page back at any time.
+ * with the page cache, which may write any dirty page back at any time. Checksums in them are brought up to date
+ * when they leave for the log or for home, by `seal`: until then nobody looks at them.
  *
  * Area, in words:
  *
@@ -11,6 +12,7 @@
  *
  *     0 block, low | 1 block, high | 2 flags | 3 next in bucket | 4 data, word offset
  *     | 5 the journal's transaction that it has joined last | 6 the next buffer of that, 0: none joined (journal.ts)
+ *     | 7 parts that changed since they were sealed, a bit each | 8 how they are sealed | 9 and with what
  *
  * Rules. (1) A buffer in a bucket keeps its block for ever; what is freed is only marked not valid.
  *            So readers walk buckets without a lock. (2) A buffer is dirty only when valid.
@@ -18,9 +20,11 @@
  *        (4) A buffer in a bucket that is not valid is filled by any reader, under the guard. So its
  *            flags change under the guard, too, and whoever makes it valid otherwise writes its bytes
  *            after that.
+ *        (5) Words 7 to 9 change under the transaction, before the bytes do. A part that is sealed once more is as it
+ *            was, so undoing a change leaves its bit.
  */
 import { CorruptionError } from "../base/errors.ts";
-import { load, store } from "../sync/atomics.ts";
+import { load, loadRelaxed, store } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
@@ -28,7 +32,7 @@ import type { Journal } from "./journal.ts";
 
 const BUCKETS = 65536;
 export const CHUNK_BUFFERS = 64;
-export const BUFFER_WORDS = 8;
+export const BUFFER_WORDS = 16;
 /** As many as the largest region has room for, with blocks of 1 KiB. */
 const CHUNKS_MAX = 131072;
 
@@ -44,6 +48,9 @@ const Header = {
   data: 4,
   joined: 5,
   nextJoined: 6,
+  unsealed: 7,
+  seal: 8,
+  sealArgument: 9,
 } as const;
 export { Area as CacheArea, Header as BufferHeader };
 
@@ -62,6 +69,14 @@ export interface MetadataDevice {
   persistAll(): void;
 }
 
+/**
+ * Writes the checksums of those parts of a block that `parts` has a bit for: a driver's kind of seal, from 1 on, with
+ * what was given at the edit. It gives the same for the same bytes, in any thread, and does not throw.
+ */
+export type Sealer = (block: MetadataBlock, seal: number, argument: number, parts: number) => void;
+
+function sealNothing(): void {}
+
 /** One metadata block's cached copy. Valid until the lock it was read under is dropped. */
 export interface MetadataBlock {
   /** Filesystem block number. */
@@ -77,6 +92,8 @@ export class CachedBlock implements MetadataBlock {
   readonly header: number;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** The transaction of this cache that has saved it last. */
+  savedBy = 0;
 
   constructor(thread: Thread, block: number, header: number, blockSize: number) {
     const data = load(thread.words, header + Header.data);
@@ -93,6 +110,9 @@ export class MetadataCache {
   readonly device: MetadataDevice;
   /** Where there is one, changes join its transactions. */
   journal: Journal | null = null;
+  /** Transactions that were opened by it. */
+  opened = 0;
+  #sealer: Sealer = sealNothing;
   readonly #area: number;
   /** Views made so far. A view names its buffer, and a buffer keeps its block (rule 1). */
   readonly #views = new Map<number, CachedBlock>();
@@ -184,8 +204,25 @@ export class MetadataCache {
 
   /** Writes one dirty block home. Locks: the transaction is held. */
   writeHome(block: CachedBlock): void {
+    this.seal(block);
     this.device.copyIn(block.block * this.blockSize, block.bytes);
     this.setFlags(block.header, VALID);
+  }
+
+  /** Has blocks sealed so: the driver's way, or none. */
+  sealBy(sealer: Sealer): void {
+    this.#sealer = sealer;
+  }
+
+  /** Brings the checksums of a block that leaves the cache up to date. Locks: the transaction is held. */
+  seal(block: CachedBlock): void {
+    const { words } = this.thread;
+    const { header } = block;
+    const parts = loadRelaxed(words, header + Header.unsealed);
+    if (parts === 0) return;
+    const kind = loadRelaxed(words, header + Header.seal);
+    this.#sealer(block, kind, loadRelaxed(words, header + Header.sealArgument), parts);
+    store(words, header + Header.unsealed, 0);
   }
 
   /** For the transaction (rule 4). */

@@ -331,7 +331,7 @@ export class Journal {
 
   /**
    * What has joined the running transaction: it was changed, or revoked since. A block that was revoked may be
-   * valid again, where a reader without a lock has filled it; but it is not dirty.
+   * valid again, where a reader without a lock has filled it; but it is not dirty. What was changed is sealed.
    */
   #collect(sequence: number): { changed: CachedBlock[]; revoked: number[] } {
     const { words } = this.thread;
@@ -340,8 +340,10 @@ export class Journal {
     let header = load(words, this.#of(sequence, "list"));
     while (header > LAST) {
       const block = this.cache.viewOfHeader(header);
-      if (this.cache.flagsOf(header) & DIRTY) changed.push(block);
-      else revoked.push(block.block);
+      if (this.cache.flagsOf(header) & DIRTY) {
+        this.cache.seal(block);
+        changed.push(block);
+      } else revoked.push(block.block);
       header = load(words, header + BufferHeader.nextJoined);
     }
     return { changed, revoked };

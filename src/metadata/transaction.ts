@@ -19,13 +19,20 @@
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { add, addThenStore, cas, load, store, wakeAll } from "../sync/atomics.ts";
+import { add, addThenStore, cas, load, loadRelaxed, store, wakeAll } from "../sync/atomics.ts";
 import { breakMutex, type Held, lockMutex } from "../sync/lock.ts";
 import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import { Event, trace } from "../sync/trace.ts";
-import { type CachedBlock, DIRTY, type MetadataBlock, type MetadataCache, VALID } from "./cache.ts";
+import {
+  BufferHeader,
+  type CachedBlock,
+  DIRTY,
+  type MetadataBlock,
+  type MetadataCache,
+  VALID,
+} from "./cache.ts";
 
 const Area = {
   mutex: 0,
@@ -43,7 +50,8 @@ export { Area as TransactionArea, State as TransactionState, Kind as UndoKind };
 const LOG_WORDS_MAX = 2 ** 23;
 const TRAILER_WORDS = 4;
 
-export type Seal = (block: MetadataBlock) => void;
+/** For blocks without a checksum. */
+export const NO_SEAL = 0;
 
 /** Makes the transaction area of a new region. */
 export function createTransactionArea(thread: Thread): void {
@@ -151,40 +159,15 @@ export function isAllPersistent(thread: Thread): boolean {
   return load(thread.words, area + Area.persistent) === load(thread.words, area + Area.committed);
 }
 
-/** What to seal of a block: the whole of it, or parts by number. Most have one. */
-class Seals {
-  readonly #part: number;
-  #seal: Seal;
-  #others: Map<number, Seal> | null = null;
-
-  constructor(part: number, seal: Seal) {
-    this.#part = part;
-    this.#seal = seal;
-  }
-
-  set(part: number, seal: Seal): void {
-    if (part === this.#part) {
-      this.#seal = seal;
-      return;
-    }
-    this.#others ??= new Map();
-    this.#others.set(part, seal);
-  }
-
-  run(block: CachedBlock): void {
-    this.#seal(block);
-    if (this.#others === null) return;
-    for (const seal of this.#others.values()) seal(block);
-  }
-}
-
 /** The open transaction. `using`: aborted unless it was committed. */
 export class Transaction implements Disposable {
   readonly cache: MetadataCache;
   readonly #area: number;
   readonly #held: Held<"transaction">;
-  /** Of each block edited, what to seal. */
-  readonly #seals = new Map<CachedBlock, Seals>();
+  /** Its number among those of the cache. */
+  readonly #serial: number;
+  /** Blocks that it has saved. */
+  #saved = 0;
   /** The layout sequences that this one has made odd, as its log says, too. */
   readonly #sequences: number[] = [];
   /** The journal's running transaction, which stays while this one is open; null before the first change. */
@@ -198,37 +181,53 @@ export class Transaction implements Disposable {
     this.cache = cache;
     this.#area = area;
     this.#held = held;
+    this.#serial = ++cache.opened;
     this.#logWords = load(cache.thread.words, area + Area.size);
   }
 
   /**
    * Write access to a block: saves its bytes, once, and marks it dirty. Change the bytes after this.
-   * `seal` runs at commit, to write the block's checksum, or that of a `part` of it (an inode of a
-   * table's block); the last one given for a part counts.
+   * Before it leaves the cache the driver's sealer writes its checksum, or that of a `part` of it (an inode of a
+   * table's block; numbers with the same remainder by 32 are one), as `seal` and `argument`, 32 bits, tell it.
    * Throws: EOVERFLOW when the transaction is too large.
    */
-  edit(block: MetadataBlock, seal: Seal, part = 0): MetadataBlock {
+  edit(block: MetadataBlock, seal: number, argument = 0, part = 0): MetadataBlock {
     const cached = block as CachedBlock;
-    const seals = this.#seals.get(cached);
-    if (seals !== undefined) {
-      seals.set(part, seal);
-      return block;
-    }
-    const flags = this.cache.flagsOf(cached.header);
-    invariant(flags & VALID, () => `block ${block.block} is not valid`);
-    this.#save(cached, flags);
-    if (flags !== (VALID | DIRTY)) this.cache.setFlags(cached.header, VALID | DIRTY);
-    this.#seals.set(cached, new Seals(part, seal));
+    if (cached.savedBy !== this.#serial) this.#editFirst(cached);
+    if (seal !== NO_SEAL) this.#noteUnsealed(cached.header, seal, argument, 1 << part);
     return block;
   }
 
-  /** A block that becomes metadata: zero-filled, not read from the device, dirty. */
-  create(block: number, seal: Seal): MetadataBlock {
+  #editFirst(cached: CachedBlock): void {
+    const flags = this.cache.flagsOf(cached.header);
+    invariant(flags & VALID, () => `block ${cached.block} is not valid`);
+    this.#save(cached, flags);
+    if (flags !== (VALID | DIRTY)) this.cache.setFlags(cached.header, VALID | DIRTY);
+  }
+
+  /** Parts of a block are about to change. */
+  #noteUnsealed(header: number, seal: number, argument: number, parts: number): void {
+    const { words } = this.cache.thread;
+    const before = loadRelaxed(words, header + BufferHeader.unsealed);
+    const isAlike =
+      loadRelaxed(words, header + BufferHeader.seal) === seal &&
+      loadRelaxed(words, header + BufferHeader.sealArgument) === (argument | 0);
+    if (isAlike) {
+      if ((before & parts) !== parts) store(words, header + BufferHeader.unsealed, before | parts);
+      return;
+    }
+    this.setWord(header + BufferHeader.seal, seal);
+    this.setWord(header + BufferHeader.sealArgument, argument | 0);
+    this.setWord(header + BufferHeader.unsealed, parts);
+  }
+
+  /** A block that becomes metadata: zero-filled, not read from the device, dirty. `seal`, `argument`: as `edit`. */
+  create(block: number, seal: number, argument = 0): MetadataBlock {
     const cached = this.cache.buffer(block);
     this.#save(cached, this.cache.flagsOf(cached.header));
     this.cache.setFlags(cached.header, VALID | DIRTY);
+    this.#noteUnsealed(cached.header, seal, argument, seal === NO_SEAL ? 0 : 1);
     cached.bytes.fill(0);
-    this.#seals.set(cached, new Seals(0, seal));
     return cached;
   }
 
@@ -238,7 +237,8 @@ export class Transaction implements Disposable {
     if (cached === null) return;
     this.#save(cached, this.cache.flagsOf(cached.header));
     this.cache.setFlags(cached.header, 0);
-    this.#seals.delete(cached);
+    this.#noteUnsealed(cached.header, NO_SEAL, 0, 0);
+    cached.savedBy = 0;
   }
 
   getWord(word: number): number {
@@ -264,11 +264,10 @@ export class Transaction implements Disposable {
   /** Ends the transaction: its changes stay. */
   commit(): void {
     invariant(this.#open, "a transaction is committed twice");
-    for (const [block, seals] of this.#seals) seals.run(block);
     const { thread } = this.cache;
     const { words } = thread;
     addThenStore(words, this.#area + Area.committed, 1, this.#area + Area.state, State.committed);
-    trace(thread, Event.transactionCommit, this.#seals.size);
+    trace(thread, Event.transactionCommit, this.#saved);
     this.#end();
   }
 
@@ -276,7 +275,7 @@ export class Transaction implements Disposable {
   abort(): void {
     if (!this.#open) return;
     rollBack(this.cache, this.#area);
-    trace(this.cache.thread, Event.transactionAbort, this.#seals.size);
+    trace(this.cache.thread, Event.transactionAbort, this.#saved);
     this.#end();
   }
 
@@ -296,6 +295,8 @@ export class Transaction implements Disposable {
   #save(block: CachedBlock, flags: number): void {
     const payload = this.cache.blockSize / 4;
     this.#append(payload, block.header, flags, Kind.block, block);
+    block.savedBy = this.#serial;
+    this.#saved++;
     const { journal } = this.cache;
     if (journal === null || (this.#joining === null && !journal.isLive)) return;
     this.#joining ??= journal.runningSequence;

@@ -18,6 +18,7 @@ import {
   parseSuperblock,
   PendingFrees,
   Recovery,
+  sealBlocksOf,
   SUPERBLOCK_BYTE,
   SUPERBLOCK_SIZE,
   type SuperblockFacts,
@@ -232,6 +233,7 @@ function makeExtDriver(
   volume.nameSearches = new NameSearches(() => transactionsCommitted(cache.thread));
   volume.storage = device;
   volume.size = new VolumeSize(cache.thread);
+  sealBlocksOf(volume, cache);
   if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);
   return new ExtDriver(volume);
 }

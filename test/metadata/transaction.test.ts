@@ -7,6 +7,7 @@ import { readStable } from "../../src/metadata/sequence.ts";
 import {
   beginTransaction,
   createTransactionArea,
+  NO_SEAL,
   recoverTransactions,
   type Transaction,
 } from "../../src/metadata/transaction.ts";
@@ -18,6 +19,8 @@ import { Thread } from "../../src/sync/thread.ts";
 import { memoryStore } from "./memory-store.mjs";
 
 const BLOCKS = 64;
+/** What this file's edits have; its workers' have another one. */
+const SEAL = 1;
 
 function setUp() {
   const region = Region.create(2 ** 27);
@@ -26,6 +29,10 @@ function setUp() {
   createTransactionArea(thread);
   const store = makeSharedBuffer(BLOCKS * 4096);
   const cache = MetadataCache.create(thread, memoryStore(store), 4096);
+  cache.sealBy((block, seal, argument) => {
+    if (seal === SEAL) block.bytes[4095] = argument;
+    else sealAsWorkers(block);
+  });
   recoverTransactions(cache);
   const words = region.allocatePages(16);
   return {
@@ -37,6 +44,10 @@ function setUp() {
     word: words,
     sequence: words + 1,
   };
+}
+
+function sealAsWorkers({ view }: MetadataBlock): void {
+  view.setUint32(4092, view.getUint32(0) ^ 0xffffffff);
 }
 
 const accept = (): void => {};
@@ -56,9 +67,7 @@ describe("a transaction", () => {
   it("keeps its changes at commit, and they reach the device only by a flush", () => {
     const state = setUp();
     inTransaction(state, (transaction) => {
-      const block = transaction.edit(state.cache.read(3, accept), (sealed) => {
-        sealed.bytes[4095] = 9;
-      });
+      const block = transaction.edit(state.cache.read(3, accept), SEAL, 9);
       block.bytes.fill(5, 0, 100);
       transaction.setWord(state.word, 77);
     });
@@ -77,15 +86,15 @@ describe("a transaction", () => {
     const state = setUp();
     state.disk.fill(1, 3 * 4096, 5 * 4096);
     inTransaction(state, (transaction) => {
-      transaction.edit(state.cache.read(4, accept), accept).bytes.fill(2);
+      transaction.edit(state.cache.read(4, accept), NO_SEAL).bytes.fill(2);
       transaction.setWord(state.word, 1);
     });
     expect(() =>
       inTransaction(state, (transaction) => {
-        transaction.edit(state.cache.read(3, accept), accept).bytes.fill(8);
+        transaction.edit(state.cache.read(3, accept), NO_SEAL).bytes.fill(8);
         transaction.revoke(4);
-        transaction.create(4, accept).bytes.fill(9);
-        transaction.create(5, accept).bytes.fill(9);
+        transaction.create(4, NO_SEAL).bytes.fill(9);
+        transaction.create(5, NO_SEAL).bytes.fill(9);
         transaction.setWord(state.word, 2);
         transaction.setWord(state.word, 3);
         throw new Error("no room");
@@ -104,7 +113,7 @@ describe("a transaction", () => {
   it("never writes a revoked block home", () => {
     const state = setUp();
     inTransaction(state, (transaction) => {
-      transaction.edit(state.cache.read(6, accept), accept).bytes.fill(4);
+      transaction.edit(state.cache.read(6, accept), NO_SEAL).bytes.fill(4);
     });
     inTransaction(state, (transaction) => transaction.revoke(6));
     state.disk.fill(7, 6 * 4096, 7 * 4096);
@@ -119,7 +128,7 @@ describe("a transaction", () => {
     const state = setUp();
     expect(() =>
       inTransaction(state, (transaction) => {
-        for (let turn = 0; turn < 10_000; turn++) transaction.create(7, accept);
+        for (let turn = 0; turn < 10_000; turn++) transaction.create(7, NO_SEAL);
       }),
     ).toThrow(/EOVERFLOW/);
     expect(load(state.thread.words, state.word)).toBe(0);
@@ -177,7 +186,13 @@ describe("a thread that is terminated inside a transaction", () => {
       );
       expect(one).toBe(two);
       expect(one).toBe(value);
-      if (value !== 0) expect(cache.read(1, accept).view.getUint32(4092)).toBe((value! ^ -1) >>> 0);
+      runBlocking(thread, function* (task) {
+        using _transaction = yield* beginTransaction(task, cache);
+        cache.flush();
+      });
+      const home = new DataView(store, 4096, 4096);
+      expect(home.getUint32(0)).toBe(value);
+      if (value !== 0) expect(home.getUint32(4092)).toBe((value! ^ -1) >>> 0);
     }
   });
 });

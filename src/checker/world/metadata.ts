@@ -1,6 +1,6 @@
 /**
  * Cached metadata blocks and the transactions that change them, with no driver above. The device holds
- * a value a block, which fills it; a block ends with its seal. After every whole transaction two of the
+ * a value a block, which fills it; a block ends with its seal, when it leaves the cache. After every whole transaction two of the
  * blocks and a word agree.
  *
  * Bytes of blocks are no words to the door, so here they are read and written as words where the core
@@ -52,6 +52,8 @@ export const START = 100;
 export const PAIR = [1, 2] as const;
 /** A block whose number needs two words, and which shares the bucket of block 0. */
 export const FAR_BLOCK = 2 ** 32 + 1;
+/** The kind of seal that blocks have. */
+export const SEALED = 1;
 /** In the device's place of a block: no content that has a seal. */
 const DAMAGED = 0;
 /** Buffers are made so many at a time: a page of headers, then their data. */
@@ -231,7 +233,9 @@ export class Metadata {
 
   /** A cache as a thread has it that has just attached. */
   attach(thread: Thread): MetadataCache {
-    return MetadataCache.attach(thread, new WordDevice(thread, this.shared, this.#crash));
+    const cache = MetadataCache.attach(thread, new WordDevice(thread, this.shared, this.#crash));
+    cache.sealBy((block) => this.seal(block));
+    return cache;
   }
 
   cache(self: Self): MetadataCache {
@@ -260,7 +264,8 @@ export class Metadata {
 
   read(self: Self, block: number): MetadataBlock {
     return this.cache(self).read(block, (read) => {
-      this.valueOf(read);
+      const seal = load(this.words, read.bytes.byteOffset / 4 + SEAL);
+      this.#assertAgree(block, this.valueOf(read), ~seal);
       this.verified++;
     });
   }
@@ -269,7 +274,8 @@ export class Metadata {
   valueOfCopy(self: Self, block: number): number {
     const verify = ({ bytes }: MetadataBlock): void => {
       const content = wordsOf(bytes);
-      this.#assertWhole(block, content[0]!, content[MIDDLE]!, content[SEAL]!);
+      this.#assertAgree(block, content[0]!, content[MIDDLE]!);
+      this.#assertAgree(block, content[0]!, ~content[SEAL]!);
     };
     return wordsOf(this.cache(self).readCopy(block, verify).bytes)[0]!;
   }
@@ -291,18 +297,17 @@ export class Metadata {
   valueOf({ block, bytes }: MetadataBlock): number {
     const word = bytes.byteOffset / 4;
     const value = load(this.words, word);
-    const seal = load(this.words, word + SEAL);
-    this.#assertWhole(block, value, load(this.words, word + MIDDLE), seal);
+    this.#assertAgree(block, value, load(this.words, word + MIDDLE));
     return value;
   }
 
-  #assertWhole(block: number, value: number, middle: number, seal: number): void {
-    if (middle === value && seal === ~value) return;
+  #assertAgree(block: number, value: number, other: number): void {
+    if (other === value) return;
     const expected = "as the middle and the seal say";
     throw new CorruptionError({ structure: `block ${block}`, field: "value", value, expected });
   }
 
-  /** Writes a block that is edited; its seal is written by `seal`. */
+  /** Writes a block that is edited; its seal is written when it leaves the cache. */
   write({ bytes }: MetadataBlock, value: number): void {
     const word = bytes.byteOffset / 4;
     store(this.words, word, value);
@@ -316,12 +321,12 @@ export class Metadata {
   }
 
   edit(self: Self, transaction: Transaction, block: number, value: number): void {
-    const edited = transaction.edit(this.read(self, block), (sealed) => this.seal(sealed));
+    const edited = transaction.edit(this.read(self, block), SEALED);
     this.write(edited, value);
   }
 
   create(transaction: Transaction, block: number, value: number): void {
-    const created = transaction.create(block, (sealed) => this.seal(sealed));
+    const created = transaction.create(block, SEALED);
     const word = created.bytes.byteOffset / 4;
     for (const at of [0, MIDDLE, SEAL]) {
       ensure(load(this.words, word + at) === 0, `block ${block} is created with something in it`);

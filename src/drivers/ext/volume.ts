@@ -6,7 +6,7 @@
 import { CorruptionError, HoldfastError } from "../../base/errors.ts";
 import type { Ino } from "../../base/quantities.ts";
 import type { MetadataBlock, MetadataCache } from "../../metadata/cache.ts";
-import type { Seal, Transaction } from "../../metadata/transaction.ts";
+import type { Transaction } from "../../metadata/transaction.ts";
 import { superblockChecksum } from "./checksums.ts";
 import { DiskSuperblock, SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";
 import {
@@ -43,8 +43,21 @@ export interface Located {
   readonly at: number;
 }
 
-/** For blocks without a checksum. */
-export const noSeal: Seal = () => {};
+/**
+ * Kinds of checksums that blocks have, with what they are told at an edit: of inodes and groups the number of the block's
+ * first one, each being a part; of blocks of a file what the inode's checksums start from.
+ */
+export const SEAL = {
+  superblock: 1,
+  groups: 2,
+  inodes: 3,
+  names: 4,
+  indexRoot: 5,
+  indexNode: 6,
+  extents: 7,
+  attributes: 8,
+  orphans: 9,
+} as const;
 
 /** Counts whose the space and the inodes of a volume are (quotas.ts). All throw: ENOSPC, CorruptionError. */
 export interface UsageCounter {
@@ -219,13 +232,15 @@ export function readSuperblock(volume: ExtVolume): Located {
 
 /** The superblock, to be changed in `transaction`. */
 export function editSuperblock(volume: ExtVolume, transaction: Transaction): Located {
-  const { block, at } = readSuperblock(volume);
-  const edited = transaction.edit(block, (sealed) => {
-    if (!volume.metadataChecksums) return;
-    const superblock = sealed.bytes.subarray(at, at + SUPERBLOCK_SIZE);
-    DiskSuperblock.checksum.set(sealed.view, at, superblockChecksum(superblock));
-  });
-  return { block: edited, at };
+  const located = readSuperblock(volume);
+  transaction.edit(located.block, SEAL.superblock);
+  return located;
+}
+
+export function sealSuperblock({ bytes, view }: MetadataBlock): void {
+  const at = SUPERBLOCK_BYTE % bytes.length;
+  const superblock = bytes.subarray(at, at + SUPERBLOCK_SIZE);
+  DiskSuperblock.checksum.set(view, at, superblockChecksum(superblock));
 }
 
 export function noSpace(what: string): HoldfastError {

@@ -18,6 +18,7 @@ import { codesOf, referee, shown } from "../../fsck/referee.ts";
 import { mkfsExt4, run, runOk, skipUnless, temporaryDirectory } from "../../support/tools.ts";
 import { startRunner } from "../../volume/threads.ts";
 import { DirectoryImage, errorOf, newInode, rootIno } from "./directory-image.ts";
+import { NO_SEAL } from "../../../src/metadata/transaction.ts";
 
 const MIB = 2 ** 20;
 const ALL_KINDS = [
@@ -190,7 +191,7 @@ withTools("places that others have freed are taken first", () => {
   const head = quotas.head();
   // Blocks 7 and then 6 are free; the rest of the file's last block is theirs.
   made.change((transaction) => {
-    const { view } = transaction.edit(head.block, () => {});
+    const { view } = transaction.edit(head.block, NO_SEAL);
     DiskQuotaHead.blocks.set(view, head.at, 8);
     DiskQuotaHead.freeBlock.set(view, head.at, 7);
   });
@@ -254,7 +255,7 @@ withTools("limits are kept, and hinder nobody", () => {
   const { where } = entries().find(({ id }) => id === 1000)!;
   const { inodesHardLimit, spaceHardLimit } = DiskQuotaEntry;
   image.change((transaction) => {
-    const { view } = transaction.edit(where.block, () => {});
+    const { view } = transaction.edit(where.block, NO_SEAL);
     inodesHardLimit.set(view, where.at, 1);
     spaceHardLimit.set(view, where.at, 10);
   });

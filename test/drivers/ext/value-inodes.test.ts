@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Ino } from "../../../src/base/quantities.ts";
-import { attributeChecksum } from "../../../src/drivers/ext/checksums.ts";
+import { SEAL } from "../../../src/drivers/ext/volume.ts";
 import {
   DiskAttributeEntry,
   DiskAttributeHeader,
@@ -249,10 +249,7 @@ test("a block that inodes share has one reference of each value, its copies have
   image.change((transaction) => {
     const block = attributeBlock(image.volume, readRaw(image.volume, one));
     const held = image.cache.read(block, () => {});
-    transaction.edit(held, (sealed) => {
-      const checksum = attributeChecksum(image.volume.checksumSeed, block, sealed.bytes);
-      DiskAttributeHeader.checksum.set(sealed.view, 0, checksum);
-    });
+    transaction.edit(held, SEAL.attributes);
     DiskAttributeHeader.referenceCount.set(held.view, 0, 3);
     for (const ino of [two, three]) {
       const raw = editInode(image.volume, transaction, ino);

@@ -68,14 +68,17 @@ export const metadataSurvivors: readonly Explanation[] = [
   {
     file: "metadata/transaction.ts",
     function: "create",
-    what: ["swapped: cached.bytes.fill(0); this.#seals.set"],
-    why: "The seals are this thread's own, and used at the commit only.",
+    what: ["swapped: this.#noteUnsealed(cached.header, seal"],
+    why: "Nobody seals a block while the transaction is open, and what is undone has its words back.",
   },
   {
     file: "metadata/transaction.ts",
     function: "revoke",
-    what: ["swapped: this.cache.setFlags(cached.header, 0); this.#seals.delete"],
-    why: "The seals are this thread's own, and used at the commit only.",
+    what: [
+      "swapped: this.cache.setFlags(cached.header, 0)",
+      "swapped: this.#noteUnsealed(cached.header, NO_SEAL",
+    ],
+    why: "Nobody seals a block while the transaction is open, and what is undone has its words back.",
   },
   {
     file: "metadata/transaction.ts",

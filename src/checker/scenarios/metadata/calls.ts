@@ -1,11 +1,10 @@
 /** One thread's calls to the cache and to a transaction, one after the other: what they promise. */
 import { HoldfastError } from "../../../base/errors.ts";
-import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { readStable, tryReadStable } from "../../../metadata/sequence.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
 import { add, load } from "../../../sync/atomics.ts";
 import { ensure, type Operation, type Scenario, type Self } from "../../scenario.ts";
-import { type Metadata, type MetadataShared, PAIR, START } from "../../world/metadata.ts";
+import { type Metadata, type MetadataShared, PAIR, SEALED, START } from "../../world/metadata.ts";
 import { metadataStory, type Story } from "./play.ts";
 
 const [ONE, TWO] = PAIR;
@@ -49,7 +48,7 @@ export const blocksBeyondTheDevice = callStory({
       const code = codeOf(() => metadata.read(self, block));
       ensure(code === "EUCLEAN", `block ${block} is read`);
       yield* metadata.undone(self, (transaction) => {
-        const made = codeOf(() => transaction.create(block, () => {}));
+        const made = codeOf(() => transaction.create(block, SEALED));
         ensure(made === "EUCLEAN", `block ${block} is made`);
         const copied = codeOf(() => metadata.valueOfCopy(self, block));
         ensure(copied === "EUCLEAN", `block ${block} is copied`);
@@ -105,32 +104,47 @@ export const manyBlocks = callStory({
 export const blocksSealed = callStory({
   name: "blocks-sealed",
   about:
-    "A transaction edits a block part by part, as it does with inodes of a table. Each part is sealed " +
-    "once, at the commit, by what was given last; what is revoked is not sealed.",
-  from: "metadata/transaction.ts, edit",
+    "Transactions edit a block part by part, as they do with inodes of a table. All its parts are sealed at once, when " +
+    "the block is written home, as the last edit that stayed has it; what is revoked is not sealed.",
+  from: "metadata/cache.ts, seal",
   *play(metadata, self) {
+    const cache = metadata.cache(self);
     const sealed: string[] = [];
-    const seal = (name: string) => (block: MetadataBlock) => {
-      sealed.push(name);
+    cache.sealBy((block, seal, argument, parts) => {
+      sealed.push(`${block.block} as ${seal} with ${argument}: ${parts.toString(2)}`);
       metadata.seal(block);
+    });
+    const expectSealed = (expected: string) => {
+      const found = sealed.splice(0).sort().join(", ");
+      ensure(found === expected, `sealed were ${found}`);
     };
     yield* metadata.transaction(self, (transaction) => {
-      metadata.write(transaction.edit(metadata.read(self, BLOCK), seal("old part 0")), 500);
-      transaction.edit(metadata.read(self, BLOCK), seal("part 1"), 1);
-      transaction.edit(metadata.read(self, BLOCK), seal("part 0"));
-      transaction.edit(metadata.read(self, ONE), seal("revoked"));
-      transaction.revoke(ONE);
-      metadata.write(transaction.create(ONE, seal("old made")), START);
-      transaction.edit(metadata.read(self, ONE), seal("made"));
+      metadata.write(transaction.edit(metadata.read(self, BLOCK), 1, 7), 500);
+      transaction.edit(metadata.read(self, BLOCK), 1, 7, 3);
+      metadata.write(transaction.edit(metadata.read(self, ONE), 1, -8), START);
     });
-    const names = sealed.sort().join(", ");
-    ensure(names === "made, part 0, part 1", `sealed were ${names}`);
+    yield* metadata.undone(self, (transaction) => {
+      transaction.edit(metadata.read(self, BLOCK), 2, 9);
+      transaction.revoke(ONE);
+      metadata.write(transaction.create(ONE, 3, 4), 501);
+    });
+    expectSealed("");
+    metadata.assertFlushed([BLOCK, ONE]);
+    expectSealed(`${ONE} as 1 with -8: 1, ${BLOCK} as 1 with 7: 1001`);
     yield* metadata.transaction(self, (transaction) => {
-      transaction.edit(metadata.read(self, BLOCK), seal("revoked"));
+      metadata.write(transaction.edit(metadata.read(self, BLOCK), 1, 7), 500);
+      transaction.edit(metadata.read(self, ONE), 1, -8);
+      transaction.revoke(ONE);
+      metadata.write(transaction.create(ONE, 3, 4), START);
+    });
+    metadata.assertFlushed([BLOCK, ONE]);
+    expectSealed(`${ONE} as 3 with 4: 1, ${BLOCK} as 1 with 7: 1`);
+    yield* metadata.transaction(self, (transaction) => {
+      transaction.edit(metadata.read(self, BLOCK), 1, 7);
       transaction.revoke(BLOCK);
     });
-    ensure(sealed.length === 3, "a revoked block is sealed");
-    metadata.assertFlushed([ONE]);
+    metadata.assertFlushed([]);
+    expectSealed("");
   },
 });
 
@@ -196,7 +210,7 @@ export const transactionTooLarge = callStory({
   *play(metadata, self) {
     yield* metadata.undone(self, (transaction) => {
       const code = codeOf(() => {
-        for (let turn = 0; turn < 10_000; turn++) transaction.create(BLOCK, () => {});
+        for (let turn = 0; turn < 10_000; turn++) transaction.create(BLOCK, SEALED);
       });
       ensure(code === "EOVERFLOW", "a transaction has no end");
     });

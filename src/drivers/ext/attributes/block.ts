@@ -5,7 +5,7 @@
  */
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import type { Seal, Transaction } from "../../../metadata/transaction.ts";
+import type { Transaction } from "../../../metadata/transaction.ts";
 import { allocateBlocks, freeBlocks } from "../space/allocator.ts";
 import {
   type AttributeArea,
@@ -26,7 +26,7 @@ import {
   type RawInode,
   setAttributeBlock,
 } from "../inodes/inode.ts";
-import { type ExtVolume, unownableBlock } from "../volume.ts";
+import { type ExtVolume, SEAL, unownableBlock } from "../volume.ts";
 
 const HEADER_SIZE = DiskAttributeHeader.structure.size;
 
@@ -73,12 +73,10 @@ function verifyChecksum(volume: ExtVolume, block: MetadataBlock): void {
   throw volume.damage(where, DiskAttributeHeader.structure, "h_checksum", stored, expected);
 }
 
-function sealOf(volume: ExtVolume): Seal {
-  return ({ block, bytes, view }) => {
-    if (!volume.metadataChecksums) return;
-    const computed = attributeChecksum(volume.checksumSeed, block, bytes);
-    DiskAttributeHeader.checksum.set(view, 0, computed);
-  };
+/** Writes the checksum of a block of attributes. */
+export function sealAttributeBlock(volume: ExtVolume, { block, bytes, view }: MetadataBlock): void {
+  const computed = attributeChecksum(volume.checksumSeed, block, bytes);
+  DiskAttributeHeader.checksum.set(view, 0, computed);
 }
 
 /** One inode fewer has a block of extended attributes; the last one frees it, and its values outside have one reference less. */
@@ -99,7 +97,7 @@ export function releaseAttributeBlock(
     transaction.revoke(attributes);
     return;
   }
-  const { view } = transaction.edit(block, sealOf(volume));
+  const { view } = transaction.edit(block, SEAL.attributes);
   DiskAttributeHeader.referenceCount.set(view, 0, references - 1);
 }
 
@@ -163,7 +161,7 @@ function ownBlock(
 ): MetadataBlock {
   const current = attributeBlock(volume, raw);
   if (current !== 0 && !isShared) {
-    return transaction.edit(readAttributeBlock(volume, ino, current), sealOf(volume));
+    return transaction.edit(readAttributeBlock(volume, ino, current), SEAL.attributes);
   }
   const group = Math.floor((ino - 1) / volume.facts.inodesPerGroup);
   const goal = firstBlockOfGroup(volume, group);
@@ -171,5 +169,5 @@ function ownBlock(
   if (current === 0) addInodeBlocks({ volume, transaction, ino, raw }, 1);
   else releaseAttributeBlock(volume, transaction, ino, current);
   setAttributeBlock(volume, raw, start);
-  return transaction.create(start, sealOf(volume));
+  return transaction.create(start, SEAL.attributes);
 }

@@ -1,6 +1,6 @@
 /** Values of extended attributes in inodes of their own: making these inodes, and freeing them. */
 import type { Ino } from "../../../base/quantities.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { attributeHash, type OutsideValue } from "./area.ts";
 import { hasOutsideValues, setReferences, valueHash } from "./values.ts";
 import { appendFileBlock } from "../maps/file-blocks.ts";
@@ -21,7 +21,7 @@ import {
 import { allocateInode, freeInode } from "../inodes/inode-pool.ts";
 import { findOrphans, listOrphans } from "../inodes/orphans.ts";
 import { removeExtents } from "../maps/placement.ts";
-import { type ExtVolume, noSeal } from "../volume.ts";
+import type { ExtVolume } from "../volume.ts";
 
 /**
  * A new inode with `value`, of at most 64 KiB and not empty, for an attribute of inode `owner`: 80 blocks of metadata change
@@ -41,7 +41,7 @@ export function createValue(
   const raw = initInode(volume, transaction, ino, { type: "file", mode: 0o600, uid, gid, time });
   setInodeFlags(raw, inodeFlags(raw) | INODE_VALUE);
   for (let at = 0; at < value.length; at += volume.blockSize) {
-    const { block } = appendFileBlock(volume, transaction, ino, noSeal);
+    const { block } = appendFileBlock(volume, transaction, ino, NO_SEAL);
     block.bytes.set(value.subarray(at, at + volume.blockSize));
   }
   setInodeSize(raw, value.length);

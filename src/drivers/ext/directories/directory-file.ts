@@ -1,12 +1,12 @@
 /**
- * One directory as a file of blocks: each is verified when it is read, and sealed with its checksum
- * when a transaction that changed it commits. What the blocks mean: names.ts and htree.ts.
+ * One directory as a file of blocks: each is verified when it comes into the cache, and sealed with its
+ * checksum when it leaves it. What the blocks mean: names.ts and htree.ts.
  */
 import { crc32c } from "../../../base/checksum.ts";
 import { CorruptionError, HoldfastError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import type { Seal, Transaction } from "../../../metadata/transaction.ts";
+import type { Transaction } from "../../../metadata/transaction.ts";
 import { appendFileBlock, readFileBlock } from "../maps/file-blocks.ts";
 import { COMPATIBLE, DiskInode, INCOMPATIBLE, INODE_INDEXED_DIRECTORY } from "../format.ts";
 import { isInline } from "../maps/inline-data.ts";
@@ -27,7 +27,18 @@ import {
   TAIL_SIZE,
   verifyNames,
 } from "./names.ts";
-import { type ExtVolume, noSeal } from "../volume.ts";
+import { type ExtVolume, SEAL } from "../volume.ts";
+
+/** The checksum of a block of names; `seed` is the directory's. */
+function namesChecksum({ bytes }: MetadataBlock, seed: number): number {
+  return crc32c(seed, bytes.subarray(0, bytes.length - TAIL_SIZE));
+}
+
+/** Writes the checksum of a block of names; `seed` is the directory's. */
+export function sealNames(block: MetadataBlock, seed: number): void {
+  const at = block.bytes.length - TAIL_SIZE;
+  DiskEntryTail.checksum.set(block.view, at, namesChecksum(block, seed));
+}
 
 /**
  * A directory, opened for one operation: it holds no fact longer than the lock under which it was
@@ -123,23 +134,23 @@ export class DirectoryFile implements NameFormat {
   /** Write access to a block of names. */
   editNames(transaction: Transaction, block: MetadataBlock): MetadataBlock {
     if (this.areas !== null) return editInode(this.volume, transaction, this.ino).block;
-    return transaction.edit(block, this.#sealOfNames());
+    return transaction.edit(block, SEAL.names, this.checksumSeed);
   }
 
   /** A new last block, without names. Throws: ENOSPC. */
   appendNames(transaction: Transaction): { block: MetadataBlock; index: number } {
-    const added = this.append(transaction, this.#sealOfNames());
+    const added = this.append(transaction, SEAL.names);
     initNames(added.block, this);
     return added;
   }
 
   /** A new last block, zero-filled. Throws: ENOSPC, also where the directory has the size it may have. */
-  append(transaction: Transaction, seal: Seal): { block: MetadataBlock; index: number } {
+  append(transaction: Transaction, seal: number): { block: MetadataBlock; index: number } {
     if ((this.blockCount + 1) * this.blockSize >= this.#sizeLimit) {
       const message = `directory inode ${this.ino} has nearly 4 GiB; more take the feature large_dir`;
       throw new HoldfastError("ENOSPC", message);
     }
-    const added = appendFileBlock(this.volume, transaction, this.ino, seal);
+    const added = appendFileBlock(this.volume, transaction, this.ino, seal, this.checksumSeed);
     this.blockCount = added.index + 1;
     return added;
   }
@@ -148,18 +159,6 @@ export class DirectoryFile implements NameFormat {
   get #sizeLimit(): number {
     const isLarge = (this.volume.features.incompatible & INCOMPATIBLE.large_dir) !== 0;
     return isLarge ? Number.POSITIVE_INFINITY : 2 ** 32;
-  }
-
-  #sealOfNames(): Seal {
-    if (!this.volume.metadataChecksums) return noSeal;
-    return (block) => {
-      const checksum = this.#namesChecksum(block);
-      DiskEntryTail.checksum.set(block.view, this.entriesEnd, checksum);
-    };
-  }
-
-  #namesChecksum(block: MetadataBlock): number {
-    return crc32c(this.checksumSeed, block.bytes.subarray(0, this.entriesEnd));
   }
 
   /** Throws: CorruptionError unless a block of names has the checksum that the volume wants. */
@@ -173,7 +172,7 @@ export class DirectoryFile implements NameFormat {
       throw this.volume.damage(tail, structure, "det_reserved_ft", found, expected);
     }
     const stored = checksum.get(block.view, tail.at);
-    const computed = this.#namesChecksum(block);
+    const computed = namesChecksum(block, this.checksumSeed);
     if (stored !== computed) {
       const expected = `but the block's bytes give ${computed}`;
       throw this.volume.damage(tail, structure, "det_checksum", stored, expected);

@@ -15,6 +15,7 @@ import { INODE_INDEXED_DIRECTORY } from "../format.ts";
 import type { NameHash } from "./hash.ts";
 import {
   assertChainEnds,
+  editIndex,
   findPath,
   hashIn,
   hashVersionOf,
@@ -25,7 +26,6 @@ import {
   readRoot,
   rootPlaceOf,
   ROOT_ENTRIES_AT,
-  sealOfIndex,
 } from "./htree.ts";
 import { convertToIndexed, insertMakingRoom } from "./htree-insert.ts";
 import { inlineParent, setInlineParent } from "./inline-areas.ts";
@@ -268,7 +268,7 @@ export function setParent(directory: DirectoryFile, transaction: Transaction, pa
   }
   const { block, at } = findParent(directory);
   directory.volume.nameSearches?.forget();
-  if (directory.isIndexed) transaction.edit(block, sealOfIndex(directory, ROOT_ENTRIES_AT));
+  if (directory.isIndexed) editIndex(directory, transaction, block, ROOT_ENTRIES_AT);
   else directory.editNames(transaction, block);
   setTarget(block, directory, at, parent, "directory");
 }

@@ -22,6 +22,7 @@ import {
   DiskIndexEntry,
   DiskIndexFirst,
   DiskIndexRoot,
+  editIndex,
   ENTRY_SIZE,
   entryLimit,
   findPath,
@@ -36,7 +37,6 @@ import {
   readRoot,
   ROOT_ENTRIES_AT,
   ROOT_INFO_LENGTH,
-  sealOfIndex,
 } from "./htree.ts";
 import { editInode, inodeFlags, setInodeFlags } from "../inodes/inode.ts";
 import {
@@ -51,6 +51,7 @@ import {
   recordLengthAt,
   recordLengthFor,
 } from "./names.ts";
+import { SEAL } from "../volume.ts";
 
 /**
  * Adds a name that is not there, and for which the leaf that it belongs to has no room.
@@ -92,7 +93,7 @@ function makeRoom(
       packNames(leaf, directory, leaf.bytes.slice(), offsetsOf(records));
       return leaf;
     }
-    if (parent.count < entryLimit(directory, parent.entriesAt)) {
+    if (parent.count < entryLimit(directory.volume, parent.entriesAt)) {
       return splitLeaf(directory, transaction, parent, { leaf, records, major });
     }
     growIndex(directory, transaction, path);
@@ -173,7 +174,7 @@ function insertEntry(
   hash: number,
   child: number,
 ): void {
-  const { bytes, view } = transaction.edit(node.block, sealOfIndex(directory, node.entriesAt));
+  const { bytes, view } = editIndex(directory, transaction, node.block, node.entriesAt);
   const at = node.entriesAt + (node.slot + 1) * ENTRY_SIZE;
   bytes.copyWithin(at + ENTRY_SIZE, at, node.entriesAt + node.count * ENTRY_SIZE);
   DiskIndexEntry.hash.set(view, at, hash);
@@ -183,7 +184,7 @@ function insertEntry(
 
 /** Makes room in the index on the way that `path` takes. Throws: ENOSPC. */
 function growIndex(directory: DirectoryFile, transaction: Transaction, path: IndexPath): void {
-  const isFull = (node: IndexNode) => node.count === entryLimit(directory, node.entriesAt);
+  const isFull = (node: IndexNode) => node.count === entryLimit(directory.volume, node.entriesAt);
   let level = path.length - 1;
   while (level >= 0 && isFull(path[level]!)) level--;
   if (level >= 0) {
@@ -203,12 +204,12 @@ function makeNode(
   source: IndexNode,
   slot: number,
 ): number {
-  const { block, index } = directory.append(transaction, sealOfIndex(directory, NODE_ENTRIES_AT));
+  const { block, index } = directory.append(transaction, SEAL.indexNode);
   const start = source.entriesAt + slot * ENTRY_SIZE;
   const end = source.entriesAt + source.count * ENTRY_SIZE;
   DiskEntry.recordLength.set(block.view, 0, directory.blockSize);
   block.bytes.set(source.block.bytes.subarray(start, end), NODE_ENTRIES_AT);
-  const limit = entryLimit(directory, NODE_ENTRIES_AT);
+  const limit = entryLimit(directory.volume, NODE_ENTRIES_AT);
   DiskIndexFirst.limit.set(block.view, NODE_ENTRIES_AT, limit);
   DiskIndexFirst.count.set(block.view, NODE_ENTRIES_AT, source.count - slot);
   return index;
@@ -223,14 +224,14 @@ function splitNode(
   const kept = node.count >>> 1;
   const hash = hashAt(node, kept);
   const index = makeNode(directory, transaction, node, kept);
-  const { view } = transaction.edit(node.block, sealOfIndex(directory, node.entriesAt));
+  const { view } = editIndex(directory, transaction, node.block, node.entriesAt);
   DiskIndexFirst.count.set(view, node.entriesAt, kept);
   insertEntry(directory, transaction, parent, hash, index);
 }
 
 function addLevel(directory: DirectoryFile, transaction: Transaction, root: IndexNode): void {
   const index = makeNode(directory, transaction, root, 0);
-  const { view } = transaction.edit(root.block, sealOfIndex(directory, ROOT_ENTRIES_AT));
+  const { view } = editIndex(directory, transaction, root.block, ROOT_ENTRIES_AT);
   DiskIndexFirst.count.set(view, ROOT_ENTRIES_AT, 1);
   DiskIndexFirst.block.set(view, ROOT_ENTRIES_AT, index);
   const levels = DiskIndexRoot.indirectLevels.get(view, 0);
@@ -255,13 +256,13 @@ export function convertToIndexed(directory: DirectoryFile, transaction: Transact
   const { block: leaf, index } = directory.appendNames(transaction);
   packNames(leaf, directory, first.bytes, offsets);
 
-  const { bytes, view } = transaction.edit(first, sealOfIndex(directory, ROOT_ENTRIES_AT));
+  const { bytes, view } = editIndex(directory, transaction, first, ROOT_ENTRIES_AT);
   bytes.fill(0, DiskIndexRoot.zero.offset);
   const rest = directory.blockSize - DiskIndexRoot.parentIno.offset;
   DiskIndexRoot.parentRecordLength.set(view, 0, rest);
   DiskIndexRoot.hashVersion.set(view, 0, version);
   DiskIndexRoot.infoLength.set(view, 0, ROOT_INFO_LENGTH);
-  const limit = entryLimit(directory, ROOT_ENTRIES_AT);
+  const limit = entryLimit(directory.volume, ROOT_ENTRIES_AT);
   DiskIndexFirst.limit.set(view, ROOT_ENTRIES_AT, limit);
   DiskIndexFirst.count.set(view, ROOT_ENTRIES_AT, 1);
   DiskIndexFirst.block.set(view, ROOT_ENTRIES_AT, index);

@@ -23,13 +23,13 @@ import { crc32c } from "../../../base/checksum.ts";
 import { CorruptionError } from "../../../base/errors.ts";
 import { bytes, struct, u8, u16, u32 } from "../../../base/struct.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import type { Seal } from "../../../metadata/transaction.ts";
+import type { Transaction } from "../../../metadata/transaction.ts";
 import { crc32cNumber } from "../checksums.ts";
 import type { DirectoryFile } from "./directory-file.ts";
 import { INCOMPATIBLE } from "../format.ts";
 import { HASH_TEA, HASH_UNSIGNED, hashName, isHashVersion, type NameHash } from "./hash.ts";
 import { DiskEntry, dot, dotDot, recordLengthFor } from "./names.ts";
-import { noSeal } from "../volume.ts";
+import { type ExtVolume, SEAL } from "../volume.ts";
 
 /** Everything in the root before its entries. */
 export const DiskIndexRoot = struct(
@@ -108,9 +108,9 @@ function damage(
 }
 
 /** Places for entries in a root or node. */
-export function entryLimit(directory: DirectoryFile, entriesAt: number): number {
-  const tail = directory.volume.metadataChecksums ? DiskIndexTail.structure.size : 0;
-  return Math.floor((directory.blockSize - entriesAt - tail) / ENTRY_SIZE);
+export function entryLimit(volume: ExtVolume, entriesAt: number): number {
+  const tail = volume.metadataChecksums ? DiskIndexTail.structure.size : 0;
+  return Math.floor((volume.blockSize - entriesAt - tail) / ENTRY_SIZE);
 }
 
 /** Nodes between the root and the leaves, at most. */
@@ -121,7 +121,7 @@ export function indirectLevelsMax(directory: DirectoryFile): number {
 /** The number of entries, checked to lie in the block. Throws: CorruptionError. */
 export function countAt(directory: DirectoryFile, block: MetadataBlock, entriesAt: number): number {
   const limit = DiskIndexFirst.limit.get(block.view, entriesAt);
-  const limitRight = entryLimit(directory, entriesAt);
+  const limitRight = entryLimit(directory.volume, entriesAt);
   if (limit !== limitRight) damage(directory, block, "limit", limit, `expected ${limitRight}`);
   const count = DiskIndexFirst.count.get(block.view, entriesAt);
   if (count === 0 || count > limit) {
@@ -148,11 +148,12 @@ export function leafOf(directory: DirectoryFile, path: IndexPath): number {
 }
 
 function verifyEntries(directory: DirectoryFile, block: MetadataBlock, entriesAt: number): void {
-  if (directory.volume.metadataChecksums) {
-    const tailAt = entriesAt + entryLimit(directory, entriesAt) * ENTRY_SIZE;
+  const { volume } = directory;
+  if (volume.metadataChecksums) {
+    const tailAt = entriesAt + entryLimit(volume, entriesAt) * ENTRY_SIZE;
     countAt(directory, block, entriesAt);
     const value = DiskIndexTail.checksum.get(block.view, tailAt);
-    const computed = indexChecksum(directory, block, entriesAt);
+    const computed = indexChecksum(volume, block, directory.checksumSeed, entriesAt);
     if (value !== computed) {
       damage(directory, block, "dt_checksum", value, `but its bytes give ${computed}`);
     }
@@ -167,22 +168,40 @@ function verifyEntries(directory: DirectoryFile, block: MetadataBlock, entriesAt
 }
 
 /** The checksum of a root or node: its head, the entries in use, and the tail without itself. */
-function indexChecksum(directory: DirectoryFile, block: MetadataBlock, entriesAt: number): number {
+function indexChecksum(
+  volume: ExtVolume,
+  block: MetadataBlock,
+  seed: number,
+  entriesAt: number,
+): number {
   const count = DiskIndexFirst.count.get(block.view, entriesAt);
-  const tailAt = entriesAt + entryLimit(directory, entriesAt) * ENTRY_SIZE;
+  const tailAt = entriesAt + entryLimit(volume, entriesAt) * ENTRY_SIZE;
   const used = block.bytes.subarray(0, entriesAt + count * ENTRY_SIZE);
   const reserved = DiskIndexTail.reserved.get(block.view, tailAt);
-  return crc32cNumber(crc32cNumber(crc32c(directory.checksumSeed, used), reserved, 4), 0, 4);
+  return crc32cNumber(crc32cNumber(crc32c(seed, used), reserved, 4), 0, 4);
 }
 
-/** Writes the checksum of a root or node at commit. */
-export function sealOfIndex(directory: DirectoryFile, entriesAt: number): Seal {
-  if (!directory.volume.metadataChecksums) return noSeal;
-  return (block) => {
-    const tailAt = entriesAt + entryLimit(directory, entriesAt) * ENTRY_SIZE;
-    const checksum = indexChecksum(directory, block, entriesAt);
-    DiskIndexTail.checksum.set(block.view, tailAt, checksum);
-  };
+/** Write access to the root, or a node, whose entries begin at `entriesAt`. */
+export function editIndex(
+  directory: DirectoryFile,
+  transaction: Transaction,
+  block: MetadataBlock,
+  entriesAt: number,
+): MetadataBlock {
+  const seal = entriesAt === ROOT_ENTRIES_AT ? SEAL.indexRoot : SEAL.indexNode;
+  return transaction.edit(block, seal, directory.checksumSeed);
+}
+
+/** Writes the checksum of a root or node; `seed` is the directory's. */
+export function sealIndex(
+  volume: ExtVolume,
+  block: MetadataBlock,
+  seed: number,
+  entriesAt: number,
+): void {
+  const tailAt = entriesAt + entryLimit(volume, entriesAt) * ENTRY_SIZE;
+  const checksum = indexChecksum(volume, block, seed, entriesAt);
+  DiskIndexTail.checksum.set(block.view, tailAt, checksum);
 }
 
 /** Checks block 0 of an indexed directory. Throws: CorruptionError. */

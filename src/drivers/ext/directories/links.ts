@@ -11,7 +11,7 @@
 import { CorruptionError, HoldfastError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { FileType, NewInode, Time } from "../../../iomap/contract.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import {
   addName,
   findEntry,
@@ -57,7 +57,7 @@ import {
 import { allocateInode } from "../inodes/inode-pool.ts";
 import { inoAt, isDots, NAME_LENGTH_MAX } from "./names.ts";
 import { addOrphan, removeOrphan } from "../inodes/orphans.ts";
-import { type ExtVolume, noSeal } from "../volume.ts";
+import type { ExtVolume } from "../volume.ts";
 
 /** A name in a directory. */
 export interface Place {
@@ -174,7 +174,7 @@ function setTarget(
     setInodeSize(raw, target.length);
     return;
   }
-  const { block } = appendFileBlock(volume, transaction, ino, noSeal);
+  const { block } = appendFileBlock(volume, transaction, ino, NO_SEAL);
   block.bytes.set(target);
   setInodeSize(editInode(volume, transaction, ino), target.length);
 }

@@ -9,6 +9,7 @@ import { Region } from "../../../sync/region.ts";
 import { runBlocking } from "../../../sync/runners.ts";
 import { Thread } from "../../../sync/thread.ts";
 import type { SuperblockFacts } from "../superblock.ts";
+import { sealBlocksOf } from "../seals.ts";
 import { ExtVolume } from "../volume.ts";
 import { applyFastCommits } from "./apply.ts";
 import type { FastChange } from "./scan.ts";
@@ -43,6 +44,7 @@ export function imagesOfChanges(
     const cache = MetadataCache.create(thread, source, blockSize);
     const refuse = () => invariant(false, "no data is written where fast commits are applied");
     const volume = new ExtVolume(facts, cache, { size: device.size, zero: refuse, copyIn: refuse });
+    sealBlocksOf(volume, cache);
     applyFastCommits(
       volume,
       (change) =>

@@ -6,7 +6,7 @@
  * taken. Inodes are taken lowest first, so that part only shrinks from its start.
  */
 import type { Ino } from "../../../base/quantities.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { releaseAttributeBlock } from "../attributes/block.ts";
 import { areaOfBody, readBody } from "../attributes/body.ts";
 import { dropReferences, hasOutsideValues } from "../attributes/values.ts";
@@ -108,8 +108,8 @@ function useTable(
   if (slot < used) return;
   const perBlock = volume.blockSize / inodeSize;
   for (let index = Math.ceil(used / perBlock); index * perBlock <= slot; index++) {
-    // Blank slots have no checksum; each inode made in them is sealed by its own edit.
-    transaction.create(inodeTableOf(volume, group) + index, () => {});
+    // Blank slots have no checksum; each inode made in them is sealed for its own edit.
+    transaction.create(inodeTableOf(volume, group) + index, NO_SEAL);
   }
   setGroup(volume, descriptor, "unusedInodes", inodesPerGroup - (slot + 1));
 }

@@ -2,7 +2,7 @@
  * Inodes: finding them in the inode tables, reading and changing their fields.
  *
  * The checksums of all inodes in a block are verified when the block comes into the cache; those of
- * the inodes that a transaction changed are written when it commits. Slots of unused inodes are not
+ * the inodes that were changed are written when it leaves it. Slots of unused inodes are not
  * checked: they hold whatever was left there.
  */
 import { CorruptionError, HoldfastError } from "../../../base/errors.ts";
@@ -40,7 +40,7 @@ import {
   setPair,
 } from "../format.ts";
 import { inodeTableOf } from "../space/groups.ts";
-import type { ExtVolume, Located } from "../volume.ts";
+import { type ExtVolume, type Located, SEAL } from "../volume.ts";
 
 /** An inode in its cached block: its bytes start at byte `at` of the block. */
 export type RawInode = Located;
@@ -87,9 +87,9 @@ export function readRaw(volume: ExtVolume, ino: Ino): RawInode {
 /** The inode `ino`, to be changed in `transaction`. Throws: CorruptionError. */
 export function editInode(volume: ExtVolume, transaction: Transaction, ino: Ino): RawInode {
   const raw = readRaw(volume, ino);
-  const { at } = raw;
-  const seal = (block: MetadataBlock) => sealInode(volume, { block, at }, ino);
-  return { block: transaction.edit(raw.block, seal, at), at };
+  const slot = raw.at / volume.facts.inodeSize;
+  transaction.edit(raw.block, SEAL.inodes, ino - slot, slot);
+  return raw;
 }
 
 /** What the checksums of the inode's directory and extent blocks start from. */
@@ -131,12 +131,24 @@ export function verifyInode(volume: ExtVolume, raw: RawInode, ino: number): void
   throw volume.damage(raw, DiskInode.structure, "i_checksum", stored, expected);
 }
 
+/** Writes the checksums of inodes: `first` is the block's first one, and each has a bit of `parts`. */
+export function sealInodes(
+  volume: ExtVolume,
+  block: MetadataBlock,
+  first: number,
+  parts: number,
+): void {
+  const { inodeSize } = volume.facts;
+  for (let at = 0, slot = 0; at < volume.blockSize; at += inodeSize, slot++) {
+    if ((parts & (1 << slot)) !== 0) sealInode(volume, { block, at }, first + slot);
+  }
+}
+
 /**
  * Writes an inode's checksum, if it is in use or was: of those freed only the generation is left.
  * Slots never used stay blank.
  */
 function sealInode(volume: ExtVolume, raw: RawInode, ino: number): void {
-  if (!volume.metadataChecksums) return;
   const { block, at } = raw;
   if (!isSlotUsed(raw) && DiskInode.generation.get(block.view, at) === 0) return;
   const computed = checksumOf(volume, raw, ino);

@@ -23,7 +23,7 @@ import { wordsOf } from "../space/bitmaps.ts";
 import { crc32cNumber } from "../checksums.ts";
 import { readFileBlock } from "../maps/file-blocks.ts";
 import { inodeChecksumSeed, inodeSize, linkCount, readRaw } from "./inode.ts";
-import type { ExtVolume } from "../volume.ts";
+import { type ExtVolume, SEAL } from "../volume.ts";
 
 export const DiskOrphanTail = struct(
   "ext4_orphan_block_tail",
@@ -114,15 +114,17 @@ function replacePlace(
     const index = places.indexOf(from);
     if (index < 0) continue;
     const seed = inodeChecksumSeed(volume, volume.facts.orphanFileIno as Ino);
-    transaction.edit(block, (sealed) => {
-      const { checksum } = DiskOrphanTail;
-      const computed = orphanChecksum(volume, sealed, seed);
-      checksum.set(sealed.view, orphanTailByte(volume), computed);
-    });
+    transaction.edit(block, SEAL.orphans, seed);
     places[index] = to;
     return true;
   }
   return false;
+}
+
+/** Writes the checksum of a block of the file; `seed` is the file's. */
+export function sealOrphans(volume: ExtVolume, block: MetadataBlock, seed: number): void {
+  const computed = orphanChecksum(volume, block, seed);
+  DiskOrphanTail.checksum.set(block.view, orphanTailByte(volume), computed);
 }
 
 /** Names an inode that the file does not name yet. False: it is full. Throws: CorruptionError. */

@@ -9,7 +9,7 @@
  */
 import { HoldfastError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { allocateBlocks, freeBlocks } from "../space/allocator.ts";
 import {
   indexIn,
@@ -26,7 +26,7 @@ import {
 import type { FileMap, FoundPiece, Piece } from "./file-map.ts";
 import { goalForNodes, groupOfBlock } from "../space/groups.ts";
 import { addInodeBlocks, editInode, type RawInode } from "../inodes/inode.ts";
-import { type ExtVolume, noSeal, unownableBlock } from "../volume.ts";
+import { type ExtVolume, unownableBlock } from "../volume.ts";
 
 /** Full blocks of pointers that one insertion makes at most, so that it fits in a small journal. */
 const NODES_PER_INSERT = 32;
@@ -167,7 +167,7 @@ export class BlockMap implements FileMap {
       end: DEVICE_BLOCKS_MAX,
     });
     addInodeBlocks(this, 1);
-    transaction.create(start, noSeal);
+    transaction.create(start, NO_SEAL);
     return start;
   }
 
@@ -219,7 +219,7 @@ export class BlockMap implements FileMap {
 
   /** Write access to a row's pointers. Those in the inode are being edited already. */
   #edit({ block }: PointerRow): void {
-    if (block !== this.raw.block) this.transaction.edit(block, noSeal);
+    if (block !== this.raw.block) this.transaction.edit(block, NO_SEAL);
   }
 }
 

@@ -53,7 +53,7 @@ import {
 } from "./extent-nodes.ts";
 import { goalForNodes, groupOfInode } from "../space/groups.ts";
 import { addInodeBlocks, editInode, inodeChecksumSeed, type RawInode } from "../inodes/inode.ts";
-import type { ExtVolume } from "../volume.ts";
+import { type ExtVolume, SEAL } from "../volume.ts";
 
 /** Extents name blocks by 48 bits. */
 const DEVICE_BLOCKS_MAX = 2 ** 48;
@@ -269,18 +269,11 @@ export class ExtentTree implements FileMap {
   /** Write access to a node's bytes. The root's inode is being edited already. */
   #edit(node: Node): void {
     if (this.#isRoot(node)) return;
-    this.transaction.edit(node.block, (block) => this.#seal(block));
+    this.transaction.edit(node.block, SEAL.extents, this.#seed);
   }
 
   #isRoot(node: Node): boolean {
     return node.block === this.raw.block && node.at === this.raw.at + CONTENT_BYTE;
-  }
-
-  #seal(block: MetadataBlock): void {
-    if (!this.volume.metadataChecksums) return;
-    const max = DiskExtentHeader.entriesMax.get(block.view, 0);
-    const checksum = extentChecksum(this.#seed, block.bytes, max);
-    DiskExtentTail.checksum.set(block.view, extentTailByte(max), checksum);
   }
 
   /** Entries [index, index + removed) of a leaf become `pieces`. There is room. */
@@ -422,7 +415,7 @@ export class ExtentTree implements FileMap {
     const goal = goalForNodes(volume, groupOfInode(volume, this.ino));
     const run = allocateBlocks(volume, transaction, { goal, count: 1 });
     addInodeBlocks(this, 1);
-    const block = transaction.create(run.start, (sealed) => this.#seal(sealed));
+    const block = transaction.create(run.start, SEAL.extents, this.#seed);
     const node = { block, at: 0 };
     initializeNode(node, nodeEntriesMax(volume), depth);
     return node;
@@ -433,6 +426,12 @@ export class ExtentTree implements FileMap {
     this.transaction.revoke(block);
     addInodeBlocks(this, -1);
   }
+}
+
+/** Writes the checksum of a node that is a block; `seed` is the inode's. */
+export function sealExtents({ bytes, view }: MetadataBlock, seed: number): void {
+  const max = DiskExtentHeader.entriesMax.get(view, 0);
+  DiskExtentTail.checksum.set(view, extentTailByte(max), extentChecksum(seed, bytes, max));
 }
 
 function writePiece(node: Node, index: number, piece: Piece): void {

@@ -2,7 +2,7 @@
 import { CorruptionError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
-import type { Seal, Transaction } from "../../../metadata/transaction.ts";
+import type { Transaction } from "../../../metadata/transaction.ts";
 import { inodeSize } from "../inodes/inode.ts";
 import { extentAt, openMap } from "./inode-map.ts";
 import { appendBlock, setSize } from "./placement.ts";
@@ -27,16 +27,20 @@ export function readFileBlock(
   return volume.cache.read(extent.address / volume.blockSize, verify);
 }
 
-/** A new zero-filled block at the end of the file; grows its size and the space it uses. */
+/**
+ * A new zero-filled block at the end of the file; grows its size and the space it uses. `seal`, `argument`: as
+ * `Transaction.edit` takes them.
+ */
 export function appendFileBlock(
   volume: ExtVolume,
   transaction: Transaction,
   ino: Ino,
-  seal: Seal,
+  seal: number,
+  argument = 0,
 ): { block: MetadataBlock; index: number } {
   const map = openMap(volume, transaction, ino);
   const index = Math.ceil(inodeSize(map.raw) / volume.blockSize);
   const block = appendBlock(map, index);
   setSize(volume, transaction, ino, (index + 1) * volume.blockSize);
-  return { block: transaction.create(block, seal), index };
+  return { block: transaction.create(block, seal, argument), index };
 }

@@ -19,11 +19,11 @@
  */
 import type { Ino } from "../../../base/quantities.ts";
 import { struct, u16, u32, u64 } from "../../../base/struct.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { appendFileBlock, readFileBlock } from "../maps/file-blocks.ts";
 import { DiskInode, MODE_FILE, MODE_TYPE_MASK } from "../format.ts";
 import { editInode, inodeMode, inodeSize, readRaw, setInodeSize } from "../inodes/inode.ts";
-import { type ExtVolume, type Located, noSeal } from "../volume.ts";
+import type { ExtVolume, Located } from "../volume.ts";
 
 /** The head of the file: the kernel's v2_disk_dqheader, and v2_disk_dqinfo behind it. */
 export const DiskQuotaHead = struct(
@@ -187,7 +187,7 @@ export class QuotaFile {
       entry = this.#insert(transaction, id);
     }
     const { at } = entry;
-    const { view } = transaction.edit(entry.block, noSeal);
+    const { view } = transaction.edit(entry.block, NO_SEAL);
     const before = usageAt(entry);
     DiskQuotaEntry.space.set(view, at, Math.max(before.space + space, 0));
     DiskQuotaEntry.inodes.set(view, at, Math.max(before.inodes + inodes, 0));
@@ -277,7 +277,7 @@ export class QuotaFile {
       if (child === 0) {
         child = way.length === DEPTH ? leaf : this.#takeBlock(transaction);
         const { block, at } = this.#slot(way.at(-1)!, slotOf(id, way.length - 1));
-        transaction.edit(block, noSeal).view.setUint32(at, child, true);
+        transaction.edit(block, NO_SEAL).view.setUint32(at, child, true);
       }
       way.push(child);
     }
@@ -286,14 +286,14 @@ export class QuotaFile {
 
   #takeEntry(transaction: Transaction): { leaf: number; entry: Located } {
     const head = this.head();
-    const { view } = transaction.edit(head.block, noSeal);
+    const { view } = transaction.edit(head.block, NO_SEAL);
     let leaf = DiskQuotaHead.freeEntry.get(view, head.at);
     if (leaf === 0) {
       leaf = this.#takeBlock(transaction);
       DiskQuotaHead.freeEntry.set(view, head.at, leaf);
     }
     const { block, at } = this.#read(leaf);
-    transaction.edit(block, noSeal);
+    transaction.edit(block, NO_SEAL);
     const entries = DiskQuotaLeaf.entries.get(block.view, at);
     for (let place = 0; place < LEAF_ENTRIES; place++) {
       const entry = this.#entry(leaf, place);
@@ -314,13 +314,13 @@ export class QuotaFile {
     if (next === 0) return;
     this.#assertBlock(leaf, "dqdh_next_free", next, this.#blocks(head));
     const { block, at } = this.#read(next);
-    DiskQuotaLeaf.previousFree.set(transaction.edit(block, noSeal).view, at, 0);
+    DiskQuotaLeaf.previousFree.set(transaction.edit(block, NO_SEAL).view, at, 0);
   }
 
   /** A block of zeroes: a free one, else a new one at the end. */
   #takeBlock(transaction: Transaction): number {
     const head = this.head();
-    const { view } = transaction.edit(head.block, noSeal);
+    const { view } = transaction.edit(head.block, NO_SEAL);
     const blocks = this.#blocks(head);
     let index = DiskQuotaHead.freeBlock.get(view, head.at);
     if (index !== 0) {
@@ -333,7 +333,7 @@ export class QuotaFile {
       DiskQuotaHead.blocks.set(view, head.at, blocks + 1);
     }
     const { block, at } = this.#read(index);
-    transaction.edit(block, noSeal).bytes.fill(0, at, at + BLOCK_SIZE);
+    transaction.edit(block, NO_SEAL).bytes.fill(0, at, at + BLOCK_SIZE);
     return index;
   }
 
@@ -343,7 +343,7 @@ export class QuotaFile {
     const size = blocks * BLOCK_SIZE;
     const raw = editInode(this.#volume, transaction, this.ino);
     if (size > Math.ceil(inodeSize(raw) / blockSize) * blockSize) {
-      appendFileBlock(this.#volume, transaction, this.ino, noSeal);
+      appendFileBlock(this.#volume, transaction, this.ino, NO_SEAL);
     }
     setInodeSize(raw, Math.max(inodeSize(raw), size));
   }

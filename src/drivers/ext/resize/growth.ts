@@ -8,7 +8,7 @@
  * volume has them.
  */
 import type { GrowthRun, GrowthStep, VolumeGrowth } from "../../../iomap/contract.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { invariant } from "../../../base/invariant.ts";
 import { DiskSuperblock, INCOMPATIBLE, setPair } from "../format.ts";
 import type { Geometry } from "../mkfs/geometry.ts";
@@ -19,7 +19,7 @@ import { addToCount, changeBlockBitmap } from "../space/group-bitmaps.ts";
 import { descriptorBlock, firstBlockOfGroup, headBlocks, readGroup } from "../space/groups.ts";
 import { getTotal, setTotal } from "../space/totals.ts";
 import type { SuperblockFacts } from "../superblock.ts";
-import { editSuperblock, type ExtVolume, noSeal, readSuperblock } from "../volume.ts";
+import { editSuperblock, type ExtVolume, readSuperblock } from "../volume.ts";
 import { copyPart, copyParts } from "./copies.ts";
 import { planBlocks, planStep, withLastGroupFull } from "./plan.ts";
 import { changeResizeInode } from "./resize-inode.ts";
@@ -155,12 +155,8 @@ class Run implements GrowthRun {
     const index = (from.groups - slot) / descriptorsPerBlock;
     const block =
       slot === 0
-        ? transaction.create(descriptorBlock({ facts: geometry }, index), noSeal)
-        : transaction.edit(
-            readGroup(this.#volume, from.groups - 1).block,
-            noSeal,
-            slot * descriptorSize,
-          );
+        ? transaction.create(descriptorBlock({ facts: geometry }, index), NO_SEAL)
+        : transaction.edit(readGroup(this.#volume, from.groups - 1).block, NO_SEAL);
     const length = (groups - from.groups) * descriptorSize;
     block.bytes.set(descriptors.subarray(0, length), slot * descriptorSize);
   }

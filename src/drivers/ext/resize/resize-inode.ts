@@ -3,14 +3,15 @@
  * that has copies: one leaves it where descriptors need it, and groups with copies bring it theirs.
  * How it names them: mkfs/resize-inode.ts.
  */
-import type { Transaction } from "../../../metadata/transaction.ts";
+import type { MetadataBlock } from "../../../metadata/cache.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { COMPATIBLE, CONTENT_BYTE, INO_RESIZE, SUPERBLOCK_BYTE } from "../format.ts";
 import { addInodeBlocks, editInode } from "../inodes/inode.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import { freeBlocks } from "../space/allocator.ts";
 import { firstBlockOfGroup, type GroupFacts, hasSuperblock } from "../space/groups.ts";
 import type { SuperblockFacts } from "../superblock.ts";
-import { type ExtVolume, noSeal, unownableBlock } from "../volume.ts";
+import { type ExtVolume, unownableBlock } from "../volume.ts";
 import { descriptorBlocksOf } from "./plan.ts";
 
 /** Its only pointer: of the second level. */
@@ -61,7 +62,7 @@ export function changeResizeInode(
   const index = descriptorBlocksOf(before, before.groups);
   const perBlock = volume.blockSize / 4;
   if (isTaken) {
-    const map = transaction.edit(volume.cache.read(pointer, noSeal), noSeal);
+    const map = transaction.edit(readPointers(volume, pointer), NO_SEAL);
     const slot = index % perBlock;
     const named = map.view.getUint32(slot * 4, true);
     const taken = superblock + 1 + index;
@@ -75,8 +76,8 @@ export function changeResizeInode(
   const firstKept = index + (isTaken ? 1 : 0);
   for (let kept = 0; kept < after.reservedGdtBlocks && added.length > 0; kept++) {
     const number = firstKept + kept;
-    const block = volume.cache.read(superblock + 1 + number, noSeal);
-    const map = transaction.edit(block, noSeal);
+    const block = readPointers(volume, superblock + 1 + number);
+    const map = transaction.edit(block, NO_SEAL);
     for (const [place, group] of added.entries()) {
       const copy = firstBlockOfGroup({ facts: after }, group) + 1 + number;
       map.view.setUint32((copies.length + place) * 4, copy, true);
@@ -84,4 +85,9 @@ export function changeResizeInode(
   }
   const owns = after.reservedGdtBlocks * (1 + copies.length + added.length);
   addInodeBlocks({ volume, transaction, ino, raw }, owns - owned);
+}
+
+/** A block of block numbers: nothing in it tells whether it is right. */
+function readPointers(volume: ExtVolume, block: number): MetadataBlock {
+  return volume.cache.read(block, () => {});
 }

@@ -3,11 +3,11 @@
  *
  * The bitmap of an uninitialised group was never written; what it would say is worked out, and it is
  * written when the group is first used. A bitmap's checksum lies in the group's descriptor, so it is
- * brought up to date with every change and not at commit.
+ * written when that is sealed.
  */
 import type { Ino } from "../../../base/quantities.ts";
-import type { MetadataBlock } from "../../../metadata/cache.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import type { MetadataBlock, MetadataCache } from "../../../metadata/cache.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { findSet, setBits, wordsOf } from "./bitmaps.ts";
 import { bitmapChecksum } from "../checksums.ts";
 import { DESCRIPTOR_SIZE_WIDE, GROUP_BLOCK_UNINIT, GROUP_INODE_UNINIT } from "../format.ts";
@@ -55,6 +55,8 @@ const INODES: Kind = {
   bits: (volume) => volume.facts.inodesPerGroup,
   initialize: (volume, _, words) => setBits(words, volume.facts.inodesPerGroup, words.length * 32),
 };
+
+const KINDS = [BLOCKS, INODES];
 
 /** A bitmap being changed, with its group's descriptor. */
 export interface EditedBitmap {
@@ -140,20 +142,27 @@ function changeBitmap(
   const descriptor = editGroup(volume, transaction, group);
   let block: MetadataBlock;
   if ((groupFlags(volume, descriptor) & kind.uninitialized) !== 0) {
-    block = transaction.create(getGroup(volume, descriptor, kind.place), sealNothing);
+    block = transaction.create(getGroup(volume, descriptor, kind.place), NO_SEAL);
     kind.initialize(volume, group, wordsOf(block.bytes));
     clearGroupFlag(descriptor, kind.uninitialized);
   } else {
-    block = transaction.edit(readBitmapBlock(volume, descriptor, kind), sealNothing);
+    block = transaction.edit(readBitmapBlock(volume, descriptor, kind), NO_SEAL);
   }
   change({ words: wordsOf(block.bytes), group: descriptor, transaction });
-  if (volume.metadataChecksums) {
+}
+
+/**
+ * Writes into a descriptor that was changed the checksums of its bitmaps. One that is not in the cache has not
+ * changed since its checksum was last written.
+ */
+export function sealBitmaps(volume: ExtVolume, cache: MetadataCache, descriptor: Located): void {
+  for (const kind of KINDS) {
+    if ((groupFlags(volume, descriptor) & kind.uninitialized) !== 0) continue;
+    const block = cache.readCached(getGroup(volume, descriptor, kind.place));
+    if (block === null) continue;
     setGroup(volume, descriptor, kind.checksum, checksumOf(volume, block, kind));
   }
 }
-
-/** The bitmap's checksum is in its group's descriptor, and is there already. */
-function sealNothing(): void {}
 
 function initializeBlocks(volume: ExtVolume, group: number, words: Uint32Array): void {
   const first = firstBlockOfGroup(volume, group);

@@ -19,7 +19,7 @@ import {
   setPair,
 } from "../format.ts";
 import type { SuperblockFacts } from "../superblock.ts";
-import type { ExtVolume, Located } from "../volume.ts";
+import { type ExtVolume, type Located, SEAL } from "../volume.ts";
 
 /** What says where groups begin and which of them have copies of the superblock. */
 export type GroupFacts = Pick<
@@ -101,9 +101,15 @@ export function readGroup(volume: ExtVolume, group: number): Located {
 
 /** The descriptor of `group`, to be changed in `transaction`. */
 export function editGroup(volume: ExtVolume, transaction: Transaction, group: number): Located {
-  const { block, at } = readGroup(volume, group);
-  const seal = (sealed: MetadataBlock) => sealGroup(volume, { block: sealed, at }, group);
-  return { block: transaction.edit(block, seal, at), at };
+  const descriptor = readGroup(volume, group);
+  const slot = descriptor.at / volume.facts.descriptorSize;
+  transaction.edit(descriptor.block, SEAL.groups, group - slot, slot);
+  return descriptor;
+}
+
+/** Descriptors in a block. */
+export function groupsPerBlock({ facts }: Grouped): number {
+  return facts.blockSize / facts.descriptorSize;
 }
 
 /** The first block of a group's inode table; it never moves, so it is remembered. */
@@ -205,8 +211,8 @@ function checksumOf(volume: ExtVolume, { block, at }: Located, group: number): n
     : groupChecksumOld(uuid, group, descriptor);
 }
 
-function sealGroup(volume: ExtVolume, where: Located, group: number): void {
-  if (!volume.facts.groupChecksums) return;
+/** Writes a descriptor's own checksum, on a volume that has them. */
+export function sealGroup(volume: ExtVolume, where: Located, group: number): void {
   DiskGroup.checksum.set(where.block.view, where.at, checksumOf(volume, where, group));
 }
 

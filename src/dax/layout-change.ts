@@ -9,8 +9,16 @@ import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown, roundUp } from "../base/quantities.ts";
 import { type BrokenLayout, type PageRange, withBrokenLayout } from "../layout/break.ts";
-import { inoOf, type Mapping, noteWritten, PAGE_INDEX_MAX, sizeOf } from "../mapping/mapping.ts";
+import {
+  inoOf,
+  type Mapping,
+  MappingWord,
+  noteWritten,
+  PAGE_INDEX_MAX,
+  sizeOf,
+} from "../mapping/mapping.ts";
 import type { Transaction } from "../metadata/transaction.ts";
+import { load } from "../sync/atomics.ts";
 import type { Held } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { copyDirtyHome } from "./copied.ts";
@@ -489,26 +497,43 @@ function* growTo(
 
 /**
  * Takes all pages of a file that nobody has open any more out of memory, waiting for the last pins;
- * with `free`, its blocks too, for a file without a name.
+ * with `free`, for a file without a name, its blocks too: that runs in the transaction that frees the last of them.
  */
-export function* evictMapping(task: Task, dax: Dax, mapping: Mapping, free: boolean): Sleeps<void> {
-  const all = (): PageRange => ({ first: 0, last: PAGE_INDEX_MAX });
+export function* evictMapping(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  free: ((transaction: Transaction) => void) | null,
+): Sleeps<void> {
+  const all = () => (isUnreached(dax, mapping) ? null : { first: 0, last: PAGE_INDEX_MAX });
   const evict = (broken: BrokenLayout) => evictBroken(task, dax, mapping, free, broken);
   yield* withBrokenLayout(task, dax, mapping, all, evict);
   dax.forget(mapping);
+}
+
+/** Whether nothing leads to the pages of a file that nobody has open: no entry, window or lease. */
+function isUnreached({ thread }: Dax, mapping: Mapping): boolean {
+  const { words } = thread;
+  return (
+    load(words, mapping + MappingWord.root) === 0 &&
+    load(words, mapping + MappingWord.windows) === 0 &&
+    load(words, mapping + MappingWord.leases) === 0
+  );
 }
 
 function* evictBroken(
   task: Task,
   dax: Dax,
   mapping: Mapping,
-  free: boolean,
-  broken: BrokenLayout,
+  free: ((transaction: Transaction) => void) | null,
+  { range }: BrokenLayout,
 ): Sleeps<void> {
-  if (!free && isCopied(dax, mapping)) {
-    yield* copyDirtyHome(task, dax, mapping, 0, PAGE_INDEX_MAX);
+  if (range !== null) {
+    if (free === null && isCopied(dax, mapping)) {
+      yield* copyDirtyHome(task, dax, mapping, 0, PAGE_INDEX_MAX);
+    }
+    removePages(dax, mapping, range);
   }
-  removePages(dax, mapping, broken.range!);
-  if (!free) return;
-  yield* freeBlocks(task, dax, mapping, 0, Infinity, sizeOf(dax.thread, mapping), () => {});
+  if (free === null) return;
+  yield* freeBlocks(task, dax, mapping, 0, Infinity, sizeOf(dax.thread, mapping), free);
 }

@@ -44,7 +44,7 @@ import {
   MappingWord,
   mappingSlab,
 } from "../mapping/mapping.ts";
-import { beginTransaction } from "../metadata/transaction.ts";
+import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
 import { add, addThenStore, exchange, load, store, wakeAll } from "../sync/atomics.ts";
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { Root } from "../sync/region.ts";
@@ -354,14 +354,14 @@ export class InodeTable {
     const { words } = this.thread;
     if (!this.#claim(mapping, ino)) return;
     try {
-      const free = load(words, mapping + Own.nameless) !== 0 && !this.#dax.readOnly;
+      const isFreed = load(words, mapping + Own.nameless) !== 0 && !this.#dax.readOnly;
+      const free = (transaction: Transaction) => this.#freeInode(transaction, mapping, ino);
       // Only files have pages; what directories and symlinks hold is metadata.
       if (load(words, mapping + Own.type) === TYPES.indexOf("file")) {
-        yield* evictMapping(task, this.#dax, mapping, free);
-      } else if (free) {
-        yield* this.#removeExtents(task, ino);
+        yield* evictMapping(task, this.#dax, mapping, isFreed ? free : null);
+      } else if (isFreed) {
+        yield* this.#removeExtents(task, ino, free);
       }
-      if (free) yield* this.#freeInode(task, mapping, ino);
     } catch (error) {
       this.#enter();
       store(words, mapping + Own.evictor, 0);
@@ -378,19 +378,20 @@ export class InodeTable {
     freeObject(this.thread, mappingSlab(this.thread), mapping);
   }
 
-  *#removeExtents(task: Task, ino: Ino): Sleeps<void> {
+  /** `finish` runs in the last transaction. */
+  *#removeExtents(task: Task, ino: Ino, finish: (transaction: Transaction) => void): Sleeps<void> {
     for (let done = false; !done; ) {
       using transaction = yield* beginTransaction(task, this.#dax.cache);
       done = this.#driver.removeExtents(transaction, ino, 0, Number.POSITIVE_INFINITY);
+      if (done) finish(transaction);
       transaction.commit();
     }
   }
 
-  *#freeInode(task: Task, mapping: Mapping, ino: Ino): Sleeps<void> {
-    using transaction = yield* beginTransaction(task, this.#dax.cache);
+  /** What the record stands for is gone, as soon as the transaction is committed: recoverers look at its mark. */
+  #freeInode(transaction: Transaction, mapping: Mapping, ino: Ino): void {
     transaction.setWord(mapping + Own.discarded, 1);
     this.#driver.freeInode(transaction, ino);
-    transaction.commit();
   }
 
   /** Makes this thread the evictor of a record, if it is still an idle one of this inode. */

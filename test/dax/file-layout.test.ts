@@ -140,7 +140,7 @@ describe("files on the ram filesystem", () => {
           apply(core, mapping, model, step);
           assertSame(core, mapping, model);
         }
-        core.run((task) => evictMapping(task, core.dax, mapping, true));
+        core.run((task) => evictMapping(task, core.dax, mapping, () => {}));
         expect(core.driver.spaceInfo().blocksFree).toBe(free);
         expect(core.dax.pages.totalPins()).toBe(0);
         expect(core.dax.pages.chunksInUse()).toBe(0);
@@ -201,7 +201,7 @@ describe("files on the ram filesystem", () => {
     expect(core.dax.pages.totalPins()).toBe(512 + 1);
     after.release();
     expect(core.dax.pages.totalPins()).toBe(0);
-    core.run((task) => evictMapping(task, core.dax, mapping, true));
+    core.run((task) => evictMapping(task, core.dax, mapping, () => {}));
     expect(core.dax.pages.chunksInUse()).toBe(0);
   });
 });

@@ -241,9 +241,9 @@ export const evictionDoesNotWait = variant({
     },
     {
       file: "dax/layout-change.ts",
-      find: "    removePages(dax, mapping, broken.range);\n    if (!free)\n",
+      find: "        removePages(dax, mapping, range);\n    }\n    if (free === null)\n",
       replace:
-        "    removePages(dax, mapping, { first: 0, last: PAGE_INDEX_MAX });\n    if (!free)\n",
+        "    }\n    removePages(dax, mapping, { first: 0, last: PAGE_INDEX_MAX });\n    if (free === null)\n",
     },
   ],
   caughtBy: { "dax-evict-reuse": "invariant" },

@@ -107,7 +107,7 @@ export const evict = changeScenario({
   name: "dax-evict",
   what: "all its pages are taken out of memory",
   from: DESIGN,
-  change: (task, dax, mapping) => evictMapping(task, dax, mapping, false),
+  change: (task, dax, mapping) => evictMapping(task, dax, mapping, null),
   holds: ["AWA"],
 });
 
@@ -115,6 +115,6 @@ export const evictAndFree = changeScenario({
   name: "dax-evict-free",
   what: "it is evicted for good, with its blocks",
   from: DESIGN,
-  change: (task, dax, mapping) => evictMapping(task, dax, mapping, true),
+  change: (task, dax, mapping) => evictMapping(task, dax, mapping, () => {}),
   holds: ["...", ".W."],
 });

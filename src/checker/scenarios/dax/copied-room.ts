@@ -458,7 +458,7 @@ export const unnamed = volumeStory({
     *user(volume, self) {
       yield* pinnedIo(volume, self, 0, 1);
       volume.fail(self, "copyIn");
-      yield* evictMapping(self.task, volume.dax(self), volume.file("A").mapping, true);
+      yield* evictMapping(self.task, volume.dax(self), volume.file("A").mapping, () => {});
       ensureCached(volume, "A", ".");
     },
   },

@@ -3,6 +3,7 @@
 
 import { availableParallelism, cpus, loadavg, release } from "node:os";
 import { parseArgs } from "node:util";
+import { measureAllocation } from "./groups/allocation.js";
 import { measureBreak } from "./groups/break.js";
 import { measureCheck } from "./groups/check.js";
 import { measureDirectory } from "./groups/directory.js";
@@ -27,6 +28,7 @@ const GROUPS = {
   sequential: measureSequential,
   metadata: measureMetadata,
   directory: measureDirectory,
+  allocation: measureAllocation,
   pin: measurePin,
   trace: measureTrace,
   break: measureBreak,

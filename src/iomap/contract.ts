@@ -404,6 +404,11 @@ export interface FilesystemDriver extends IomapDriver {
    * cache holds of the file stays right. Throws: ENOSPC, CorruptionError.
    */
   moveOutOfInode(transaction: Transaction, ino: Ino): void;
+  /**
+   * Nobody uses the inode any more: what a driver keeps so that its file can grow well is of no use. Somebody may use it
+   * again by now, so nothing else may depend on it. Locks: none. Sleeps: never.
+   */
+  noteUnused(ino: Ino): void;
   /** Inode and its extended attributes back to the free pool; its extents are gone already. */
   freeInode(transaction: Transaction, ino: Ino): void;
   /**

@@ -67,6 +67,7 @@ export const Root = {
   pendingFrees: 19,
   volumeSize: 20,
   released: 21,
+  growthRooms: 22,
 } as const;
 
 export class Region {

@@ -5,11 +5,13 @@ import type { HealingDevice } from "../dax/poison.ts";
 import type { Device } from "../device/index.ts";
 import {
   beginJournal,
+  createGrowthRooms,
   createPendingFrees,
   createVolumeSize,
   ExtDriver,
   ExtVolume,
   findJournal,
+  GrowthRooms,
   isSuperblock,
   Jbd2Log,
   type JournalFacts,
@@ -234,6 +236,7 @@ function makeExtDriver(
   volume.storage = device;
   volume.size = new VolumeSize(cache.thread);
   sealBlocksOf(volume, cache);
+  volume.growthRooms = new GrowthRooms(cache.thread, blockSize);
   if (cache.journal !== null) volume.pendingFrees = new PendingFrees(cache.journal, blockSize);
   return new ExtDriver(volume);
 }
@@ -253,6 +256,7 @@ export function createDriverArea(
   const groupsMax = Math.max(groups, Math.ceil(capacity / (blockSize * blocksPerGroup)));
   createPendingFrees(thread, groupsMax, discards);
   createVolumeSize(thread, blocks);
+  createGrowthRooms(thread);
 }
 
 /** Whether files of the volume may be inline (InodeInfo.isInline). */

@@ -91,7 +91,7 @@ export function createInodeArea(thread: Thread, { buckets, idleMax } = SIZE): vo
 /** Of the driver, what the table needs. */
 export type InodeDriver = Pick<
   FilesystemDriver,
-  "blockSize" | "readInode" | "removeExtents" | "freeInode"
+  "blockSize" | "readInode" | "removeExtents" | "noteUnused" | "freeInode"
 >;
 
 export class InodeTable {
@@ -227,6 +227,7 @@ export class InodeTable {
   drop(mapping: Mapping, record: number): void {
     const { thread } = this;
     const { words } = thread;
+    const ino = inoOf(thread, mapping);
     this.#enter();
     const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
     let gone = 0;
@@ -237,6 +238,7 @@ export class InodeTable {
     }
     this.#leave();
     thread.openFiles.giveEmpty(record);
+    if (last) this.#driver.noteUnused(ino);
     if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
   }
 
@@ -431,11 +433,12 @@ export class InodeTable {
     thread.onThreadDeath((dead, slotBase) => {
       forEachRecord(words, slotBase + Slot.openFiles, 1, (record) => {
         const mapping = load(words, record);
+        const ino = inoOf(thread, mapping);
         this.#enter();
-        if (addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1) {
-          add(words, this.#area + Area.idle, 1);
-        }
+        const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
+        if (last) add(words, this.#area + Area.idle, 1);
         this.#leave();
+        if (last) this.#driver.noteUnused(ino);
       });
       this.#recoverEvictions(dead);
       // Also for what it had dropped last and not yet evicted.

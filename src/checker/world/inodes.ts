@@ -209,6 +209,7 @@ function makeUser(thread: Thread, volume: VolumeShared, emptied: number): User {
       transaction.setWord(emptied + ino, ram.readInode(ino).generation);
       return true;
     },
+    noteUnused: () => ram.noteUnused(),
     freeInode(transaction, ino) {
       const { type, generation } = ram.readInode(ino);
       const isEmpty = type === "file" || load(thread.words, emptied + ino) === generation;

@@ -273,6 +273,10 @@ export class ExtDriver implements FilesystemDriver {
     else usage.changeOwner(transaction, ino, raw, set);
   }
 
+  noteUnused(ino: Ino): void {
+    this.volume.growthRooms?.drop(ino);
+  }
+
   freeInode(transaction: Transaction, ino: Ino): void {
     freeInode(this.volume, transaction, ino);
   }

@@ -10,6 +10,7 @@ export {
 export type { JournalFacts } from "./jbd2/log.ts";
 export { Recovery } from "./jbd2/recovery.ts";
 export { Jbd2Log } from "./jbd2/write.ts";
+export { createGrowthRooms, GrowthRooms } from "./space/growth-rooms.ts";
 export { createPendingFrees, PendingFrees } from "./space/pending-frees.ts";
 export { sealBlocksOf } from "./seals.ts";
 export { SUPERBLOCK_BYTE, SUPERBLOCK_SIZE } from "./format.ts";

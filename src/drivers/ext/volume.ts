@@ -19,6 +19,7 @@ import type { NameSearches } from "./directories/name-searches.ts";
 import type { PendingFrees } from "./space/pending-frees.ts";
 import { FullGroups } from "./space/full-groups.ts";
 import { findZones, moreZones, overlapsZone, type ZoneFacts } from "./space/zones.ts";
+import type { GrowthRooms } from "./space/growth-rooms.ts";
 import type { VolumeSize } from "./resize/volume-size.ts";
 
 /** What the driver asks of the device itself: file data is stored there, never through the cache. */
@@ -101,6 +102,8 @@ export class ExtVolume {
   readonly hashUnsigned: boolean;
   /** Where there is a journal: what was freed and cannot be taken yet. */
   pendingFrees: PendingFrees | null = null;
+  /** Where transactions change it: room for files to grow. */
+  growthRooms: GrowthRooms | null = null;
   /** Where transactions change it: this thread's last searches for names. */
   nameSearches: NameSearches | null = null;
   /** Where there are quotas, and the volume is not only looked at. */

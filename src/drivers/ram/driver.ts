@@ -413,6 +413,8 @@ export class RamDriver implements FilesystemDriver {
   /** No file is inline. */
   moveOutOfInode(): void {}
 
+  noteUnused(): void {}
+
   freeInode(transaction: Transaction, ino: Ino): void {
     const tables = this.#tables;
     const inode = tables.inode(ino);

@@ -175,6 +175,8 @@ export class RawDriver implements FilesystemDriver {
 
   moveOutOfInode(): void {}
 
+  noteUnused(): void {}
+
   freeInode(): void {
     throw fixedNames();
   }

@@ -7,6 +7,7 @@ import type { Ino } from "../../../src/base/quantities.ts";
 import { ExtDriver } from "../../../src/drivers/ext/driver.ts";
 import { parseSuperblock } from "../../../src/drivers/ext/superblock.ts";
 import { sealBlocksOf } from "../../../src/drivers/ext/seals.ts";
+import { createGrowthRooms, GrowthRooms } from "../../../src/drivers/ext/space/growth-rooms.ts";
 import { ExtVolume } from "../../../src/drivers/ext/volume.ts";
 import type { DirectoryEntry, FileType, NewInode } from "../../../src/iomap/contract.ts";
 import { MetadataCache } from "../../../src/metadata/cache.ts";
@@ -71,10 +72,12 @@ export class DirectoryImage {
     };
     this.thread = Thread.join(Region.create(regionBytes));
     createTransactionArea(this.thread);
+    createGrowthRooms(this.thread);
     const facts = parseSuperblock(bytes.subarray(1024, 2048), bytes.length);
     this.cache = MetadataCache.create(this.thread, device, facts.blockSize);
     this.volume = new ExtVolume(facts, this.cache, device);
     sealBlocksOf(this.volume, this.cache);
+    this.volume.growthRooms = new GrowthRooms(this.thread, facts.blockSize);
     this.driver = new ExtDriver(this.volume);
     this.change((transaction) => this.driver.markInUse(transaction));
   }

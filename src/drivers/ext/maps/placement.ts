@@ -43,9 +43,6 @@ const PIECES_PER_CALL = 256;
 const BLOCKS_PER_CALL = 48;
 /** From here on a size needs more than 31 bits, which a feature of the volume announces. */
 const LARGE_FILE_SIZE = 2 ** 31;
-/** A file gets room to grow from this block of it on, and never more than so many blocks. */
-const ROOM_FROM = 16;
-const ROOM_MAX = 512;
 
 /** See IomapDriver.allocate. */
 export function allocate(
@@ -128,18 +125,19 @@ export function appendBlock(map: FileMap, index: number): number {
 
 /**
  * Asks for blocks as far behind the piece before as they are in the file, else near the inode. So
- * what is written in any order comes to lie in one piece. A file past its start that finds others in
- * its way gets room to grow, the more the longer it is; small files lie close together.
+ * what is written in any order comes to lie in one piece. A file that grows from its end gets room for more.
  */
 function requestFor(map: FileMap, fileBlock: number, count: number): BlockRequest {
-  const { volume, ino, deviceBlocksMax } = map;
-  const room =
-    fileBlock < ROOM_FROM ? 1 : 2 ** Math.floor(Math.log2(Math.min(fileBlock, ROOM_MAX)));
-  const before = map.lastBefore(fileBlock)?.piece;
+  const { volume, ino, raw, deviceBlocksMax } = map;
+  const last = map.lastBefore(map.blocksMax)?.piece;
+  const isAtEnd = fileBlock === (last === undefined ? 0 : pieceEnd(last));
+  const isGrowing = isAtEnd && !isContentCached(raw);
+  const isBefore = last === undefined || last.fileBlock < fileBlock;
+  const before = isBefore ? last : map.lastBefore(fileBlock)?.piece;
   const follows = before === undefined ? 0 : before.start + (fileBlock - before.fileBlock);
   const isGoalFitting = before !== undefined && follows < volume.facts.blocks;
   const goal = isGoalFitting ? follows : firstBlockOfGroup(volume, groupOfInode(volume, ino));
-  return { goal, isGoalFitting, room, count, end: deviceBlocksMax, fileBlock };
+  return { goal, isGoalFitting, count, end: deviceBlocksMax, fileBlock, ino, isGrowing };
 }
 
 /** Makes [from, to), which is unwritten, written. */
@@ -197,6 +195,7 @@ export function removeExtents(
   const raw = readRaw(volume, ino);
   if (!hasMap(raw)) return true;
   const isRevoked = isContentCached(raw);
+  if (to === Number.POSITIVE_INFINITY) volume.growthRooms?.drop(ino);
   const map = openMap(volume, transaction, ino);
   const work = new Work(volume);
   let end = Math.min(to, map.blocksMax);

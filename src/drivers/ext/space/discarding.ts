@@ -13,7 +13,7 @@ import { PAGE_SIZE, roundDown, roundUp } from "../../../base/quantities.ts";
 import type { DiscardedPart, Discarding, DiscardRange } from "../../../iomap/contract.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
 import { type ExtVolume, unownableBlock } from "../volume.ts";
-import { allocatableBitmap } from "./allocator.ts";
+import { committedBitmap } from "./allocator.ts";
 import { clearBits, findClear, findSet } from "./bitmaps.ts";
 import { blocksInGroup, firstBlockOfGroup, groupOfBlock } from "./groups.ts";
 
@@ -37,7 +37,7 @@ export class ExtDiscarding implements Discarding {
       });
       this.#looked.pendingFrees = this.#volume.pendingFrees;
     }
-    return allocatableBitmap(this.#looked, group);
+    return committedBitmap(this.#looked, group);
   }
 
   discardFree(transaction: Transaction, range: DiscardRange, cursor: number): DiscardedPart {

@@ -406,7 +406,7 @@ export interface FilesystemDriver extends IomapDriver {
   moveOutOfInode(transaction: Transaction, ino: Ino): void;
   /**
    * Nobody uses the inode any more: what a driver keeps so that its file can grow well is of no use. Somebody may use it
-   * again by now, so nothing else may depend on it. Locks: none. Sleeps: never.
+   * again by now, so nothing else may depend on it. Locks: the inode table's guard at most; takes none. Sleeps: never.
    */
   noteUnused(ino: Ino): void;
   /** Inode and its extended attributes back to the free pool; its extents are gone already. */

@@ -227,18 +227,17 @@ export class InodeTable {
   drop(mapping: Mapping, record: number): void {
     const { thread } = this;
     const { words } = thread;
-    const ino = inoOf(thread, mapping);
     this.#enter();
     const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
     let gone = 0;
     if (last) {
+      this.#driver.noteUnused(inoOf(thread, mapping));
       const idle = add(words, this.#area + Area.idle, 1) + 1;
       if (this.#leavesIdle(mapping)) gone = this.#retire(mapping);
       else if (idle > this.#idleMax) gone = this.#retire(this.#nextIdle());
     }
     this.#leave();
     thread.openFiles.giveEmpty(record);
-    if (last) this.#driver.noteUnused(ino);
     if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
   }
 
@@ -433,12 +432,12 @@ export class InodeTable {
     thread.onThreadDeath((dead, slotBase) => {
       forEachRecord(words, slotBase + Slot.openFiles, 1, (record) => {
         const mapping = load(words, record);
-        const ino = inoOf(thread, mapping);
         this.#enter();
-        const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
-        if (last) add(words, this.#area + Area.idle, 1);
+        if (addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1) {
+          add(words, this.#area + Area.idle, 1);
+          this.#driver.noteUnused(inoOf(thread, mapping));
+        }
         this.#leave();
-        if (last) this.#driver.noteUnused(ino);
       });
       this.#recoverEvictions(dead);
       // Also for what it had dropped last and not yet evicted.

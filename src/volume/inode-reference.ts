@@ -66,7 +66,7 @@ export class InodeReference implements Disposable {
   /** Drops the reference; dropping twice does nothing. Call `InodeTable.settle` afterwards. */
   release(): void {
     if (this.#record === 0) return;
-    this.#table.drop(this.mapping, this.#record);
+    this.#table.drop(this.mapping, this.ino, this.#record);
     this.#record = 0;
   }
 

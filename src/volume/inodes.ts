@@ -224,14 +224,14 @@ export class InodeTable {
   }
 
   /** For InodeReference.release. */
-  drop(mapping: Mapping, record: number): void {
+  drop(mapping: Mapping, ino: Ino, record: number): void {
     const { thread } = this;
     const { words } = thread;
     this.#enter();
     const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
     let gone = 0;
     if (last) {
-      this.#driver.noteUnused(inoOf(thread, mapping));
+      this.#driver.noteUnused(ino);
       const idle = add(words, this.#area + Area.idle, 1) + 1;
       if (this.#leavesIdle(mapping)) gone = this.#retire(mapping);
       else if (idle > this.#idleMax) gone = this.#retire(this.#nextIdle());

@@ -88,5 +88,6 @@ export type { CloneOptions, DedupeOptions } from "./volume/sharing.ts";
 export type { DirectoryEntry, ExactTimes, Stats, VolumeSpace } from "./volume/stats.ts";
 export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts";
 export type { TraceRecord } from "./volume/trace-events.ts";
-export type { ReaddirOptions, TimeLike, Volume, VolumeStatistics } from "./volume/volume.ts";
+export type { VolumeStatistics } from "./volume/statistics.ts";
+export type { ReaddirOptions, TimeLike, Volume } from "./volume/volume.ts";
 export type { FileWindow, MapOptions } from "./volume/window.ts";

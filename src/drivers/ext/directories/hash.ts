@@ -126,32 +126,77 @@ function mixTea(): void {
   state[1] = (state[1]! + right) | 0;
 }
 
-/** The order in which MD4's three functions take the chunk's words, and how far each step turns. */
-const md4Rounds = [
-  { order: [0, 1, 2, 3, 4, 5, 6, 7], turns: [3, 7, 11, 19], constant: 0 },
-  { order: [1, 3, 5, 7, 0, 2, 4, 6], turns: [3, 5, 9, 13], constant: 0x5a827999 },
-  { order: [3, 7, 2, 6, 1, 5, 0, 4], turns: [3, 9, 11, 15], constant: 0x6ed9eba1 },
-] as const;
+const MD4_ROUND_2 = 0x5a827999;
+const MD4_ROUND_3 = 0x6ed9eba1;
 
-/** MD4's compression with eight words instead of sixteen, so eight steps a round. */
+/**
+ * MD4's compression with eight words instead of sixteen, so eight steps a round. Written out, since as a loop it took
+ * a fifth of the time in which a large directory is checked.
+ */
 function mixHalfMd4(): void {
+  const w0 = chunk[0]!;
+  const w1 = chunk[1]!;
+  const w2 = chunk[2]!;
+  const w3 = chunk[3]!;
+  const w4 = chunk[4]!;
+  const w5 = chunk[5]!;
+  const w6 = chunk[6]!;
+  const w7 = chunk[7]!;
   let a = state[0]!;
   let b = state[1]!;
   let c = state[2]!;
   let d = state[3]!;
-  for (let round = 0; round < 3; round++) {
-    const { order, turns, constant } = md4Rounds[round]!;
-    for (let step = 0; step < 8; step++) {
-      const mixed =
-        round === 0 ? (b & c) | (~b & d) : round === 1 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
-      const sum = (a + mixed + chunk[order[step]!]! + constant) | 0;
-      const turn = turns[step & 3]!;
-      a = d;
-      d = c;
-      c = b;
-      b = (sum << turn) | (sum >>> (32 - turn));
-    }
-  }
+
+  a = (a + ((b & c) | (~b & d)) + w0) | 0;
+  a = (a << 3) | (a >>> 29);
+  d = (d + ((a & b) | (~a & c)) + w1) | 0;
+  d = (d << 7) | (d >>> 25);
+  c = (c + ((d & a) | (~d & b)) + w2) | 0;
+  c = (c << 11) | (c >>> 21);
+  b = (b + ((c & d) | (~c & a)) + w3) | 0;
+  b = (b << 19) | (b >>> 13);
+  a = (a + ((b & c) | (~b & d)) + w4) | 0;
+  a = (a << 3) | (a >>> 29);
+  d = (d + ((a & b) | (~a & c)) + w5) | 0;
+  d = (d << 7) | (d >>> 25);
+  c = (c + ((d & a) | (~d & b)) + w6) | 0;
+  c = (c << 11) | (c >>> 21);
+  b = (b + ((c & d) | (~c & a)) + w7) | 0;
+  b = (b << 19) | (b >>> 13);
+
+  a = (a + ((b & c) | (b & d) | (c & d)) + w1 + MD4_ROUND_2) | 0;
+  a = (a << 3) | (a >>> 29);
+  d = (d + ((a & b) | (a & c) | (b & c)) + w3 + MD4_ROUND_2) | 0;
+  d = (d << 5) | (d >>> 27);
+  c = (c + ((d & a) | (d & b) | (a & b)) + w5 + MD4_ROUND_2) | 0;
+  c = (c << 9) | (c >>> 23);
+  b = (b + ((c & d) | (c & a) | (d & a)) + w7 + MD4_ROUND_2) | 0;
+  b = (b << 13) | (b >>> 19);
+  a = (a + ((b & c) | (b & d) | (c & d)) + w0 + MD4_ROUND_2) | 0;
+  a = (a << 3) | (a >>> 29);
+  d = (d + ((a & b) | (a & c) | (b & c)) + w2 + MD4_ROUND_2) | 0;
+  d = (d << 5) | (d >>> 27);
+  c = (c + ((d & a) | (d & b) | (a & b)) + w4 + MD4_ROUND_2) | 0;
+  c = (c << 9) | (c >>> 23);
+  b = (b + ((c & d) | (c & a) | (d & a)) + w6 + MD4_ROUND_2) | 0;
+  b = (b << 13) | (b >>> 19);
+
+  a = (a + (b ^ c ^ d) + w3 + MD4_ROUND_3) | 0;
+  a = (a << 3) | (a >>> 29);
+  d = (d + (a ^ b ^ c) + w7 + MD4_ROUND_3) | 0;
+  d = (d << 9) | (d >>> 23);
+  c = (c + (d ^ a ^ b) + w2 + MD4_ROUND_3) | 0;
+  c = (c << 11) | (c >>> 21);
+  b = (b + (c ^ d ^ a) + w6 + MD4_ROUND_3) | 0;
+  b = (b << 15) | (b >>> 17);
+  a = (a + (b ^ c ^ d) + w1 + MD4_ROUND_3) | 0;
+  a = (a << 3) | (a >>> 29);
+  d = (d + (a ^ b ^ c) + w5 + MD4_ROUND_3) | 0;
+  d = (d << 9) | (d >>> 23);
+  c = (c + (d ^ a ^ b) + w0 + MD4_ROUND_3) | 0;
+  c = (c << 11) | (c >>> 21);
+  b = (b + (c ^ d ^ a) + w4 + MD4_ROUND_3) | 0;
+  b = (b << 15) | (b >>> 17);
   state[0] = (state[0]! + a) | 0;
   state[1] = (state[1]! + b) | 0;
   state[2] = (state[2]! + c) | 0;

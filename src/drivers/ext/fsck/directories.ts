@@ -78,8 +78,10 @@ export class DirectoryCheck {
   readonly isEncrypted: boolean;
   /** Hashes of names can be told. */
   readonly hasHashes: boolean;
-  /** Names met: of the whole directory, or of one leaf of its index. */
-  #names = new Set<string>();
+  /** Names met: of the whole directory; of one leaf of its index those whose hash has come before. */
+  readonly #names = new Set<string>();
+  /** Of one leaf: by hash, where the first name with it lies. */
+  readonly #placesByHash = new Map<number, number>();
   readonly #hash: NameHash = { major: 0, minor: 0 };
 
   constructor(check: Check, ino: Ino, raw: RawInode, blocks: Map<number, number>) {
@@ -98,6 +100,13 @@ export class DirectoryCheck {
     return this.check.attempt(() => this.check.reader.read(block, () => {}));
   }
 
+  /** As `read`, of a block that nobody comes back to: it is good until the next call. */
+  readPassing(index: number): MetadataBlock | null {
+    const block = this.blocks.get(index);
+    if (block === undefined) return null;
+    return this.check.attempt(() => this.check.reader.readPassing(block));
+  }
+
   tell(code: FindingCode, block: MetadataBlock, at: number, text: string): void {
     const { check, ino } = this;
     check.tell(code, {
@@ -112,6 +121,7 @@ export class DirectoryCheck {
   /** Names that come from here on may be those of before, in another block. */
   forgetNames(): void {
     this.#names.clear();
+    this.#placesByHash.clear();
   }
 
   /** A block of names, its checksum included. `range`: null where no index leads to it. */
@@ -140,14 +150,14 @@ export class DirectoryCheck {
     isFirst: boolean,
     range: HashRange | null,
   ): void {
-    const { check } = this;
-    for (let record = 0; at < format.entriesEnd; record++) {
-      const length = check.attempt(() => recordLengthAt(block, format, at));
-      if (length === null) return;
-      if (isFirst && record < 2) this.#checkDots(block, at, record);
-      else if (this.#isSound(block, format, at)) this.#checkName(block, format, at, range);
-      at += length;
-    }
+    this.check.attempt(() => {
+      for (let record = 0; at < format.entriesEnd; record++) {
+        const length = recordLengthAt(block, format, at);
+        if (isFirst && record < 2) this.#checkDots(block, at, record);
+        else if (this.#isSound(block, format, at)) this.#checkName(block, format, at, range);
+        at += length;
+      }
+    });
   }
 
   /** Whether a record is one of its own, with a name. */
@@ -207,20 +217,39 @@ export class DirectoryCheck {
       this.tell("directory-dots", block, at, `'${textOf(bytes)}' comes again among the names`);
       return;
     }
-    const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
-    if (this.#names.has(key)) {
+    const isHashed = range !== null && this.hasHashes;
+    if (isHashed) this.#checkHash(block, at, range);
+    if (isHashed ? this.#comesAgain(block, at, bytes) : this.#isKnown(bytes)) {
       this.tell("entry-duplicate", block, at, `the name '${textOf(bytes)}' comes twice`);
     }
-    this.#names.add(key);
-    if (range !== null && this.hasHashes) this.#checkHash(block, at, range);
     const target = inoAt(block, at);
     if (this.#checkTarget(block, at, target)) {
       check.census.addName(target);
-      if (ino === INO_ROOT && key === NAME_LOST_FOUND) {
+      if (ino === INO_ROOT && latin1Of(bytes) === NAME_LOST_FOUND) {
         check.census.hasLostFound ||= check.census.isDirectory(target);
       }
       if (format.hasTypes) this.#checkType(block, at, target);
     }
+  }
+
+  /** Whether a name was noted before. Notes it. */
+  #isKnown(name: Uint8Array): boolean {
+    const key = latin1Of(name);
+    const isKnown = this.#names.has(key);
+    this.#names.add(key);
+    return isKnown;
+  }
+
+  /** The same in a leaf, of the name that was just hashed. Only names of one hash are compared. */
+  #comesAgain(block: MetadataBlock, at: number, name: Uint8Array): boolean {
+    const { major } = this.#hash;
+    const firstAt = this.#placesByHash.get(major);
+    if (firstAt === undefined) {
+      this.#placesByHash.set(major, at);
+      return false;
+    }
+    this.#isKnown(nameAt(block, firstAt));
+    return this.#isKnown(name);
   }
 
   #checkHash(block: MetadataBlock, at: number, { file, version, least, end }: HashRange): void {
@@ -291,6 +320,10 @@ export function blocksOf(check: Check, raw: RawInode, ino: Ino): Map<number, num
   return blocks;
 }
 
+function latin1Of(name: Uint8Array): string {
+  return Buffer.from(name.buffer, name.byteOffset, name.length).toString("latin1");
+}
+
 /** A name for a message: as text, with what cannot be shown escaped. */
 export function textOf(name: Uint8Array): string {
   return JSON.stringify(new TextDecoder().decode(name)).slice(1, -1);
@@ -307,7 +340,7 @@ function checkDirectory(check: Check, ino: Ino): void {
   checkHoles(directory);
   if (file.isIndexed && checkIndex(directory, file)) return;
   for (const index of [...directory.blocks.keys()].sort((a, b) => a - b)) {
-    const block = directory.read(index);
+    const block = directory.readPassing(index);
     if (block === null) continue;
     // An index that cannot be used is so many free records.
     const isOfIndex = index > 0 && file.isMarkedIndexed && looksLikeNode(file, block);

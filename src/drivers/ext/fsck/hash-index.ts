@@ -93,7 +93,7 @@ class IndexWalk {
       this.#tell("index-block", parent, "block", child, "which the index names twice");
       return;
     }
-    const block = directory.read(child);
+    const block = levels > 0 ? directory.read(child) : directory.readPassing(child);
     if (block === null) {
       this.#tell("index-block", parent, "block", child, "which the directory does not have");
       return;
@@ -117,7 +117,7 @@ class IndexWalk {
   checkRest(): void {
     for (const index of [...this.#directory.blocks.keys()].sort((a, b) => a - b)) {
       if (this.#seen.has(index)) continue;
-      const block = this.#directory.read(index);
+      const block = this.#directory.readPassing(index);
       if (block === null) continue;
       this.#tell("index-block", block, "block in file", index, "to which the index does not lead");
       this.#directory.forgetNames();

@@ -83,7 +83,7 @@ function noteNames(
       return;
     }
     for (const place of blocksOf(check, raw, directory).values()) {
-      const block = reader.read(place, () => {});
+      const block = reader.readPassing(place);
       note(block, 0, volume.blockSize);
     }
   } catch (error) {

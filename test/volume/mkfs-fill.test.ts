@@ -5,9 +5,11 @@ import {
   existsSync,
   ftruncateSync,
   linkSync,
+  lstatSync,
   lutimesSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -17,12 +19,21 @@ import {
   writeSync,
 } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { type MadeVolume, type MkfsOptions, mkfs, mkfsSync, mountSync } from "../../src/index.ts";
+import {
+  fsckSync,
+  type MadeVolume,
+  type MkfsOptions,
+  mkfs,
+  mkfsSync,
+  mountSync,
+} from "../../src/index.ts";
+import { countedIn } from "../drivers/ext/quota-counts.ts";
 import { randomFrom } from "../damage/random.ts";
 import { listAttributes, readAttribute, setAttribute } from "../interop/libc.ts";
 import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import {
   e2fsckClean,
+  isRoot,
   loopMount,
   mkfsExt4,
   runOk,
@@ -41,6 +52,7 @@ const FIXED = {
 const mounted = skipUnless("root", "e2fsck", "loop mounts", "mknod");
 const archived = skipUnless("root", "e2fsck", "loop mounts", "mknod", "tar");
 const checked = skipUnless("e2fsck");
+const counted = skipUnless("e2fsck", "debugfs");
 
 function bytesOf(count: number, seed: number): Buffer {
   const random = randomFrom(seed);
@@ -196,6 +208,43 @@ describe("a directory's contents", () => {
     await mkfs(two, { from: source, ...FIXED });
     expect(runOk("cmp", [one, two])).toBe("");
   });
+
+  counted.each([1024, 4096])(
+    "are counted in the quota files of a volume with blocks of %s bytes: users, groups and projects",
+    (blockSize) => {
+      using directory = temporaryDirectory();
+      const source = directory.file("source");
+      mkdirSync(source);
+      makeFiles(source);
+      const owners = [0, 1000, 1001, 65_536, 4_000_000_000];
+      for (let file = 0; file < 40; file++) {
+        writeFileSync(`${source}/of-${file}`, Buffer.alloc(1 + file * 3000, file));
+        const [uid, gid] = [owners[file % 5]!, owners[file % 3]!];
+        if (isRoot()) runOk("chown", [`${uid}:${gid}`, `${source}/of-${file}`]);
+      }
+      const image = directory.file("image");
+      const features = "quota,project,orphan_file,inline_data";
+      const made = mkfsSync(image, { from: source, blockSize, features });
+      expect(made.mountable).toBe("read-write");
+      const { clean, output } = e2fsckClean(image);
+      expect(clean ? "" : output).toBe("");
+      expect(fsckSync(image)).toMatchObject({ verdict: "clean", findings: [] });
+      const files = readdirSync(source, { encoding: "buffer" }).map((name) =>
+        lstatSync(Buffer.concat([Buffer.from(`${source}/`), name])),
+      );
+      for (const [kind, idOf] of [
+        ["user", "uid"],
+        ["group", "gid"],
+      ] as const) {
+        const found = countedIn(image, kind);
+        for (const owner of owners.slice(1)) {
+          const inodes = files.filter((file) => file[idOf] === owner).length;
+          expect(found[owner]?.[1] ?? 0).toBe(inodes);
+        }
+      }
+      expect(Object.keys(countedIn(image, "project"))).toEqual(["0"]);
+    },
+  );
 
   mounted("have their extended attributes, by a directory and by an archive", () => {
     using directory = temporaryDirectory();

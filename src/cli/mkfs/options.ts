@@ -17,6 +17,7 @@ export interface MkfsCommandOptions {
 
 const SIZE_MAX = 2 ** 44;
 const TIME_MAX = 2 ** 34 - 2 ** 31 - 1;
+const QUOTA_KINDS = ["user", "group", "project"] as const;
 const TYPES = ["ext2", "ext3", "ext4"] as const;
 
 const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
@@ -31,6 +32,7 @@ const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefaul
   ["-i, --inode-ratio BYTES", "of the volume for each inode", "by the size"],
   ["-I, --inode-size BYTES", "a power of two, from 128", "256"],
   ["-m, --reserved PERCENT", "blocks that only the superuser may use", "5"],
+  ["--quotas LIST", "what -O quota counts: user,group,project", "by the features"],
   ["--hash-seed UUID", "seed of directory hashes", "random"],
   ["--time SECONDS", "when it is made; also SOURCE_DATE_EPOCH", "now"],
   ["-d, --from DIR|TAR", "what goes into it: a directory, or a tar archive"],
@@ -79,6 +81,7 @@ const TABLE = {
   "inode-ratio": { type: "string", short: "i" },
   "inode-size": { type: "string", short: "I" },
   reserved: { type: "string", short: "m" },
+  quotas: { type: "string" },
   "hash-seed": { type: "string" },
   time: { type: "string" },
   from: { type: "string", short: "d" },
@@ -111,6 +114,9 @@ export function parseMkfsOptions(
     inodeRatio: given("inode-ratio", bytesUpTo(SIZE_MAX)),
     inodeSize: given("inode-size", bytesUpTo(4096)),
     reservedPercent: given("reserved", readPercent),
+    quotas: given("quotas", (name, text) =>
+      text.split(",").map((kind) => oneOf(name, kind.trim(), QUOTA_KINDS)),
+    ),
     hashSeed: given("hash-seed", readUuid),
     time: timeOf(values, environment),
     from: given("from", (_, text) => text),

@@ -46,6 +46,7 @@ export {
   type SuperblockFacts,
 } from "./superblock.ts";
 export { createVolumeSize, VolumeSize } from "./resize/volume-size.ts";
+export { QUOTA_KINDS, type QuotaKind } from "./quotas/quota-file.ts";
 export { NameSearches } from "./directories/name-searches.ts";
 export type { ZoneFacts } from "./space/zones.ts";
 export { type DataDevice, ExtVolume } from "./volume.ts";

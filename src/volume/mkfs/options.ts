@@ -1,6 +1,12 @@
 /** What `mkfs` takes, checked. */
 import { randomUUID } from "node:crypto";
-import { EXT_TYPES, type ExtType, type VolumeRequest } from "../../drivers/ext/index.ts";
+import {
+  EXT_TYPES,
+  type ExtType,
+  QUOTA_KINDS,
+  type QuotaKind,
+  type VolumeRequest,
+} from "../../drivers/ext/index.ts";
 import { checkInteger, checkPath, pathText, wrongType, wrongValue } from "../arguments.ts";
 
 export interface MkfsOptions {
@@ -28,6 +34,11 @@ export interface MkfsOptions {
   readonly inodeSize?: number;
   /** Part of the blocks that only the superuser may use, 0 to 50. Default 5. */
   readonly reservedPercent?: number;
+  /**
+   * Whose use of space a volume with the feature quota counts. Default: of users and groups, and of projects where it has
+   * their feature.
+   */
+  readonly quotas?: readonly QuotaKind[];
   /** Seed of directory hashes, written as a uuid. Default: a random one. */
   readonly hashSeed?: string;
   /** When it is made: whole seconds since 1970, or a Date. Default: now. */
@@ -100,6 +111,7 @@ export function checkMkfsOptions(path: unknown, options: MkfsOptions): CheckedOp
       inodeRatio: optionalInteger("inodeRatio", options.inodeRatio),
       inodeSize: optionalInteger("inodeSize", options.inodeSize),
       reservedPercent: checkNumber("reservedPercent", options.reservedPercent),
+      quotaKinds: checkQuotas(options.quotas),
       hashSeed: checkUuid("hashSeed", options.hashSeed),
       time,
     },
@@ -134,6 +146,16 @@ function featureList(value: unknown): readonly string[] {
     throw wrongType("options.features", "a string or an array of strings", value);
   }
   return list.map((each) => each.trim()).filter((each) => each !== "");
+}
+
+function checkQuotas(value: unknown): readonly QuotaKind[] | undefined {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value)) throw wrongType("options.quotas", "an array", value);
+  for (const kind of value) {
+    if (QUOTA_KINDS.includes(kind)) continue;
+    throw wrongValue("options.quotas", `must be of ${QUOTA_KINDS.join(", ")}`, kind);
+  }
+  return value;
 }
 
 function checkSeconds(value: unknown): number {

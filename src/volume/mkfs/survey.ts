@@ -14,6 +14,8 @@ export interface Survey {
    * extended attributes for which inodes of this size have no room.
    */
   blocks(blockSize: number, inodeSize: number): number;
+  /** Different users and groups. */
+  readonly owners: number;
 }
 
 const BLOCK_SIZES = [1024, 2048, 4096] as const;
@@ -30,6 +32,8 @@ const ATTRIBUTE_HEADER = 16;
 const SLACK_BLOCKS = 64;
 const STEP_BYTES = 2 ** 20;
 const VOLUME_BYTES_MAX = 2 ** 44;
+/** What a quota file grows by for another id, at most: three nodes of its tree and a leaf. */
+const QUOTA_BYTES_MAX = 4 * 1024;
 /** Inodes to be left over, of a volume that is made as large as needed. */
 const INODE_SLACK = 1.1;
 const INODES_RESERVED = 11;
@@ -39,10 +43,13 @@ export function surveyOf(source: Source): Survey {
   const blocks = new Map<number, number>(BLOCK_SIZES.map((size) => [size, SLACK_BLOCKS]));
   const recordBytes = new Map<string, number>();
   const attributeBytes: number[] = [];
+  const [users, groups] = [new Set<number>(), new Set<number>()];
   let inodes = 0;
   let bytes = 0;
   for (const entry of source.entries()) {
     if (entry.linkTo === null) inodes++;
+    users.add(entry.uid);
+    groups.add(entry.gid);
     if (entry.attributes.length > 0) attributeBytes.push(attributeSpace(entry));
     const parent = keyOf(entry.names.slice(0, -1));
     const length = roundUp(RECORD_HEADER + (entry.names.at(-1)?.length ?? 0), 4);
@@ -60,6 +67,7 @@ export function surveyOf(source: Source): Survey {
   return {
     inodes,
     bytes,
+    owners: users.size + groups.size,
     blocks: (blockSize, inodeSize) => {
       const room = inodeSize - INODE_FIELDS_BYTES;
       return blocks.get(blockSize)! + attributeBytes.filter((size) => size > room).length;
@@ -109,7 +117,9 @@ export function planToFit(request: Omit<VolumeRequest, "bytes">, survey: Survey)
       const what = `${room.inodes} inodes are asked for, and ${survey.inodes} needed`;
       throw new HoldfastError("ENOSPC", `${what}; give more, or leave the number out`);
     }
-    const missing = survey.blocks(blockSize, inodeSize) - room.blocks;
+    const counted = recipe.quotaKinds.length === 0 ? 0 : survey.owners * QUOTA_BYTES_MAX;
+    const wanted = survey.blocks(blockSize, inodeSize) + Math.ceil(counted / blockSize);
+    const missing = wanted - room.blocks;
     if (missing <= 0) return recipe;
     bytes += roundUp(Math.max(missing * blockSize, STEP_BYTES), STEP_BYTES);
     if (bytes > VOLUME_BYTES_MAX) {

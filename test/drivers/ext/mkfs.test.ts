@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { closeSync, openSync, readFileSync, readSync, statSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { type MkfsOptions, mkfsSync, mountSync } from "../../../src/index.ts";
+import { fsckSync, type MkfsOptions, mkfsSync, mountSync } from "../../../src/index.ts";
 import {
   e2fsckClean,
   loopMount,
@@ -67,7 +67,11 @@ describe("the image is mke2fs's, byte for byte", () => {
     });
   }
 
-  const features: [features: string, type: (typeof TYPES)[number], blockSize: 1024 | 4096][] = [
+  const features: [
+    features: string,
+    type: (typeof TYPES)[number],
+    blockSize: 1024 | 2048 | 4096,
+  ][] = [
     ["^flex_bg", "ext4", 4096],
     ["meta_bg,^resize_inode", "ext4", 1024],
     ["meta_bg,^resize_inode", "ext3", 1024],
@@ -84,6 +88,22 @@ describe("the image is mke2fs's, byte for byte", () => {
     ["none", "ext2", 4096],
     ["^extent,^64bit", "ext4", 4096],
     ["^resize_inode", "ext4", 4096],
+    ["quota", "ext4", 1024],
+    ["quota", "ext4", 2048],
+    ["quota", "ext4", 4096],
+    ["quota,project", "ext4", 1024],
+    ["quota", "ext3", 1024],
+    ["quota,^metadata_csum,uninit_bg", "ext4", 4096],
+    ["quota,^extent,^64bit", "ext4", 2048],
+    ["orphan_file", "ext4", 1024],
+    ["orphan_file", "ext4", 4096],
+    ["orphan_file", "ext3", 1024],
+    ["inline_data", "ext4", 1024],
+    ["inline_data", "ext4", 4096],
+    ["inline_data", "ext2", 2048],
+    ["orphan_file,quota,project,inline_data,ea_inode,large_dir", "ext4", 4096],
+    ["orphan_file,metadata_csum_seed,fast_commit,project,quota", "ext4", 1024],
+    ["sparse_super2,^resize_inode,quota,orphan_file", "ext4", 4096],
     ["^filetype,^dir_index,^ext_attr", "ext4", 1024],
   ];
   compared.each(features)("-O %s of %s with blocks of %i bytes", (list, type, blockSize) => {
@@ -100,6 +120,29 @@ describe("the image is mke2fs's, byte for byte", () => {
     ["1.5 % reserved", { reservedPercent: 1.5 }, ["-m", "1.5"]],
     ["a label", { label: "sixteen bytes é" }, ["-L", "sixteen bytes é"]],
   ];
+  const kinds: [NonNullable<MkfsOptions["quotas"]>, string][] = [
+    [["user"], "usrquota"],
+    [["group"], "grpquota"],
+    [["project", "user"], "usrquota:prjquota"],
+    [["project", "group", "user"], "usrquota:grpquota:prjquota"],
+  ];
+  compared.each(kinds)("quotas of %j alone", (quotas, type) => {
+    // Of two -E mke2fs takes the last one.
+    const extended = `hash_seed=${HASH_SEED},quotatype=${type}`;
+    const features = quotas.includes("project") ? "quota,project" : "quota";
+    expectSame(64 * MIB, { quotas, features }, ["-O", features, "-E", extended]);
+  });
+
+  const orphanFiles: [string, number][] = [
+    ["128 MiB of 1 KiB blocks", 128 * MIB],
+    ["256 MiB of 1 KiB blocks", 256 * MIB],
+    ["3 GiB", 3 * GIB],
+    ["20 GiB", 20 * GIB],
+  ];
+  compared.each(orphanFiles)("an orphan file in %s", (_, bytes) =>
+    expectSame(bytes, { features: "orphan_file" }, ["-O", "orphan_file"]),
+  );
+
   compared.each(others)("%s", (_, options, args) => expectSame(600 * MIB, options, args));
 });
 
@@ -149,11 +192,60 @@ describe("a new volume", () => {
     expect(complaintsOf(path)).toBe("");
   });
 
+  const together = "orphan_file,quota,project,inline_data,ea_inode,large_dir,metadata_csum_seed";
+  mounted.each(["orphan_file", "inline_data", "orphan_file,fast_commit,inline_data"])(
+    "with %s is the kernel's to use, and ours",
+    (features) => {
+      using directory = temporaryDirectory();
+      using place = temporaryDirectory();
+      const path = directory.file("image");
+      const made = mkfsSync(path, { size: 200 * MIB, features });
+      expect(made.mountable).toBe("read-write");
+      const kernel = loopMount(path, place.path);
+      for (let index = 0; index < 100; index++) writeFileSync(`${place.path}/${index}`, "kernel's");
+      kernel.unmount();
+      expect(complaintsOf(path)).toBe("");
+      const volume = mountSync(path, { regionBytes });
+      expect(volume.readFileSync("/7", "utf8")).toBe("kernel's");
+      for (let index = 0; index < 100; index++) volume.writeFileSync(`/${index}`, "ours");
+      volume.unlinkSync("/0");
+      volume.closeSync();
+      expect(complaintsOf(path)).toBe("");
+      const again = loopMount(path, place.path);
+      expect(readFileSync(`${place.path}/7`, "utf8")).toBe("ours");
+      again.unmount();
+    },
+  );
+
+  checked.each(BLOCK_SIZES)(
+    `with ${together} and blocks of %i bytes is ours to use, and both checks find nothing`,
+    (blockSize) => {
+      using directory = temporaryDirectory();
+      const path = directory.file("image");
+      const made = mkfsSync(path, { size: 200 * MIB, blockSize, features: together });
+      expect(made).toMatchObject({ mountable: "read-write", mountableReason: null });
+      expect(fsckSync(path)).toMatchObject({ verdict: "clean", findings: [] });
+      const volume = mountSync(path, { regionBytes });
+      for (const owner of [0, 1, 1000, 70_000]) {
+        volume.writeFileSync(`/${owner}`, Buffer.alloc(1000 + 100 * owner, "data"));
+        volume.chownSync(`/${owner}`, owner, owner + 1);
+      }
+      const open = volume.openSync("/1", "r");
+      volume.unlinkSync("/1");
+      open.closeSync();
+      volume.closeSync();
+      expect(complaintsOf(path)).toBe("");
+      expect(fsckSync(path)).toMatchObject({ verdict: "clean", findings: [] });
+    },
+  );
+
   checked("is sound whatever is asked for, or is refused with a reason", () => {
     using directory = temporaryDirectory();
     const path = directory.file("image");
     const flags = ["flex_bg", "64bit", "metadata_csum", "uninit_bg", "resize_inode", "has_journal"];
-    const changes = [...flags, "extent", "sparse_super", "meta_bg", "sparse_super2", "filetype"];
+    const structures = ["quota", "project", "orphan_file", "inline_data"];
+    const others = ["extent", "sparse_super", "meta_bg", "sparse_super2", "filetype"];
+    const changes = [...flags, ...others, ...structures];
     const wish = fc.record({
       type: fc.constantFrom(...TYPES),
       size: fc.integer({ min: 16, max: 100_000 }).map((pages) => pages * 4096),

@@ -17,6 +17,7 @@ import { disagreement } from "../../fsck/agreement.ts";
 import { codesOf, referee, shown } from "../../fsck/referee.ts";
 import { mkfsExt4, run, runOk, skipUnless, temporaryDirectory } from "../../support/tools.ts";
 import { startRunner } from "../../volume/threads.ts";
+import { type Counted, countedIn } from "./quota-counts.ts";
 import { DirectoryImage, errorOf, newInode, rootIno } from "./directory-image.ts";
 import { NO_SEAL } from "../../../src/metadata/transaction.ts";
 
@@ -33,19 +34,6 @@ function expectClean(path: string): void {
   const { ours, theirs, report, said } = referee(path);
   expect(theirs, said).toBe("clean");
   expect(ours, shown(report.findings)).toBe("clean");
-}
-
-type Counted = Record<number, readonly [space: number, inodes: number]>;
-
-/** What debugfs reads in a quota file, without those that have nothing. */
-function countedIn(path: string, kind: "user" | "group" | "project"): Counted {
-  const counted: Counted = {};
-  for (const line of runOk("debugfs", ["-R", `list_quota ${kind}`, path]).split("\n")) {
-    const [id, space, , , inodes] = line.trim().split(/\s+/).map(Number);
-    if (id === undefined || !Number.isInteger(id) || inodes === undefined) continue;
-    if (space !== 0 || inodes !== 0) counted[id] = [space!, inodes];
-  }
-  return counted;
 }
 
 /** What the tree has, by its own attributes. */

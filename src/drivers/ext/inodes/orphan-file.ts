@@ -33,12 +33,16 @@ export const DiskOrphanTail = struct(
 export const ORPHAN_MAGIC = 0x0b10ca04;
 
 /** Byte of a block where its tail begins, and its places end. */
-export function orphanTailByte({ blockSize }: ExtVolume): number {
+export function orphanTailByte({ blockSize }: Pick<ExtVolume, "blockSize">): number {
   return blockSize - DiskOrphanTail.structure.size;
 }
 
 /** What the tail's checksum is to be; `seed` is the orphan file's. 0 on a volume without metadata_csum. */
-export function orphanChecksum(volume: ExtVolume, block: MetadataBlock, seed: number): number {
+export function orphanChecksum(
+  volume: Pick<ExtVolume, "blockSize" | "metadataChecksums">,
+  block: MetadataBlock,
+  seed: number,
+): number {
   if (!volume.metadataChecksums) return 0;
   const low = crc32cNumber(seed, block.block % 2 ** 32, 4);
   const high = crc32cNumber(low, Math.floor(block.block / 2 ** 32), 4);

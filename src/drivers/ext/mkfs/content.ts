@@ -46,13 +46,44 @@ export interface FileWish {
   readonly goal: number;
   /** For the error, when there are none. */
   readonly what: string;
+  /** The order in which its blocks are taken, of a small file; else its own. */
+  readonly order?: readonly number[];
 }
 
 /** Takes blocks for a new file, and says where they are. Throws: ENOSPC. */
 export function makeContent(recipe: Recipe, layout: Layout, wish: FileWish): FileContent {
+  if (wish.order !== undefined) return mapInOrder(recipe, layout, wish, wish.order);
   if (!recipe.features.has("extent")) return mapBlocks(recipe, layout, wish);
   const data = layout.take(wish.goal, wish.count, wish.what);
   return mapExtents(recipe, layout, wish, data);
+}
+
+/** A file of a few blocks, which are taken in an order that is not the file's. */
+function mapInOrder(
+  recipe: Recipe,
+  layout: Layout,
+  wish: FileWish,
+  order: readonly number[],
+): FileContent {
+  invariant(order.length <= DIRECT, "a file that is taken out of order is small");
+  const places: number[] = [];
+  let goal = wish.goal;
+  for (const block of order) {
+    const [{ start }] = layout.take(goal, 1, wish.what) as [BlockRun];
+    places[block] = start;
+    goal = start + 1;
+  }
+  const data: BlockRun[] = [];
+  for (const start of places) {
+    const last = data.at(-1);
+    if (last !== undefined && last.start + last.count === start) {
+      data[data.length - 1] = { start: last.start, count: last.count + 1 };
+    } else data.push({ start, count: 1 });
+  }
+  if (recipe.features.has("extent")) return mapExtents(recipe, layout, wish, data);
+  const content = new Uint8Array(CONTENT_SIZE);
+  for (const [slot, start] of places.entries()) viewOf(content).setUint32(slot * 4, start, true);
+  return { content, data, index: [] };
 }
 
 interface Piece extends BlockRun {

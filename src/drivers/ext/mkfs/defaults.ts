@@ -44,6 +44,16 @@ export function journalBlocksOf(blocks: number): number {
   return JOURNAL_BLOCKS.find(([below]) => blocks < below)![1];
 }
 
+const ORPHAN_FILE_BLOCKS_MIN = 32;
+const ORPHAN_FILE_BLOCKS_MAX = 512;
+const BLOCKS_PER_ORPHAN_BLOCK = 4096;
+
+/** Blocks of the orphan file of a volume of so many blocks. */
+export function orphanFileBlocksOf(blocks: number): number {
+  const wanted = Math.floor(blocks / BLOCKS_PER_ORPHAN_BLOCK);
+  return Math.min(Math.max(wanted, ORPHAN_FILE_BLOCKS_MIN), ORPHAN_FILE_BLOCKS_MAX);
+}
+
 /** What a journal may have, in blocks. */
 export const JOURNAL_BLOCKS_MAX = 10_240_000;
 

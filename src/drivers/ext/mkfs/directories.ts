@@ -4,12 +4,14 @@ import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { inodeSeed } from "../checksums.ts";
 import {
+  DiskEntry,
   DiskEntryTail,
   dot,
   dotDot,
   initNames,
   insertName,
   type NameFormat,
+  recordLengthFor,
   TAIL_SIZE,
 } from "../directories/names.ts";
 import type { FileContent } from "./content.ts";
@@ -21,8 +23,10 @@ const LOST_AND_FOUND_BYTES = 16 * 1024;
 /** lost+found stays within what a block map names without a block of its own. */
 const LOST_AND_FOUND_BLOCKS_MAX = 12;
 
-export function lostAndFoundBlocks(blockSize: number): number {
-  return Math.min(LOST_AND_FOUND_BYTES / blockSize, LOST_AND_FOUND_BLOCKS_MAX);
+/** Where directories begin inside their inodes, mke2fs spends one of its enlargements on moving it out. */
+export function lostAndFoundBlocks({ geometry, features }: Recipe): number {
+  const blocks = Math.min(LOST_AND_FOUND_BYTES / geometry.blockSize, LOST_AND_FOUND_BLOCKS_MAX);
+  return features.has("inline_data") ? blocks - 1 : blocks;
 }
 
 /** The blocks of a directory that holds ".", ".." and `names`, all directories, in its first block. */
@@ -46,6 +50,9 @@ export function directoryBlocks(
       const image = blankBlock(block, blockSize);
       initNames(image, format);
       if (blocks.length === 0) fillFirst(image, format, [[dot, ino], [dotDot, parent], ...names]);
+      if (blocks.length === 0 && names.length === 0 && recipe.features.has("inline_data")) {
+        endAfterDots(image, format);
+      }
       if (recipe.metadataChecksums) seal(recipe, ino, image, format.entriesEnd);
       blocks.push(image);
     }
@@ -63,6 +70,14 @@ function fillFirst(
   for (const [name, ino] of names) {
     lastAt = insertName(image, format, lastAt, name, ino, "directory");
   }
+}
+
+/** As a directory is moved out of its inode: the rest of its block is a record of nobody's. */
+function endAfterDots({ view }: MetadataBlock, { entriesEnd }: NameFormat): void {
+  const dotDotAt = recordLengthFor(dot.length);
+  const at = dotDotAt + recordLengthFor(dotDot.length);
+  DiskEntry.recordLength.set(view, dotDotAt, at - dotDotAt);
+  DiskEntry.recordLength.set(view, at, entriesEnd - at);
 }
 
 function seal(recipe: Recipe, ino: Ino, image: MetadataBlock, entriesEnd: number): void {

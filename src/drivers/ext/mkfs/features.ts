@@ -18,6 +18,7 @@ const FEATURES = {
   sparse_super2: ["compatible", COMPATIBLE.sparseSuper2],
   fast_commit: ["compatible", COMPATIBLE.fastCommit],
   stable_inodes: ["compatible", 0x800],
+  orphan_file: ["compatible", COMPATIBLE.orphanFile],
   filetype: ["incompatible", INCOMPATIBLE.filetype],
   meta_bg: ["incompatible", INCOMPATIBLE.meta_bg],
   extent: ["incompatible", INCOMPATIBLE.extents],
@@ -26,12 +27,14 @@ const FEATURES = {
   ea_inode: ["incompatible", INCOMPATIBLE.ea_inode],
   metadata_csum_seed: ["incompatible", INCOMPATIBLE.metadata_csum_seed],
   large_dir: ["incompatible", INCOMPATIBLE.large_dir],
+  inline_data: ["incompatible", INCOMPATIBLE.inline_data],
   sparse_super: ["readOnly", READ_ONLY.sparse_super],
   large_file: ["readOnly", READ_ONLY.large_file],
   huge_file: ["readOnly", READ_ONLY.huge_file],
   uninit_bg: ["readOnly", READ_ONLY.uninit_bg],
   dir_nlink: ["readOnly", READ_ONLY.dir_nlink],
   extra_isize: ["readOnly", READ_ONLY.extra_isize],
+  quota: ["readOnly", READ_ONLY.quota],
   metadata_csum: ["readOnly", READ_ONLY.metadata_csum],
   project: ["readOnly", READ_ONLY.project],
   verity: ["readOnly", READ_ONLY.verity],
@@ -47,11 +50,8 @@ const NOT_MADE: readonly string[] = [
   "bigalloc",
   "casefold",
   "encrypt",
-  "inline_data",
   "journal_dev",
   "mmp",
-  "orphan_file",
-  "quota",
   "read-only",
   "shared_blocks",
 ];
@@ -150,6 +150,7 @@ export class FeatureSet {
     this.#requires("64bit", "extent");
     this.#requires("metadata_csum_seed", "metadata_csum");
     this.#requires("fast_commit", "has_journal");
+    this.#requires("orphan_file", "has_journal");
     if (this.has("resize_inode") && this.has("meta_bg")) {
       this.drop(
         "resize_inode",
@@ -159,8 +160,10 @@ export class FeatureSet {
     if (this.has("resize_inode") && !this.has("sparse_super")) {
       throw refused("feature resize_inode needs sparse_super; add ^resize_inode, or sparse_super");
     }
-    if (inodeSize === INODE_SIZE_OLD && this.has("project")) {
-      throw refused(`feature project needs inodes larger than ${INODE_SIZE_OLD} bytes`);
+    for (const name of ["project", "inline_data"] as const) {
+      if (inodeSize === INODE_SIZE_OLD && this.has(name)) {
+        throw refused(`feature ${name} needs inodes larger than ${INODE_SIZE_OLD} bytes`);
+      }
     }
   }
 

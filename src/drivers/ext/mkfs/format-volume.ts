@@ -15,21 +15,31 @@ import {
   INO_RESIZE,
   INO_ROOT,
   INODE_EXTENTS,
+  INODE_IMMUTABLE,
   MODE_DIRECTORY,
   MODE_FILE,
   SUPERBLOCK_BYTE,
 } from "../format.ts";
+import { QUOTA_KINDS, type Usage } from "../quotas/quota-file.ts";
 import { firstBlockOfGroup, hasDescriptors, hasSuperblock } from "../space/groups.ts";
 import { blocksOf, type FileContent, makeContent } from "./content.ts";
 import { directoryBlocks, LOST_AND_FOUND, lostAndFoundBlocks } from "./directories.ts";
 import { GroupImages } from "./group-images.ts";
+import {
+  FIRST_INO,
+  hiddenInosOf,
+  orphanFileBlocks,
+  QUOTA_FILE_BYTES,
+  quotaFileBlocks,
+  quotaFileOrder,
+} from "./hidden-files.ts";
 import type { FormatTarget } from "./images.ts";
 import { encodeBadBlocks, encodeInode, encodeUnused } from "./inodes.ts";
 import { journalGoal, journalSuperblock } from "./journal.ts";
 import { Layout } from "./layout.ts";
 import type { Recipe } from "./recipe.ts";
 import { makeResizeInode } from "./resize-inode.ts";
-import { encodeSuperblock, FIRST_INO, type VolumeTotals } from "./superblock-image.ts";
+import { encodeSuperblock, type VolumeTotals } from "./superblock-image.ts";
 
 const INO_LOST_AND_FOUND = FIRST_INO;
 const ROOT_MODE = 0o755;
@@ -80,9 +90,10 @@ export function* formatVolume(
   const { geometry } = recipe;
   const { blockSize, groups } = geometry;
   const put = ({ block, bytes }: MetadataBlock): void => target.write(block * blockSize, bytes);
+  const lastIno = hiddenInosOf(recipe).last;
   const images = new GroupImages(recipe, layout, target.isBlank || !recipe.groupChecksums);
   for (let group = 0; group < groups; group++) {
-    const use = group === 0 ? { inodes: FIRST_INO, directories: 2 } : { inodes: 0, directories: 0 };
+    const use = group === 0 ? { inodes: lastIno, directories: 2 } : { inodes: 0, directories: 0 };
     for (const bitmap of images.describe(group, use)) put(bitmap);
     if (!target.isBlank && !recipe.groupChecksums) {
       target.zero(layout.inodeTables[group]! * blockSize, geometry.tableBlocks * blockSize);
@@ -113,9 +124,15 @@ function makeFiles(recipe: Recipe, layout: Layout): Files {
   const inodes = new Map<number, Uint8Array>();
   const blocks: MetadataBlock[] = [];
   const extents = recipe.features.has("extent") ? INODE_EXTENTS : 0;
-  const addInode = (ino: number, mode: number, linkCount: number, content: FileContent) => {
+  const addInode = (
+    ino: number,
+    mode: number,
+    linkCount: number,
+    content: FileContent,
+    wasInline = false,
+  ) => {
     const size = content.data.reduce((sum, { count }) => sum + count, 0) * blockSize;
-    const inode = { mode, linkCount, size, blocks: blocksOf(content), flags: extents };
+    const inode = { mode, linkCount, size, blocks: blocksOf(content), flags: extents, wasInline };
     inodes.set(ino, encodeInode(recipe, ino, { ...inode, content: content.content }));
     blocks.push(...content.index);
   };
@@ -126,10 +143,11 @@ function makeFiles(recipe: Recipe, layout: Layout): Files {
   addInode(INO_ROOT, MODE_DIRECTORY | ROOT_MODE, 3, root);
   const lost = makeContent(recipe, layout, {
     ino: INO_LOST_AND_FOUND,
-    count: lostAndFoundBlocks(blockSize),
+    count: lostAndFoundBlocks(recipe),
     ...at,
   });
-  addInode(INO_LOST_AND_FOUND, MODE_DIRECTORY | LOST_AND_FOUND_MODE, 2, lost);
+  const wasInline = recipe.features.has("inline_data");
+  addInode(INO_LOST_AND_FOUND, MODE_DIRECTORY | LOST_AND_FOUND_MODE, 2, lost, wasInline);
   const [rootIno, lostIno] = [INO_ROOT as Ino, INO_LOST_AND_FOUND as Ino];
   blocks.push(
     ...directoryBlocks(recipe, root, { ino: rootIno, parent: rootIno }, [
@@ -146,16 +164,54 @@ function makeFiles(recipe: Recipe, layout: Layout): Files {
     );
     blocks.push(...index);
   }
-  if (recipe.journalBlocks === 0) return { inodes, blocks, journal: null };
-  const journal = makeContent(recipe, layout, {
-    ino: INO_JOURNAL,
-    count: recipe.journalBlocks,
-    goal: journalGoal(recipe, layout),
-    what: "the journal",
-  });
-  addInode(INO_JOURNAL, MODE_FILE | RESERVED_FILE_MODE, 1, journal);
-  blocks.push(journalSuperblock(recipe, journal.data[0]!.start));
+  let journal: FileContent | null = null;
+  if (recipe.journalBlocks > 0) {
+    journal = makeContent(recipe, layout, {
+      ino: INO_JOURNAL,
+      count: recipe.journalBlocks,
+      goal: journalGoal(recipe, layout),
+      what: "the journal",
+    });
+    addInode(INO_JOURNAL, MODE_FILE | RESERVED_FILE_MODE, 1, journal);
+    blocks.push(journalSuperblock(recipe, journal.data[0]!.start));
+  }
+  const space = (blocksOf(root) + blocksOf(lost)) * blockSize;
+  makeHiddenFiles(recipe, layout, { space, inodes: 2 }, { inodes, blocks });
   return { inodes, blocks, journal };
+}
+
+/** Adds the quota files, which count `usage` for root, and the orphan file. */
+function makeHiddenFiles(
+  recipe: Recipe,
+  layout: Layout,
+  usage: Usage,
+  { inodes, blocks }: { inodes: Map<number, Uint8Array>; blocks: MetadataBlock[] },
+): void {
+  const { blockSize, firstDataBlock } = recipe.geometry;
+  const { quotas, orphanFile } = hiddenInosOf(recipe);
+  const extents = recipe.features.has("extent") ? INODE_EXTENTS : 0;
+  const mode = MODE_FILE | RESERVED_FILE_MODE;
+  const add = (ino: number, size: number, flags: number, content: FileContent): void => {
+    const inode = { mode, linkCount: 1, size, blocks: blocksOf(content), flags: extents | flags };
+    inodes.set(ino, encodeInode(recipe, ino, { ...inode, content: content.content }));
+    blocks.push(...content.index);
+  };
+  for (const [index, kind] of QUOTA_KINDS.entries()) {
+    const ino = quotas[index]!;
+    if (ino === 0) continue;
+    const order = quotaFileOrder(blockSize);
+    const what = "the quota files";
+    const wish = { ino, count: order.length, goal: firstDataBlock, what, order };
+    const content = makeContent(recipe, layout, wish);
+    add(ino, QUOTA_FILE_BYTES, INODE_IMMUTABLE, content);
+    blocks.push(...quotaFileBlocks(recipe, kind, usage, content));
+  }
+  if (orphanFile === 0) return;
+  const count = recipe.orphanFileBlocks;
+  const wish = { ino: orphanFile, count, goal: firstDataBlock, what: "the orphan file" };
+  const content = makeContent(recipe, layout, wish);
+  add(orphanFile, count * blockSize, 0, content);
+  blocks.push(...orphanFileBlocks(recipe, orphanFile, content));
 }
 
 /** Writes the blocks of the first group's inode table in which inodes are in use. */
@@ -166,7 +222,8 @@ function writeFirstInodes(
   inodes: ReadonlyMap<number, Uint8Array>,
 ): void {
   const { blockSize, inodeSize } = recipe.geometry;
-  const bytes = new Uint8Array(Math.ceil((FIRST_INO * inodeSize) / blockSize) * blockSize);
+  const last = Math.max(...inodes.keys());
+  const bytes = new Uint8Array(Math.ceil((last * inodeSize) / blockSize) * blockSize);
   for (const [ino, inode] of inodes) bytes.set(inode, (ino - 1) * inodeSize);
   target.write(layout.inodeTables[0]! * blockSize, bytes);
 }
@@ -180,7 +237,7 @@ function totalsOf(
   const { geometry, journalBlocks } = recipe;
   return {
     freeBlocks,
-    freeInodes: geometry.inodes - FIRST_INO,
+    freeInodes: geometry.inodes - hiddenInosOf(recipe).last,
     overheadBlocks: geometry.firstDataBlock + layout.structureBlocks + journalBlocks,
     journal:
       journal === null

@@ -1,6 +1,6 @@
 /** Inodes of a new volume, as bytes. */
 import { hasChecksumHigh, inodeChecksum, inodeSeed } from "../checksums.ts";
-import { CONTENT_BYTE, DiskInode, INODE_SIZE_OLD, setPair } from "../format.ts";
+import { ATTRIBUTE_MAGIC, CONTENT_BYTE, DiskInode, INODE_SIZE_OLD, setPair } from "../format.ts";
 import { viewOf } from "../superblock.ts";
 import type { Recipe } from "./recipe.ts";
 
@@ -15,6 +15,8 @@ export interface NewInode {
   readonly flags: number;
   /** 60 bytes. */
   readonly content: Uint8Array;
+  /** Its content lay inside before: the place of its attributes is marked as used, and empty. */
+  readonly wasInline?: boolean;
 }
 
 /** An inode that is used: owned by root, all its times those of the volume. */
@@ -34,6 +36,7 @@ export function encodeInode(recipe: Recipe, ino: number, inode: NewInode): Uint8
     DiskInode.extraSize.set(view, 0, extraInodeSize);
     DiskInode.birthTime.set(view, 0, time | 0);
     for (const field of EXTRAS) field.set(view, 0, epochOf(time));
+    if (inode.wasInline) view.setUint32(INODE_SIZE_OLD + extraInodeSize, ATTRIBUTE_MAGIC, true);
   }
   return sealInode(recipe, ino, bytes);
 }

@@ -6,9 +6,11 @@ import {
   INODE_SIZE_DEFAULT,
   JOURNAL_BLOCKS_MAX,
   journalBlocksOf,
+  orphanFileBlocksOf,
   RESERVED_PERCENT_DEFAULT,
   sizeClassOf,
 } from "./defaults.ts";
+import { QUOTA_KINDS, type QuotaKind } from "../quotas/quota-file.ts";
 import { JOURNAL_BLOCKS_MIN } from "../jbd2/format.ts";
 import type { ExtType } from "../superblock.ts";
 import { FeatureSet } from "./features.ts";
@@ -33,6 +35,8 @@ export interface VolumeRequest {
   /** Bytes of one. */
   readonly inodeSize?: number | undefined;
   readonly reservedPercent?: number | undefined;
+  /** Whose use is counted, of a volume with the feature quota; of projects with their feature as well. */
+  readonly quotaKinds?: readonly QuotaKind[] | undefined;
   /** 16 bytes. */
   readonly hashSeed: Uint8Array;
   /** Seconds since 1970. */
@@ -47,6 +51,10 @@ export interface Recipe {
   readonly journalBlocks: number;
   /** Blocks at the journal's end for fast commits; 0 without that feature. */
   readonly fastCommitBlocks: number;
+  /** None without the feature quota. */
+  readonly quotaKinds: readonly QuotaKind[];
+  /** 0 without that feature. */
+  readonly orphanFileBlocks: number;
   readonly uuid: Uint8Array;
   /** 16 bytes, filled up with zeroes. */
   readonly label: Uint8Array;
@@ -79,6 +87,7 @@ export function planVolume(request: VolumeRequest): Recipe {
   const inodeSize = checkInodeSize(request.inodeSize ?? INODE_SIZE_DEFAULT, blockSize);
   const features = new FeatureSet(type, request.features ?? []);
   features.settle(inodeSize);
+  const quotaKinds = planQuotas(request, features);
   const blocks = (request.bytes - (request.bytes % SIZE_UNIT)) / blockSize;
   const reservedPercent = request.reservedPercent ?? RESERVED_PERCENT_DEFAULT;
   const geometry = planGeometry(
@@ -95,6 +104,9 @@ export function planVolume(request: VolumeRequest): Recipe {
   const fastCommitBlocks = features.has("fast_commit")
     ? Math.floor(logBlocks / LOG_BLOCKS_PER_FAST_COMMIT)
     : 0;
+  if (features.has("orphan_file") && logBlocks === 0) {
+    features.drop("orphan_file", "it needs a journal, which the volume is too small for");
+  }
   // The journal and resize_inode may have gone, and meta_bg come.
   const { words } = features;
   return {
@@ -103,6 +115,8 @@ export function planVolume(request: VolumeRequest): Recipe {
     geometry: { ...geometry, features: words },
     journalBlocks: logBlocks + fastCommitBlocks,
     fastCommitBlocks,
+    quotaKinds,
+    orphanFileBlocks: features.has("orphan_file") ? orphanFileBlocksOf(geometry.blocks) : 0,
     uuid,
     label: labelBytes(request.label ?? ""),
     hashSeed,
@@ -132,6 +146,23 @@ function inodesWanted(request: VolumeRequest, ratioOfSize: number, bytes: number
     throw refused(`inodeRatio is bytes for each inode, 1024 at least, not ${ratio}`);
   }
   return Math.floor(bytes / ratio);
+}
+
+/** Throws: EINVAL for kinds that the features do not allow. */
+function planQuotas({ quotaKinds }: VolumeRequest, features: FeatureSet): readonly QuotaKind[] {
+  if (!features.has("quota")) {
+    if (quotaKinds === undefined) return [];
+    throw refused("quotas are asked for, but the volume counts none: add the feature quota");
+  }
+  const hasProjects = features.has("project");
+  if (quotaKinds === undefined) {
+    return QUOTA_KINDS.filter((kind) => kind !== "project" || hasProjects);
+  }
+  if (quotaKinds.length === 0) throw refused("quotas are of user, group or project: name one");
+  if (quotaKinds.includes("project") && !hasProjects) {
+    throw refused("quotas of projects need the feature project: add it");
+  }
+  return QUOTA_KINDS.filter((kind) => quotaKinds.includes(kind));
 }
 
 function planReserved(percent: number, blocks: number): number {

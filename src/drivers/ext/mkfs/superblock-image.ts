@@ -12,6 +12,7 @@ import {
   setPair,
 } from "../format.ts";
 import { HASH_HALF_MD4 } from "../directories/hash.ts";
+import { FIRST_INO, hiddenInosOf } from "./hidden-files.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** What is known when everything else is in place. */
@@ -32,7 +33,6 @@ const MOUNT_USER_ATTRIBUTES = 0x4;
 const MOUNT_ACCESS_LISTS = 0x8;
 const JOURNAL_BACKUP_BLOCKS = 1;
 const GROUP_OF_COPY_MAX = 0xffff;
-export const FIRST_INO = 11;
 
 /** The 1,024 bytes that belong in `group`: 0 has the superblock itself, others copies of it. */
 export function encodeSuperblock(recipe: Recipe, totals: VolumeTotals, group: number): Uint8Array {
@@ -44,6 +44,7 @@ export function encodeSuperblock(recipe: Recipe, totals: VolumeTotals, group: nu
   // A copy does not say whether the volume is clean: only the superblock itself is kept up to date.
   DiskSuperblock.state.set(view, 0, group === 0 ? STATE_CLEAN : 0);
   if (totals.journal !== null) putJournal(bytes, view, totals.journal);
+  putHidden(view, recipe);
   if (recipe.metadataChecksums) {
     DiskSuperblock.checksumType.set(view, 0, CHECKSUM_CRC32C);
     DiskSuperblock.checksum.set(view, 0, superblockChecksum(bytes));
@@ -107,6 +108,14 @@ function putIdentity(bytes: Uint8Array, view: DataView, recipe: Recipe): void {
   if (recipe.features.has("metadata_csum_seed")) {
     DiskSuperblock.checksumSeed.set(view, 0, recipe.checksumSeed);
   }
+}
+
+function putHidden(view: DataView, recipe: Recipe): void {
+  const { userQuotaIno, groupQuotaIno, projectQuotaIno, orphanFileIno } = DiskSuperblock;
+  const { quotas, orphanFile } = hiddenInosOf(recipe);
+  const fields = [userQuotaIno, groupQuotaIno, projectQuotaIno];
+  for (const [kind, field] of fields.entries()) field.set(view, 0, quotas[kind]!);
+  orphanFileIno.set(view, 0, orphanFile);
 }
 
 /** The journal's inode number, and a copy of what its inode says: e2fsck finds the journal by it. */

@@ -89,6 +89,28 @@ export interface Usage {
   readonly inodes: number;
 }
 
+const GRACE_SECONDS = 7 * 24 * 60 * 60;
+
+/** The bytes of a file that counts something for id 0 and nothing else: a leaf, and the branch that leads to it. */
+export function newQuotaFile(kind: QuotaKind, { space, inodes }: Usage): Uint8Array {
+  const leaf = ROOT_BLOCK + DEPTH;
+  const bytes = new Uint8Array((leaf + 1) * BLOCK_SIZE);
+  const view = new DataView(bytes.buffer);
+  DiskQuotaHead.magic.set(view, 0, MAGIC[kind]);
+  DiskQuotaHead.version.set(view, 0, VERSION);
+  DiskQuotaHead.blockGraceSeconds.set(view, 0, GRACE_SECONDS);
+  DiskQuotaHead.inodeGraceSeconds.set(view, 0, GRACE_SECONDS);
+  DiskQuotaHead.blocks.set(view, 0, leaf + 1);
+  DiskQuotaHead.freeEntry.set(view, 0, leaf);
+  for (let node = ROOT_BLOCK; node < leaf; node++)
+    view.setUint32(node * BLOCK_SIZE, node + 1, true);
+  DiskQuotaLeaf.entries.set(view, leaf * BLOCK_SIZE, 1);
+  const entry = leaf * BLOCK_SIZE + LEAF_HEAD_SIZE;
+  DiskQuotaEntry.inodes.set(view, entry, inodes);
+  DiskQuotaEntry.space.set(view, entry, space);
+  return bytes;
+}
+
 export class QuotaFile {
   readonly kind: QuotaKind;
   readonly ino: Ino;

@@ -16,6 +16,7 @@ import type { DaxMode } from "./access-mode.ts";
 import type { Committer } from "./committer.ts";
 import { finishRemoval, finishReports } from "./failure.ts";
 import { InodeTable } from "./inodes.ts";
+import { NameCache } from "./name-cache.ts";
 import type { Service } from "./service.ts";
 import { closedError } from "./state.ts";
 import { freeUnusedValuesLeft } from "./unused-values.ts";
@@ -59,6 +60,8 @@ export class VolumeCore {
   committer: Committer | null = null;
   /** Asynchronous operations of this thread that have not ended. */
   running = 0;
+  /** Names that this thread has found. */
+  readonly names = new NameCache();
   /** Refuses every further operation of this thread: the volume is being closed, or is. */
   closing = false;
   /** The volume says that it is left as it is: nothing may change it any more. */

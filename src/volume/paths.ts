@@ -1,7 +1,7 @@
 /**
  * Paths: from names to inodes.
  *
- * A walk locks one directory at a time, shared, and holds a reference of each inode it has reached,
+ * A walk locks one directory at a time, shared (none where it knows the name: name-cache.ts), and holds a reference of each inode it has reached,
  * so that its number stays valid when the directory's lock is dropped: what it found may lose its
  * name meanwhile, but is not freed.
  *
@@ -13,6 +13,7 @@ import { HoldfastError } from "../base/errors.ts";
 import type { Ino } from "../base/quantities.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable } from "../metadata/sequence.ts";
+import { load } from "../sync/atomics.ts";
 import { type Held, lockExclusive, lockShared, tryLockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
@@ -117,17 +118,43 @@ export class Scope implements Disposable {
   /** As `step`, when nothing is in the way; undefined: `step` must sleep, or make the record. */
   #tryStep(directory: InodeReference, name: Uint8Array): InodeReference | null | undefined {
     this.#assertSteps(directory, name);
+    const known = this.#known(directory, name);
+    if (known !== null) return known;
     const held = tryLockShared(this.task, directory.mapping + MappingWord.ioLock, {
       rankName: "directory",
       order: directory.ino,
     });
     if (held === null) return undefined;
     try {
-      const entry = this.core.driver.lookup(directory.ino, name);
-      return entry === null ? null : (this.#tryReference(entry.ino) ?? undefined);
+      const ino = this.#lookUp(directory, name);
+      return ino === null ? null : (this.#tryReference(ino) ?? undefined);
     } finally {
       held.release();
     }
+  }
+
+  /**
+   * What a name leads to that this thread has found before, or null: look for it. The directory has not changed between
+   * two looks at its sequence, so the name was there when the reference was taken.
+   */
+  #known({ mapping }: InodeReference, name: Uint8Array): InodeReference | null {
+    const { thread, names } = this.core;
+    const sequence = load(thread.words, mapping + MappingWord.sequence);
+    const ino = names.find(mapping, sequence, name);
+    if (ino === null) return null;
+    const found = this.#tryReference(ino);
+    return load(thread.words, mapping + MappingWord.sequence) === sequence ? found : null;
+  }
+
+  /** Looks into a directory, and notes what is found. Locks: the directory's. */
+  #lookUp({ mapping, ino }: InodeReference, name: Uint8Array): Ino | null {
+    const { driver, thread, names } = this.core;
+    const entry = driver.lookup(ino, name);
+    if (entry === null) return null;
+    if (!isDotDot(name)) {
+      names.note(mapping, load(thread.words, mapping + MappingWord.sequence), name, entry.ino);
+    }
+    return entry.ino;
   }
 
   /**
@@ -138,8 +165,8 @@ export class Scope implements Disposable {
     const quick = this.#tryStep(directory, name);
     if (quick !== undefined) return quick;
     using _lock = yield* lockDirectoryShared(this.task, directory);
-    const entry = this.core.driver.lookup(directory.ino, name);
-    return entry === null ? null : yield* this.reference(entry.ino);
+    const ino = this.#lookUp(directory, name);
+    return ino === null ? null : yield* this.reference(ino);
   }
 
   #assertSteps(directory: InodeReference, name: Uint8Array): void {

@@ -369,6 +369,9 @@ export interface FilesystemDriver extends IomapDriver {
 
   /** Throws: CorruptionError; ENOENT when the inode is not in use. */
   readInode(ino: Ino): InodeInfo;
+  /** `restriction` and `linkCount` of an inode that is in use, as `readInode` tells them. Throw: CorruptionError. */
+  restrictionOf(ino: Ino): string | null;
+  linkCountOf(ino: Ino): number;
   readLink(ino: Ino): Uint8Array;
   lookup(directory: Ino, name: Uint8Array): { ino: Ino; type: FileType | null } | null;
   /**

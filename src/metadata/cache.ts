@@ -112,6 +112,8 @@ export class MetadataCache {
   journal: Journal | null = null;
   /** Transactions that were opened by it. */
   opened = 0;
+  /** All of the region: for copies, which need no view of their own. */
+  readonly #region: Uint8Array;
   #sealer: Sealer = sealNothing;
   readonly #area: number;
   /** Views made so far. A view names its buffer, and a buffer keeps its block (rule 1). */
@@ -122,6 +124,7 @@ export class MetadataCache {
     this.device = device;
     this.#area = area;
     this.blockSize = load(thread.words, area + Area.blockSize);
+    this.#region = thread.region.bytes(0, thread.region.buffer.byteLength);
   }
 
   static create(thread: Thread, device: MetadataDevice, blockSize: number): MetadataCache {
@@ -232,6 +235,11 @@ export class MetadataCache {
     enterGuard(thread, guard);
     store(thread.words, header + Header.flags, flags);
     leaveGuard(thread, guard);
+  }
+
+  /** Copies a block's bytes to `word` on: to undo a change of them. Locks: the transaction. */
+  copyTo(word: number, { bytes }: CachedBlock): void {
+    this.#region.set(bytes, word * 4);
   }
 
   flagsOf(header: number): number {

@@ -19,7 +19,16 @@
  */
 import { HoldfastError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { add, addThenStore, cas, load, loadRelaxed, store, wakeAll } from "../sync/atomics.ts";
+import {
+  add,
+  addThenStore,
+  cas,
+  load,
+  loadRelaxed,
+  store,
+  storeOwn,
+  wakeAll,
+} from "../sync/atomics.ts";
 import { breakMutex, type Held, lockMutex } from "../sync/lock.ts";
 import { Root } from "../sync/region.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -316,11 +325,12 @@ export class Transaction implements Disposable {
       );
     }
     const record = this.#area + Area.log + used;
-    if (block !== undefined) thread.region.bytes(record, payload * 4).set(block.bytes);
-    store(words, record + payload, a);
-    store(words, record + payload + 1, b);
-    store(words, record + payload + 2, kind);
-    store(words, record + payload + 3, length);
+    if (block !== undefined) this.cache.copyTo(record, block);
+    const trailer = record + payload;
+    storeOwn(words, trailer, a);
+    storeOwn(words, trailer + 1, b);
+    storeOwn(words, trailer + 2, kind);
+    storeOwn(words, trailer + 3, length);
     this.#used = used + length;
     store(words, this.#area + Area.used, this.#used);
   }

@@ -42,8 +42,16 @@ export type Draft = Pick<NewInode, "type" | "mode" | "target" | "deviceMajor" | 
 
 /** Throws: EPERM for what may not be changed ("immutable" or "append-only"). */
 export function assertUnrestricted(info: InodeInfo): void {
-  if (info.restriction === null) return;
-  throw new HoldfastError("EPERM", `the inode is marked ${info.restriction}`);
+  if (info.restriction !== null) refuseRestricted(info.restriction);
+}
+
+function refuseRestricted(restriction: string): never {
+  throw new HoldfastError("EPERM", `the inode is marked ${restriction}`);
+}
+
+function assertUnrestrictedNow({ driver }: VolumeCore, { ino }: InodeReference): void {
+  const restriction = driver.restrictionOf(ino);
+  if (restriction !== null) refuseRestricted(restriction);
 }
 
 /** The directory may take a new name. Locks: it, exclusively. Throws: ENOENT, EPERM. */
@@ -162,7 +170,7 @@ export function* makeLink(scope: Scope, existing: Path, path: Path): Sleeps<void
   if (source.isDirectory) throw new HoldfastError("EPERM", "a directory gets no second name");
   using _source = yield* lockInode(task, source);
   if (source.isNameless) throw missing();
-  assertUnrestricted(core.driver.readInode(source.ino));
+  assertUnrestrictedNow(core, source);
   yield* inTransaction(task, core, [directory, source], (transaction) => {
     core.driver.link(transaction, directory.ino, name, source.ino, timeNow());
   });
@@ -170,8 +178,7 @@ export function* makeLink(scope: Scope, existing: Path, path: Path): Sleeps<void
 
 /** After a name of `inode` went in this transaction: notes whether it was the last. */
 function noteNameGone(core: VolumeCore, transaction: Transaction, inode: InodeReference): void {
-  const { linkCount } = core.driver.readInode(inode.ino);
-  if (linkCount === 0) inode.setNameless(transaction, true);
+  if (core.driver.linkCountOf(inode.ino) === 0) inode.setNameless(transaction, true);
 }
 
 /** unlink(2). */
@@ -187,9 +194,9 @@ export function* removeFile(scope: Scope, path: Path): Sleeps<void> {
   const inode = yield* scope.reference(entry.ino);
   if (inode.isDirectory) throw new HoldfastError("EISDIR", "is a directory; use rmdir");
   if (place.trailingSlash) throw notDirectory();
-  assertUnrestricted(core.driver.readInode(directory.ino));
+  assertUnrestrictedNow(core, directory);
   using _inode = yield* lockInode(task, inode);
-  assertUnrestricted(core.driver.readInode(inode.ino));
+  assertUnrestrictedNow(core, inode);
   yield* inTransaction(task, core, [directory, inode], (transaction) => {
     core.driver.unlink(transaction, directory.ino, name, timeNow());
     noteNameGone(core, transaction, inode);
@@ -211,8 +218,8 @@ export function* removeDirectory(scope: Scope, path: Path): Sleeps<void> {
     if (!victim.isDirectory) throw notDirectory();
     using _locks = yield* lockInodes(task, [directory, victim]);
     if (core.driver.lookup(directory.ino, name)?.ino !== victim.ino) continue;
-    assertUnrestricted(core.driver.readInode(directory.ino));
-    assertUnrestricted(core.driver.readInode(victim.ino));
+    assertUnrestrictedNow(core, directory);
+    assertUnrestrictedNow(core, victim);
     yield* inTransaction(task, core, [directory, victim], (transaction) => {
       core.driver.unlink(transaction, directory.ino, name, timeNow());
       noteNameGone(core, transaction, victim);
@@ -312,10 +319,10 @@ function* renameLocked(
 ): Sleeps<void> {
   const { core, task } = scope;
   const { driver } = core;
-  assertUnrestricted(driver.readInode(from.directory.ino));
+  assertUnrestrictedNow(core, from.directory);
   assertTakesNames(core, to.directory);
-  assertUnrestricted(driver.readInode(moved.ino));
-  if (replaced !== null) assertUnrestricted(driver.readInode(replaced.ino));
+  assertUnrestrictedNow(core, moved);
+  if (replaced !== null) assertUnrestrictedNow(core, replaced);
   const changed = [from.directory, to.directory, moved, replaced].filter((each) => each !== null);
   yield* inTransaction(task, core, changed, (transaction) => {
     driver.rename(

@@ -207,6 +207,14 @@ export class ExtDriver implements FilesystemDriver {
     };
   }
 
+  restrictionOf(ino: Ino): string | null {
+    return restrictionOf(readRaw(this.volume, ino));
+  }
+
+  linkCountOf(ino: Ino): number {
+    return linkCount(readRaw(this.volume, ino));
+  }
+
   readLink(ino: Ino): Uint8Array {
     return readTarget(this.volume, ino);
   }

@@ -146,6 +146,14 @@ export class RamDriver implements FilesystemDriver {
     return ownedBy(this.#tables, search, ino, this.#tables.inodeRecord(ino));
   }
 
+  restrictionOf(ino: Ino): string | null {
+    return this.readInode(ino).restriction;
+  }
+
+  linkCountOf(ino: Ino): number {
+    return this.readInode(ino).linkCount;
+  }
+
   readInode(ino: Ino): InodeInfo {
     const tables = this.#tables;
     const inode = tables.inode(ino);

@@ -102,6 +102,14 @@ export class RawDriver implements FilesystemDriver {
     );
   }
 
+  restrictionOf(ino: Ino): string | null {
+    return this.readInode(ino).restriction;
+  }
+
+  linkCountOf(ino: Ino): number {
+    return this.readInode(ino).linkCount;
+  }
+
   readInode(ino: Ino): InodeInfo {
     if (ino !== ROOT_INO && ino !== DEVICE_INO) {
       throw new HoldfastError("ENOENT", `a raw device has no inode ${ino}`);

@@ -84,9 +84,9 @@ export const metadataSurvivors: readonly Explanation[] = [
     file: "metadata/transaction.ts",
     function: "#append",
     what: [
-      "swapped: store(words, record + payload, a)",
-      "swapped: store(words, record + payload + 1, b)",
-      "swapped: store(words, record + payload + 2, kind)",
+      "swapped: storeOwn(words, trailer, a)",
+      "swapped: storeOwn(words, trailer + 1, b)",
+      "swapped: storeOwn(words, trailer + 2, kind)",
     ],
     why: "Nobody reads the record before `used` covers it, which is stored after all of it.",
   },

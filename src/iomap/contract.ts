@@ -128,10 +128,18 @@ export interface SpaceInfo {
   readonly blockSize: number;
   readonly blocks: number;
   readonly blocksFree: number;
+  /** Of these, what anybody may use: the rest is kept back for some (`FilesystemDriver.actFor`). */
   readonly blocksAvailable: number;
   readonly inodes: number;
   readonly inodesFree: number;
   readonly nameLengthMax: number;
+}
+
+/** Who does something. */
+export interface User {
+  readonly uid: number;
+  /** All groups that the user is in. */
+  readonly gids: readonly number[];
 }
 
 /** The half of a driver that places file data: all that direct access needs. */
@@ -423,6 +431,11 @@ export interface FilesystemDriver extends IomapDriver {
   removeOrphan(transaction: Transaction, ino: Ino): void;
 
   spaceInfo(): SpaceInfo;
+  /**
+   * For whom this object takes blocks from now on: a format may keep some back for the superuser. Before that, for the
+   * superuser.
+   */
+  actFor(user: User): void;
   /**
    * First change of a mount: the superblock says "in use". Its counts are those that the last unmount has left, or
    * are taken anew where there was none; each transaction keeps them right.

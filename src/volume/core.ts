@@ -88,6 +88,7 @@ export class VolumeCore {
     this.umask = processUmask();
     this.uid = process.getuid?.() ?? 0;
     this.gid = process.getgid?.() ?? 0;
+    driver.actFor({ uid: this.uid, gids: [this.gid, ...(process.getgroups?.() ?? [])] });
   }
 
   *#acquireMapping(ino: number): Sleeps<HeldMapping | null> {

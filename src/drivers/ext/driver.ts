@@ -15,10 +15,11 @@ import type {
   OwnersFound,
   SpaceInfo,
   Time,
+  User,
   VolumeCondition,
 } from "../../iomap/contract.ts";
 import type { Transaction } from "../../metadata/transaction.ts";
-import { countFreeBlocks } from "./space/allocator.ts";
+import { countFreeBlocks, mayUseReserved } from "./space/free-blocks.ts";
 import { ExtAttributes } from "./attributes/attributes.ts";
 import { lookupName } from "./directories/directory.ts";
 import { DirectoryFile } from "./directories/directory-file.ts";
@@ -309,6 +310,10 @@ export class ExtDriver implements FilesystemDriver {
       inodesFree: sumOfGroups(this.volume, "freeInodes"),
       nameLengthMax: NAME_LENGTH_MAX,
     };
+  }
+
+  actFor(user: User): void {
+    this.volume.usesReserved = mayUseReserved(this.volume.facts, user);
   }
 
   markInUse(transaction: Transaction): void {

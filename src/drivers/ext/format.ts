@@ -123,7 +123,9 @@ export const DiskSuperblock = struct(
     nameEncoding: u16(0x27c),
     nameEncodingFlags: u16(0x27e),
     orphanFileIno: u32(0x280),
-    reserved: bytes(0x284, 376),
+    reservedUidHigh: u16(0x284),
+    reservedGidHigh: u16(0x286),
+    reserved: bytes(0x288, 372),
     checksum: u32(0x3fc),
   },
 );

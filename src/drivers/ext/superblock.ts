@@ -40,8 +40,10 @@ export interface SuperblockFacts {
   readonly features: Features;
   readonly blockSize: number;
   readonly blocks: number;
-  /** Blocks that only the superuser may use. */
+  /** Blocks that only the superuser may use, and this user and group; group 0 stands for none. */
   readonly reservedBlocks: number;
+  readonly reservedUid: number;
+  readonly reservedGid: number;
   /** Blocks that never hold file data, as mke2fs counted them; 0 where it did not. */
   readonly overheadBlocks: number;
   readonly firstDataBlock: number;
@@ -330,6 +332,12 @@ function readGeometry(view: DataView, features: Features, blockSize: number, dev
     blockSize,
     blocks,
     reservedBlocks: Math.min(reservedBlocks, blocks),
+    reservedUid:
+      DiskSuperblock.reservedUid.get(view, 0) +
+      DiskSuperblock.reservedUidHigh.get(view, 0) * 2 ** 16,
+    reservedGid:
+      DiskSuperblock.reservedGid.get(view, 0) +
+      DiskSuperblock.reservedGidHigh.get(view, 0) * 2 ** 16,
     overheadBlocks: Math.min(DiskSuperblock.overheadBlocks.get(view, 0) * clusterBlocks, blocks),
     firstDataBlock,
     blocksPerGroup,

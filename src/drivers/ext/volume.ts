@@ -108,6 +108,8 @@ export class ExtVolume {
   nameSearches: NameSearches | null = null;
   /** Where there are quotas, and the volume is not only looked at. */
   usage: UsageCounter | null = null;
+  /** Whether blocks may be taken that are reserved (space/free-blocks.ts). */
+  usesReserved = true;
   /** Where the volume is written: what is below its bytes. */
   storage: Storage | null = null;
   /** Where it may grow meanwhile: the size that it has now. */

@@ -423,6 +423,8 @@ export class RamDriver implements FilesystemDriver {
 
   noteUnused(): void {}
 
+  actFor(): void {}
+
   freeInode(transaction: Transaction, ino: Ino): void {
     const tables = this.#tables;
     const inode = tables.inode(ino);

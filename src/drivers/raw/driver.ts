@@ -185,6 +185,8 @@ export class RawDriver implements FilesystemDriver {
 
   noteUnused(): void {}
 
+  actFor(): void {}
+
   freeInode(): void {
     throw fixedNames();
   }

@@ -76,6 +76,8 @@ export class Filler {
     this.#source = source;
     this.#time = { seconds: time, nanoseconds: 0 };
     this.#bytesTotal = bytesTotal;
+    // As mke2fs -d, whoever runs it.
+    mounted.core.driver.actFor({ uid: 0, gids: [] });
     this.#directories.set("", { path: pathOf([]), given: this.#plainDirectory() });
   }
 

@@ -7,6 +7,7 @@ import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
 import { allocateBlocks, freeBlocks } from "../space/allocator.ts";
+import { countUsableBlocks, noUsableBlock } from "../space/free-blocks.ts";
 import {
   type AttributeArea,
   attributesHash,
@@ -165,6 +166,7 @@ function ownBlock(
   }
   const group = Math.floor((ino - 1) / volume.facts.inodesPerGroup);
   const goal = firstBlockOfGroup(volume, group);
+  if (countUsableBlocks(volume, 1) === 0) throw noUsableBlock(volume);
   const { start } = allocateBlocks(volume, transaction, { goal, count: 1 });
   if (current === 0) addInodeBlocks({ volume, transaction, ino, raw }, 1);
   else releaseAttributeBlock(volume, transaction, ino, current);

@@ -5,12 +5,8 @@
 import type { Ino } from "../../../base/quantities.ts";
 import type { Extent } from "../../../iomap/contract.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
-import {
-  allocateBlocks,
-  type BlockRequest,
-  countFreeBlocks,
-  freeBlocks,
-} from "../space/allocator.ts";
+import { allocateBlocks, type BlockRequest, freeBlocks } from "../space/allocator.ts";
+import { countUsableBlocks, noUsableBlock } from "../space/free-blocks.ts";
 import {
   type FileMap,
   fileTooLarge,
@@ -31,7 +27,7 @@ import {
   setInodeSize,
 } from "../inodes/inode.ts";
 import { extentAt, fileBlocksMax, openMap } from "./inode-map.ts";
-import { editSuperblock, type ExtVolume, noSpace, readSuperblock } from "../volume.ts";
+import { editSuperblock, type ExtVolume, readSuperblock } from "../volume.ts";
 
 /**
  * What one call of removeExtents or unwriteExtents does before it asks to be called again: so many pieces, or
@@ -87,17 +83,17 @@ function fillHole(map: FileMap, from: number, length: number, isWritten: boolean
   const { volume, transaction } = map;
   const wanted = Math.min(length, map.insertMax(isWritten));
   const count = countThatFits(map, from, wanted);
-  if (count === 0) throw noSpace("block");
+  if (count === 0) throw noUsableBlock(volume);
   const run = allocateBlocks(volume, transaction, requestFor(map, from, count));
   if (isWritten) volume.device.zero(run.start * volume.blockSize, run.count * volume.blockSize);
   map.insert({ fileBlock: from, count: run.count, start: run.start, isWritten });
   addInodeBlocks(map, run.count);
 }
 
-/** How many of the blocks wanted are free, besides those that the map needs to name them. */
+/** How many of the blocks wanted may be taken, besides those that the map needs to name them. */
 function countThatFits(map: FileMap, from: number, wanted: number): number {
   const nodes = map.nodesToInsert(from, wanted);
-  const free = countFreeBlocks(map.volume, wanted + nodes);
+  const free = countUsableBlocks(map.volume, wanted + nodes);
   if (free >= wanted + nodes) return wanted;
   let fits = 0;
   let tooMany = Math.min(wanted, free + 1);
@@ -116,7 +112,7 @@ function countThatFits(map: FileMap, from: number, wanted: number): number {
 export function appendBlock(map: FileMap, index: number): number {
   const { volume, transaction } = map;
   if (index >= map.blocksMax) throw fileTooLarge(map.blocksMax);
-  if (countThatFits(map, index, 1) === 0) throw noSpace("block");
+  if (countThatFits(map, index, 1) === 0) throw noUsableBlock(volume);
   const { start } = allocateBlocks(volume, transaction, requestFor(map, index, 1));
   map.insert({ fileBlock: index, count: 1, start, isWritten: true });
   addInodeBlocks(map, 1);

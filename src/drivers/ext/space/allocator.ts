@@ -12,8 +12,8 @@ import type { Transaction } from "../../../metadata/transaction.ts";
 import { clearBits, findClear, findRun, findSet, type Run, setBits } from "./bitmaps.ts";
 import { addToCount, changeBlockBitmap, readBlockBitmap } from "./group-bitmaps.ts";
 import { blocksInGroup, firstBlockOfGroup, getGroup, groupOfBlock, readGroup } from "./groups.ts";
-import { getTotal, sumOfGroups } from "./totals.ts";
-import { type ExtVolume, noSpace, readSuperblock, unownableBlock } from "../volume.ts";
+import { freeTotal } from "./free-blocks.ts";
+import { type ExtVolume, noSpace, unownableBlock } from "../volume.ts";
 
 /** Bitmaps looked into before a search settles for what it has; an aligned one, for nothing. */
 const SEARCHED_BITMAPS_MAX = 64;
@@ -52,12 +52,6 @@ interface Search {
   readonly groups: number;
   /** Whether others' room to grow is left to them. */
   readonly isSparing: boolean;
-}
-
-/** Free blocks of the volume, counted only until `enough` are found. Throws: CorruptionError. */
-export function countFreeBlocks(volume: ExtVolume, enough = Number.POSITIVE_INFINITY): number {
-  const { clusterBlocks } = volume.facts;
-  return sumOfGroups(volume, "freeBlocks", enough / clusterBlocks) * clusterBlocks;
 }
 
 /**
@@ -137,12 +131,6 @@ function findFor(search: Search, size: number, isGoalTried: boolean): Run | null
   }
   const run = searchRun(search, count, 1);
   return run === null ? null : withRoom(search, run, wanted);
-}
-
-/** What the superblock says is free. */
-function freeTotal(volume: ExtVolume): number {
-  const { block, at } = readSuperblock(volume);
-  return getTotal(block.view, at, "freeBlocks") * volume.facts.clusterBlocks;
 }
 
 /**

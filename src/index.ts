@@ -90,4 +90,5 @@ export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts
 export type { TraceRecord } from "./volume/trace-events.ts";
 export type { VolumeStatistics } from "./volume/statistics.ts";
 export type { ReaddirOptions, TimeLike, Volume } from "./volume/volume.ts";
+export type { VolumeFs, VolumeFsPromises } from "./volume/fs/face.ts";
 export type { FileWindow, MapOptions } from "./volume/window.ts";

@@ -4,7 +4,7 @@
  */
 import { type ErrorContext, HoldfastError } from "../base/errors.ts";
 import { truncateFile } from "../dax/layout-change.ts";
-import type { Sleeps } from "../sync/sleep.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
 import {
   checkInteger,
   checkMode,
@@ -51,7 +51,7 @@ import {
   removeFile,
   rename,
 } from "./names.ts";
-import { parsePath, readTarget, type Scope } from "./paths.ts";
+import { notDirectory, parsePath, readTarget, Scope } from "./paths.ts";
 import {
   DirectoryEntry,
   readStats,
@@ -69,6 +69,16 @@ export interface Call<T> {
   readonly context: ErrorContext;
   readonly run: (scope: Scope) => Sleeps<T>;
   readonly options?: WaitOptions | undefined;
+}
+
+/** Runs one operation on names, and drops what it referred to. */
+export function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleeps<T> {
+  const scope = new Scope(core, task);
+  try {
+    return yield* run(scope);
+  } finally {
+    scope[Symbol.dispose]();
+  }
 }
 
 function call<T>(
@@ -131,6 +141,8 @@ export function parseOpenMode(mode: unknown, options?: OpenOptions): OpenFlags {
     exclusive: exclusive === "x",
     truncate: letter === "w",
     direct: options?.direct ?? false,
+    directory: false,
+    noFollow: false,
   };
 }
 
@@ -157,6 +169,7 @@ function* openAt(
   const { core, task } = scope;
   const { inode, isNew } = yield* findOrCreate(scope, parsePath(path), flags, bits);
   if (inode.isDirectory && flags.write) throw isDirectory();
+  if (flags.directory && !inode.isDirectory) throw notDirectory();
   if (!inode.isDirectory && inode.type !== "file") {
     throw new HoldfastError("ENXIO", `is a ${inode.type}; only files and directories are opened`);
   }

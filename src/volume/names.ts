@@ -345,6 +345,10 @@ export interface OpenFlags {
   readonly truncate: boolean;
   /** Reads and writes pass by the page cache. */
   readonly direct: boolean;
+  /** Nothing but a directory is opened. */
+  readonly directory: boolean;
+  /** A symlink at the path's end is an error. */
+  readonly noFollow: boolean;
 }
 
 /** What is to be opened, and whether it was made for that. */
@@ -361,7 +365,11 @@ export function* findOrCreate(
   mode: number,
 ): Sleeps<FoundOrCreated> {
   const { core } = scope;
-  if (!flags.create) return { inode: yield* scope.find(path, true), isNew: false };
+  if (!flags.create) {
+    const inode = yield* scope.find(path, !flags.noFollow);
+    if (inode.type === "symlink") throw flags.directory ? notDirectory() : isSymlink();
+    return { inode, isNew: false };
+  }
   let place = yield* scope.walk(path);
   for (;;) {
     if (place.kind !== "name") throw flags.exclusive ? exists() : isDirectory();
@@ -370,6 +378,7 @@ export function* findOrCreate(
     if (found !== null) {
       if (flags.exclusive) throw exists();
       if (found.type !== "symlink") return { inode: found, isNew: false };
+      if (flags.noFollow) throw isSymlink();
       place = yield* scope.walk(yield* scope.target(found), place.directory);
       continue;
     }
@@ -382,6 +391,10 @@ export function* findOrCreate(
       if (!lost || flags.exclusive) throw error;
     }
   }
+}
+
+function isSymlink(): HoldfastError {
+  return new HoldfastError("ELOOP", "is a symlink, and was to be opened without following it");
 }
 
 export function isDirectory(): HoldfastError {

@@ -3,7 +3,6 @@ import { type ErrorContext, HoldfastError } from "../base/errors.ts";
 import { requireSharing } from "../dax/reflink.ts";
 import { writeBackCopied } from "../dax/write-back.ts";
 import type { Device } from "../device/index.ts";
-import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkWaitOptions, pathText, type WaitOptions, wrongValue } from "./arguments.ts";
 import type { Assembled } from "./assemble.ts";
 import * as calls from "./calls.ts";
@@ -24,6 +23,7 @@ import { VolumeFailure } from "./failure.ts";
 import { discardFreed, discardFreedAsync, trim, type TrimOptions, trimSync } from "./discard.ts";
 import { FileHandle } from "./file.ts";
 import { type GrowOptions, grow, growSync } from "./grow.ts";
+import { makeFs, type VolumeFs } from "./fs/face.ts";
 import type { VolumeHandle } from "./handle.ts";
 import type { FileHolders } from "./holders.ts";
 import { blockOwners, type DeviceOwner, type DeviceRange } from "./owners.ts";
@@ -49,16 +49,6 @@ function assertOther(source: FileHandle, target: Stats): void {
   throw new HoldfastError("EINVAL", "a file is not cloned into itself", context);
 }
 
-/** Runs one operation on names, and drops what it referred to. */
-export function* runScoped<T>(core: VolumeCore, task: Task, run: Call<T>["run"]): Sleeps<T> {
-  const scope = new Scope(core, task);
-  try {
-    return yield* run(scope);
-  } finally {
-    scope[Symbol.dispose]();
-  }
-}
-
 /**
  * A mounted volume. Its paths begin at its root, with a slash or without. Every operation has a form
  * that returns a promise and one, ending in Sync, that blocks the thread while it waits. Errors have
@@ -82,6 +72,7 @@ export class Volume implements Disposable, AsyncDisposable {
   readonly #isMounter: boolean;
   readonly #onClosed: () => void;
   #closing: Promise<void> | null = null;
+  #fs: VolumeFs | null = null;
 
   /** Use `mount` or `attach`. */
   constructor(assembled: Assembled, isMounter: boolean, onClosed: () => void) {
@@ -101,6 +92,12 @@ export class Volume implements Disposable, AsyncDisposable {
 
   get closed(): boolean {
     return this.#core.closed;
+  }
+
+  /** The volume as programs know a filesystem: node:fs, in all its forms. See docs/fs.md. */
+  get fs(): VolumeFs {
+    this.#fs ??= makeFs(this.#core);
+    return this.#fs;
   }
 
   get readOnly(): boolean {
@@ -123,7 +120,7 @@ export class Volume implements Disposable, AsyncDisposable {
 
   #operation<T>(run: Call<T>["run"]): Operation<T> {
     // A generator function made for each call would cost more than most calls.
-    return (task) => runScoped(this.#core, task, run);
+    return (task) => calls.runScoped(this.#core, task, run);
   }
 
   /**

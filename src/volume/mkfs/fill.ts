@@ -14,7 +14,7 @@ import type { Mounted } from "../mount.ts";
 import { createAt, makeLink, removeFile } from "../names.ts";
 import type { Path, Scope } from "../paths.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
-import { runScoped } from "../volume.ts";
+import { runScoped } from "../calls.ts";
 import type { MkfsProgress } from "./options.ts";
 import { keyOf, nameText, type Source, type SourceEntry } from "./source.ts";
 

@@ -84,7 +84,7 @@ export function errorFacts(error: unknown, root: string): unknown {
   const { code, syscall, path, dest } = error as NodeJS.ErrnoException & { dest?: string };
   const facts: Record<string, unknown> = { code };
   // Of errors of the system; those of Node's own JavaScript differ from version to version.
-  if (code !== undefined && !code.startsWith("ERR_")) {
+  if (code?.startsWith("E") === true && !code.startsWith("ERR_")) {
     facts["syscall"] = syscall;
     if (path !== undefined) facts["path"] = relative(root, String(path));
     if (dest !== undefined) facts["dest"] = relative(root, String(dest));

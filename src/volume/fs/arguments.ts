@@ -1,5 +1,6 @@
 /** Arguments of the node:fs face, checked as Node checks its own. */
 import { fileURLToPath } from "node:url";
+import { AbortError } from "../../base/errors.ts";
 import { checkPath, outOfRange, wrongType, wrongValue } from "../arguments.ts";
 
 export type FsPath = string | Uint8Array | URL;
@@ -79,7 +80,11 @@ export function checkBoolean(name: string, value: unknown, otherwise: boolean): 
   return value;
 }
 
-/** Throws: AbortError where it is aborted already. */
+/** Throws: AbortError. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new AbortError(undefined, signal.reason);
+}
+
 export function checkSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined;
   if (!(signal instanceof AbortSignal)) {

@@ -13,12 +13,13 @@ import {
   optionsOf,
   pathBytes,
   pathString,
+  throwIfAborted,
   viewBytes,
 } from "./arguments.ts";
 import type { OpenFile } from "./descriptors.ts";
 import { type FsOpenFlags, parseFlags } from "./flags.ts";
 import type { Host } from "./host.ts";
-import { as, type Script, take } from "./script.ts";
+import { as, onHandle, type Script, take } from "./script.ts";
 
 /** Bytes of the buffer that `read` makes where it is given none. */
 const READ_BYTES_DEFAULT = 16 * 1024;
@@ -32,7 +33,7 @@ export function* readAt(
 ): Script<number> {
   const at = position ?? file.position;
   const { handle } = file;
-  const count = yield* take({
+  const count = yield* onHandle("read", {
     sync: () => handle.readSync(target, at),
     async: () => handle.read(target, at),
   });
@@ -48,7 +49,7 @@ export function* writeAt(
 ): Script<number> {
   const at = position ?? file.position;
   const { handle, flags } = file;
-  const count = yield* take({
+  const count = yield* onHandle("write", {
     sync: () => handle.writeSync(source, at),
     async: () => handle.write(source, at),
   });
@@ -65,7 +66,7 @@ export function* writeAll(file: OpenFile, source: Uint8Array): Script<void> {
 }
 
 export function* sync({ handle }: OpenFile): Script<void> {
-  yield* take({ sync: () => handle.syncSync(), async: () => handle.sync() });
+  yield* onHandle("fsync", { sync: () => handle.syncSync(), async: () => handle.sync() });
 }
 
 function* sizeOf({ handle }: OpenFile): Script<number> {
@@ -78,7 +79,7 @@ export function* readRest(file: OpenFile, signal: AbortSignal | undefined): Scri
   let bytes = newBuffer(Math.max((yield* sizeOf(file)) - file.position, 0) + 1);
   let done = 0;
   for (;;) {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     if (done === bytes.length) {
       const larger = newBuffer(2 * bytes.length);
       larger.set(bytes);
@@ -98,6 +99,7 @@ interface Range {
 
 /** Throws: ERR_OUT_OF_RANGE. */
 function rangeOf(view: Uint8Array, offset: unknown, length: unknown, position: unknown): Range {
+  if (length === 0) return { bytes: view.subarray(0, 0), position: checkPosition(position) };
   const from = offset === undefined || offset === null ? 0 : checkInteger("offset", offset);
   if (from > view.length) throw outOfRange("offset", `>= 0 && <= ${view.length}`, from);
   const most = view.length - from;
@@ -209,13 +211,10 @@ export function* readFile(host: Host, from: unknown, options: unknown): Script<s
     return encoded(bytes, encoding);
   }
   const bytes = yield* host.withFile(pathBytes("path", from), flags, undefined, ({ handle }) =>
-    as(
-      { syscall: "read" },
-      take({
-        sync: () => handle.readFileSync(),
-        async: () => handle.readFile(signal === undefined ? {} : { signal }),
-      }),
-    ),
+    onHandle("read", {
+      sync: () => handle.readFileSync(),
+      async: () => handle.readFile(signal === undefined ? {} : { signal }),
+    }),
   );
   return encoded(bytes, encoding);
 }
@@ -230,7 +229,7 @@ export function* writeFile(
 ): Script<void> {
   const { encoding, flags, mode, flush, signal } = contentOptions(options, "utf8", flag);
   const source = dataBytes("data", data, encoding);
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const write = function* (file: OpenFile): Script<void> {
     yield* writeAll(file, source);
     if (flush) yield* sync(file);
@@ -293,7 +292,10 @@ function* clone(read: OpenFile, write: OpenFile, isForced: boolean): Script<bool
 }
 
 export function* truncate({ handle }: OpenFile, size: number): Script<void> {
-  yield* take({ sync: () => handle.truncateSync(size), async: () => handle.truncate(size) });
+  yield* onHandle("ftruncate", {
+    sync: () => handle.truncateSync(size),
+    async: () => handle.truncate(size),
+  });
 }
 
 /** What is zeroes in a whole piece is left a hole. */

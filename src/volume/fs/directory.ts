@@ -6,6 +6,7 @@ import { encoded, type Encoding, nameEncoding, pathBytes, pathString } from "./a
 import type { Host } from "./host.ts";
 import { Dirent } from "./names.ts";
 import {
+  as,
   type Callback,
   checkCallback,
   runAsync,
@@ -87,6 +88,7 @@ export class Dir implements AsyncIterable<Dirent> {
 
 export function* opendir(host: Host, path: unknown, options: unknown): Script<Dir> {
   const encoding = nameEncoding(options);
-  const entries = yield* host.call(calls.readdirEntries(pathBytes("path", path)));
+  const listing = host.call(calls.readdirEntries(pathBytes("path", path)));
+  const entries = yield* as({ syscall: "opendir", path: pathString(path) }, listing);
   return new Dir(pathString(path), entries, encoding);
 }

@@ -157,11 +157,12 @@ function transferForms(host: Host): Functions {
       return [yield* contents.writeViews(host.descriptors.get(fd, "write"), views, at), buffers];
     },
   };
+  // As Node names them.
   const results: Record<TransferName, readonly [string, string]> = {
     read: ["bytesRead", "buffer"],
     write: ["bytesWritten", "buffer"],
     readv: ["bytesRead", "buffers"],
-    writev: ["bytesWritten", "buffers"],
+    writev: ["bytesWritten", "buffer"],
   };
   const forms: Functions = {};
   for (const [name, operation] of Object.entries(operations)) {

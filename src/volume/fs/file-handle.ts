@@ -4,6 +4,7 @@ import type { ReadStream, WriteStream } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
+import { HoldfastError } from "../../base/errors.ts";
 import type { FileHandle } from "../file.ts";
 import type { Stats } from "../stats.ts";
 import { checkPosition, optionsOf } from "./arguments.ts";
@@ -23,7 +24,7 @@ import {
 } from "./contents.ts";
 import type { OpenFile } from "./descriptors.ts";
 import { type Host, close } from "./host.ts";
-import { runAsync } from "./script.ts";
+import { onHandle, runAsync } from "./script.ts";
 import { type BigIntStats, statsFor } from "./stats.ts";
 
 /** What makes streams of descriptors. */
@@ -55,16 +56,21 @@ export class VolumeFileHandle extends EventEmitter implements AsyncDisposable {
   }
 
   #file(syscall: string): OpenFile {
-    return this.#host.descriptors.get(this.#open, syscall);
+    return this.#host.descriptors.get(this.#open(syscall), syscall);
   }
 
-  get #open(): number {
+  #open(syscall: string): number {
     if (this.#fd >= 0) return this.#fd;
-    throw Object.assign(new Error("file closed"), { code: "EBADF", syscall: "FileHandle" });
+    throw new HoldfastError("EBADF", "the file is closed", { syscall });
   }
 
+  /** One step on the file in promises only. */
   async #with<T>(syscall: string, work: (handle: FileHandle) => Promise<T>): Promise<T> {
-    return work(this.#file(syscall).handle);
+    const { handle } = this.#file(syscall);
+    const never = (): never => {
+      throw new Error("a handle of promises does not block");
+    };
+    return runAsync(onHandle(syscall, { sync: never, async: () => work(handle) }));
   }
 
   async appendFile(data: unknown, options?: unknown): Promise<void> {
@@ -73,16 +79,16 @@ export class VolumeFileHandle extends EventEmitter implements AsyncDisposable {
 
   async writeFile(data: unknown, options?: unknown): Promise<void> {
     if (!isStreamed(data)) {
-      await runAsync(writeFile(this.#host, this.#open, data, options, "w"));
+      await runAsync(writeFile(this.#host, this.#open("writeFile"), data, options, "w"));
       return;
     }
     for await (const chunk of data) {
-      await runAsync(writeFile(this.#host, this.#open, chunk, options, "w"));
+      await runAsync(writeFile(this.#host, this.#open("writeFile"), chunk, options, "w"));
     }
   }
 
   async readFile(options?: unknown): Promise<string | Buffer> {
-    return runAsync(readFile(this.#host, this.#open, options));
+    return runAsync(readFile(this.#host, this.#open("readFile"), options));
   }
 
   async read(...args: unknown[]): Promise<{ bytesRead: number; buffer: ArrayBufferView }> {
@@ -157,7 +163,7 @@ export class VolumeFileHandle extends EventEmitter implements AsyncDisposable {
 
   #streamOptions(options: unknown): object {
     const given = optionsOf<{ autoClose: boolean }>(options);
-    const own = { fd: this.#open, closeHandle: () => this.close() };
+    const own = { fd: this.#open("createStream"), closeHandle: () => this.close() };
     return { ...given, ...own };
   }
 

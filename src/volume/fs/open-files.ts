@@ -1,12 +1,11 @@
 /** What the face does with descriptors, apart from reading and writing. */
-import { HoldfastError } from "../../base/errors.ts";
 import type { FileHandle } from "../file.ts";
 import type { Stats } from "../stats.ts";
 import { pathBytes } from "./arguments.ts";
 import { checkLength, sync, truncate } from "./contents.ts";
 import { parseFlags } from "./flags.ts";
 import { close, type Host } from "./host.ts";
-import { type Script, take } from "./script.ts";
+import { onHandle, type Script } from "./script.ts";
 
 type Owner = readonly [unknown, unknown];
 
@@ -27,7 +26,7 @@ export function* closeFile(host: Host, fd: unknown): Script<void> {
 
 export function* statFile(host: Host, fd: unknown): Script<Stats> {
   const { handle } = host.descriptors.get(fd, "fstat");
-  return yield* take({ sync: () => handle.statSync(), async: () => handle.stat() });
+  return yield* onHandle("fstat", { sync: () => handle.statSync(), async: () => handle.stat() });
 }
 
 export function* truncateFile(host: Host, fd: unknown, length: unknown): Script<void> {
@@ -48,11 +47,7 @@ function* change(
   waiting: (handle: FileHandle) => Promise<void>,
 ): Script<void> {
   const { handle } = host.descriptors.get(fd, syscall);
-  if (host.core.readOnly) {
-    const context = { syscall };
-    throw new HoldfastError("EROFS", "the volume is mounted read-only", context);
-  }
-  yield* take({ sync: () => blocking(handle), async: () => waiting(handle) });
+  yield* onHandle(syscall, { sync: () => blocking(handle), async: () => waiting(handle) });
 }
 
 export function chmodFile(host: Host, fd: unknown, mode: unknown): Script<void> {

@@ -34,6 +34,11 @@ export function* as<T>(context: ErrorContext, script: Script<T>): Script<T> {
   }
 }
 
+/** A step on an open file: errors name no path, as the system knows none. */
+export function onHandle<T>(syscall: string, step: Step<T>): Script<T> {
+  return as({ syscall }, take(step));
+}
+
 export function runSync<T>(script: Script<T>): T {
   let turn = script.next();
   while (!turn.done) turn = advance(script, turn.value);

@@ -60,7 +60,7 @@ function addStore(pending: Pending, at: number, bytes: Uint8Array): void {
 }
 
 /**
- * The contents that crashes leave, from `image` on, which is changed. Where a crash has at most `exhaustive` of them,
+ * The contents that crashes leave, from `image` on. Where a crash has at most `exhaustive` of them,
  * all; else those with all stores and none, with all but those of a page, with those of a page alone, and `random`
  * others, by `next`, which answers numbers below 1. What happened before the first mark is not tried.
  */
@@ -71,16 +71,18 @@ export function* crashStates(
   next: () => number,
 ): Generator<CrashState> {
   const pending: Pending = new Map();
+  // A copy of its own, and no Buffer: the slice of a Buffer is the same memory.
+  const medium = new Uint8Array(image);
   let mark = -1;
   for (const event of events) {
     if (event.kind === "mark") mark = event.mark;
     else if (event.kind === "store") addStore(pending, event.at, event.bytes);
     else {
-      if (mark >= 0) yield* statesOf(image, pending, { mark, time: event.time }, limits, next);
-      persist(image, pending, event.at, event.end);
+      if (mark >= 0) yield* statesOf(medium, pending, { mark, time: event.time }, limits, next);
+      persist(medium, pending, event.at, event.end);
     }
   }
-  yield* statesOf(image, pending, { mark, time: Number.POSITIVE_INFINITY }, limits, next);
+  yield* statesOf(medium, pending, { mark, time: Number.POSITIVE_INFINITY }, limits, next);
 }
 
 function persist(image: Uint8Array, pending: Pending, at: number, end: number): void {

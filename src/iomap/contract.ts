@@ -318,6 +318,11 @@ export interface VolumeGrowth {
   /** Bytes of the volume now. */
   readonly size: number;
   /**
+   * The block that is to go home when all others are on the medium, since it tells of a size that its home does not
+   * tell of yet; null: none. Locks: none. Throws: EIO.
+   */
+  readonly lastHome: number | null;
+  /**
    * Makes this thread the one that makes the volume larger. Throws: EBUSY naming who does; EINVAL for less than the
    * volume has; EFBIG for more than the format has room for; EOPNOTSUPP.
    */

@@ -191,15 +191,17 @@ export class MetadataCache {
   /**
    * Writes every dirty block home. Locks: the transaction is held, so that the blocks agree with one
    * another; where a journal is live, nothing has joined it since its last commit. Sleeps: in the device.
-   * Returns the number of blocks written.
+   * `kept` is left out. Returns the number of blocks written.
    */
-  flush(): number {
+  flush(kept: number | null = null): number {
     const made = load(this.thread.words, this.#area + Area.made);
     let written = 0;
     for (let index = 0; index < made; index++) {
       const header = this.#header(index);
       if ((this.#flags(header) & DIRTY) === 0) continue;
-      this.writeHome(this.#view(this.#blockOf(header), header));
+      const block = this.#blockOf(header);
+      if (block === kept) continue;
+      this.writeHome(this.#view(block, header));
       written++;
     }
     return written;

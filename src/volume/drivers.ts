@@ -209,7 +209,8 @@ function describe(device: Device): string {
 
 /** The log that this thread writes to, where the volume has a journal; else null. */
 export function makeLog(facts: DriverFacts, device: Device): TransactionLog | null {
-  return facts.type === "ext" && facts.journal !== null ? new Jbd2Log(facts.journal, device) : null;
+  if (facts.type !== "ext" || facts.journal === null) return null;
+  return new Jbd2Log(facts.journal, device, () => device.persistAll());
 }
 
 /** The journal is empty and about to be written, from now on with this driver's features. */

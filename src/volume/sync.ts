@@ -67,7 +67,7 @@ export class Conclusion implements Persistence {
   readonly #core: VolumeCore;
   readonly #state: VolumeCondition;
   readonly #persistence: Persistence;
-  #next: "persist" | "home" | "mark" | "done" = "persist";
+  #next: "persist" | "home" | "last" | "mark" | "done" = "persist";
 
   constructor(core: VolumeCore, state: VolumeCondition) {
     this.#core = core;
@@ -85,6 +85,12 @@ export class Conclusion implements Persistence {
       this.#next = journal === null ? "mark" : "home";
     }
     if (this.#next === "home") {
+      const last = core.driver.growth?.lastHome ?? null;
+      yield* flushHome(task, core, last);
+      this.#next = last === null ? "mark" : "last";
+      return true;
+    }
+    if (this.#next === "last") {
       yield* flushHome(task, core);
       this.#next = "mark";
       return true;
@@ -115,12 +121,12 @@ export function* updateSuperblock(
 }
 
 /**
- * Writes all changed metadata home. Not while the journal is behind: rule 4 of metadata/journal.ts. Returns the
- * number of transactions that are on the medium when the device is persisted next.
+ * Writes all changed metadata home, but for block `kept`. Not while the journal is behind: rule 4 of
+ * metadata/journal.ts. Returns the number of transactions that are on the medium when the device is persisted next.
  */
-function* flushHome(task: Task, core: VolumeCore): Sleeps<number> {
+function* flushHome(task: Task, core: VolumeCore, kept: number | null = null): Sleeps<number> {
   using _unchanged = yield* beginTransaction(task, core.cache);
-  core.cache.flush();
+  core.cache.flush(kept);
   return transactionsCommitted(core.thread);
 }
 

@@ -27,6 +27,7 @@ import {
   type Special,
   values,
 } from "./operations.ts";
+import { numbers } from "./random.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
 
@@ -36,15 +37,6 @@ const REGION_BYTES = 2 ** 24;
 /** One state in so many is also recovered by e2fsck, and by the kernel. */
 const E2FSCK_EVERY = 4;
 const KERNEL_EVERY = 50;
-
-/** Numbers below 1, the same for the same seed. */
-function numbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** How often the log has gone home before, and how many commits are left until it does again. */
 interface Filling {

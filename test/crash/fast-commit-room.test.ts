@@ -56,7 +56,7 @@ function fillLog(image: string, left: number, inLast: boolean): void {
     device.copyOut(block * journal.blockSize, content);
     same.push({ block, bytes: content, view: new DataView(content.buffer) });
   }
-  const writer = new Jbd2Log(journal, device);
+  const writer = new Jbd2Log(journal, device, () => {});
   /** Blocks of the log with so many that hold what is there anyway. */
   const used = (extra: number): number =>
     before.reduce(

@@ -220,6 +220,15 @@ export function parseSuperblock(
   return { ...facts, readOnlyReason: readOnlyReason(view, features, isInUse) };
 }
 
+/** Whether two superblocks, each at byte `at`, tell of volumes of the same size. */
+export function haveSameSize(one: Uint8Array, other: Uint8Array, at: number): boolean {
+  const { blocksCountLow, blocksCountHigh } = DiskSuperblock;
+  const [view, others] = [viewOf(one), viewOf(other)];
+  return [blocksCountLow, blocksCountHigh].every(
+    (field) => field.get(view, at) === field.get(others, at),
+  );
+}
+
 /**
  * The facts of a mounted volume, `before`, anew from its superblock: it has grown. What growing leaves alone stays.
  * Throws: CorruptionError, also for bytes that are being changed.

@@ -36,6 +36,7 @@ export interface Storage {
   reserve(at: number, length: number): void;
   /** Makes a range read as zeroes, wherever it does not already as a hole of an image. */
   clear(at: number, length: number): void;
+  copyOut(at: number, target: Uint8Array): void;
 }
 
 /** A structure inside a cached metadata block, at byte `at` of it. */

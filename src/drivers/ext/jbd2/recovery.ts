@@ -110,7 +110,7 @@ export class Recovery {
   /** Why it can be done in memory only, or null. */
   get readOnlyReason(): string | null {
     if (this.passedOver !== null) return this.passedOver;
-    const writer = new Jbd2Log(this.#facts, NO_DEVICE);
+    const writer = new Jbd2Log(this.#facts, NO_DEVICE, () => {});
     if (this.#hasRoom(writer, this.#transactions.slice(-1))) return null;
     return (
       `its fast commits change ${this.#fastImages?.size} blocks, more than its journal has room for; ` +
@@ -127,33 +127,33 @@ export class Recovery {
 
   /** Changes what `device` gives, which is nobody else's. */
   inMemory(device: LogDevice): void {
-    this.#copyHome(device);
+    this.#copyHome(device, () => {});
   }
 
   /** Recovers the volume on the device. `persist` puts all that was stored on the medium. Throws: EIO. */
   onDevice(device: LogDevice, persist: () => void): void {
     if (this.#fastImages !== null) this.#logFastCommits(this.#fastImages, device, persist);
-    this.#copyHome(device);
+    this.#copyHome(device, persist);
     persist();
     changeJournal(new Log(this.#facts, device), { start: 0, sequence: this.sequence });
     persist();
   }
 
-  #copyHome(device: LogDevice): void {
-    copyHome(new Log(this.#facts, device), this.#images);
+  #copyHome(device: LogDevice, persist: () => void): void {
+    copyHome(new Log(this.#facts, device), this.#images, persist);
     const { blockSize } = this.#facts;
     for (const [block, bytes] of this.#fastImages ?? []) device.copyIn(block * blockSize, bytes);
   }
 
   /** Makes what fast commits change the log's next transaction. */
   #logFastCommits(images: BlockImages, device: LogDevice, persist: () => void): void {
-    const writer = new Jbd2Log(this.#facts, device);
+    const writer = new Jbd2Log(this.#facts, device, persist);
     const sequence = (this.#state.sequence + this.#transactions.length) >>> 0;
     const last = this.#transactions.at(-1);
     if (last !== undefined && !this.#hasRoom(writer, this.#transactions)) {
       // All but the last transaction leave the log. That one stays, since an empty log has no fast commits.
       const log = new Log(this.#facts, device);
-      copyHome(log, this.#images);
+      copyHome(log, this.#images, persist);
       persist();
       changeJournal(log, { start: last.first, sequence: last.sequence });
       persist();

@@ -28,6 +28,8 @@ import {
   TAG_SAME_UUID,
   TAG_UUID_SIZE,
 } from "./format.ts";
+import { SUPERBLOCK_BYTE } from "../format.ts";
+import { haveSameSize } from "../superblock.ts";
 import { COMMIT_CHECKSUM_BYTE, type Log } from "./log.ts";
 
 /** An image of a block. */
@@ -294,15 +296,39 @@ export function verifyImages(log: Log, images: ReturnType<typeof imagesToCopy>):
   }
 }
 
-/** Copies images to where their blocks lie. Returns how many. */
-export function copyHome(log: Log, images: ReturnType<typeof imagesToCopy>): number {
+/**
+ * Copies images to where their blocks lie: the superblock last, and where that gives the volume another size, when
+ * all else is on the medium, by `persist`. For what reads a volume before its journal (the kernel, e2fsck) wants a
+ * descriptor for each group that the superblock tells of. Throws: EIO.
+ */
+export function copyHome(
+  log: Log,
+  images: ReturnType<typeof imagesToCopy>,
+  persist: () => void,
+): void {
   const bytes = new Uint8Array(log.blockSize);
+  const superblock = Math.floor(SUPERBLOCK_BYTE / log.blockSize);
+  let last: LoggedImage | null = null;
   for (const { image } of images.values()) {
-    log.read(image.at, bytes);
-    if (image.isEscaped) new DataView(bytes.buffer).setUint32(0, JOURNAL_MAGIC);
-    log.device.copyIn(image.block * log.blockSize, bytes);
+    if (image.block === superblock) last = image;
+    else copyImage(log, image, bytes);
   }
-  return images.size;
+  if (last === null) return;
+  const home = new Uint8Array(log.blockSize);
+  log.device.copyOut(superblock * log.blockSize, home);
+  readImage(log, last, bytes);
+  if (!haveSameSize(home, bytes, SUPERBLOCK_BYTE % log.blockSize)) persist();
+  log.device.copyIn(superblock * log.blockSize, bytes);
+}
+
+function readImage(log: Log, image: LoggedImage, bytes: Uint8Array): void {
+  log.read(image.at, bytes);
+  if (image.isEscaped) new DataView(bytes.buffer).setUint32(0, JOURNAL_MAGIC);
+}
+
+function copyImage(log: Log, image: LoggedImage, bytes: Uint8Array): void {
+  readImage(log, image, bytes);
+  log.device.copyIn(image.block * log.blockSize, bytes);
 }
 
 const crc32Table = Uint32Array.from({ length: 256 }, (_, byte) => {

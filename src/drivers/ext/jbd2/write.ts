@@ -37,9 +37,12 @@ export class Jbd2Log implements TransactionLog {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #image: Uint8Array;
+  readonly #persist: () => void;
 
-  constructor(facts: JournalFacts, device: LogDevice) {
+  /** `persist` puts all that was stored to `device` on the medium. */
+  constructor(facts: JournalFacts, device: LogDevice, persist: () => void) {
     this.#log = new Log(facts, device);
+    this.#persist = persist;
     this.#bytes = new Uint8Array(facts.blockSize);
     this.#view = new DataView(this.#bytes.buffer);
     this.#image = new Uint8Array(facts.blockSize);
@@ -116,7 +119,7 @@ export class Jbd2Log implements TransactionLog {
         deviceByte: this.#log.byteOf(at),
       });
     }
-    copyHome(this.#log, imagesToCopy(transactions));
+    copyHome(this.#log, imagesToCopy(transactions), this.#persist);
   }
 
   setStart(sequence: number, at: number): void {

@@ -18,7 +18,7 @@ import { clearBits } from "../space/bitmaps.ts";
 import { addToCount, changeBlockBitmap } from "../space/group-bitmaps.ts";
 import { descriptorBlock, firstBlockOfGroup, headBlocks, readGroup } from "../space/groups.ts";
 import { getTotal, setTotal } from "../space/totals.ts";
-import type { SuperblockFacts } from "../superblock.ts";
+import { haveSameSize, type SuperblockFacts } from "../superblock.ts";
 import { editSuperblock, type ExtVolume, readSuperblock } from "../volume.ts";
 import { copyPart, copyParts } from "./copies.ts";
 import { planBlocks, planStep, withLastGroupFull } from "./plan.ts";
@@ -51,6 +51,14 @@ export class ExtGrowth implements VolumeGrowth {
 
   get size(): number {
     return this.#volume.facts.blocks * this.#volume.blockSize;
+  }
+
+  get lastHome(): number | null {
+    const { storage, blockSize } = this.#volume;
+    const { block, at } = readSuperblock(this.#volume);
+    const home = new Uint8Array(blockSize);
+    storage?.copyOut(block.block * blockSize, home);
+    return haveSameSize(block.bytes, home, at) ? null : block.block;
   }
 
   begin(bytes: number): GrowthRun {

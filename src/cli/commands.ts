@@ -37,6 +37,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "tell what is below a volume which of its blocks are free: holes in an image file",
     load: async () => (await import("./trim/command.ts")).trimCommand,
   },
+  resize: {
+    summary: "make an ext2, ext3 or ext4 volume larger",
+    load: async () => (await import("./resize/command.ts")).resizeCommand,
+  },
   trace: {
     summary: "run a program and tell what its volumes do: faults, pins, layout changes, write-back",
     load: async () => (await import("./trace/command.ts")).trace,

@@ -122,11 +122,16 @@ const SUFFIXES: Readonly<Record<string, number>> = {
 
 /** Bytes, as in "64M": K, M, G and T are powers of 1024. Throws: UsageError naming the option. */
 export function byteSize(option: string, text: string, least: number, most: number): number {
+  return sizeArgument(`--${option}`, text, least, most);
+}
+
+/** As `byteSize`, of an argument that is no option. */
+export function sizeArgument(name: string, text: string, least: number, most: number): number {
   const match = /^(\d+)([KMGT]?)(?:i?B)?$/i.exec(text);
   const value = match === null ? Number.NaN : Number(match[1]) * SUFFIXES[match[2]!.toUpperCase()]!;
   if (!(value >= least && value <= most)) {
     const range = `from ${shortSize(least)} to ${shortSize(most)}`;
-    throw new UsageError(`--${option} takes a size ${range} (such as 64M), not '${text}'`);
+    throw new UsageError(`${name} takes a size ${range} (such as 64M), not '${text}'`);
   }
   return value;
 }

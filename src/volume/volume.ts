@@ -104,6 +104,12 @@ export class Volume implements Disposable, AsyncDisposable {
     return this.readOnlyReason !== null;
   }
 
+  /** Bytes of the volume: fewer than its device has where that is larger. */
+  get size(): number {
+    const { driver, dax } = this.#core;
+    return driver.growth?.size ?? dax.device.size;
+  }
+
   /** Why nothing can be changed, or null. */
   get readOnlyReason(): string | null {
     const { journal } = this.#core.cache;

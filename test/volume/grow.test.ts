@@ -136,6 +136,12 @@ const SHAPES: readonly Shape[] = [
     from: 20,
     to: 400,
   },
+  {
+    name: "a seed for checksums, an orphan file, fast commits",
+    args: ["-b", "1024", "-O", "metadata_csum,metadata_csum_seed,orphan_file,fast_commit"],
+    from: 20,
+    to: 150,
+  },
   { name: "quotas", args: ["-b", "1024", "-O", "quota"], from: 20, to: 100 },
 ];
 

@@ -1,0 +1,74 @@
+/** `holdfast resize`: makes a volume larger, and says how large it is. */
+import { type GrowProgress, HoldfastError, mount } from "../../index.ts";
+import { untilInterrupted } from "../interrupt.ts";
+import { formatBytes, formatMs, type Terminal } from "../terminal.ts";
+import { type CommandBody, EXIT_OK } from "../usage.ts";
+import { parseResizeOptions, RESIZE_HELP, type ResizeCommandOptions } from "./options.ts";
+
+/** Nothing is said of a run that ends sooner. */
+const QUIET_MS = 1000;
+
+/** What was done. */
+interface Resized {
+  readonly path: string;
+  readonly type: string;
+  /** Bytes of the volume. */
+  readonly sizeBefore: number;
+  readonly size: number;
+  readonly elapsedMs: number;
+}
+
+async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const options = parseResizeOptions(args);
+  const begin = performance.now();
+  const onProgress = ({ size, target }: GrowProgress): void => {
+    if (performance.now() - begin <= QUIET_MS) return;
+    terminal.live(`growing: ${formatBytes(size)} of ${formatBytes(target)}`);
+  };
+  let resized: Resized | null = null;
+  try {
+    await untilInterrupted(async (signal) => {
+      resized = await resize(options, signal, onProgress, begin);
+    });
+  } finally {
+    terminal.endLive();
+  }
+  report(resized!, options.json, terminal);
+  return EXIT_OK;
+}
+
+async function resize(
+  { image, size }: ResizeCommandOptions,
+  signal: AbortSignal,
+  onProgress: (progress: GrowProgress) => void,
+  begin: number,
+): Promise<Resized> {
+  const growTo = size === undefined ? {} : { growTo: size };
+  await using volume = await mount(image, { ...growTo, signal });
+  if (volume.readOnly) {
+    throw new HoldfastError("EROFS", `the volume cannot be written: ${volume.readOnlyReason}`, {
+      syscall: "grow",
+      path: image,
+    });
+  }
+  const sizeBefore = volume.size;
+  const reached = await volume.grow(size, { signal, onProgress });
+  const elapsedMs = performance.now() - begin;
+  return { path: image, type: volume.type, sizeBefore, size: reached, elapsedMs };
+}
+
+function report(resized: Resized, json: boolean, terminal: Terminal): void {
+  if (json) {
+    terminal.print(JSON.stringify(resized));
+    return;
+  }
+  const { path, type, sizeBefore, size, elapsedMs } = resized;
+  const title = terminal.style("bold", `${path}: ${type}, ${formatBytes(size)}`);
+  const before =
+    size === sizeBefore
+      ? "as before"
+      : `${formatBytes(sizeBefore)} before, made larger in ${formatMs(elapsedMs)}`;
+  terminal.print(`${title} (${before})`);
+}
+
+export const resizeCommand: CommandBody = { help: RESIZE_HELP, run };

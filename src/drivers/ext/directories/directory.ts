@@ -58,6 +58,12 @@ export interface FoundName {
   readonly previousAt: number;
 }
 
+/** Where a name was put: into a record's room, at byte `spaceAt` of the block. */
+export interface NewPlace {
+  readonly block: MetadataBlock;
+  readonly spaceAt: number;
+}
+
 /** Where `name` lies, or null; "." and ".." lie nowhere in a directory in its inode. Throws: CorruptionError. */
 export function findEntry(directory: DirectoryFile, name: Uint8Array): FoundName | null {
   const { block, format, at, previousAt } =
@@ -149,6 +155,7 @@ export function lookupName(
  * Adds a name; the caller has seen that it is a legal one. A directory in its inode moves out where the name does not fit.
  * One of one block becomes indexed
  * when it overflows, if the volume has dir_index.
+ * Returns: where it went in behind another record of its block, so that all others stay where they are; else null.
  * Throws: EEXIST, ENOSPC, CorruptionError.
  */
 export function addName(
@@ -157,7 +164,7 @@ export function addName(
   name: Uint8Array,
   ino: Ino,
   type: FileType,
-): void {
+): NewPlace | null {
   const { nameSearches } = directory.volume;
   let known = nameSearches?.of(directory.ino, name) ?? search(directory, name);
   const isTaken = known.block !== null || (directory.areas !== null && isDots(name));
@@ -165,7 +172,9 @@ export function addName(
   nameSearches?.forget();
   dropStaleIndex(directory, transaction);
   const isFull = known.spaceBlock === null && directory.blockCount === 1;
-  if (isFull && directory.areas === null && directory.mayBeIndexed && !directory.isIndexed) {
+  const isConverted =
+    isFull && directory.areas === null && directory.mayBeIndexed && !directory.isIndexed;
+  if (isConverted) {
     convertToIndexed(directory, transaction);
     known = search(directory, name);
   }
@@ -173,7 +182,9 @@ export function addName(
   if (spaceBlock !== null) {
     directory.editNames(transaction, spaceBlock);
     insertName(spaceBlock, known.format, spaceAt, name, ino, type);
-  } else if (directory.areas !== null) {
+    return directory.areas === null && !isConverted ? { block: spaceBlock, spaceAt } : null;
+  }
+  if (directory.areas !== null) {
     moveDirectoryOut(directory, transaction);
     addName(directory, transaction, name, ino, type);
   } else if (directory.isIndexed) {
@@ -182,6 +193,18 @@ export function addName(
     const { block } = directory.appendNames(transaction);
     insertName(block, directory, 0, name, ino, type);
   }
+  return null;
+}
+
+/** Where a name is that `found` was before `added` was put into the directory. */
+export function findEntryAgain(
+  directory: DirectoryFile,
+  name: Uint8Array,
+  found: FoundName,
+  added: NewPlace | null,
+): FoundName | null {
+  const isBehindNew = added?.block === found.block && added.spaceAt === found.previousAt;
+  return added === null || isBehindNew ? findEntry(directory, name) : found;
 }
 
 /**

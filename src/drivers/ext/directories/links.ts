@@ -15,6 +15,7 @@ import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import {
   addName,
   findEntry,
+  findEntryAgain,
   type FoundName,
   initDirectory,
   isEmpty,
@@ -303,13 +304,14 @@ export function renameLink(
   assertSameProject(volume, to.directory, ino);
 
   const targetRaw = touch(volume, transaction, to.directory, time);
+  let old: FoundName | null = found;
   if (replaced === null || replacedIno === null) {
-    addName(target, transaction, to.name, ino, type);
+    const added = addName(target, transaction, to.name, ino, type);
+    // A new name may have moved the old one.
+    if (!isMove) old = findEntryAgain(source, from.name, found, added);
   } else {
     replaceName(target, transaction, replaced, { ino, type, time });
   }
-  // A new name may have moved the old one, so it is looked for again.
-  const old = isMove ? found : findEntry(source, from.name);
   if (old === null) throw notFound();
   removeEntry(source, transaction, old);
   if (isDirectoryMove) {

@@ -31,8 +31,9 @@ export function countFreeBlocks(volume: ExtVolume, enough = Number.POSITIVE_INFI
 export function countUsableBlocks(volume: ExtVolume, enough: number): number {
   const { usesReserved, facts } = volume;
   const reserved = usesReserved ? 0 : facts.reservedBlocks;
-  // The superblock says it at once, when there is much.
-  if (freeTotal(volume) - reserved >= enough) return countFreeBlocks(volume, enough);
+  // The superblock says at once that there is much.
+  const isMuch = reserved === 0 || freeTotal(volume) - reserved >= enough;
+  if (isMuch) return countFreeBlocks(volume, enough);
   return Math.max(countFreeBlocks(volume, enough + reserved) - reserved, 0);
 }
 

@@ -43,6 +43,7 @@ export class GrowthRooms {
   readonly #slots: number;
   /** What `mask` answers with: good until it is called again. */
   readonly #masked: Uint32Array;
+  readonly #found = new Int32Array(ROOMS_MAX);
 
   constructor(thread: Thread, blockSize: number) {
     this.#thread = thread;
@@ -94,12 +95,9 @@ export class GrowthRooms {
   mask(group: number, bitmap: Uint32Array, ino: number): Uint32Array {
     const { words } = this.#thread;
     let masked = bitmap;
-    for (
-      let slot = this.#nextOfOthers(0, ino);
-      slot >= 0;
-      slot = this.#nextOfOthers(slot + 1, ino)
-    ) {
-      const at = this.#slots + slot * SLOT_WORDS;
+    const count = this.#findOthers(ino);
+    for (let index = 0; index < count; index++) {
+      const at = this.#found[index]!;
       if (loadRelaxed(words, at + SlotWord.group) !== group) continue;
       const from = loadRelaxed(words, at + SlotWord.from);
       const to = loadRelaxed(words, at + SlotWord.to);
@@ -117,33 +115,30 @@ export class GrowthRooms {
   blocksBeside(ino: number): number {
     const { words } = this.#thread;
     let blocks = 0;
-    for (
-      let slot = this.#nextOfOthers(0, ino);
-      slot >= 0;
-      slot = this.#nextOfOthers(slot + 1, ino)
-    ) {
-      const at = this.#slots + slot * SLOT_WORDS;
+    const count = this.#findOthers(ino);
+    for (let index = 0; index < count; index++) {
+      const at = this.#found[index]!;
       const length = loadRelaxed(words, at + SlotWord.to) - loadRelaxed(words, at + SlotWord.from);
       blocks += Math.max(length, 0);
     }
     return blocks;
   }
 
-  /** The first slot from `from` on that another inode than `ino` has, or -1. */
-  #nextOfOthers(from: number, ino: number): number {
+  /** Puts where the slots lie that other inodes than `ino` have into `#found`. Returns how many they are. */
+  #findOthers(ino: number): number {
     const { words } = this.#thread;
-    if (load(words, this.#area + Area.used) === 0) return -1;
-    const first = from >>> 5;
-    for (let word = first; word < BIT_WORDS; word++) {
-      let bits = loadRelaxed(words, this.#area + Area.bits + word);
-      if (word === first) bits &= -1 << (from & 31);
+    if (load(words, this.#area + Area.used) === 0) return 0;
+    const [area, slots, found] = [this.#area, this.#slots, this.#found];
+    let count = 0;
+    for (let word = 0; word < BIT_WORDS; word++) {
+      let bits = loadRelaxed(words, area + Area.bits + word);
       for (; bits !== 0; bits &= bits - 1) {
         const slot = word * 32 + (31 - Math.clz32(bits & -bits));
-        const owner = loadRelaxed(words, this.#inodeWord(slot));
-        if (owner !== 0 && owner !== (ino | 0)) return slot;
+        const owner = loadRelaxed(words, area + INODES + slot);
+        if (owner !== 0 && owner !== (ino | 0)) found[count++] = slots + slot * SLOT_WORDS;
       }
     }
-    return -1;
+    return count;
   }
 
   #inodeWord(slot: number): number {

@@ -12,7 +12,7 @@ import type { Dax } from "./dax.ts";
 /**
  * The damage by which a device page that `has` owns is `wants`'s as well; null where the file that owns it does not have
  * its block: then the page should have been free, and it is no damage. Locks: none; a map that is just being changed may
- * be taken for one that has not the block. Sleeps: never.
+ * be taken for one that has not the block, or for a damaged one. Sleeps: never.
  */
 export function claimedTwice(
   dax: Dax,
@@ -34,7 +34,7 @@ export function claimedTwice(
   });
 }
 
-/** The device byte at which a page lies by its file's map; null where it has none. */
+/** The device byte at which a page lies by its file's map; null where it has none, or there is no such file. */
 function addressOf(dax: Dax, { owner, index }: PageOwner): number | null {
   const start = index * PAGE_SIZE;
   let extent: Extent;

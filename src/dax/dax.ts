@@ -107,7 +107,7 @@ export class Dax implements BreakContext {
     this.readOnly = parts.readOnly;
     this.protect = parts.protect;
     this.pages.describe = (owner, index) => describePage(this.thread, owner, index);
-    this.pages.damageOf = (page, has, wants) => claimedTwice(this, page, has, wants);
+    this.pages.judgeBy((page, has, wants) => claimedTwice(this, page, has, wants));
   }
 
   /** A page's bytes on their way between the cache and the device. Not kept over a wait. */

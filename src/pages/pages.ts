@@ -100,6 +100,11 @@ export interface PageOwner {
   readonly index: number;
 }
 
+/** The damage of the volume by which a page that `has` owns is `wants`'s as well; null: it is a mistake of ours. */
+type Judge = (devicePage: number, has: PageOwner, wants: PageOwner) => Error | null;
+
+const noDamage: Judge = () => null;
+
 /** A page that is to get an owner, as it was found. */
 interface TakenPage extends PageOwner {
   readonly offset: number;
@@ -119,6 +124,7 @@ export class Pages {
   readonly arena: number;
   readonly #headers: number;
   readonly #directory: number;
+  #judge: Judge = noDamage;
 
   private constructor(thread: Thread) {
     this.thread = thread;
@@ -159,11 +165,10 @@ export class Pages {
   describe: (owner: number, index: number) => string = (owner, index) =>
     `page ${index} of mapping ${owner}`;
 
-  /**
-   * The damage of the volume by which a page that has an owner is to get another, or null: it is a mistake of
-   * ours. `dax` knows.
-   */
-  damageOf: (devicePage: number, has: PageOwner, wants: PageOwner) => Error | null = () => null;
+  /** Has `judge` tell where a page that has an owner is to get another. `dax` can. */
+  judgeBy(judge: Judge): void {
+    this.#judge = judge;
+  }
 
   /** Word offset of a page's pin count. */
   pinWord(page: PageId): number {
@@ -229,7 +234,7 @@ export class Pages {
   /**
    * Gives `count` device pages from `devicePage` on, all in one 2 MiB of the device, their owner and
    * indexes. `huge`: as one folio, the whole 2 MiB.
-   * Locks: the entries are locked. Throws: ENOMEM, or the volume's damage (`damageOf`), with nothing changed.
+   * Locks: the entries are locked. Throws: ENOMEM, or the volume's damage (`judgeBy`), with nothing changed.
    * Invariant: the pages were free, but for that.
    */
   associate(
@@ -286,7 +291,7 @@ export class Pages {
   #damageOf(devicePage: number, taken: TakenPage, owner: number, index: number): Error | null {
     if (taken.owner <= 0) return null;
     const wants = { owner, index: index + taken.offset };
-    return this.damageOf(devicePage + taken.offset, taken, wants);
+    return this.#judge(devicePage + taken.offset, taken, wants);
   }
 
   /**

@@ -3,7 +3,35 @@ import type { Explanation } from "./explanation.ts";
 const ONE_TRANSACTION =
   "equivalent: both are changes of one transaction, which others see as a whole or not at all";
 
+const ONLY_OF_DAMAGE =
+  "Then a punch of a block that another file has in use, too, is told as a fault of the core. Only a damaged volume has " +
+  "such a block, and no driver here makes one; test/damage/claimed-twice.test.ts does.";
+
 export const daxChangeSurvivors: readonly Explanation[] = [
+  {
+    file: "dax/claims.ts",
+    function: "addressOf",
+    what: ["always: if (error instanceof HoldfastError)"],
+    why: "A driver throws nothing else but for its own faults, and then the page is told of as a fault as well.",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "assertPagesFree",
+    what: ["always: if (!free)"],
+    why: "Costs time only: of pages that are free none has an owner.",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "assertPagesFree",
+    what: ["never: if (!free)"],
+    why: ONLY_OF_DAMAGE,
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "assertNotClaimed",
+    what: ["always: if (has === null)", "never: if (damage !== null)"],
+    why: ONLY_OF_DAMAGE,
+  },
   {
     file: "dax/layout-change.ts",
     function: "punchHole",

@@ -1,4 +1,5 @@
 /** What is refused, and changes nothing: ranges that cannot be, a volume that is read-only or full. */
+import { CorruptionError } from "../../../base/errors.ts";
 import { InvariantError } from "../../../base/invariant.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE } from "../../../base/quantities.ts";
 import type { Dax } from "../../../dax/dax.ts";
@@ -213,5 +214,56 @@ export const canary = volumeStory({
     },
   },
   finally: (volume) => ensureShown(volume, "A", [".....A"]),
+  explore: { strategy: "reduced" },
+});
+
+export const claimedTwice = volumeStory({
+  name: "dax-claimed-twice",
+  about:
+    "Blocks of a file are by the maps of a damaged volume another one's, too, or lie twice in it. Who comes to such a " +
+    "page while it is in use is told of the damage. A page in use that is nobody's by its file's map is a fault of " +
+    "the core.",
+  from: "dax/claims.ts",
+  blocks: 8,
+  files: [
+    { name: "A", pages: "===u" },
+    { name: "B", pages: "##." },
+  ],
+  actors: {
+    *user(volume, self) {
+      const [a, b] = [volume.file("A"), volume.file("B")];
+      const { pages, driver } = volume.dax(self);
+      const own = volume.blockOf(b, 1);
+      const foreign = volume.blockOf(a, 2);
+      const wrong = pages.associate(foreign, 1, b.mapping, 0, false);
+      const last = driver.extentAt(a.ino, 3 * PAGE, 4 * PAGE);
+      const unwritten = last.kind === "unwritten" ? last.address / PAGE : 0;
+      const early = pages.associate(unwritten, 1, a.mapping, 3, false);
+      const attempts = [
+        { what: "another file's page", block: own, file: a, index: 0, isDamage: true },
+        { what: "the same page of another file", block: own, file: a, index: 1, isDamage: true },
+        { what: "another page of its file", block: own, file: b, index: 0, isDamage: true },
+        { what: "the page that it is", block: own, file: b, index: 1, isDamage: false },
+        { what: "its file's by the map", block: foreign, file: a, index: 2, isDamage: false },
+        { what: "written by another file", block: unwritten, file: b, index: 2, isDamage: false },
+      ];
+      for (const { what, block, file, index, isDamage } of attempts) {
+        let found: unknown = null;
+        try {
+          pages.associate(block, 1, file.mapping, index, false);
+        } catch (error) {
+          found = error;
+        }
+        const isRight = isDamage
+          ? found instanceof CorruptionError
+          : found instanceof InvariantError;
+        ensure(isRight, `a page in use becomes ${what}`);
+      }
+      pages.disassociate(early, 1, a.mapping);
+      pages.disassociate(wrong, 1, b.mapping);
+      yield* punch(volume, self, 1, 2);
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["A..."]),
   explore: { strategy: "reduced" },
 });

@@ -213,7 +213,7 @@ export const pageClaimedTwice = recordStory({
   about:
     "By the damage of a volume a page in use is to be another file's as well, the third of four: who comes second is " +
     "told, and has got none of them. Where it is no damage it is noticed, as ever.",
-  from: "pages/pages.ts, damageOf",
+  from: "pages/pages.ts, judgeBy",
   chunks: 1,
   actors: {
     one(records, self) {
@@ -226,17 +226,25 @@ export const pageClaimedTwice = recordStory({
         const whose = pages.ownerOf(9);
         ensure(whose?.owner === FILE && whose.index === 9, "a page is another's");
       };
-      pages.damageOf = (devicePage, has, wants) => {
+      pages.judgeBy((devicePage, has, wants) => {
         ensure(devicePage === 9, "another page is claimed twice");
         ensure(has.owner === FILE && has.index === 9, "another file has the page");
         ensure(wants.owner === OTHER && wants.index === 3, "another file wants the page");
         return new HoldfastError("EUCLEAN", "a page is claimed twice");
-      };
+      });
       ensure(codeOf(give) === "EUCLEAN", "a page that is claimed twice has two owners");
       ensureLeft();
-      pages.damageOf = () => null;
+      pages.judgeBy(() => null);
       ensure(isRefused(give), "a page gets an owner while it has one");
       ensureLeft();
+      // A pin of nobody's page is no damage, whatever the maps say.
+      pages.judgeBy(() => new HoldfastError("EUCLEAN", "a page of nobody is claimed"));
+      add(self.thread.words, pages.pinWord(pages.find(10)!), 1);
+      ensure(
+        isRefused(() => pages.associate(10, 1, OTHER, 4, false)),
+        "a pinned page gets an owner",
+      );
+      add(self.thread.words, pages.pinWord(pages.find(10)!), -1);
       records.take(self, record, owned);
       ensure(pages.find(9) === null, "pages of nobody are counted as in use");
     },

@@ -142,7 +142,7 @@ export class Device {
 
   /** Takes note of what another thread has made the device larger to. */
   #follow(): void {
-    const size = (this.#shared?.state.pages ?? 0) * PAGE_SIZE;
+    const size = (this.#shared?.state.grownPages ?? 0) * PAGE_SIZE;
     if (size <= this.#size) return;
     this.#size = size;
     if (!this.closed) this.#limit = size;

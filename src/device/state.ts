@@ -81,7 +81,7 @@ export class DeviceState {
   }
 
   /** Pages that the device has since it was made larger; 0: it has been opened with all it has. One load. */
-  get pages(): number {
+  get grownPages(): number {
     return loadUnsigned(this.thread.words, this.#area + StateArea.pages);
   }
 
@@ -89,7 +89,7 @@ export class DeviceState {
   notePages(pages: number): void {
     const { words } = this.thread;
     const word = this.#area + StateArea.pages;
-    for (let before = this.pages; pages > before; before = this.pages) {
+    for (let before = this.grownPages; pages > before; before = this.grownPages) {
       if (cas(words, word, before | 0, pages | 0)) return;
     }
   }

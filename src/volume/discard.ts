@@ -2,8 +2,8 @@
  * Discarding free blocks, on request and as they become free: when, and for how long others wait for it. What may be
  * discarded is the driver's to say (iomap/contract.ts, Discarding).
  *
- * A part holds the volume's transaction while the device works. Between parts others get it: a thread that has held
- * it for HOLD_MS all in all steps back for PAUSE_MS.
+ * A part holds the volume's transaction while the device works, for some milliseconds. Behind each, who works steps
+ * back for PAUSE_MS, so that others get it.
  */
 import { setTimeout } from "node:timers/promises";
 import { AbortError, type ErrorContext, HoldfastError } from "../base/errors.ts";
@@ -16,7 +16,6 @@ import { checkInteger, wrongType } from "./arguments.ts";
 import type { Operation, VolumeCore } from "./core.ts";
 import { Scope } from "./paths.ts";
 
-const HOLD_MS = 5;
 const PAUSE_MS = 1;
 
 export interface TrimProgress {
@@ -37,7 +36,7 @@ export interface TrimOptions {
   readonly minimum?: number;
   /** Ends it with an AbortError: what was discarded is. */
   readonly signal?: AbortSignal;
-  /** Told after each part, of at most 32 MiB. */
+  /** Told after each part, of some milliseconds. */
   readonly onProgress?: (progress: TrimProgress) => void;
 }
 
@@ -48,7 +47,6 @@ class Trim {
   readonly #range: DiscardRange;
   readonly #options: TrimOptions;
   #cursor: number | null = 0;
-  #held = 0;
   discarded = 0;
 
   /** Throws: EOPNOTSUPP where the volume or its device does not discard, EROFS, EINVAL; for wrong options. */
@@ -92,25 +90,20 @@ class Trim {
       yield* scope.root(); // which keeps the volume mounted
       core.assertWritable();
       using transaction = yield* takeTransaction(task, core.cache);
-      const startMs = performance.now();
       const cursor = this.#cursor ?? 0;
       const part = this.#discarding.discardFree(transaction, this.#range, cursor);
-      this.#held += performance.now() - startMs;
       this.discarded += part.bytes;
       this.#cursor = part.cursor;
     }.bind(this);
   }
 
-  /** After a part. Whether it is others' turn. Throws: AbortError. */
-  tell(): boolean {
+  /** After a part. Throws: AbortError. */
+  tell(): void {
     const { signal, onProgress } = this.#options;
     const { start, end } = this.#range;
     const done = (this.#cursor ?? end) - start;
     onProgress?.({ done: Math.max(done, 0), total: end - start, discarded: this.discarded });
     if (signal?.aborted) throw new AbortError(undefined, signal.reason);
-    if (this.#held < HOLD_MS) return false;
-    this.#held = 0;
-    return true;
   }
 }
 
@@ -126,7 +119,8 @@ export async function trim(
   await core.persistMetadata(context);
   while (!run.isDone) {
     await core.runAsync(context, run.part());
-    if (run.tell()) await setTimeout(PAUSE_MS);
+    run.tell();
+    if (!run.isDone) await setTimeout(PAUSE_MS);
   }
   return run.discarded;
 }
@@ -140,8 +134,9 @@ export function trimSync(core: VolumeCore, context: ErrorContext, options: TrimO
   const { words } = core.thread;
   while (!run.isDone) {
     core.runSync(context, run.part());
+    run.tell();
     // Nobody changes the region's first word.
-    if (run.tell()) sleepWhile(words, 0, load(words, 0), PAUSE_MS);
+    if (!run.isDone) sleepWhile(words, 0, load(words, 0), PAUSE_MS);
   }
   return run.discarded;
 }

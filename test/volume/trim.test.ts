@@ -153,7 +153,7 @@ describe.each(KINDS)("trim of $name", ({ args }) => {
     const limits = fc.record({
       start: fc.integer({ min: 0, max: IMAGE_BYTES - 1 }),
       length: fc.integer({ min: PAGE, max: IMAGE_BYTES }),
-      minimum: fc.constantFrom(0, PAGE, 64 * 1024, MIB),
+      minimum: fc.constantFrom(0, PAGE, 64 * 1024, MIB, 6 * MIB),
     });
     const copy = directory.file("copy");
     const blockSize = Number(/^Block size: *(\d+)/m.exec(runOk("dumpe2fs", ["-h", image]))![1]);
@@ -192,7 +192,7 @@ test("trim tells how far it is, and a signal ends it", async () => {
   expect(trimmed).toBeGreaterThan(30 * MIB);
   expect(told).toEqual(told.toSorted((a, b) => a - b));
   expect(told.at(-1)).toBe(IMAGE_BYTES);
-  expect(told.length).toBeGreaterThan(10);
+  expect(told.length).toBeGreaterThan(1);
   const stop = new AbortController();
   const ended = volume.trim({ signal: stop.signal, onProgress: () => stop.abort() });
   await expect(ended).rejects.toMatchObject({ code: "ABORT_ERR" });

@@ -7,7 +7,7 @@
  *            held meanwhile. That nobody has a pin or a window of it is rule 1 of every free block.
  *        (3) What the journal's log says of it is over: it was revoked by what has freed it, so that no recovery and
  *            no checkpoint writes there.
- *        (4) A part of the work is bounded, for others wait for the transaction: some runs, of some bytes together.
+ *        (4) A part of the work is bounded, for others wait for the transaction: by time, and the calls by their bytes.
  */
 import { PAGE_SIZE, roundDown, roundUp } from "../../../base/quantities.ts";
 import type { DiscardedPart, Discarding, DiscardRange } from "../../../iomap/contract.ts";
@@ -15,10 +15,11 @@ import type { Transaction } from "../../../metadata/transaction.ts";
 import { type ExtVolume, unownableBlock } from "../volume.ts";
 import { committedBitmap } from "./allocator.ts";
 import { clearBits, findClear, findSet } from "./bitmaps.ts";
-import { blocksInGroup, firstBlockOfGroup, groupOfBlock } from "./groups.ts";
+import { blocksInGroup, firstBlockOfGroup, groupOfBlock, readGroup } from "./groups.ts";
 
-const PART_BYTES_MAX = 2 ** 25;
-const PART_RUNS_MAX = 256;
+/** How long a part begins calls of the device, and how much one of them is told: others wait for both. */
+const PART_MS = 4;
+const PIECE_BYTES = 2 ** 22;
 
 export class ExtDiscarding implements Discarding {
   readonly #volume: ExtVolume;
@@ -37,32 +38,49 @@ export class ExtDiscarding implements Discarding {
       });
       this.#looked.pendingFrees = this.#volume.pendingFrees;
     }
+    // Many descriptors lie in a block, which is to be read once.
+    readGroup(this.#volume, group);
     return committedBitmap(this.#looked, group);
   }
 
   discardFree(transaction: Transaction, range: DiscardRange, cursor: number): DiscardedPart {
-    const volume = this.#volume;
-    const { blockSize, facts } = volume;
-    const firstBlock = Math.max(Math.ceil(range.start / blockSize), facts.firstDataBlock);
-    const first = Math.max(firstBlock, cursor / blockSize);
+    const { blockSize, facts } = this.#volume;
+    const first = Math.max(Math.ceil(range.start / blockSize), facts.firstDataBlock);
     const end = Math.min(Math.floor(range.end / blockSize), facts.blocks);
-    if (first >= end) return { bytes: 0, cursor: null };
-    const group = groupOfBlock(volume, first);
+    const wish = { first, end, minimum: range.minimum / blockSize };
+    const part = new Part(this.#volume);
+    let at = Math.max(first, cursor / blockSize);
+    for (let isFirst = true; at < end && (isFirst || part.hasTime); isFirst = false) {
+      at = this.#discardInGroup(transaction, part, wish, at);
+    }
+    return part.end(at < end ? at * blockSize : null);
+  }
+
+  /** Discards free runs of one group, from block `at` on: returns the block up to which it is done. */
+  #discardInGroup(
+    transaction: Transaction,
+    part: Part,
+    wish: { readonly first: number; readonly end: number; readonly minimum: number },
+    at: number,
+  ): number {
+    const volume = this.#volume;
+    const group = groupOfBlock(volume, at);
     const base = firstBlockOfGroup(volume, group);
     const words = this.#bitmapOf(transaction, group);
-    const limit = Math.min(end - base, blocksInGroup(volume, group));
-    const part = new Part(volume);
-    let from = findClear(words, first - base, limit);
-    while (from < limit && part.hasRoom) {
-      const runEnd = findSet(words, from, limit);
-      const to = Math.min(runEnd, from + PART_BYTES_MAX / blockSize);
-      const isRest = base + from > firstBlock && from > 0 && !isSet(words, from - 1);
-      if (isRest || (runEnd - from) * blockSize >= range.minimum)
+    const limit = Math.min(wish.end - base, blocksInGroup(volume, group));
+    let from = findClear(words, at - base, limit);
+    for (let isFirst = true; from < limit && (isFirst || part.hasTime); isFirst = false) {
+      const end = findSet(words, from, limit);
+      // What begins in the middle of a free run goes on with one that was long enough.
+      const isRest = base + from > wish.first && from > 0 && !isSet(words, from - 1);
+      let to = end;
+      if (isRest || end - from >= wish.minimum) {
+        to = Math.min(end, part.pieceEnd(base + from) - base);
         part.discard(base + from, base + to);
-      else part.pass();
+      }
       from = findClear(words, to, limit);
     }
-    return part.end(base + from < end ? (base + from) * blockSize : null);
+    return base + from;
   }
 
   get discardsFreed(): boolean {
@@ -85,12 +103,11 @@ export class ExtDiscarding implements Discarding {
     const base = firstBlockOfGroup(volume, group);
     const part = new Part(volume);
     let from = findSet(freed, 0, limit);
-    while (from < limit && part.hasRoom) {
-      const end = findClear(freed, from, Math.min(limit, from + PART_BYTES_MAX / volume.blockSize));
+    for (let isFirst = true; from < limit && (isFirst || part.hasTime); isFirst = false) {
+      const end = findClear(freed, from, Math.min(limit, part.pieceEnd(base + from) - base));
       const start = findClear(words, from, end);
       const to = findSet(words, start, end);
       if (start < to) part.discardAround(base, words, start, to);
-      else part.pass();
       clearBits(freed, from, to);
       from = findSet(freed, to, limit);
     }
@@ -107,16 +124,21 @@ function isSet(words: Uint32Array, bit: number): boolean {
 /** What one part of the work has discarded, and whether it may do more. */
 class Part {
   readonly #volume: ExtVolume;
+  readonly #startMs = performance.now();
   #bytes = 0;
-  #looked = 0;
-  #runs = 0;
 
   constructor(volume: ExtVolume) {
     this.#volume = volume;
   }
 
-  get hasRoom(): boolean {
-    return this.#runs < PART_RUNS_MAX && this.#looked < PART_BYTES_MAX;
+  get hasTime(): boolean {
+    return performance.now() - this.#startMs < PART_MS;
+  }
+
+  /** Where a call ends at most that begins with a block: where a page does, so that the next one has all of its own. */
+  pieceEnd(start: number): number {
+    const { blockSize } = this.#volume;
+    return roundDown(start * blockSize + PIECE_BYTES, PAGE_SIZE) / blockSize;
   }
 
   end(cursor: number | null): DiscardedPart {
@@ -131,8 +153,6 @@ class Part {
     }
     const from = roundUp(start * blockSize, PAGE_SIZE);
     const to = roundDown(end * blockSize, PAGE_SIZE);
-    this.#runs++;
-    this.#looked += (end - start) * blockSize;
     if (from >= to) return;
     storage?.release(from, to - from);
     this.#bytes += to - from;
@@ -148,10 +168,5 @@ class Part {
     const limit = blocksInGroup(this.#volume, groupOfBlock(this.#volume, base));
     while ((base + to) % perPage !== 0 && to < limit && !isSet(words, to)) to++;
     this.discard(base + from, base + to);
-  }
-
-  /** A run is left alone. */
-  pass(): void {
-    this.#runs++;
   }
 }

@@ -21,6 +21,7 @@ import {
 import {
   fillLog,
   inline,
+  inlineSymlink,
   type Operation,
   operations,
   prepare,
@@ -157,7 +158,12 @@ const KINDS: readonly Kind[] = [
   { blockSize: 1024, args: ["-b", "1024", "-O", "quota"], log: "begins" },
   { blockSize: 1024, args: ["-b", "1024", "-I", "128"], log: "goes round" },
   { blockSize: 1024, args: ["-b", "1024", "-t", "ext3", "-I", "256"], log: "goes round" },
-  { blockSize: 4096, args: ["-b", "4096", "-O", "inline_data"], log: "begins", specials: [inline] },
+  {
+    blockSize: 4096,
+    args: ["-b", "4096", "-O", "inline_data"],
+    log: "begins",
+    specials: [inline, inlineSymlink],
+  },
   {
     blockSize: 1024,
     args: ["-b", "1024", "-I", "256", "-O", "inline_data,orphan_file,quota"],

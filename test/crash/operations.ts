@@ -176,13 +176,12 @@ export interface Special {
 /** Names for a directory that lies in its inode, of 256 bytes: with one more as long it no longer does. */
 const INLINE_NAMES = Array.from({ length: 4 }, (_, index) => `name-that-is-long-${index}`);
 
-/** Files, symlinks and directories in their inodes (inline_data), as mke2fs makes them. */
+/** Files and directories in their inodes (inline_data), as mke2fs makes them. */
 export const inline: Special = {
   source: (root) => {
     for (const path of ["/I", "/I/names", "/I/none"]) mkdirSync(`${root}${path}`);
     writeFileSync(`${root}/I/short`, Buffer.alloc(40, "s"));
     writeFileSync(`${root}/I/long`, Buffer.alloc(100, "l"));
-    symlinkSync("t".repeat(90), `${root}/I/symlink`);
     for (const name of INLINE_NAMES) writeFileSync(`${root}/I/names/${name}`, name);
   },
   operations: [
@@ -241,10 +240,28 @@ export const inline: Special = {
         volume.renameSync(`/I/names/${INLINE_NAMES[0]}`, `/I/names/${INLINE_NAMES[2]}`),
     },
     { name: "unlink an inode's", run: (volume) => volume.unlinkSync("/I/short") },
-    { name: "unlink an inode's symlink", run: (volume) => volume.unlinkSync("/I/symlink") },
     { name: "rmdir an inode's", run: (volume) => volume.rmdirSync("/I/none") },
     { name: "move an inode's directory", run: (volume) => volume.renameSync("/I/names", "/A/I") },
     { name: "fsync an inode's", run: onFile("/I/long", (file) => file.syncSync()), syncs: true },
+  ],
+};
+
+/**
+ * A symlink whose target is such data. Not of a volume with quotas: there e2fsck (1.47.0) does not count its inode, as
+ * the kernel does, and writes down one too few.
+ */
+export const inlineSymlink: Special = {
+  source: (root) => symlinkSync("t".repeat(90), `${root}/symlink`),
+  operations: [
+    { name: "unlink an inode's symlink", run: (volume) => volume.unlinkSync("/symlink") },
+    {
+      name: "rename an inode's symlink",
+      run: (volume) => volume.renameSync("/symlink", "/A/symlink"),
+    },
+    {
+      name: "rename over an inode's symlink",
+      run: (volume) => volume.renameSync("/A/bar", "/symlink"),
+    },
   ],
 };
 

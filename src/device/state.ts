@@ -85,13 +85,12 @@ export class DeviceState {
     return loadUnsigned(this.thread.words, this.#area + StateArea.pages);
   }
 
-  /** Notes that the device has so many pages now: whoever asks for one of them from now on gets it. */
+  /**
+   * Notes that the device has so many pages now: whoever asks for one of them from now on gets it. One thread at a
+   * time.
+   */
   notePages(pages: number): void {
-    const { words } = this.thread;
-    const word = this.#area + StateArea.pages;
-    for (let before = this.grownPages; pages > before; before = this.grownPages) {
-      if (cas(words, word, before | 0, pages | 0)) return;
-    }
+    store(this.thread.words, this.#area + StateArea.pages, pages | 0);
   }
 
   /** The error of every operation on a device that was removed. */

@@ -127,6 +127,11 @@ export class MetadataCache {
     this.#region = thread.region.bytes(0, thread.region.buffer.byteLength);
   }
 
+  /** Blocks of the device, as large as it is now. */
+  get #blockCount(): number {
+    return Math.floor(this.device.size / this.blockSize);
+  }
+
   static create(thread: Thread, device: MetadataDevice, blockSize: number): MetadataCache {
     const { region } = thread;
     const area = region.allocatePages(AREA_WORDS);
@@ -199,9 +204,8 @@ export class MetadataCache {
     for (let index = 0; index < made; index++) {
       const header = this.#header(index);
       if ((this.#flags(header) & DIRTY) === 0) continue;
-      const block = this.#blockOf(header);
-      if (block === kept) continue;
-      this.writeHome(this.#view(block, header));
+      if (this.#blockOf(header) === kept) continue;
+      this.writeHome(this.#view(this.#blockOf(header), header));
       written++;
     }
     return written;
@@ -268,13 +272,12 @@ export class MetadataCache {
   }
 
   #assertOnDevice(block: number): void {
-    const blockCount = Math.floor(this.device.size / this.blockSize);
-    if (!(Number.isInteger(block) && block >= 0 && block < blockCount)) {
+    if (!(Number.isInteger(block) && block >= 0 && block < this.#blockCount)) {
       throw new CorruptionError({
         structure: "metadata block",
         field: "block number",
         value: block,
-        expected: `below the device's ${blockCount} blocks`,
+        expected: `below the device's ${this.#blockCount} blocks`,
       });
     }
   }

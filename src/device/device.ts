@@ -400,7 +400,8 @@ export class Device {
     this.assertPresent();
     if (this.readOnly) this.#refuseWrite("discard");
     if (this.kind === "image" && this.#backing === null) throw cannotRelease(this);
-    assertReleases(this, this.exactSize);
+    // It may grow meanwhile, as far as that.
+    assertReleases(this, Math.max(this.exactSize, this.capacity));
   }
 
   /**

@@ -48,13 +48,21 @@ function discardSectors({ fd }: Target, at: number, length: number): number {
 }
 
 /**
- * Asks the storage of a device of `size` bytes whether it can do that; nothing is lost. Throws: EOPNOTSUPP naming
- * the device.
+ * Asks the storage of a device that never has more than `most` bytes whether it can do that; nothing is lost. Throws:
+ * EOPNOTSUPP naming the device.
  */
-export function assertReleases(target: Target, size: number): void {
-  // Behind the end of a file there is nothing.
-  if (target.kind !== "block") releaseRange(target, roundUp(size, PAGE_SIZE), PAGE_SIZE);
-  else if (discardBytesMax(target) === 0) throw cannotRelease(target);
+export function assertReleases(target: Target, most: number): void {
+  if (target.kind === "block") {
+    if (discardBytesMax(target) === 0) throw cannotRelease(target);
+    return;
+  }
+  try {
+    // Behind the end of a file there is nothing.
+    releaseRange(target, roundUp(most, PAGE_SIZE), PAGE_SIZE);
+  } catch (error) {
+    // No file there is so long: the first range will tell.
+    if ((error as { code?: string }).code !== "EFBIG") throw error;
+  }
 }
 
 /** The most that a block device discards at once; 0: it cannot. Of a partition it is the whole device's to say. */

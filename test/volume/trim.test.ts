@@ -142,6 +142,32 @@ describe.each(KINDS)("trim of $name", ({ args }) => {
     expect(wrongFiles(volume, contents)).toEqual([]);
   });
 
+  skipUnless(...needs)("goes as far as the volume has grown to meanwhile", () => {
+    using directory = temporaryDirectory();
+    const image = directory.file("image");
+    makeImage(image, args);
+    const grown = 3 * IMAGE_BYTES;
+    let contents: Map<string, Buffer>;
+    let trimmed: number;
+    {
+      const hasJournal = !args.includes("ext2");
+      using volume = mountSync(image, { ...REGION, growTo: grown, discard: hasJournal });
+      volume.trimSync();
+      volume.growSync(grown);
+      volume.writeFileSync("/long", Buffer.alloc(IMAGE_BYTES + 20 * MIB, 7)); // into what it has grown by
+      contents = fill(volume);
+      volume.unlinkSync("/long");
+      trimmed = volume.trimSync();
+      expect(wrongFiles(volume, contents)).toEqual([]);
+    }
+    const free = pagesToTrim(image, {});
+    expect(trimmed).toBe(free.size * PAGE);
+    // Inode tables that nobody has used are holes as well.
+    const holes = holePages(image);
+    expect([...free].filter((page) => !holes.has(page))).toEqual([]);
+    expect(e2fsckClean(image)).toMatchObject({ clean: true });
+  });
+
   skipUnless(...needs)("keeps to a part of the volume, and to runs that are long enough", () => {
     using directory = temporaryDirectory();
     const image = directory.file("image");

@@ -28,9 +28,13 @@ export const clearedBeforeValid = variant({
   edits: [
     {
       file: "metadata/transaction.ts",
-      find: "        this.cache.setFlags(cached.header, VALID | DIRTY);\n        cached.bytes.fill(0);\n",
+      find:
+        "        this.cache.setFlags(cached.header, VALID | DIRTY);\n" +
+        "        this.#noteUnsealed(cached.header, seal, argument, seal === NO_SEAL ? 0 : 1);\n" +
+        "        cached.bytes.fill(0);\n",
       replace:
-        "        cached.bytes.fill(0);\n        this.cache.setFlags(cached.header, VALID | DIRTY);\n",
+        "        cached.bytes.fill(0);\n        this.cache.setFlags(cached.header, VALID | DIRTY);\n" +
+        "        this.#noteUnsealed(cached.header, seal, argument, seal === NO_SEAL ? 0 : 1);\n",
     },
   ],
   caughtBy: { "node-used-again": "check" },

@@ -293,7 +293,7 @@ export const sharedFolio = variant({
       replace: "        if (shared && held.pages === 1)\n            publishShared(",
     },
   ],
-  caughtBy: { "shared-huge": "invariant" },
+  caughtBy: { "shared-huge": "check" },
 });
 
 export const lostInOneOwner = variant({
@@ -358,5 +358,5 @@ export const secondOwnerOverwrites = variant({
       replace: "        invariant(true, () => {\n            const { offset, pins, owner",
     },
   ],
-  caughtBy: { "shared-owners": "invariant" },
+  caughtBy: { "shared-owners": "check" },
 });

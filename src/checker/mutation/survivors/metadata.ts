@@ -58,7 +58,7 @@ export const metadataSurvivors: readonly Explanation[] = [
   },
   {
     file: "metadata/transaction.ts",
-    function: "edit",
+    function: "#editFirst",
     what: ["always: if (flags !== (VALID | DIRTY))"],
     why: "Costs time only: the flags are what they are set to.",
   },
@@ -83,10 +83,7 @@ export const metadataSurvivors: readonly Explanation[] = [
   {
     file: "metadata/transaction.ts",
     function: "revoke",
-    what: [
-      "swapped: this.cache.setFlags(cached.header, 0)",
-      "swapped: this.#noteUnsealed(cached.header, NO_SEAL",
-    ],
+    what: ["swapped: this.cache.setFlags(cached.header, 0)"],
     why: "Nobody seals a block while the transaction is open, and what is undone has its words back.",
   },
   {

@@ -498,6 +498,7 @@ function* growTo(
 /**
  * Takes all pages of a file that nobody has open any more out of memory, waiting for the last pins;
  * with `free`, for a file without a name, its blocks too: that runs in the transaction that frees the last of them.
+ * Whoever has a window of it or a lease has it open, so where it has no entry nothing leads to it.
  */
 export function* evictMapping(
   task: Task,
@@ -505,20 +506,14 @@ export function* evictMapping(
   mapping: Mapping,
   free: ((transaction: Transaction) => void) | null,
 ): Sleeps<void> {
-  const all = () => (isUnreached(dax, mapping) ? null : { first: 0, last: PAGE_INDEX_MAX });
+  const all = () => (hasEntries(dax, mapping) ? { first: 0, last: PAGE_INDEX_MAX } : null);
   const evict = (broken: BrokenLayout) => evictBroken(task, dax, mapping, free, broken);
   yield* withBrokenLayout(task, dax, mapping, all, evict);
   dax.forget(mapping);
 }
 
-/** Whether nothing leads to the pages of a file that nobody has open: no entry, window or lease. */
-function isUnreached({ thread }: Dax, mapping: Mapping): boolean {
-  const { words } = thread;
-  return (
-    load(words, mapping + MappingWord.root) === 0 &&
-    load(words, mapping + MappingWord.windows) === 0 &&
-    load(words, mapping + MappingWord.leases) === 0
-  );
+function hasEntries({ thread }: Dax, mapping: Mapping): boolean {
+  return load(thread.words, mapping + MappingWord.root) !== 0;
 }
 
 function* evictBroken(

@@ -205,9 +205,12 @@ function makeUser(thread: Thread, volume: VolumeShared, emptied: number): User {
   const driver: InodeDriver = {
     blockSize: ram.blockSize,
     readInode: (ino) => ram.readInode(ino),
+    // In two transactions, as of what is long.
     removeExtents(transaction, ino) {
-      transaction.setWord(emptied + ino, ram.readInode(ino).generation);
-      return true;
+      const { generation } = ram.readInode(ino);
+      const isBegun = transaction.getWord(emptied + ino) === -generation;
+      transaction.setWord(emptied + ino, isBegun ? generation : -generation);
+      return isBegun;
     },
     noteUnused: () => ram.noteUnused(),
     freeInode(transaction, ino) {

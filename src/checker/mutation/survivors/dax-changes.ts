@@ -132,6 +132,18 @@ export const daxChangeSurvivors: readonly Explanation[] = [
   {
     file: "dax/layout-change.ts",
     function: "evictMapping",
+    what: ["always: choice (hasEntries(dax, mapping))"],
+    why: "costs time only: a range that nothing leads to is broken",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "hasEntries",
+    what: ["always: return "],
+    why: "costs time only: a range that nothing leads to is broken",
+  },
+  {
+    file: "dax/layout-change.ts",
+    function: "evictMapping",
     what: ["dax.forget(mapping);"],
     why:
       "costs memory only: extents that stay cached are told stale by the layout sequence, which a " +

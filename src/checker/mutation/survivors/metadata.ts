@@ -77,8 +77,35 @@ export const metadataSurvivors: readonly Explanation[] = [
   {
     file: "metadata/transaction.ts",
     function: "create",
-    what: ["swapped: this.#noteUnsealed(cached.header, seal"],
+    what: [
+      "swapped: this.#noteUnsealed(cached.header, seal",
+      "swapped: this.cache.setFlags(cached.header, VALID | DIRTY); this.#noteUnsealed",
+    ],
     why: "Nobody seals a block while the transaction is open, and what is undone has its words back.",
+  },
+  {
+    file: "metadata/transaction.ts",
+    function: "#noteUnsealed",
+    what: ["swapped: this.setWord(header + BufferHeader.seal"],
+    why: "Nobody seals a block while the transaction is open, and what is undone has its words back.",
+  },
+  {
+    file: "metadata/transaction.ts",
+    function: "#noteUnsealed",
+    what: ["always: if ((before & parts) !== parts)"],
+    why: "Costs time only: the word is what it is set to.",
+  },
+  {
+    file: "metadata/cache.ts",
+    function: "seal",
+    what: ["never: if (parts === 0)"],
+    why: "Costs time only: the sealer is asked to seal no part of the block.",
+  },
+  {
+    file: "metadata/journal.ts",
+    function: "#collect",
+    what: ["swapped: this.cache.seal(block)"],
+    why: "The list is this call's own.",
   },
   {
     file: "metadata/transaction.ts",

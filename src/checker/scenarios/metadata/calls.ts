@@ -1,7 +1,8 @@
 /** One thread's calls to the cache and to a transaction, one after the other: what they promise. */
 import { HoldfastError } from "../../../base/errors.ts";
+import type { MetadataBlock } from "../../../metadata/cache.ts";
 import { readStable, tryReadStable } from "../../../metadata/sequence.ts";
-import type { Transaction } from "../../../metadata/transaction.ts";
+import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { add, load } from "../../../sync/atomics.ts";
 import { ensure, type Operation, type Scenario, type Self } from "../../scenario.ts";
 import { type Metadata, type MetadataShared, PAIR, SEALED, START } from "../../world/metadata.ts";
@@ -148,6 +149,61 @@ export const blocksSealed = callStory({
   },
 });
 
+export const blocksSealedOtherwise = callStory({
+  name: "blocks-sealed-otherwise",
+  about:
+    "A block becomes another sort of block, or another file's, with what of it was changed before: it is sealed as " +
+    "what it is last. Blocks of sorts that have no checksum are not sealed, whatever they were.",
+  from: "metadata/transaction.ts, edit, create, revoke",
+  *play(metadata, self) {
+    const cache = metadata.cache(self);
+    const sealed: string[] = [];
+    cache.sealBy((block, seal, argument, parts) => {
+      sealed.push(`${seal} with ${argument}: ${parts.toString(2)}`);
+      metadata.seal(block);
+    });
+    const change = function* (operation: (transaction: Transaction) => void) {
+      yield* metadata.transaction(self, operation);
+      metadata.assertFlushed([BLOCK]);
+      return sealed.splice(0).join(", ");
+    };
+    const edit = (transaction: Transaction, seal: number, argument: number, part = 0) =>
+      metadata.write(transaction.edit(metadata.read(self, BLOCK), seal, argument, part), 500);
+    const writeUnsealed = (block: MetadataBlock) => {
+      metadata.write(block, 501);
+      metadata.seal(block);
+    };
+    const asOther = yield* change((transaction) => {
+      edit(transaction, 1, 7);
+      edit(transaction, 2, 7, 1);
+    });
+    ensure(asOther === "2 with 7: 10", `another sort of block was sealed: ${asOther}`);
+    const ofOther = yield* change((transaction) => {
+      edit(transaction, 2, 7);
+      edit(transaction, 2, 9, 1);
+    });
+    ensure(ofOther === "2 with 9: 10", `another file's block was sealed: ${ofOther}`);
+    const edited = yield* change((transaction) => {
+      writeUnsealed(transaction.edit(metadata.read(self, BLOCK), NO_SEAL));
+    });
+    ensure(edited === "", `an edited block without a checksum was sealed: ${edited}`);
+    const made = yield* change((transaction) => {
+      edit(transaction, 1, 7);
+      transaction.revoke(BLOCK);
+      writeUnsealed(transaction.create(BLOCK, NO_SEAL));
+    });
+    ensure(made === "", `a new block without a checksum was sealed: ${made}`);
+    yield* metadata.transaction(self, (transaction) => {
+      edit(transaction, 1, 7);
+      transaction.revoke(BLOCK);
+    });
+    const readAgain = yield* change((transaction) => {
+      writeUnsealed(transaction.edit(metadata.read(self, BLOCK), NO_SEAL));
+    });
+    ensure(readAgain === "", `a block that was revoked was sealed: ${readAgain}`);
+  },
+});
+
 export const blockRevoked = callStory({
   name: "block-revoked",
   about:
@@ -205,9 +261,15 @@ export const allUndone = callStory({
 
 export const transactionTooLarge = callStory({
   name: "transaction-too-large",
-  about: "A transaction that changes more than its log can undo is refused, and undone.",
+  about:
+    "A transaction that changes more than its log can undo is refused, and undone. How often it changes a block " +
+    "does not matter.",
   from: "metadata/transaction.ts: EOVERFLOW",
   *play(metadata, self) {
+    yield* metadata.undone(self, (transaction) => {
+      const block = metadata.read(self, BLOCK);
+      for (let turn = 0; turn < 10_000; turn++) transaction.edit(block, SEALED);
+    });
     yield* metadata.undone(self, (transaction) => {
       const code = codeOf(() => {
         for (let turn = 0; turn < 10_000; turn++) transaction.create(BLOCK, SEALED);

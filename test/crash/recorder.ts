@@ -7,11 +7,16 @@
 // among them.
 
 import { Device } from "../../src/device/index.ts";
-import { type Event, recordDevice } from "./workers/recording.mjs";
+import { type Clock, type Event, newClock, recordDevice, tick } from "./workers/recording.mjs";
 
 const PAGE = 4096;
 
-export type { Event };
+export { type Clock, type Event, newClock };
+
+/** Records what this thread does to the device at `path` until the end; other threads do with the same clock. */
+export function startRecording(path: string, clock: Clock): ReturnType<typeof recordDevice> {
+  return recordDevice(Device, path, clock);
+}
 
 /**
  * Records what `run` does to the device at `path`; `mark` puts a mark between its events, `stores` tells how many
@@ -21,11 +26,11 @@ export function record(
   path: string,
   run: (mark: (mark: number) => void, stores: () => number) => void,
 ): Event[] {
-  const { events, end } = recordDevice(Device, path);
-  const time = (): number => Number(process.hrtime.bigint());
+  const clock = newClock();
+  const { events, end } = startRecording(path, clock);
   try {
     run(
-      (mark) => events.push({ kind: "mark", mark, time: time() }),
+      (mark) => events.push({ kind: "mark", mark, time: tick(clock) }),
       () => events.filter(({ kind }) => kind === "store").length,
     );
   } finally {
@@ -34,26 +39,27 @@ export function record(
   return events;
 }
 
+type Store = Extract<Event, { kind: "store" }>;
 /** Stores to one page since it was persisted. */
-type Pending = Map<number, { readonly at: number; readonly bytes: Uint8Array }[]>;
+type Pending = Map<number, Pick<Store, "at" | "bytes" | "time">[]>;
 
 /** A content that a crash may leave. */
 export interface CrashState {
   /** The last mark before the crash. */
   readonly mark: number;
-  /** When it was; infinite when all had happened. */
+  /** When it was, by the clock; infinite when all had happened. */
   readonly time: number;
   readonly image: Uint8Array;
   /** What of the stores is there, for people. */
   readonly what: string;
 }
 
-function addStore(pending: Pending, at: number, bytes: Uint8Array): void {
+function addStore(pending: Pending, { at, bytes, time }: Store): void {
   for (let done = 0; done < bytes.length; ) {
     const page = Math.floor((at + done) / PAGE);
     const length = Math.min((page + 1) * PAGE - (at + done), bytes.length - done);
     const stores = pending.get(page) ?? [];
-    stores.push({ at: at + done, bytes: bytes.subarray(done, done + length) });
+    stores.push({ at: at + done, bytes: bytes.subarray(done, done + length), time });
     pending.set(page, stores);
     done += length;
   }
@@ -62,7 +68,8 @@ function addStore(pending: Pending, at: number, bytes: Uint8Array): void {
 /**
  * The contents that crashes leave, from `image` on. Where a crash has at most `exhaustive` of them,
  * all; else those with all stores and none, with all but those of a page, with those of a page alone, and `random`
- * others, by `next`, which answers numbers below 1. What happened before the first mark is not tried.
+ * others, by `next`, which answers numbers below 1. `events`: by time. What happened before the first mark is not
+ * tried.
  */
 export function* crashStates(
   image: Uint8Array,
@@ -76,20 +83,27 @@ export function* crashStates(
   let mark = -1;
   for (const event of events) {
     if (event.kind === "mark") mark = event.mark;
-    else if (event.kind === "store") addStore(pending, event.at, event.bytes);
+    else if (event.kind === "store") addStore(pending, event);
     else {
       if (mark >= 0) yield* statesOf(medium, pending, { mark, time: event.time }, limits, next);
-      persist(medium, pending, event.at, event.end);
+      persist(medium, pending, event);
     }
   }
   yield* statesOf(medium, pending, { mark, time: Number.POSITIVE_INFINITY }, limits, next);
 }
 
-function persist(image: Uint8Array, pending: Pending, at: number, end: number): void {
+function persist(
+  image: Uint8Array,
+  pending: Pending,
+  { at, end, since }: Extract<Event, { kind: "persist" }>,
+): void {
   for (const [page, stores] of pending) {
     if ((page + 1) * PAGE <= at || page * PAGE >= end) continue;
-    for (const { at: from, bytes } of stores) image.set(bytes, from);
-    pending.delete(page);
+    const later = stores.findIndex(({ time }) => time > since);
+    const covered = later < 0 ? stores : stores.slice(0, later);
+    for (const { at: from, bytes } of covered) image.set(bytes, from);
+    if (later < 0) pending.delete(page);
+    else pending.set(page, stores.slice(later));
   }
 }
 

@@ -67,6 +67,24 @@ export function whyNotAllowed(
   return reasons.join("; or ");
 }
 
+/**
+ * What may be found between two of `snapshots`, each the next one's before, on a volume with blocks of `blockSize` bytes:
+ * a file that a write has made larger, as far as it got before it found that the next block was another file's. It takes a
+ * transaction for each run of blocks.
+ */
+export function* onTheWay(snapshots: readonly Snapshot[], blockSize: number): Generator<Snapshot> {
+  for (const [index, before] of snapshots.entries()) {
+    for (const [path, { ino, type, size, content }] of snapshots[index + 1] ?? []) {
+      const old = before.get(path);
+      if (type !== "file" || old?.ino !== ino) continue;
+      const first = (Math.ceil(old.size / blockSize) + 1) * blockSize;
+      for (let end = first; end < size; end += blockSize) {
+        yield new Map(before).set(path, { ...old, size: end, content: content.subarray(0, end) });
+      }
+    }
+  }
+}
+
 function differenceFrom(
   found: Snapshot,
   snapshot: Snapshot,

@@ -273,3 +273,13 @@ export const durableLookedAtLate = variant({
   ],
   caughtBy: { "journal-room-when-durable": "check" },
 });
+
+export const loggedUnsealed = variant({
+  name: "logged-without-checksum",
+  about:
+    "A block's checksum is written when the block goes home, and not when it is copied into the log: a mount puts home from " +
+    "there what fails its check.",
+  from: "metadata/journal.ts, seal; metadata/cache.ts, rule 5",
+  edits: [{ file: JOURNAL, find: "                this.cache.seal(block);\n", replace: "" }],
+  caughtBy: { "journal-commit": "check" },
+});

@@ -55,3 +55,19 @@ export const undoneWhateverItWas = variant({
   ],
   caughtBy: { "node-made-in-vain": "check" },
 });
+
+export const partsForgotten = variant({
+  name: "unsealed-parts-forgotten",
+  about:
+    "An edit of a part of a block notes that part as the one whose checksum is out of date: those that were edited since " +
+    "the block left the cache last keep the old one.",
+  from: "metadata/transaction.ts, edit; inodes of a table have a checksum each",
+  edits: [
+    {
+      file: "metadata/transaction.ts",
+      find: "store(words, header + BufferHeader.unsealed, before | parts);",
+      replace: "store(words, header + BufferHeader.unsealed, parts);",
+    },
+  ],
+  caughtBy: { "blocks-sealed": "check" },
+});

@@ -39,6 +39,7 @@ export type { ByteRange } from "./dax/pins.ts";
 export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
 export type { ExtType } from "./drivers/ext/index.ts";
 export type { TrimOptions, TrimProgress } from "./volume/discard.ts";
+export type { ExtentRange, FileExtent, SeekTarget } from "./volume/extents.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
 export type {
   Finding,
@@ -90,5 +91,6 @@ export type { FollowOptions, TraceOptions, VolumeTrace } from "./volume/trace.ts
 export type { TraceRecord } from "./volume/trace-events.ts";
 export type { VolumeStatistics } from "./volume/statistics.ts";
 export type { ReaddirOptions, TimeLike, Volume } from "./volume/volume.ts";
-export type { VolumeFs, VolumeFsPromises } from "./volume/fs/face.ts";
+export type { VolumeFs, VolumeFsFileHandle, VolumeFsPromises } from "./volume/fs/face.ts";
+export type { TransferOptions, TransferSource, TransferTarget } from "./volume/fs/transfer.ts";
 export type { FileWindow, MapOptions } from "./volume/window.ts";

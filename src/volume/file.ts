@@ -28,6 +28,7 @@ import { changeMode, changeOwner, changeTimes } from "./attributes.ts";
 import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
 import * as extended from "./extended-attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
+import * as extents from "./extents.ts";
 import { checkFallocateMode, type FallocateMode } from "./fallocate.ts";
 import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
@@ -55,10 +56,6 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #running = 0;
   #closed = false;
   #whenIdle: (() => void) | null = null;
-  /** One more use, begun by an operation that runs: also when the handle was closed meanwhile. */
-  readonly #keep = (): void => {
-    this.#uses++;
-  };
   /** Made once: what a use gives back. */
   readonly #endUse = (): void => {
     this.#uses--;
@@ -347,18 +344,33 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return this.#runSync("ioctl", this.#dedupe(source, options), checkWaitOptions(options));
   }
 
-  #attributes(): Operation<Stats> {
-    const core = this.#core;
-    const inode = this.#inode;
-    return (task) => readStats(task, core, inode);
-  }
-
   async stat(): Promise<Stats> {
-    return this.#runAsync("fstat", this.#attributes());
+    return this.#runAsync("fstat", (task) => readStats(task, this.#core, this.#inode));
   }
 
   statSync(): Stats {
-    return this.#runSync("fstat", this.#attributes());
+    return this.#runSync("fstat", (task) => readStats(task, this.#core, this.#inode));
+  }
+
+  /** Where the file's bytes lie, as FIEMAP tells it: what has blocks, in order. Throws: EISDIR, EUCLEAN. */
+  async extents(range?: extents.ExtentRange): Promise<extents.FileExtent[]> {
+    return this.#runAsync("fiemap", extents.fileExtents(this.#core, this.#inode, range));
+  }
+
+  extentsSync(range?: extents.ExtentRange): extents.FileExtent[] {
+    return this.#runSync("fiemap", extents.fileExtents(this.#core, this.#inode, range));
+  }
+
+  /**
+   * The first byte from `position` on that is data, or lies in a hole, as lseek(2) finds it: what is unwritten is
+   * a hole, and so is the file's end. Throws: ENXIO at and behind the end, and where no data follows; EISDIR.
+   */
+  async seek(position: number, target: extents.SeekTarget): Promise<number> {
+    return this.#runAsync("lseek", extents.seekFrom(this.#core, this.#inode, position, target));
+  }
+
+  seekSync(position: number, target: extents.SeekTarget): number {
+    return this.#runSync("lseek", extents.seekFrom(this.#core, this.#inode, position, target));
   }
 
   async chmod(mode: number | string): Promise<void> {
@@ -446,22 +458,24 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * Throws: EBADF, EINVAL, EROFS, ENOMEM, ENFILE.
    */
   map(options: MapOptions = {}): FileWindow {
-    const core = this.#core;
+    return this.#runSync("mmap", this.#mapRange(options));
+  }
+
+  /** As `map`; waits for layout changes without blocking. */
+  async mapAsync(options: MapOptions = {}): Promise<FileWindow> {
+    return this.#runAsync("mmap", this.#mapRange(options));
+  }
+
+  #mapRange(options: MapOptions): Operation<FileWindow> {
     const range = checkMapOptions(options, this.#flags.write);
     const file = this;
-    this.#use("mmap");
-    let mapped = false;
-    try {
-      const window = core.runSync(this.#context("mmap"), function* (task) {
-        file.#assertMode("read", "mmap");
-        if (range.writable) file.#assertMode("write", "mmap");
-        return yield* showRange(task, core, file.#inode.mapping, range);
-      });
-      mapped = true;
-      return new FileWindow(core, window, this.path, this.#endUse);
-    } finally {
-      if (!mapped) this.#endUse();
-    }
+    return function* (task) {
+      file.#assertMode("read", "mmap");
+      if (range.writable) file.#assertMode("write", "mmap");
+      const window = yield* showRange(task, file.#core, file.#inode.mapping, range);
+      file.#uses++;
+      return new FileWindow(file.#core, window, file.path, file.#endUse);
+    };
   }
 
   #assertPin(offset: number, length: number, write: boolean): void {
@@ -484,14 +498,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   #pinSlow(offset: number, length: number, write: boolean): Operation<FilePin> {
-    const core = this.#core;
-    const { mapping } = this.#inode;
-    const endUse = this.#endUse;
-    const keep = this.#keep;
+    const file = this;
     return function* (task) {
-      const pin: Pin = yield* pinRange(task, core.dax, mapping, offset, length, write);
-      keep();
-      return new FilePin(core, pin, endUse);
+      const { mapping } = file.#inode;
+      const pin: Pin = yield* pinRange(task, file.#core.dax, mapping, offset, length, write);
+      file.#uses++;
+      return new FilePin(file.#core, pin, file.#endUse);
     };
   }
 
@@ -512,7 +524,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       const under = lease.forPin(mapping, offset, length);
       const pin = yield* pinLongTerm(task, core.dax, mapping, under, offset, length, write);
       const endHold = lease.holdPin();
-      file.#keep();
+      file.#uses++;
       return new FilePin(core, pin, () => {
         endHold();
         file.#endUse();
@@ -530,27 +542,22 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * EROFS, ENOSPC, ENOMEM where the page cache is full; EBUSY, ESTALE for a recalled, expired lease.
    */
   async pin(offset: number, length: number, options?: PinOptions): Promise<FilePin> {
-    if (options?.longTerm === true) {
-      const operation = this.#pinLongTerm(offset, length, options);
-      return this.#runAsync("pin", operation, checkWaitOptions(options));
-    }
-    const write = options?.write ?? false;
-    const pin = this.#tryPin(offset, length, write);
-    if (pin !== null) return pin;
-    const operation = this.#pinSlow(offset, length, write);
-    return this.#runAsync("pin", operation, checkWaitOptions(options));
+    const pin = this.#pinning(offset, length, options);
+    if (pin instanceof FilePin) return pin;
+    return this.#runAsync("pin", pin, checkWaitOptions(options));
   }
 
   pinSync(offset: number, length: number, options?: PinOptions): FilePin {
-    if (options?.longTerm === true) {
-      const operation = this.#pinLongTerm(offset, length, options);
-      return this.#runSync("pin", operation, checkWaitOptions(options));
-    }
+    const pin = this.#pinning(offset, length, options);
+    if (pin instanceof FilePin) return pin;
+    return this.#runSync("pin", pin, checkWaitOptions(options));
+  }
+
+  /** The pin, or what it takes to get it. */
+  #pinning(offset: number, length: number, options?: PinOptions): FilePin | Operation<FilePin> {
+    if (options?.longTerm === true) return this.#pinLongTerm(offset, length, options);
     const write = options?.write ?? false;
-    const pin = this.#tryPin(offset, length, write);
-    if (pin !== null) return pin;
-    const operation = this.#pinSlow(offset, length, write);
-    return this.#runSync("pin", operation, checkWaitOptions(options));
+    return this.#tryPin(offset, length, write) ?? this.#pinSlow(offset, length, write);
   }
 
   /** Use `Volume.pinAll`. */
@@ -567,7 +574,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       try {
         for (; used < ranges.length; used++) ranges[used]!.file.#use("pin");
         const pins: Pin[] = yield* pinRanges(task, core.dax, ranges);
-        for (const { file } of ranges) file.#keep();
+        for (const { file } of ranges) file.#uses++;
         return pins.map((pin, at) => new FilePin(core, pin, ranges[at]!.file.#endUse));
       } finally {
         while (used > 0) ranges[--used]!.file.#endUse();
@@ -590,7 +597,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       file.#assertMode(range.kind === LeaseKind.exclusive ? "write" : "read", "lease");
       const lease = yield* requestLease(task, mapping, { ...range, returnsOwn });
       returnIfGone(core, lease);
-      file.#keep();
+      file.#uses++;
       return new FileLease(core, mapping, lease, range, options.onRecall, file.#endUse);
     };
   }
@@ -630,23 +637,17 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return this.#runSync("reclaim", this.#reclaim(options), checkWaitOptions(options));
   }
 
-  #writeBack(): Operation<void> {
-    const core = this.#core;
-    const { mapping } = this.#inode;
-    return (task) => writeBackFile(task, core, mapping);
-  }
-
   /**
    * Puts what was written to the file, and the volume's metadata, on the medium.
    * Sleeps: for the storage. Throws: EIO.
    */
   async sync(): Promise<void> {
-    await this.#runAsync("fsync", this.#writeBack());
+    await this.#runAsync("fsync", (task) => writeBackFile(task, this.#core, this.#inode.mapping));
     if (!this.#core.readOnly) await this.#core.persistMetadata(this.#context("fsync"));
   }
 
   syncSync(): void {
-    this.#runSync("fsync", this.#writeBack());
+    this.#runSync("fsync", (task) => writeBackFile(task, this.#core, this.#inode.mapping));
     if (!this.#core.readOnly) this.#core.persistMetadataSync(this.#context("fsync"));
   }
 

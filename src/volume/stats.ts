@@ -1,4 +1,5 @@
 /** What stat, statfs and readdir answer: shaped as Node's own. */
+import type * as nodeFs from "node:fs";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { isDirect } from "./access.ts";
 import { readAttributes } from "./attributes.ts";
@@ -34,7 +35,7 @@ export interface ExactTimes {
 }
 
 /** A file's attributes. Times are kept to the nanosecond in `times`; Dates and `...Ms` are rounded. */
-export class Stats {
+export class Stats implements Record<keyof nodeFs.Stats, unknown> {
   /** 0: volumes have no device number. */
   readonly dev = 0;
   readonly ino: number;

@@ -15,6 +15,7 @@ const llistxattr = library.func(
   "intptr_t llistxattr(const uint8_t *path, _Out_ uint8_t *list, size_t size)",
 );
 const lremovexattr = library.func("int lremovexattr(const uint8_t *path, const char *name)");
+const lseek = library.func("int64_t lseek(int fd, int64_t offset, int whence)");
 const fallocate = library.func("int fallocate(int fd, int mode, int64_t offset, int64_t length)");
 
 const FLAGS = { create: 1, replace: 2 } as const;
@@ -52,6 +53,14 @@ export function allocateFile(
   length: number,
 ): void {
   checked(fallocate(file, FALLOCATE_FLAGS[mode], offset, length), `fallocate ${mode}`);
+}
+
+/** Source: linux/fs.h. */
+const WHENCE = { data: 3, hole: 4 } as const;
+
+/** The first byte from `offset` on of an open file of the kernel's that is data, or lies in a hole. */
+export function seekFile(file: number, offset: number, target: keyof typeof WHENCE): number {
+  return checked(Number(lseek(file, offset, WHENCE[target])), `lseek for ${target}`);
 }
 
 /** A path as the calls take it, which need not be UTF-8. */

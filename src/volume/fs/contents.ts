@@ -2,6 +2,7 @@
 import { constants } from "node:fs";
 import { checkInteger, outOfRange, wrongType } from "../arguments.ts";
 import { newBuffer } from "../buffer.ts";
+import { unlink } from "../calls.ts";
 import { isDirectory } from "../names.ts";
 import {
   checkEncoding,
@@ -268,9 +269,15 @@ function* copyContent(
       stats.mode & 0o7777,
       function* (write) {
         if (write.handle.ino === handle.ino) return;
-        yield* truncate(write, 0);
-        if (isClone && (yield* clone(read, write, isForced))) return;
-        yield* copyBytes(read, write, stats.size);
+        try {
+          yield* truncate(write, 0);
+          if (isClone && (yield* clone(read, write, isForced))) return;
+          yield* copyBytes(read, write, stats.size);
+        } catch (error) {
+          // Also one that was there before: so Node does.
+          yield* host.call(unlink(target));
+          throw error;
+        }
       },
     );
   });
@@ -286,7 +293,7 @@ function* clone(read: OpenFile, write: OpenFile, isForced: boolean): Script<bool
     });
     return true;
   } catch (error) {
-    if (isForced || (error as { code?: string }).code !== "EOPNOTSUPP") throw error;
+    if (isForced || (error as { code?: string }).code !== "ENOTSUP") throw error;
     return false;
   }
 }

@@ -1,5 +1,5 @@
 /** A directory that is read entry by entry, as fs.Dir. */
-
+import type * as nodeFs from "node:fs";
 import * as calls from "../calls.ts";
 import type { DirectoryEntry } from "../stats.ts";
 import { encoded, type Encoding, nameEncoding, pathBytes, pathString } from "./arguments.ts";
@@ -16,7 +16,7 @@ import {
 } from "./script.ts";
 
 /** The entries are those of the moment in which it was opened. */
-export class Dir implements AsyncIterable<Dirent> {
+export class Dir implements Record<keyof nodeFs.Dir, unknown>, AsyncIterable<Dirent> {
   readonly path: string;
   readonly #encoding: Encoding;
   readonly #entries: readonly DirectoryEntry[];

@@ -11,8 +11,14 @@ import * as calls from "../calls.ts";
 import type { VolumeCore } from "../core.ts";
 import { checkPosition, optionsOf, pathString } from "./arguments.ts";
 import * as contents from "./contents.ts";
+import { type DirectForms, directOperations } from "./direct.ts";
 import { opendir } from "./directory.ts";
-import { isStreamed, type StreamMaker, VolumeFileHandle } from "./file-handle.ts";
+import {
+  type FileHandleAdditions,
+  isStreamed,
+  type StreamMaker,
+  VolumeFileHandle,
+} from "./file-handle.ts";
 import { Host } from "./host.ts";
 import * as names from "./names.ts";
 import * as files from "./open-files.ts";
@@ -101,12 +107,18 @@ type CommonName = PathName | FileName | TransferName | "exists";
 export type VolumeFs = Pick<
   NodeFs,
   CommonName | `${CommonName}Sync` | "constants" | "createReadStream" | "createWriteStream"
-> & {
-  readonly promises: VolumeFsPromises;
-};
+> &
+  DirectForms & {
+    readonly promises: VolumeFsPromises;
+  };
 
 /** What of node:fs/promises it has. */
-export type VolumeFsPromises = Pick<NodeFs["promises"], PathName | "constants" | "open">;
+export type VolumeFsPromises = Pick<NodeFs["promises"], PathName | "constants"> & {
+  open(...args: Parameters<NodeFs["promises"]["open"]>): Promise<VolumeFsFileHandle>;
+};
+
+/** Node's FileHandle, and what a file of a volume has beyond that. */
+export type VolumeFsFileHandle = nodeFs.promises.FileHandle & FileHandleAdditions;
 
 type Functions = Record<string, unknown>;
 
@@ -242,6 +254,7 @@ function streamMaker(face: VolumeFs): StreamMaker {
 export function makeFs(core: VolumeCore): VolumeFs {
   const host = new Host(core);
   const [onPaths, onFiles] = [pathOperations(host), fileOperations(host)];
+  const onMemory = directOperations(host);
   const face = {} as VolumeFs;
   const streams = streamMaker(face);
   const { writeFile, appendFile } = promiseForms(onPaths) as Record<
@@ -278,6 +291,8 @@ export function makeFs(core: VolumeCore): VolumeFs {
     ...syncForms(onFiles),
     ...callbackForms(onPaths),
     ...callbackForms(onFiles),
+    ...syncForms(onMemory),
+    ...callbackForms(onMemory),
     ...transferForms(host),
     ...existsForms(host),
     ...statSyncForms(onPaths),

@@ -1,11 +1,15 @@
 /** An open file of the promises' face, as fs.promises.FileHandle. */
 import { EventEmitter } from "node:events";
+import type * as nodeFs from "node:fs";
 import type { ReadStream, WriteStream } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { HoldfastError } from "../../base/errors.ts";
+import type { ExtentRange, FileExtent } from "../extents.ts";
+import type { FallocateMode } from "../fallocate.ts";
 import type { FileHandle } from "../file.ts";
+import type { FilePin, PinOptions } from "../pin.ts";
 import type { Stats } from "../stats.ts";
 import { checkPosition, optionsOf } from "./arguments.ts";
 import {
@@ -22,10 +26,20 @@ import {
   writeRange,
   writeViews,
 } from "./contents.ts";
+import type { WaitOptions } from "../arguments.ts";
+import type { FileWindow, MapOptions } from "../window.ts";
 import type { OpenFile } from "./descriptors.ts";
+import { direct } from "./direct.ts";
 import { type Host, close } from "./host.ts";
 import { onHandle, runAsync } from "./script.ts";
 import { type BigIntStats, statsFor } from "./stats.ts";
+import {
+  readInto,
+  type TransferOptions,
+  type TransferSource,
+  type TransferTarget,
+  writeFrom,
+} from "./transfer.ts";
 
 /** What makes streams of descriptors. */
 export interface StreamMaker {
@@ -33,8 +47,31 @@ export interface StreamMaker {
   createWriteStream(path: string, options: object): WriteStream;
 }
 
+/** What a FileHandle of a volume has beyond Node's: see docs/fs.md. */
+export interface FileHandleAdditions {
+  fallocate(
+    mode: FallocateMode,
+    offset: number,
+    length: number,
+    options?: WaitOptions,
+  ): Promise<void>;
+  fiemap(range?: ExtentRange): Promise<FileExtent[]>;
+  map(options?: MapOptions): Promise<FileWindow>;
+  pin(offset: number, length: number, options?: PinOptions): Promise<FilePin>;
+  readInto(target: TransferTarget, options?: TransferOptions): Promise<number>;
+  seekData(position: number): Promise<number>;
+  seekHole(position: number): Promise<number>;
+  writeFrom(source: TransferSource, options?: TransferOptions): Promise<number>;
+}
+
+/** All that Node's has: the compiler looks after the names. */
+type FileHandleNames = Record<keyof nodeFs.promises.FileHandle, unknown>;
+
 /** Emits "close". */
-export class VolumeFileHandle extends EventEmitter implements AsyncDisposable {
+export class VolumeFileHandle
+  extends EventEmitter
+  implements FileHandleNames, FileHandleAdditions, AsyncDisposable
+{
   readonly #host: Host;
   readonly #streams: StreamMaker;
   readonly #path: string;
@@ -178,6 +215,43 @@ export class VolumeFileHandle extends EventEmitter implements AsyncDisposable {
   readLines(options?: unknown): Interface {
     const input = this.createReadStream(options);
     return createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+  }
+
+  async fallocate(
+    mode: FallocateMode,
+    offset: number,
+    length: number,
+    options?: WaitOptions,
+  ): Promise<void> {
+    await runAsync(direct.fallocate(this.#file("fallocate"), mode, offset, length, options));
+  }
+
+  async fiemap(range?: ExtentRange): Promise<FileExtent[]> {
+    return runAsync(direct.fiemap(this.#file("fiemap"), range));
+  }
+
+  async map(options?: MapOptions): Promise<FileWindow> {
+    return runAsync(direct.map(this.#file("mmap"), options));
+  }
+
+  async pin(offset: number, length: number, options?: PinOptions): Promise<FilePin> {
+    return runAsync(direct.pin(this.#file("pin"), offset, length, options));
+  }
+
+  async seekData(position: number): Promise<number> {
+    return runAsync(direct.seekData(this.#file("lseek"), position));
+  }
+
+  async seekHole(position: number): Promise<number> {
+    return runAsync(direct.seekHole(this.#file("lseek"), position));
+  }
+
+  async readInto(target: TransferTarget, options?: TransferOptions): Promise<number> {
+    return this.#with("read", (handle) => readInto(handle, target, options));
+  }
+
+  async writeFrom(source: TransferSource, options?: TransferOptions): Promise<number> {
+    return this.#with("write", (handle) => writeFrom(handle, source, options));
   }
 
   /** The handle stays open. */

@@ -1,5 +1,6 @@
 /** Names and attributes of the face: what needs no open file. */
 import { randomBytes } from "node:crypto";
+import type * as nodeFs from "node:fs";
 import { constants } from "node:fs";
 import { HoldfastError } from "../../base/errors.ts";
 import { checkInteger, checkMode, wrongType } from "../arguments.ts";
@@ -208,7 +209,7 @@ export function below(directory: Uint8Array, name: Uint8Array): Buffer {
 }
 
 /** As fs.Dirent. */
-export class Dirent {
+export class Dirent implements Record<keyof nodeFs.Dirent, unknown> {
   readonly name: string | Buffer;
   readonly parentPath: string;
   /** As `parentPath`, under the name it had. */

@@ -50,10 +50,19 @@ function advance<T>(script: Script<T>, step: Step<unknown>): IteratorResult<Step
   try {
     value = step.sync();
   } catch (error) {
-    return script.throw(error);
+    return script.throw(asNodeNames(error));
   }
   return script.next(value);
 }
+
+/** What Node calls by another name: on Linux the two have one number. */
+function asNodeNames(error: unknown): unknown {
+  if (!(error instanceof HoldfastError && error.code === "EOPNOTSUPP")) return error;
+  const message = error.message.replace(error.code, NOT_SUPPORTED);
+  return Object.assign(error, { code: NOT_SUPPORTED, message });
+}
+
+const NOT_SUPPORTED = "ENOTSUP";
 
 /** Its part before the first step, arguments' checks, has run. */
 async function finish<T>(script: Script<T>, first: IteratorResult<Step<unknown>, T>): Promise<T> {
@@ -63,7 +72,7 @@ async function finish<T>(script: Script<T>, first: IteratorResult<Step<unknown>,
     try {
       value = await turn.value.async();
     } catch (error) {
-      turn = script.throw(error);
+      turn = script.throw(asNodeNames(error));
       continue;
     }
     turn = script.next(value);

@@ -1,4 +1,5 @@
 /** What the face answers about files and the volume: Node's shapes, also in bigints. */
+import type * as nodeFs from "node:fs";
 import type { Time } from "../../iomap/contract.ts";
 import type { Stats, VolumeSpace } from "../stats.ts";
 
@@ -9,7 +10,7 @@ function nanosecondsOf({ seconds, nanoseconds }: Time): bigint {
 }
 
 /** As fs.BigIntStats. */
-export class BigIntStats {
+export class BigIntStats implements Record<keyof nodeFs.BigIntStats, unknown> {
   readonly dev: bigint;
   readonly ino: bigint;
   readonly mode: bigint;

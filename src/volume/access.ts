@@ -10,7 +10,7 @@ import { HoldfastError } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { type Dax, isCopied, noteWrittenBytes } from "../dax/dax.ts";
 import { writeDirect } from "../dax/direct-io.ts";
-import { readDirect, readFile, writeFile } from "../dax/file-io.ts";
+import { readDirect, readFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { firstCachePage, PageCache } from "../dax/page-cache.ts";
 import { attachDevice, type Device, type DeviceHandle, memoryDevice } from "../device/index.ts";
 import type { InodeInfo } from "../iomap/contract.ts";
@@ -19,6 +19,7 @@ import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { DaxMode } from "./access-mode.ts";
 import { changeAttributes } from "./attributes.ts";
+import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { lockInode } from "./paths.ts";
@@ -63,6 +64,18 @@ export function readerOf({ direct }: { readonly direct: boolean }): typeof readF
 /** What writes it. */
 export function writerOf({ direct }: { readonly direct: boolean }): typeof writeFile {
   return direct ? writeDirect : writeFile;
+}
+
+/** As `tryWriteFile`; that it wrote is told. */
+export function tryWrite(
+  core: VolumeCore,
+  { ino, mapping }: InodeReference,
+  source: Uint8Array,
+  position: number,
+): number {
+  const count = tryWriteFile(core.dax, mapping, source, position);
+  if (count >= 0) core.changes.note(ChangeKind.content, ino);
+  return count;
 }
 
 /**

@@ -26,6 +26,7 @@ import { createWindowArea, Windows } from "../window/window.ts";
 import { attachPageCache, createPageCache, makeCacheMemory } from "./access.ts";
 import { VolumeCore } from "./core.ts";
 import { createDriverArea, hasInline, makeDriver, makeLog } from "./drivers.ts";
+import { createChangesArea } from "./changes.ts";
 import type { VolumeHandle } from "./handle.ts";
 import { createInodeArea } from "./inodes.ts";
 import { evictorOf, pagerOf } from "./pager.ts";
@@ -55,6 +56,7 @@ export function assembleMounted(
   const memory = makeCacheMemory(about.dax, blockSize, hasInline(about.driver), cacheBytes);
   try {
     createVolumeArea(thread);
+    createChangesArea(thread);
     createFailureEvents(thread);
     createReleasedRanges(thread);
     createInodeArea(thread);

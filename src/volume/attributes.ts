@@ -14,6 +14,7 @@ import { readStable, tryReadStable } from "../metadata/sequence.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { chmodAcl } from "./acl.ts";
+import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { assertUnrestricted } from "./names.ts";
@@ -55,6 +56,7 @@ export function* changeAttributes(
       assertUnrestricted(info);
       const changed = change(info, transaction);
       core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
+      core.changes.note(ChangeKind.attributes, inode.ino, inode.isDirectory);
     });
   }
   yield* freeUnusedValuesLeft(task, core);

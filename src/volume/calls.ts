@@ -26,6 +26,7 @@ import {
   readAttributes,
   readSpace,
 } from "./attributes.ts";
+import { changing } from "./changes.ts";
 import type { Operation, VolumeCore } from "./core.ts";
 import {
   getAttribute,
@@ -178,7 +179,9 @@ function* openAt(
     const info = yield* readAttributes(task, core, inode);
     if (!(info.restriction === "append-only" && flags.append)) assertUnrestricted(info);
     if (info.isInline) yield* moveOutOfInode(task, core, inode);
-    if (flags.truncate && !isNew) yield* truncateFile(task, core.dax, inode.mapping, 0);
+    if (flags.truncate && !isNew) {
+      yield* changing(core.changes, inode.ino, truncateFile(task, core.dax, inode.mapping, 0));
+    }
   }
   return inode.again();
 }
@@ -425,7 +428,7 @@ function* truncateAt(scope: Scope, path: Uint8Array, length: number): Sleeps<voi
   const info = yield* readAttributes(task, core, inode);
   assertUnrestricted(info);
   if (info.isInline) yield* moveOutOfInode(task, core, inode);
-  yield* truncateFile(task, core.dax, inode.mapping, length);
+  yield* changing(core.changes, inode.ino, truncateFile(task, core.dax, inode.mapping, length));
 }
 
 export function statfs(): Call<VolumeSpace> {

@@ -13,9 +13,10 @@ import type { Sleeps, SleepOptions, Task } from "../sync/sleep.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import type { DaxMode } from "./access-mode.ts";
+import { ChangeKind, Changes } from "./changes.ts";
 import type { Committer } from "./committer.ts";
 import { finishRemoval, finishReports } from "./failure.ts";
-import { InodeTable } from "./inodes.ts";
+import { type InodeDriver, InodeTable } from "./inodes.ts";
 import { NameCache } from "./name-cache.ts";
 import type { Service } from "./service.ts";
 import { closedError } from "./state.ts";
@@ -40,6 +41,7 @@ export class VolumeCore {
   readonly driver: FilesystemDriver;
   readonly cache: MetadataCache;
   readonly inodes: InodeTable;
+  readonly changes: Changes;
   /** How it was mounted. */
   readonly readOnly: boolean;
   /** Permission bits that new files do not get: the process's when the volume was mounted. */
@@ -80,7 +82,8 @@ export class VolumeCore {
     this.pager = services.pager;
     this.evictor = services.evictor;
     this.cache = dax.cache;
-    this.inodes = new InodeTable(dax, driver, mode);
+    this.changes = new Changes(dax.thread);
+    this.inodes = new InodeTable(dax, tellingOfEnds(driver, this.changes), mode);
     dax.holdMapping = (ino) => this.#held(this.inodes.tryAcquire(ino as Ino));
     dax.acquireMapping = (ino) => this.#acquireMapping(ino);
     dax.flushMetadata = (task) => flushMetadata(task, this);
@@ -272,6 +275,21 @@ export function* inTransaction<T>(
     }
     return change(transaction);
   });
+}
+
+/** What the inode table needs of a driver; that an inode is freed is told. */
+function tellingOfEnds(driver: FilesystemDriver, changes: Changes): InodeDriver {
+  return {
+    blockSize: driver.blockSize,
+    readInode: (ino) => driver.readInode(ino),
+    removeExtents: (transaction, ino, start, end) =>
+      driver.removeExtents(transaction, ino, start, end),
+    noteUnused: (ino) => driver.noteUnused(ino),
+    freeInode: (transaction, ino) => {
+      driver.freeInode(transaction, ino);
+      changes.note(ChangeKind.freed, ino);
+    },
+  };
 }
 
 /** The process's umask, read without changing it (process.umask() sets it for a moment). */

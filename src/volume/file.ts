@@ -7,12 +7,12 @@
  * the pins are found in its tables.
  */
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
-import { tryReadFile, tryWriteFile } from "../dax/file-io.ts";
+import { tryReadFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { LeaseKind, requestLease } from "../layout/lease.ts";
-import type { SleepOptions } from "../sync/sleep.ts";
+import type { SleepOptions, Sleeps } from "../sync/sleep.ts";
 import {
   checkBytes,
   checkInteger,
@@ -23,8 +23,9 @@ import {
   type WaitOptions,
   wrongType,
 } from "./arguments.ts";
-import { readerOf, writerOf } from "./access.ts";
+import { readerOf, tryWrite, writerOf } from "./access.ts";
 import { changeMode, changeOwner, changeTimes } from "./attributes.ts";
+import { changing } from "./changes.ts";
 import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
 import * as extended from "./extended-attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
@@ -131,6 +132,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return !this.#closed && this.#flags[mode] && !this.#inode.isDirectory && !this.#core.closing;
   }
 
+  #changing<T>(work: Sleeps<T>): Sleeps<T> {
+    return changing(this.#core.changes, this.ino, work);
+  }
+
   #readAt(target: Uint8Array, position: number): Operation<number> {
     checkBytes("target", target);
     checkInteger("position", position);
@@ -164,7 +169,8 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return (task) => {
       this.#assertMode("write", "write");
       const at = this.#flags.append ? "append" : position;
-      return writerOf(this.#flags)(task, this.#core.dax, this.#inode.mapping, source, at);
+      const writing = writerOf(this.#flags)(task, this.#core.dax, this.#inode.mapping, source, at);
+      return this.#changing(writing);
     };
   }
 
@@ -181,7 +187,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkBytes("source", source);
     checkInteger("position", position);
     if (this.#mayTry("write") && !this.#flags.append && options === undefined) {
-      const count = tryWriteFile(this.#core.dax, this.#inode.mapping, source, position);
+      const count = tryWrite(this.#core, this.#inode, source, position);
       if (count >= 0) return count;
     }
     return this.#runSync("write", this.#writeAt(source, position), checkWaitOptions(options));
@@ -207,7 +213,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const source = typeof data === "string" ? Buffer.from(data) : checkBytes("data", data);
     return (task) => {
       this.#assertMode("write", "write");
-      return writeWhole(task, this.#core, this.#inode.mapping, this.#flags, source);
+      return writeWhole(task, this.#core, this.#inode, this.#flags, source);
     };
   }
 
@@ -226,7 +232,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       if (!this.#flags.write) {
         throw this.#error("EINVAL", "the file was not opened for writing", "ftruncate");
       }
-      return truncateFile(task, this.#core.dax, this.#inode.mapping, size);
+      return this.#changing(truncateFile(task, this.#core.dax, this.#inode.mapping, size));
     };
   }
 
@@ -250,7 +256,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("length", length, 1);
     return (task) => {
       this.#assertMode("write", "fallocate");
-      return change(task, this.#core, this.#inode, offset, length);
+      return this.#changing(change(task, this.#core, this.#inode, offset, length));
     };
   }
 
@@ -298,8 +304,8 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #clone(source: FileHandle, options: CloneOptions): Operation<number> {
     const range = checkRangePair(options, null);
     return this.#withOther(source, "ioctl", (task) => {
-      const target = this.#inode.mapping;
-      return cloneRange(task, this.#core.dax, source.#inode.mapping, target, range);
+      const [from, to] = [source.#inode.mapping, this.#inode.mapping];
+      return this.#changing(cloneRange(task, this.#core.dax, from, to, range));
     });
   }
 
@@ -487,11 +493,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   /** The pin, if nothing is missing and nobody is in the way. Never sleeps. */
   #tryPin(offset: number, length: number, write: boolean): FilePin | null {
-    const { dax } = this.#core;
     if (this.#closed) throw this.#error("EBADF", "the file is closed", "pin");
     this.#assertPin(offset, length, write);
     if (this.#core.closing) return null;
-    const pin = tryPinRange(dax, this.#inode.mapping, offset, length, write);
+    const pin = tryPinRange(this.#core.dax, this.#inode.mapping, offset, length, write);
     if (pin === null) return null;
     this.#uses++;
     return new FilePin(this.#core, pin, this.#endUse);
@@ -508,7 +513,6 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   #pinLongTerm(offset: number, length: number, options: PinOptions): Operation<FilePin> {
-    const core = this.#core;
     const { mapping } = this.#inode;
     const { lease, write = false } = options;
     this.#assertPin(offset, length, write);
@@ -522,10 +526,10 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const file = this;
     return function* (task) {
       const under = lease.forPin(mapping, offset, length);
-      const pin = yield* pinLongTerm(task, core.dax, mapping, under, offset, length, write);
+      const pin = yield* pinLongTerm(task, file.#core.dax, mapping, under, offset, length, write);
       const endHold = lease.holdPin();
       file.#uses++;
-      return new FilePin(core, pin, () => {
+      return new FilePin(file.#core, pin, () => {
         endHold();
         file.#endUse();
       });
@@ -590,15 +594,14 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   #request(options: LeaseOptions, returnsOwn: boolean): Operation<FileLease> {
     const range = checkLeaseOptions(options);
-    const core = this.#core;
     const { mapping } = this.#inode;
     const file = this;
     return function* (task) {
       file.#assertMode(range.kind === LeaseKind.exclusive ? "write" : "read", "lease");
       const lease = yield* requestLease(task, mapping, { ...range, returnsOwn });
-      returnIfGone(core, lease);
+      returnIfGone(file.#core, lease);
       file.#uses++;
-      return new FileLease(core, mapping, lease, range, options.onRecall, file.#endUse);
+      return new FileLease(file.#core, mapping, lease, range, options.onRecall, file.#endUse);
     };
   }
 

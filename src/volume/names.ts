@@ -14,6 +14,7 @@ import type { Transaction } from "../metadata/transaction.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { inherit, inheritance } from "./acl.ts";
+import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import {
@@ -93,6 +94,8 @@ export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<Inod
   const ino = yield* inTransaction(task, core, [directory], (transaction) => {
     const made = core.driver.create(transaction, directory.ino, name, inode);
     inherit(core, transaction, made, inherited);
+    const isDirectory = draft.type === "directory";
+    core.changes.note(ChangeKind.created, made, isDirectory, directory.ino, name);
     return made;
   });
   return yield* scope.reference(ino);
@@ -173,6 +176,8 @@ export function* makeLink(scope: Scope, existing: Path, path: Path): Sleeps<void
   assertUnrestrictedNow(core, source);
   yield* inTransaction(task, core, [directory, source], (transaction) => {
     core.driver.link(transaction, directory.ino, name, source.ino, timeNow());
+    core.changes.note(ChangeKind.links, source.ino);
+    core.changes.note(ChangeKind.created, source.ino, false, directory.ino, name);
   });
 }
 
@@ -200,6 +205,8 @@ export function* removeFile(scope: Scope, path: Path): Sleeps<void> {
   yield* inTransaction(task, core, [directory, inode], (transaction) => {
     core.driver.unlink(transaction, directory.ino, name, timeNow());
     noteNameGone(core, transaction, inode);
+    core.changes.note(ChangeKind.links, inode.ino);
+    core.changes.note(ChangeKind.removed, inode.ino, false, directory.ino, name);
   });
 }
 
@@ -223,6 +230,7 @@ export function* removeDirectory(scope: Scope, path: Path): Sleeps<void> {
     yield* inTransaction(task, core, [directory, victim], (transaction) => {
       core.driver.unlink(transaction, directory.ino, name, timeNow());
       noteNameGone(core, transaction, victim);
+      core.changes.note(ChangeKind.removed, victim.ino, true, directory.ino, name);
     });
     return;
   }
@@ -331,7 +339,13 @@ function* renameLocked(
       { directory: to.directory.ino, name: to.name },
       timeNow(),
     );
-    if (replaced !== null) noteNameGone(core, transaction, replaced);
+    if (replaced !== null) {
+      noteNameGone(core, transaction, replaced);
+      core.changes.note(ChangeKind.links, replaced.ino, replaced.isDirectory);
+    }
+    const { ino, isDirectory } = moved;
+    core.changes.note(ChangeKind.movedFrom, ino, isDirectory, from.directory.ino, from.name);
+    core.changes.note(ChangeKind.movedTo, ino, isDirectory, to.directory.ino, to.name);
   });
 }
 

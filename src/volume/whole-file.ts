@@ -5,7 +5,9 @@ import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { readerOf, writerOf } from "./access.ts";
 import { newBuffer } from "./buffer.ts";
+import { ChangeKind } from "./changes.ts";
 import type { VolumeCore } from "./core.ts";
+import type { InodeReference } from "./inode-reference.ts";
 import type { OpenFlags } from "./names.ts";
 
 function* stableSize(task: Task, core: VolumeCore, mapping: Mapping): Sleeps<number> {
@@ -39,7 +41,7 @@ export function* readWhole(
 export function* writeWhole(
   task: Task,
   core: VolumeCore,
-  mapping: Mapping,
+  { ino, mapping }: InodeReference,
   flags: OpenFlags,
   source: Uint8Array,
 ): Sleeps<void> {
@@ -50,4 +52,5 @@ export function* writeWhole(
     const at = flags.append ? "append" : done;
     done += yield* writerOf(flags)(task, core.dax, mapping, source.subarray(done), at);
   }
+  core.changes.note(ChangeKind.content, ino);
 }

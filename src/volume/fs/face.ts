@@ -9,7 +9,7 @@ import * as nodeFs from "node:fs";
 import { promisify } from "node:util";
 import * as calls from "../calls.ts";
 import type { VolumeCore } from "../core.ts";
-import { checkPosition, optionsOf, pathString } from "./arguments.ts";
+import { checkPosition, type FsPath, optionsOf, pathString } from "./arguments.ts";
 import * as contents from "./contents.ts";
 import { type DirectForms, directOperations } from "./direct.ts";
 import { opendir } from "./directory.ts";
@@ -25,6 +25,8 @@ import * as files from "./open-files.ts";
 import { as, checkCallback, runAsync, runSync, runWithCallback, type Script } from "./script.ts";
 import { spaceFor, statsFor } from "./stats.ts";
 import { cp, rm } from "./trees.ts";
+import { watch, watchEvents } from "./watch.ts";
+import { StatWatchers } from "./watch-file.ts";
 
 type NodeFs = typeof nodeFs;
 
@@ -106,14 +108,21 @@ type CommonName = PathName | FileName | TransferName | "exists";
 /** What of node:fs a volume has. */
 export type VolumeFs = Pick<
   NodeFs,
-  CommonName | `${CommonName}Sync` | "constants" | "createReadStream" | "createWriteStream"
+  | CommonName
+  | `${CommonName}Sync`
+  | "constants"
+  | "createReadStream"
+  | "createWriteStream"
+  | "unwatchFile"
+  | "watch"
+  | "watchFile"
 > &
   DirectForms & {
     readonly promises: VolumeFsPromises;
   };
 
 /** What of node:fs/promises it has. */
-export type VolumeFsPromises = Pick<NodeFs["promises"], PathName | "constants"> & {
+export type VolumeFsPromises = Pick<NodeFs["promises"], PathName | "constants" | "watch"> & {
   open(...args: Parameters<NodeFs["promises"]["open"]>): Promise<VolumeFsFileHandle>;
 };
 
@@ -210,6 +219,17 @@ function existsForms(host: Host): Functions {
   };
 }
 
+function watchForms(host: Host): Functions {
+  const watched = new StatWatchers(host);
+  return {
+    watch: (path: unknown, options: unknown, listener: unknown) =>
+      watch(host, path, options, listener),
+    watchFile: (path: unknown, options: unknown, listener: unknown) =>
+      watched.watchFile(path, options, listener),
+    unwatchFile: (path: unknown, listener: unknown) => watched.unwatchFile(path, listener),
+  };
+}
+
 /** `stat` and `lstat`, blocking: what is missing may be no error. */
 function statSyncForms(operations: ReturnType<typeof pathOperations>): Functions {
   const quiet =
@@ -284,6 +304,7 @@ export function makeFs(core: VolumeCore): VolumeFs {
     writeFile: streamed(writeFile!, "w"),
     appendFile: streamed(appendFile!, "a"),
     open: openHandle,
+    watch: (path: FsPath, options?: unknown) => watchEvents(host, path, options),
     constants: nodeFs.constants,
   };
   const forms: Functions = {
@@ -297,6 +318,7 @@ export function makeFs(core: VolumeCore): VolumeFs {
     ...existsForms(host),
     ...statSyncForms(onPaths),
     ...streams,
+    ...watchForms(host),
     constants: nodeFs.constants,
     promises,
   };

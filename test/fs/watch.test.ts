@@ -1,0 +1,425 @@
+// Watching, beside node:fs itself, which hears of the kernel's changes by inotify: the same changes are told in the same
+// order. What is told twice in a row is told once, since inotify joins such events as it happens.
+
+import { once } from "node:events";
+import * as nodeFs from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import type { VolumeFs } from "../../src/index.ts";
+import { Region, Root } from "../../src/sync/region.ts";
+import { VolumeWord } from "../../src/volume/state.ts";
+import { temporaryDirectory } from "../support/tools.ts";
+import { startRunner } from "../volume/threads.ts";
+import { blockPointerKinds, volumeKinds } from "../volume/volumes.ts";
+
+type WatchedFs = Pick<VolumeFs, Exclude<keyof VolumeFs & keyof typeof nodeFs, "promises">>;
+
+/** Time in which whatever is to be told is told. */
+const QUIET_MS = 25;
+
+interface Story {
+  /** What is there before. */
+  readonly before?: (fs: WatchedFs, root: string) => void;
+  /** What is watched, below the root; "" is the root. */
+  readonly watched: readonly string[];
+  /** One after the other, each heard before the next. */
+  readonly steps: readonly ((fs: WatchedFs, root: string) => void)[];
+}
+
+const stories: Readonly<Record<string, Story>> = {
+  "a directory tells of the names in it, and of changes of what has them": {
+    watched: [""],
+    steps: [
+      (fs, root) => fs.writeFileSync(`${root}/f`, "one"),
+      (fs, root) => fs.appendFileSync(`${root}/f`, "two"),
+      (fs, root) => fs.writeFileSync(`${root}/f`, "three"),
+      (fs, root) => fs.truncateSync(`${root}/f`, 1),
+      (fs, root) => fs.chmodSync(`${root}/f`, 0o600),
+      (fs, root) => fs.utimesSync(`${root}/f`, 1, 2),
+      (fs, root) => fs.chownSync(`${root}/f`, process.getuid!(), process.getgid!()),
+      (fs, root) => fs.renameSync(`${root}/f`, `${root}/g`),
+      (fs, root) => fs.writeFileSync(`${root}/g`, "renamed"),
+      (fs, root) => fs.linkSync(`${root}/g`, `${root}/h`),
+      (fs, root) => fs.symlinkSync("g", `${root}/s`),
+      (fs, root) => fs.unlinkSync(`${root}/s`),
+      (fs, root) => fs.unlinkSync(`${root}/h`),
+      (fs, root) => fs.mkdirSync(`${root}/d`),
+      (fs, root) => fs.chmodSync(`${root}/d`, 0o700),
+      (fs, root) => fs.writeFileSync(`${root}/d/below`, "not told of here"),
+      (fs, root) => fs.renameSync(`${root}/d/below`, `${root}/up`),
+      (fs, root) => fs.renameSync(`${root}/up`, `${root}/d/down`),
+      (fs, root) => fs.unlinkSync(`${root}/d/down`),
+      (fs, root) => fs.rmdirSync(`${root}/d`),
+      (fs, root) => fs.copyFileSync(`${root}/g`, `${root}/copy`),
+      (fs, root) => fs.renameSync(`${root}/copy`, `${root}/g`),
+      (fs, root) => fs.writeFileSync(`${root}/g`, "of the copy"),
+      (fs, root) => fs.rmSync(`${root}/g`),
+      (fs, root) => fs.chmodSync(root, 0o700),
+    ],
+  },
+  "a file tells of itself, until it is gone": {
+    before: (fs, root) => {
+      fs.writeFileSync(`${root}/f`, "f");
+      fs.writeFileSync(`${root}/other`, "other");
+    },
+    watched: ["f"],
+    steps: [
+      (fs, root) => fs.writeFileSync(`${root}/other`, "changed"),
+      (fs, root) => fs.appendFileSync(`${root}/f`, "f"),
+      (fs, root) => fs.linkSync(`${root}/f`, `${root}/second`),
+      (fs, root) => fs.writeFileSync(`${root}/second`, "by its other name"),
+      (fs, root) => fs.unlinkSync(`${root}/second`),
+      (fs, root) => fs.chmodSync(`${root}/f`, 0o600),
+      (fs, root) => fs.renameSync(`${root}/f`, `${root}/g`),
+      (fs, root) => fs.appendFileSync(`${root}/g`, "still"),
+      (fs, root) => fs.unlinkSync(`${root}/g`),
+      (fs, root) => fs.writeFileSync(`${root}/f`, "another file"),
+    ],
+  },
+  "a file that another one replaces is gone": {
+    before: (fs, root) => {
+      fs.writeFileSync(`${root}/f`, "f");
+      fs.writeFileSync(`${root}/g`, "g");
+    },
+    watched: ["f", "g", ""],
+    steps: [
+      (fs, root) => fs.renameSync(`${root}/g`, `${root}/f`),
+      (fs, root) => fs.appendFileSync(`${root}/f`, "more"),
+    ],
+  },
+  "a file without a name is gone when it is closed": {
+    before: (fs, root) => fs.writeFileSync(`${root}/f`, "f"),
+    watched: ["f"],
+    steps: [
+      (fs, root) => {
+        opened.set(fs, fs.openSync(`${root}/f`, "r+"));
+      },
+      (fs, root) => fs.unlinkSync(`${root}/f`),
+      (fs) => void fs.writeSync(opened.get(fs)!, "still there"),
+      (fs) => fs.ftruncateSync(opened.get(fs)!, 3),
+      (fs) => fs.closeSync(opened.get(fs)!),
+    ],
+  },
+  "two directories tell of what moves between them, and of their own end": {
+    before: (fs, root) => {
+      fs.mkdirSync(`${root}/a`);
+      fs.mkdirSync(`${root}/b`);
+      fs.writeFileSync(`${root}/a/f`, "f");
+    },
+    watched: ["a", "b"],
+    steps: [
+      (fs, root) => fs.renameSync(`${root}/a/f`, `${root}/b/f`),
+      (fs, root) => fs.appendFileSync(`${root}/b/f`, "f"),
+      (fs, root) => fs.linkSync(`${root}/b/f`, `${root}/a/g`),
+      (fs, root) => fs.renameSync(`${root}/b`, `${root}/a/b`),
+      (fs, root) => fs.writeFileSync(`${root}/a/b/new`, "new"),
+      (fs, root) => fs.rmSync(`${root}/a/b/new`),
+      (fs, root) => fs.rmSync(`${root}/a/b/f`),
+      (fs, root) => fs.rmdirSync(`${root}/a/b`),
+    ],
+  },
+};
+
+const opened = new Map<WatchedFs, number>();
+
+/** All that is told, as "step what: type name". */
+async function heard(fs: WatchedFs, root: string, story: Story): Promise<string[]> {
+  const told: string[] = [];
+  let step = 0;
+  story.before?.(fs, root);
+  await sleep(QUIET_MS);
+  const watchers = story.watched.map((below) => {
+    const watcher = fs.watch(`${root}${below === "" ? "" : `/${below}`}`);
+    watcher.on("change", (type: string, name: string) => {
+      const line = `${step} ${below}: ${type} ${name}`;
+      if (told.at(-1) !== line) told.push(line);
+    });
+    return watcher;
+  });
+  for (const act of story.steps) {
+    step++;
+    act(fs, root);
+    await sleep(QUIET_MS);
+  }
+  for (const watcher of watchers) watcher.close();
+  // Which of several watchers is told first is nobody's promise.
+  return told.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10) || watchOf(a, b));
+}
+
+function watchOf(a: string, b: string): number {
+  const [first, second] = [a, b].map((line) => line.slice(0, line.indexOf(":")));
+  return first! < second! ? -1 : first! > second! ? 1 : 0;
+}
+
+describe.each([...volumeKinds, ...blockPointerKinds])("$name", (kind) => {
+  test.each(Object.entries(stories))("%s", async (_what, story) => {
+    using directory = temporaryDirectory();
+    using made = kind.make();
+    const { fs } = made.volume;
+    fs.mkdirSync("/root");
+    nodeFs.mkdirSync(directory.file("root"));
+    const [here, host] = await Promise.all([
+      heard(fs, "/root", story),
+      heard(nodeFs, directory.file("root"), story),
+    ]);
+    expect(here).toEqual(host);
+    expect(host.length).toBeGreaterThan(3);
+    expect(made.closeAndCheck()).toBe("");
+  });
+});
+
+describe("watchers", () => {
+  test("names come in the encoding that was asked for", async () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    const names: unknown[] = [];
+    const watchers = [
+      fs.watch("/", "hex", (_type, name) => names.push(name)),
+      fs.watch("/", { encoding: "buffer" }, (_type, name) => names.push(name)),
+    ];
+    fs.writeFileSync("/\u00fc", "");
+    await sleep(QUIET_MS);
+    expect(names.slice(0, 2)).toEqual(["c3bc", Buffer.from("\u00fc")]);
+    for (const watcher of watchers) watcher.close();
+  });
+
+  test.each([
+    ["/none", undefined, { code: "ENOENT", syscall: "watch", path: "none", filename: "none" }],
+    ["/", { encoding: "no such encoding" }, { code: "ERR_INVALID_ARG_VALUE" }],
+    [5, undefined, { code: "ERR_INVALID_ARG_TYPE" }],
+  ])("what cannot be watched is refused as by Node: %j %j", async (path, options, expected) => {
+    using directory = temporaryDirectory();
+    using made = volumeKinds[0]!.make();
+    const refusal = (fs: WatchedFs, root: string): unknown => {
+      const where = typeof path === "string" ? root + path : path;
+      try {
+        fs.watch(where as string, options as object).close();
+      } catch (error) {
+        const { code, syscall, path: at, filename } = error as Record<string, string>;
+        const last = (text?: string) => text?.slice(text.lastIndexOf("/") + 1);
+        return syscall === undefined
+          ? { code }
+          : { code, syscall, path: last(at), filename: last(filename) };
+      }
+      return null;
+    };
+    expect(refusal(made.volume.fs, "")).toEqual(expected);
+    expect(refusal(nodeFs, directory.path)).toEqual(expected);
+  });
+
+  test("a signal closes a watcher; a closed one tells nothing, and costs nothing", async () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    const controller = new AbortController();
+    const told: unknown[] = [];
+    const watcher = fs.watch("/", { signal: controller.signal }, (type) => told.push(type));
+    fs.writeFileSync("/f", "");
+    await sleep(QUIET_MS);
+    expect(told).toEqual(["rename"]);
+    const closed = once(watcher, "close");
+    controller.abort();
+    await closed;
+    fs.writeFileSync("/g", "");
+    await sleep(QUIET_MS);
+    expect(told).toEqual(["rename"]);
+    watcher.close();
+    const early = fs.watch("/", { signal: AbortSignal.abort() });
+    await once(early, "close");
+  });
+
+  test("the volume closes what still watches", async () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    const watcher = fs.watch("/");
+    const polling = fs.watchFile("/f", () => {});
+    const ended = Promise.all([once(watcher, "close"), once(polling, "stop")]);
+    await made.volume.close();
+    await ended;
+  });
+
+  test("a tree is watched with all that comes to it, until that leaves", async () => {
+    using made = volumeKinds[1]!.make();
+    const { fs } = made.volume;
+    fs.mkdirSync("/top/old/deep", { recursive: true });
+    fs.mkdirSync("/outside/come/in", { recursive: true });
+    fs.writeFileSync("/outside/come/in/f", "");
+    fs.writeFileSync("/top/old/deep/f", "");
+    const told: string[] = [];
+    const watcher = fs.watch("/top", { recursive: true }, (type, name) => {
+      const line = `${type} ${name}`;
+      if (told.at(-1) !== line) told.push(line);
+    });
+    const steps: [act: () => void, ...expected: string[]][] = [
+      [() => fs.appendFileSync("/top/old/deep/f", "x"), "change old/deep/f"],
+      [() => fs.writeFileSync("/top/old/g", "x"), "rename old/g", "change old/g"],
+      [() => fs.mkdirSync("/top/new/er", { recursive: true }), "rename new", "rename new/er"],
+      [() => fs.writeFileSync("/top/new/er/h", "h"), "rename new/er/h", "change new/er/h"],
+      [() => fs.renameSync("/top/new", "/top/old/new"), "rename new", "rename old/new"],
+      [() => fs.appendFileSync("/top/old/new/er/h", "x"), "change old/new/er/h"],
+      [() => fs.renameSync("/outside/come", "/top/come"), "rename come"],
+      [() => fs.appendFileSync("/top/come/in/f", "x"), "change come/in/f"],
+      [() => fs.renameSync("/top/old", "/outside/old"), "rename old"],
+      [() => fs.appendFileSync("/outside/old/new/er/h", "x")],
+      [() => fs.writeFileSync("/outside/old/deep/i", "x")],
+      [() => fs.renameSync("/outside/old/new", "/top/back"), "rename back"],
+      [() => fs.appendFileSync("/top/back/er/h", "x"), "change back/er/h"],
+      [
+        () => fs.rmSync("/top/back", { recursive: true }),
+        "rename back/er/h",
+        "rename back/er",
+        "rename back",
+      ],
+    ];
+    for (const [act, ...expected] of steps) {
+      told.length = 0;
+      act();
+      await sleep(QUIET_MS);
+      expect(told).toEqual(expected);
+    }
+    watcher.close();
+    expect(made.closeAndCheck()).toBe("");
+  });
+
+  test("more changes than the ring holds, in one turn of the event loop, are all told", async () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    const names = new Set<string>();
+    const watcher = fs.watch("/", (_type, name) => names.add(name!));
+    for (let at = 0; at < 3000; at++) fs.writeFileSync(`/f${at}`, "x");
+    while (names.size < 3000) await sleep(5);
+    watcher.close();
+  });
+
+  test("changes of other threads are told, and when some were missed, that", async () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    await using runner = await startRunner(made.volume.share());
+    const told: (string | null)[] = [];
+    const watcher = fs.watch("/", (type, name) =>
+      told.push(name === null ? null : `${type} ${name}`),
+    );
+    await runner.run((volume) => {
+      volume.fs.writeFileSync("/theirs", "x");
+      volume.fs.renameSync("/theirs", "/ours");
+    });
+    await sleep(QUIET_MS);
+    expect(new Set(told)).toEqual(new Set(["rename theirs", "change theirs", "rename ours"]));
+    // This thread sleeps over all of it.
+    told.length = 0;
+    const done = new Int32Array(new SharedArrayBuffer(4));
+    const making = runner.run((volume, _kept, shared: Int32Array) => {
+      for (let at = 0; at < 2000; at++) volume.fs.writeFileSync(`/f${at}`, "x");
+      Atomics.store(shared, 0, 1);
+      Atomics.notify(shared, 0);
+    }, done);
+    Atomics.wait(done, 0, 0);
+    await making;
+    while (!told.includes(null)) await sleep(5);
+    await sleep(QUIET_MS);
+    told.length = 0;
+    fs.appendFileSync("/f1999", "more");
+    await sleep(QUIET_MS);
+    expect(told).toEqual(["change f1999"]);
+    watcher.close();
+  });
+
+  test("a thread that dies watching leaves nothing to pay for", async () => {
+    using made = volumeKinds[0]!.make();
+    const handle = made.volume.share();
+    const runner = await startRunner(handle);
+    await runner.run((volume) => {
+      volume.fs.watch("/");
+    });
+    const region = Region.attach(handle.region);
+    const area = Atomics.load(region.words, region.root(Root.volume) + VolumeWord.changes);
+    const watching = (): number => Atomics.load(region.words, area);
+    expect(watching()).toBe(1);
+    await runner.terminate();
+    made.volume.statistics();
+    expect(watching()).toBe(0);
+  });
+});
+
+type PromisedFs = Pick<VolumeFs["promises"], "watch" | "writeFile" | "rm">;
+
+test.each(volumeKinds)(
+  "$name: promises.watch tells as node:fs does, and ends by its signal",
+  async (kind) => {
+    using directory = temporaryDirectory();
+    using made = kind.make();
+    made.volume.fs.mkdirSync("/root");
+    const story = async (fs: PromisedFs, root: string): Promise<unknown[]> => {
+      const controller = new AbortController();
+      const told: unknown[] = [];
+      const listening = (async () => {
+        for await (const event of fs.watch(root, { signal: controller.signal })) {
+          const line = JSON.stringify(event);
+          if (told.at(-1) !== line) told.push(line);
+        }
+      })();
+      const failed = listening.catch((error: unknown) => (error as { code: string }).code);
+      await sleep(QUIET_MS);
+      await fs.writeFile(`${root}/f`, "f");
+      await sleep(QUIET_MS);
+      await fs.rm(`${root}/f`);
+      await sleep(QUIET_MS);
+      controller.abort();
+      told.push(await failed);
+      for (const options of [{ signal: AbortSignal.abort() }, { persistent: 1 }, {}]) {
+        const refused = fs.watch(`${root}/none`, options as object)[Symbol.asyncIterator]();
+        told.push(await refused.next().catch((error: unknown) => (error as { code: string }).code));
+      }
+      return told;
+    };
+    const host = await story(nodeFs.promises, directory.path);
+    expect(await story(made.volume.fs.promises, "/root")).toEqual(host);
+    expect(host).toContain("ABORT_ERR");
+  },
+);
+
+test.each(volumeKinds)("$name: watchFile tells as node:fs does", async (kind) => {
+  using directory = temporaryDirectory();
+  using made = kind.make();
+  made.volume.fs.mkdirSync("/root");
+  const story = async (fs: WatchedFs, root: string): Promise<unknown[]> => {
+    const told: unknown[] = [];
+    const path = `${root}/f`;
+    const heard = (now: nodeFs.Stats, before: nodeFs.Stats): void => {
+      told.push(
+        [now, before].map(({ size, mode, nlink, mtimeMs }) => [size, mode, nlink, mtimeMs > 0]),
+      );
+    };
+    const bigHeard = (now: nodeFs.BigIntStats): unknown => told.push(now.size);
+    const watcher = fs.watchFile(path, { interval: 8 }, heard);
+    const big = fs.watchFile(`${path}/../g`, { interval: 8, bigint: true }, bigHeard);
+    const steps = [
+      () => {},
+      () => fs.writeFileSync(path, "one", { mode: 0o644 }),
+      () => fs.appendFileSync(path, "two"),
+      () => fs.chmodSync(path, 0o600),
+      () => {},
+      () => fs.unlinkSync(path),
+      () => fs.writeFileSync(path, "again"),
+      () => fs.writeFileSync(`${root}/g`, "big"),
+    ];
+    for (const act of steps) {
+      act();
+      await sleep(60);
+    }
+    const stopped = once(watcher, "stop");
+    fs.unwatchFile(path, () => {});
+    fs.unwatchFile(path, heard);
+    await stopped;
+    fs.appendFileSync(path, "nobody listens");
+    fs.unwatchFile(`${root}/g`);
+    await sleep(60);
+    expect(big.listenerCount("change")).toBe(0);
+    return told;
+  };
+  const [here, host] = await Promise.all([
+    story(made.volume.fs, "/root"),
+    story(nodeFs, directory.path),
+  ]);
+  expect(here).toEqual(host);
+  expect(host.length).toBeGreaterThan(5);
+});

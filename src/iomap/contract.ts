@@ -97,6 +97,8 @@ export interface DirectoryEntry {
   readonly ino: Ino;
   /** null where the format does not store it in the entry. */
   readonly type: FileType | null;
+  /** A listing that begins here begins with it; names of one hash have one and the same. */
+  readonly cursor: number;
 }
 
 export interface AttributeChange {
@@ -414,6 +416,16 @@ export interface FilesystemDriver extends IomapDriver {
     to: { directory: Ino; name: Uint8Array },
     time: Time,
   ): Ino | null;
+  /**
+   * Two names, of two inodes of any types, change places. Throws: ENOENT; EMLINK, EINVAL for "." and "..", and when a
+   * directory would go into itself; EXDEV as `rename`.
+   */
+  exchange(
+    transaction: Transaction,
+    one: { directory: Ino; name: Uint8Array },
+    other: { directory: Ino; name: Uint8Array },
+    time: Time,
+  ): void;
   setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void;
   /**
    * Gives the content of an inline file a block; nothing happens to others. `allocate` does so as well: what a page

@@ -65,17 +65,18 @@ export interface Inheritance {
 
 /**
  * The mode, and the lists, of a new inode in `directory`: by the directory's default list, or, without one,
- * by the umask. Locks: the directory, exclusively. Throws: CorruptionError.
+ * by `umask`. Locks: the directory, exclusively. Throws: CorruptionError.
  */
 export function inheritance(
   core: VolumeCore,
   directory: Ino,
   type: FileType,
   mode: number,
+  umask: number,
 ): Inheritance {
   if (type === "symlink") return { mode, access: null, default: null };
   const acl = readAcl(core, directory, ACL_DEFAULT_NAME);
-  if (acl === null) return { mode: mode & ~core.umask, access: null, default: null };
+  if (acl === null) return { mode: mode & ~umask, access: null, default: null };
   const access = inheritedAcl(acl, mode);
   return {
     mode: (mode & ~RIGHTS) | modeOfAcl(access),

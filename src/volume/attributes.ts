@@ -94,7 +94,7 @@ export function* changeOwner(
 }
 
 /** Set-group-id without group execution is a locking mark, and stays. */
-function withoutSetId(mode: number): number {
+export function withoutSetId(mode: number): number {
   return mode & ~SET_USER_ID & ((mode & GROUP_EXECUTE) === 0 ? 0o7777 : ~SET_GROUP_ID);
 }
 

@@ -1,5 +1,4 @@
 /** Where a file's bytes lie, as programs ask for it: extents, data and holes. */
-import { HoldfastError } from "../base/errors.ts";
 import { DEVICE_BYTES_MAX } from "../base/quantities.ts";
 import { type Dax, ioName } from "../dax/dax.ts";
 import type { Extent } from "../iomap/contract.ts";
@@ -11,6 +10,9 @@ import { checkInteger, wrongType, wrongValue } from "./arguments.ts";
 import type { Operation, VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory } from "./names.ts";
+import { type SeekTarget, seek } from "./seek.ts";
+
+export type { SeekTarget };
 
 /** Bytes of a file. */
 export interface ExtentRange {
@@ -31,8 +33,6 @@ export interface FileExtent {
   /** Another file may own the blocks, too. */
   readonly shared: boolean;
 }
-
-export type SeekTarget = "data" | "hole";
 
 /** Blocks of a file are numbered in 32 bits. Source: Linux Documentation/filesystems/ext4/ifork.rst. */
 const FILE_BLOCKS_MAX = 2 ** 32 - 1;
@@ -110,11 +110,7 @@ function goesOn(last: FileExtent, next: FileExtent): boolean {
   );
 }
 
-/**
- * lseek(2) with SEEK_DATA or SEEK_HOLE: the first byte from `position` on that is data, or in a hole; the file's end
- * is one, what is unwritten is, too. Locks and sleeps: as `fileExtents`. Throws: ENXIO at and behind the file's end,
- * and where no data follows.
- */
+/** lseek(2) with SEEK_DATA or SEEK_HOLE: as `seek`. Throws, also: EISDIR, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE. */
 export function seekFrom(
   { dax }: VolumeCore,
   { mapping, isDirectory: isRefused }: InodeReference,
@@ -127,20 +123,6 @@ export function seekFrom(
   }
   return function* (task) {
     if (isRefused) throw isDirectory();
-    using _io = yield* lockShared(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
-    const size = sizeOf(dax.thread, mapping);
-    if (position >= size) throw beyond(`byte ${position} is not inside the file of ${size} bytes`);
-    for (let at = position; at < size; ) {
-      const extent = yield* extentsFrom(task, dax, mapping, at, size);
-      const isData = extent.kind === "mapped" || extent.kind === "inline";
-      if (isData === (target === "data")) return at;
-      at = extent.start + extent.length;
-    }
-    if (target === "hole") return size;
-    throw beyond(`no data follows byte ${position}`);
+    return yield* seek(task, dax, mapping, position, target);
   };
-}
-
-function beyond(message: string): HoldfastError {
-  return new HoldfastError("ENXIO", message);
 }

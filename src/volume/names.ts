@@ -7,13 +7,15 @@
  *        (3) An inode whose last name goes is marked nameless in the same transaction, and freed by
  *            whoever drops its last reference (inodes.ts).
  */
+import { randomUUID } from "node:crypto";
 import { HoldfastError } from "../base/errors.ts";
+import type { Ino } from "../base/quantities.ts";
 import type { InodeInfo, NewInode } from "../iomap/contract.ts";
 import { timeNow } from "../dax/dax.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 import { lockExclusive } from "../sync/lock.ts";
 import type { Sleeps } from "../sync/sleep.ts";
-import { inherit, inheritance } from "./acl.ts";
+import { type Inheritance, inherit, inheritance } from "./acl.ts";
 import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
@@ -39,7 +41,15 @@ const DOT_DOT = Buffer.from("..");
  * out.
  */
 export type Draft = Pick<NewInode, "type" | "mode" | "target" | "deviceMajor" | "deviceMinor"> &
-  Partial<Pick<NewInode, "uid" | "gid" | "time">>;
+  Partial<Pick<NewInode, "uid" | "gid" | "time">> & { readonly maker?: Maker };
+
+/** For whom an inode is made, where that is not this process. */
+export interface Maker {
+  readonly uid: number;
+  /** Of the new inode, unless its directory passes on its own group. */
+  readonly gid: number;
+  readonly umask: number;
+}
 
 /** Throws: EPERM for what may not be changed ("immutable" or "append-only"). */
 export function assertUnrestricted(info: InodeInfo): void {
@@ -67,6 +77,30 @@ function exists(): HoldfastError {
   return new HoldfastError("EEXIST", "file already exists");
 }
 
+/** What is made in a directory, by its attributes and the draft, and the lists that it inherits. */
+function newInode(
+  core: VolumeCore,
+  parent: InodeInfo,
+  draft: Draft,
+): { inode: NewInode; inherited: Inheritance } {
+  const inherits = (parent.mode & SET_GROUP_ID) !== 0;
+  const maker = draft.maker ?? core;
+  const inherited = inheritance(core, parent.ino, draft.type, draft.mode, maker.umask);
+  const setsGroup = draft.type === "directory" && inherits;
+  const inode: NewInode = {
+    type: draft.type,
+    mode: setsGroup ? inherited.mode | SET_GROUP_ID : inherited.mode,
+    uid: draft.uid ?? maker.uid,
+    gid: draft.gid ?? (inherits ? parent.gid : maker.gid),
+    time: draft.time ?? timeNow(),
+    dax: parent.dax && draft.type !== "symlink",
+    deviceMajor: draft.deviceMajor,
+    deviceMinor: draft.deviceMinor,
+    target: draft.target,
+  };
+  return { inode, inherited };
+}
+
 /**
  * Makes an inode under a new name, its mode cut by the umask or by its directory's default list. Throws: EEXIST, ENOENT when the directory was removed, ENOSPC,
  * EROFS, EPERM, EMLINK.
@@ -77,25 +111,37 @@ export function* createAt(scope: Scope, place: Place, draft: Draft): Sleeps<Inod
   using _lock = yield* lockInode(task, directory);
   if (core.driver.lookup(directory.ino, name) !== null) throw exists();
   const parent = assertTakesNames(core, directory);
-  const inherits = (parent.mode & SET_GROUP_ID) !== 0;
-  const inherited = inheritance(core, directory.ino, draft.type, draft.mode);
-  const setsGroup = draft.type === "directory" && inherits;
-  const inode: NewInode = {
-    type: draft.type,
-    mode: setsGroup ? inherited.mode | SET_GROUP_ID : inherited.mode,
-    uid: draft.uid ?? core.uid,
-    gid: draft.gid ?? (inherits ? parent.gid : core.gid),
-    time: draft.time ?? timeNow(),
-    dax: parent.dax && draft.type !== "symlink",
-    deviceMajor: draft.deviceMajor,
-    deviceMinor: draft.deviceMinor,
-    target: draft.target,
-  };
+  const { inode, inherited } = newInode(core, parent, draft);
   const ino = yield* inTransaction(task, core, [directory], (transaction) => {
     const made = core.driver.create(transaction, directory.ino, name, inode);
     inherit(core, transaction, made, inherited);
     const isDirectory = draft.type === "directory";
     core.changes.note(ChangeKind.created, made, isDirectory, directory.ino, name);
+    return made;
+  });
+  return yield* scope.reference(ino);
+}
+
+/**
+ * Makes a file that has no name, as O_TMPFILE: with what it would inherit in this directory. It goes with its last
+ * user, unless it is given a name. Throws: as `createAt`.
+ */
+export function* createNameless(
+  scope: Scope,
+  directory: InodeReference,
+  draft: Draft,
+): Sleeps<InodeReference> {
+  const { core, task } = scope;
+  using _lock = yield* lockInode(task, directory);
+  const parent = assertTakesNames(core, directory);
+  const { inode, inherited } = newInode(core, parent, draft);
+  const name = Buffer.from(`.holdfast-${randomUUID()}`);
+  const ino = yield* inTransaction(task, core, [directory], (transaction) => {
+    const made = core.driver.create(transaction, parent.ino, name, inode);
+    inherit(core, transaction, made, inherited);
+    core.driver.unlink(transaction, parent.ino, name, inode.time);
+    const { modifyTime, changeTime } = parent;
+    core.driver.setAttributes(transaction, parent.ino, { modifyTime, changeTime });
     return made;
   });
   return yield* scope.reference(ino);
@@ -160,22 +206,33 @@ export function* makeSymlink(scope: Scope, target: Uint8Array, path: Path): Slee
 
 /** link(2): another name for a file; a symlink gets one itself. */
 export function* makeLink(scope: Scope, existing: Path, path: Path): Sleeps<void> {
-  const { core, task } = scope;
-  core.assertWritable();
+  scope.core.assertWritable();
   const source = yield* scope.find(existing, false);
   const place = yield* scope.walk(path);
   if (place.kind !== "name") throw exists();
   if (place.trailingSlash) throw (yield* scope.at(place)) === null ? missing() : exists();
-  const { directory, name } = place;
+  yield* makeLinkAt(scope, source, place, false);
+}
+
+/** As `makeLink`. `revives`: a file that has no name any more, or never had one, gets one as well. */
+export function* makeLinkAt(
+  scope: Scope,
+  source: InodeReference,
+  { directory, name }: Place,
+  revives: boolean,
+): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
   using _directory = yield* lockInode(task, directory);
   if (core.driver.lookup(directory.ino, name) !== null) throw exists();
   assertTakesNames(core, directory);
   if (source.isDirectory) throw new HoldfastError("EPERM", "a directory gets no second name");
   using _source = yield* lockInode(task, source);
-  if (source.isNameless) throw missing();
+  if (source.isNameless && !revives) throw missing();
   assertUnrestrictedNow(core, source);
   yield* inTransaction(task, core, [directory, source], (transaction) => {
     core.driver.link(transaction, directory.ino, name, source.ino, timeNow());
+    source.setNameless(transaction, false);
     core.changes.note(ChangeKind.links, source.ino);
     core.changes.note(ChangeKind.created, source.ino, false, directory.ino, name);
   });
@@ -188,11 +245,17 @@ function noteNameGone(core: VolumeCore, transaction: Transaction, inode: InodeRe
 
 /** unlink(2). */
 export function* removeFile(scope: Scope, path: Path): Sleeps<void> {
-  const { core, task } = scope;
-  core.assertWritable();
+  scope.core.assertWritable();
   const place = yield* scope.walk(path);
-  const { directory, name } = place;
   if (place.kind !== "name") throw new HoldfastError("EISDIR", "is a directory; use rmdir");
+  yield* removeFileAt(scope, place);
+}
+
+/** As `removeFile`, of a place of kind "name". */
+export function* removeFileAt(scope: Scope, place: Place): Sleeps<void> {
+  const { core, task } = scope;
+  const { directory, name } = place;
+  core.assertWritable();
   using _directory = yield* lockInode(task, directory);
   const entry = core.driver.lookup(directory.ino, name);
   if (entry === null) throw missing();
@@ -212,13 +275,18 @@ export function* removeFile(scope: Scope, path: Path): Sleeps<void> {
 
 /** rmdir(2). */
 export function* removeDirectory(scope: Scope, path: Path): Sleeps<void> {
-  const { core, task } = scope;
-  core.assertWritable();
+  scope.core.assertWritable();
   const place = yield* scope.walk(path);
-  const { directory, name } = place;
   if (place.kind === "dot") throw new HoldfastError("EINVAL", "'.' cannot be removed");
   if (place.kind === "dotdot") throw new HoldfastError("ENOTEMPTY", "directory not empty");
   if (place.kind === "root") throw new HoldfastError("EBUSY", "the root stays");
+  yield* removeDirectoryAt(scope, place);
+}
+
+/** As `removeDirectory`, of a place of kind "name". */
+export function* removeDirectoryAt(scope: Scope, { directory, name }: Place): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
   for (;;) {
     const victim = yield* scope.step(directory, name);
     if (victim === null) throw missing();
@@ -238,13 +306,27 @@ export function* removeDirectory(scope: Scope, path: Path): Sleeps<void> {
 
 /** rename(2). */
 export function* rename(scope: Scope, fromPath: Path, toPath: Path): Sleeps<void> {
-  const { core, task } = scope;
-  core.assertWritable();
+  scope.core.assertWritable();
   const from = yield* scope.walk(fromPath);
   const to = yield* scope.walk(toPath);
   if (from.kind !== "name" || to.kind !== "name") {
     throw new HoldfastError("EBUSY", "'.', '..' and the root keep their names");
   }
+  yield* renameAt(scope, from, to);
+}
+
+/** What becomes of what has the new name: as the flags of renameat2(2), which names them. */
+export type RenameMode = "replace" | "noreplace" | "exchange";
+
+/** As `rename`, of places of kind "name". Throws, also: EEXIST by "noreplace", ENOENT by "exchange". */
+export function* renameAt(
+  scope: Scope,
+  from: Place,
+  to: Place,
+  mode: RenameMode = "replace",
+): Sleeps<void> {
+  const { core, task } = scope;
+  core.assertWritable();
   const crosses = from.directory.ino !== to.directory.ino;
   // Where directories hang changes under this lock only, so it stands still for the check below.
   using _rename = crosses ? yield* lockRename(scope) : null;
@@ -253,16 +335,24 @@ export function* rename(scope: Scope, fromPath: Path, toPath: Path): Sleeps<void
     if (moved === null) throw missing();
     if (!moved.isDirectory && (from.trailingSlash || to.trailingSlash)) throw notDirectory();
     const replaced = yield* scope.step(to.directory, to.name);
-    if (crosses) yield* assertNoLoop(scope, from, to, moved, replaced);
-    if (replaced !== null) assertReplaces(moved, replaced);
+    if (mode === "noreplace" && replaced !== null) throw exists();
+    if (mode === "exchange" && replaced === null) throw missing();
+    if (crosses) yield* assertNoLoop(scope, from, to, moved, replaced, mode);
+    if (replaced !== null && mode === "replace") assertReplaces(moved, replaced);
     if (replaced?.ino === moved.ino) return;
     using _locks = yield* lockInodes(task, [from.directory, to.directory, moved, replaced]);
     const { driver } = core;
     if (driver.lookup(from.directory.ino, from.name)?.ino !== moved.ino) continue;
     if (driver.lookup(to.directory.ino, to.name)?.ino !== replaced?.ino) continue;
-    yield* renameLocked(scope, from, to, moved, replaced);
+    yield* renameLocked(scope, from, to, moved, replaced, mode);
     return;
   }
+}
+
+/** A name as drivers take it. */
+interface DriverPlace {
+  readonly directory: Ino;
+  readonly name: Uint8Array;
 }
 
 function* lockRename(scope: Scope): Sleeps<Disposable> {
@@ -272,7 +362,7 @@ function* lockRename(scope: Scope): Sleeps<Disposable> {
 
 /**
  * Throws: EINVAL when a directory would move into itself, ENOTEMPTY when it would replace one that it
- * lies in. Locks: the rename lock.
+ * lies in, EINVAL when it would change places with that. Locks: the rename lock.
  */
 function* assertNoLoop(
   scope: Scope,
@@ -280,11 +370,15 @@ function* assertNoLoop(
   to: Place,
   moved: InodeReference,
   replaced: InodeReference | null,
+  mode: RenameMode,
 ): Sleeps<void> {
   if (moved.isDirectory && (yield* isWithin(scope, to.directory, moved))) {
     throw new HoldfastError("EINVAL", "a directory cannot be moved into itself");
   }
   if (replaced?.isDirectory && (yield* isWithin(scope, from.directory, replaced))) {
+    if (mode === "exchange") {
+      throw new HoldfastError("EINVAL", "a directory cannot be moved into itself");
+    }
     throw new HoldfastError("ENOTEMPTY", "directory not empty");
   }
 }
@@ -324,29 +418,38 @@ function* renameLocked(
   to: Place,
   moved: InodeReference,
   replaced: InodeReference | null,
+  mode: RenameMode,
 ): Sleeps<void> {
   const { core, task } = scope;
   const { driver } = core;
   assertUnrestrictedNow(core, from.directory);
+  if (mode === "exchange") assertUnrestrictedNow(core, to.directory);
   assertTakesNames(core, to.directory);
   assertUnrestrictedNow(core, moved);
   if (replaced !== null) assertUnrestrictedNow(core, replaced);
   const changed = [from.directory, to.directory, moved, replaced].filter((each) => each !== null);
   yield* inTransaction(task, core, changed, (transaction) => {
-    driver.rename(
-      transaction,
-      { directory: from.directory.ino, name: from.name },
-      { directory: to.directory.ino, name: to.name },
-      timeNow(),
-    );
-    if (replaced !== null) {
-      noteNameGone(core, transaction, replaced);
-      core.changes.note(ChangeKind.links, replaced.ino, replaced.isDirectory);
+    const [source, target] = [from, to].map(({ directory, name }) => {
+      return { directory: directory.ino, name };
+    }) as [DriverPlace, DriverPlace];
+    if (mode === "exchange") driver.exchange(transaction, source, target, timeNow());
+    else {
+      driver.rename(transaction, source, target, timeNow());
+      if (replaced !== null) {
+        noteNameGone(core, transaction, replaced);
+        core.changes.note(ChangeKind.links, replaced.ino, replaced.isDirectory);
+      }
     }
-    const { ino, isDirectory } = moved;
-    core.changes.note(ChangeKind.movedFrom, ino, isDirectory, from.directory.ino, from.name);
-    core.changes.note(ChangeKind.movedTo, ino, isDirectory, to.directory.ino, to.name);
+    noteMoved(core, moved, from, to);
+    if (mode === "exchange" && replaced !== null) noteMoved(core, replaced, to, from);
   });
+}
+
+/** Tells that an inode has another name. */
+function noteMoved({ changes }: VolumeCore, moved: InodeReference, from: Place, to: Place): void {
+  const { ino, isDirectory } = moved;
+  changes.note(ChangeKind.movedFrom, ino, isDirectory, from.directory.ino, from.name);
+  changes.note(ChangeKind.movedTo, ino, isDirectory, to.directory.ino, to.name);
 }
 
 /** How a file is opened: the flags of open(2) that matter here. */

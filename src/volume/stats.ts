@@ -7,7 +7,8 @@ import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import type { FileType, InodeInfo, SpaceInfo, Time } from "../iomap/contract.ts";
 
-const TYPE_BITS: Record<FileType, number> = {
+/** The type in a mode. */
+export const TYPE_BITS: Record<FileType, number> = {
   fifo: 0o010000,
   "character-device": 0o020000,
   directory: 0o040000,

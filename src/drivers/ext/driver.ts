@@ -62,7 +62,14 @@ import {
 } from "./inodes/inode.ts";
 import { extentAt, hasExtents } from "./maps/inode-map.ts";
 import { freeInode } from "./inodes/inode-pool.ts";
-import { addLink, createInode, readTarget, removeLink, renameLink } from "./directories/links.ts";
+import {
+  addLink,
+  createInode,
+  exchangeLinks,
+  readTarget,
+  removeLink,
+  renameLink,
+} from "./directories/links.ts";
 import { listDirectory } from "./directories/listing.ts";
 import { NAME_LENGTH_MAX } from "./directories/names.ts";
 import { inosInOrphanFile, usesOrphanFile } from "./inodes/orphan-file.ts";
@@ -251,6 +258,15 @@ export class ExtDriver implements FilesystemDriver {
     time: Time,
   ): Ino | null {
     return renameLink(this.volume, transaction, from, to, time);
+  }
+
+  exchange(
+    transaction: Transaction,
+    one: { directory: Ino; name: Uint8Array },
+    other: { directory: Ino; name: Uint8Array },
+    time: Time,
+  ): void {
+    exchangeLinks(this.volume, transaction, one, other, time);
   }
 
   setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void {

@@ -238,7 +238,13 @@ export class RamDriver implements FilesystemDriver {
       if (skip-- > 0) continue;
       if (entries.length === limit) return { entries, cursor: cursor + limit };
       const ino = tables.get(node + Node.a) as Ino;
-      entries.push({ name: tables.bytes(node), ino, type: this.readInode(ino).type });
+      const place = cursor + entries.length;
+      entries.push({
+        name: tables.bytes(node),
+        ino,
+        type: this.readInode(ino).type,
+        cursor: place,
+      });
     }
     return { entries, cursor: null };
   }
@@ -401,6 +407,30 @@ export class RamDriver implements FilesystemDriver {
     this.#touch(transaction, from.directory, time);
     this.#touch(transaction, to.directory, time);
     return target?.ino ?? null;
+  }
+
+  exchange(
+    transaction: Transaction,
+    one: { directory: Ino; name: Uint8Array },
+    other: { directory: Ino; name: Uint8Array },
+    time: Time,
+  ): void {
+    const tables = this.#tables;
+    const places = [one, other].map(({ directory, name }) => {
+      const found = this.lookup(directory, name);
+      if (found === null) throw new HoldfastError("ENOENT", "no such name");
+      return { ...found, directory, node: tables.get(this.#find(directory, name)) };
+    });
+    for (const [index, { directory, node, ino }] of places.entries()) {
+      const from = places[1 - index]!;
+      transaction.setWord(node + Node.a, from.ino);
+      this.#setTime(transaction, tables.inode(ino) + Inode.changeTime, time);
+      this.#touch(transaction, directory, time);
+      if (from.type !== "directory" || from.directory === directory) continue;
+      transaction.setWord(tables.get(this.#find(from.ino, DOT_DOT)) + Node.a, directory);
+      tables.add(transaction, tables.inode(from.directory) + Inode.links, -1);
+      tables.add(transaction, tables.inode(directory) + Inode.links, 1);
+    }
   }
 
   setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void {

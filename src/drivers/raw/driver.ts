@@ -33,9 +33,9 @@ const NO_TIME: Time = { seconds: 0, nanoseconds: 0 };
 const encoder = new TextEncoder();
 
 const ENTRIES: readonly DirectoryEntry[] = [
-  { name: encoder.encode("."), ino: ROOT_INO, type: "directory" },
-  { name: encoder.encode(".."), ino: ROOT_INO, type: "directory" },
-  { name: encoder.encode(DEVICE_NAME), ino: DEVICE_INO, type: "file" },
+  { name: encoder.encode("."), ino: ROOT_INO, type: "directory", cursor: 0 },
+  { name: encoder.encode(".."), ino: ROOT_INO, type: "directory", cursor: 1 },
+  { name: encoder.encode(DEVICE_NAME), ino: DEVICE_INO, type: "file", cursor: 2 },
 ];
 
 export class RawDriver implements FilesystemDriver {
@@ -178,6 +178,10 @@ export class RawDriver implements FilesystemDriver {
   }
 
   rename(): Ino | null {
+    throw fixedNames();
+  }
+
+  exchange(): void {
     throw fixedNames();
   }
 

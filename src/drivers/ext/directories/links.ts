@@ -324,6 +324,53 @@ export function renameLink(
   return replacedIno;
 }
 
+/**
+ * Two names change places. Throws: ENOENT; EMLINK; EINVAL for "." and "..", and when a directory would go into itself;
+ * EXDEV as `addLink`; CorruptionError.
+ */
+export function exchangeLinks(
+  volume: ExtVolume,
+  transaction: Transaction,
+  one: Place,
+  other: Place,
+  time: Time,
+): void {
+  const places = [one, other].map((place) => {
+    assertNotDots(place.name);
+    const directory = new DirectoryFile(volume, place.directory);
+    const found = findEntry(directory, place.name);
+    if (found === null) throw notFound();
+    const ino = inoAt(found.block, found.at);
+    return { directory, found, ino, type: fileTypeOf(volume, readRaw(volume, ino)) };
+  }) as [Exchanged, Exchanged];
+  if (places[0].ino === places[1].ino) return;
+  const isMove = one.directory !== other.directory;
+  for (const [index, { directory, found, ino, type }] of places.entries()) {
+    const from = places[1 - index]!;
+    if (isMove && from.type === "directory") assertNotInside(volume, directory.ino, from.ino);
+    assertSameProject(volume, directory.ino, from.ino);
+    retargetEntry(directory, transaction, found, from.ino, from.type);
+    setInodeTime(volume, editInode(volume, transaction, ino), "changeTime", time);
+    const raw = touch(volume, transaction, directory.ino, time);
+    if (!isMove || from.type === type) continue;
+    if (type === "directory") dropSubdirectory(volume, raw);
+    if (from.type === "directory") addSubdirectory(volume, raw);
+  }
+  if (!isMove) return;
+  for (const [index, { ino, type }] of places.entries()) {
+    if (type !== "directory") continue;
+    setParent(new DirectoryFile(volume, ino), transaction, places[1 - index]!.directory.ino);
+  }
+}
+
+/** One of two names that change places. */
+interface Exchanged {
+  readonly directory: DirectoryFile;
+  readonly found: FoundName;
+  readonly ino: Ino;
+  readonly type: FileType;
+}
+
 /** Gives a name to the renamed inode. Throws: EISDIR, ENOTDIR, ENOTEMPTY, CorruptionError. */
 function replaceName(
   directory: DirectoryFile,

@@ -83,9 +83,14 @@ export function listDirectory(directory: DirectoryFile, cursor: number, limit: n
   return isByHash ? listByHash(directory, cursor, limit) : listByByte(directory, cursor, limit);
 }
 
-function entryAt(directory: DirectoryFile, block: MetadataBlock, at: number): DirectoryEntry {
+function entryAt(
+  directory: DirectoryFile,
+  block: MetadataBlock,
+  at: number,
+  cursor: number,
+): DirectoryEntry {
   const name = nameAt(block, at).slice();
-  return { name, ino: inoAt(block, at), type: typeAt(block, directory, at) };
+  return { name, ino: inoAt(block, at), type: typeAt(block, directory, at), cursor };
 }
 
 /** A cursor inside a record that has since been merged is behind that record: it starts before. */
@@ -98,8 +103,9 @@ function listByByte(directory: DirectoryFile, cursor: number, limit: number): Li
     const block = directory.readNames(index);
     for (let at = 0; at < entriesEnd; at += recordLengthAt(block, directory, at)) {
       if (at < from || inoAt(block, at) === 0) continue;
-      if (entries.length >= limit) return { entries, cursor: index * blockSize + at };
-      entries.push(entryAt(directory, block, at));
+      const place = index * blockSize + at;
+      if (entries.length >= limit) return { entries, cursor: place };
+      entries.push(entryAt(directory, block, at, place));
     }
     from = 0;
   }
@@ -114,7 +120,7 @@ function listAreas(directory: DirectoryFile, cursor: number, limit: number): Lis
     const place = index * recordLengthFor(dot.length);
     if (place < cursor) continue;
     if (entries.length >= limit) return { entries, cursor: place };
-    entries.push(entry);
+    entries.push({ ...entry, cursor: place });
   }
   for (const { block, format, base } of areasOf(directory)) {
     const { entriesStart, entriesEnd } = format;
@@ -122,14 +128,16 @@ function listAreas(directory: DirectoryFile, cursor: number, limit: number): Lis
       const place = base + (at - entriesStart);
       if (place < cursor || inoAt(block, at) === 0) continue;
       if (entries.length >= limit) return { entries, cursor: place };
-      entries.push(entryAt(directory, block, at));
+      entries.push(entryAt(directory, block, at, place));
     }
   }
   return { entries, cursor: null };
 }
 
 /** The entries "." and "..", for which a directory in its inode has no records. */
-function inlineDots(directory: DirectoryFile): [DirectoryEntry, DirectoryEntry] {
+function inlineDots(
+  directory: DirectoryFile,
+): [Omit<DirectoryEntry, "cursor">, Omit<DirectoryEntry, "cursor">] {
   const type = directory.hasTypes ? "directory" : null;
   return [
     { name: dot, ino: directory.ino, type },
@@ -157,11 +165,11 @@ function listByHash(directory: DirectoryFile, cursor: number, limit: number): Li
   for (; cursor < CURSOR_OF_KEY_0; cursor++) {
     if (entries.length >= limit) return { entries, cursor };
     if (dots !== null) {
-      entries.push(dots[cursor === 0 ? 0 : 1]);
+      entries.push({ ...dots[cursor === 0 ? 0 : 1], cursor });
       continue;
     }
     const found = findEntry(directory, cursor === 0 ? dot : dotDot);
-    if (found !== null) entries.push(entryAt(directory, found.block, found.at));
+    if (found !== null) entries.push(entryAt(directory, found.block, found.at, cursor));
   }
   const from = cursor - CURSOR_OF_KEY_0;
   if (!directory.isIndexed) {
@@ -263,7 +271,7 @@ function takeInOrder(
     if (entries.length > 0 && entries.length + end - start > limit) return CURSOR_OF_KEY_0 + key;
     for (; start < end; start++) {
       const { block, at } = records[start]!;
-      entries.push(entryAt(directory, block, at));
+      entries.push(entryAt(directory, block, at, CURSOR_OF_KEY_0 + key));
     }
   }
   return null;

@@ -1,0 +1,59 @@
+/** Where a file has data, and where holes: SEEK_DATA and SEEK_HOLE of lseek(2). */
+import { HoldfastError } from "../base/errors.ts";
+import { PAGE_SIZE } from "../base/quantities.ts";
+import { cachedPages, mayBeCached } from "../dax/copied.ts";
+import { type Dax, findExtent, ioName, mapName } from "../dax/dax.ts";
+import { type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
+import { lockShared } from "../sync/lock.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
+
+export type SeekTarget = "data" | "hole";
+
+/**
+ * The first byte from `offset` on that is data, or in a hole: the end of the file is one. What is allocated and was never
+ * written is a hole, unless the page cache holds some of it.
+ * Locks: takes the io lock, and where pages may be cached the map lock, shared. Sleeps: for them. Throws: ENXIO at
+ * the file's end and beyond, and without data before it; CorruptionError.
+ */
+export function* seek(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  offset: number,
+  kind: SeekTarget,
+): Sleeps<number> {
+  const io = yield* lockShared(task, mapping + MappingWord.ioLock, ioName(dax, mapping));
+  const isCached = mayBeCached(dax, mapping);
+  const map = isCached
+    ? yield* lockShared(task, mapping + MappingWord.mapLock, mapName(dax, mapping))
+    : null;
+  try {
+    const size = sizeOf(dax.thread, mapping);
+    for (let at = offset; at < size; ) {
+      const extent = yield* findExtent(task, dax, mapping, at);
+      const end = Math.min(extent.start + extent.length, size);
+      const isData = extent.kind === "mapped" || extent.kind === "inline";
+      const data = isData ? at : isCached ? firstCached(dax, mapping, at, end) : end;
+      if (kind === "data" && data < end) return data;
+      if (kind === "hole" && data > at) return at;
+      // Within an extent that is not mapped, cached pages are passed one by one.
+      at = isData || data === end ? end : Math.min(end, nextPage(data));
+    }
+    if (kind === "hole" && offset < size) return size;
+  } finally {
+    map?.release();
+    io.release();
+  }
+  throw new HoldfastError("ENXIO", `the file has no ${kind} from byte ${offset} on`);
+}
+
+function nextPage(byte: number): number {
+  return (Math.floor(byte / PAGE_SIZE) + 1) * PAGE_SIZE;
+}
+
+/** The first byte of [at, end) that the page cache holds, or `end`. Locks: the map lock. */
+function firstCached(dax: Dax, mapping: Mapping, at: number, end: number): number {
+  const first = Math.floor(at / PAGE_SIZE);
+  const pages = cachedPages(dax, mapping, first, Math.floor((end - 1) / PAGE_SIZE));
+  return pages.length === 0 ? end : Math.max(at, Math.min(...pages) * PAGE_SIZE);
+}

@@ -25,6 +25,7 @@ const rows: readonly (readonly string[])[] = [
   ["dax"],
   ["drivers/ext", "drivers/ram", "drivers/raw"],
   ["volume"],
+  ["fuse"],
   ["index"],
   ["checker"],
   ["cli"],

@@ -1,0 +1,197 @@
+/** GETATTR, SETATTR, STATFS, and extended attributes, access control lists among them. */
+import { HoldfastError } from "../base/errors.ts";
+import { timeNow } from "../dax/dax.ts";
+import { truncateFile } from "../dax/layout-change.ts";
+import type { AttributeChange, Time } from "../iomap/contract.ts";
+import { MappingWord } from "../mapping/mapping.ts";
+import { readStable } from "../metadata/sequence.ts";
+import type { Sleeps } from "../sync/sleep.ts";
+import { moveOutOfInode } from "../volume/access.ts";
+import { chmodAcl } from "../volume/acl.ts";
+import { changeAttributes, readAttributes, readSpace, withoutSetId } from "../volume/attributes.ts";
+import {
+  getAttribute,
+  removeAttribute,
+  type SetAttributeOptions,
+  setAttribute,
+} from "../volume/extended-attributes.ts";
+import type { InodeReference } from "../volume/inode-reference.ts";
+import { assertUnrestricted, isDirectory } from "../volume/names.ts";
+import type { Scope } from "../volume/paths.ts";
+import { dropPrivileges } from "./files.ts";
+import { BODY } from "./messages.ts";
+import {
+  AttributeFlag,
+  GetXattr,
+  SETXATTR_KILL_SGID,
+  SetAttributesIn,
+  SetXattrIn,
+  StatfsOut,
+} from "./protocol.ts";
+import type { Operation, Serving } from "./serving.ts";
+
+const PERMISSIONS = 0o7777;
+const SET_GROUP_ID = 0o2000;
+const XATTR_CREATE = 1;
+const XATTR_REPLACE = 2;
+
+export const getattr: Operation = function* (serving, scope) {
+  return yield* serving.attributes(scope, yield* serving.inode(scope));
+};
+
+export const setattr: Operation = function* (serving, scope) {
+  const { core, request } = serving;
+  const { view } = request;
+  const valid = SetAttributesIn.valid.get(view, BODY);
+  const inode = yield* serving.inode(scope);
+  core.assertWritable();
+  if ((valid & AttributeFlag.SIZE) !== 0) {
+    yield* dropPrivileges(serving, scope, inode, false);
+    yield* truncate(serving, scope, inode, SetAttributesIn.size.get(view, BODY));
+  }
+  const others = valid & ~AttributeFlag.SIZE;
+  if ((others & CHANGES) !== 0) {
+    if ((valid & (AttributeFlag.UID | AttributeFlag.GID)) !== 0) {
+      yield* dropPrivileges(serving, scope, inode, false);
+    }
+    const change = changeOf(serving, valid);
+    yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
+      if (change.mode !== undefined) chmodAcl(core, transaction, inode.ino, change.mode);
+      const dropsSetId =
+        (valid & (AttributeFlag.UID | AttributeFlag.GID | AttributeFlag.KILL_SUIDGID)) !== 0;
+      if (!dropsSetId || change.mode !== undefined || info.type === "directory") return change;
+      return { ...change, mode: withoutSetId(info.mode) };
+    });
+  }
+  return yield* serving.attributes(scope, inode);
+};
+
+const CHANGES =
+  AttributeFlag.MODE |
+  AttributeFlag.UID |
+  AttributeFlag.GID |
+  AttributeFlag.ATIME |
+  AttributeFlag.MTIME |
+  AttributeFlag.CTIME |
+  AttributeFlag.KILL_SUIDGID;
+
+function* truncate(
+  { core }: Serving,
+  scope: Scope,
+  inode: InodeReference,
+  size: number,
+): Sleeps<void> {
+  if (inode.isDirectory) throw isDirectory();
+  if (inode.type !== "file") throw new HoldfastError("EINVAL", `is a ${inode.type}`);
+  const info = yield* readAttributes(scope.task, core, inode);
+  assertUnrestricted(info);
+  if (info.isInline) yield* moveOutOfInode(scope.task, core, inode);
+  yield* truncateFile(scope.task, core.dax, inode.mapping, size);
+}
+
+function changeOf({ request }: Serving, valid: number): AttributeChange {
+  const { view } = request;
+  const has = (flag: number): boolean => (valid & flag) !== 0;
+  const time = (name: "atime" | "mtime" | "ctime"): Time => ({
+    seconds: request.secondsAt(SetAttributesIn[name].offset),
+    nanoseconds: SetAttributesIn[`${name}Nanoseconds`].get(view, BODY),
+  });
+  const change: { -readonly [name in keyof AttributeChange]: AttributeChange[name] } = {};
+  if (has(AttributeFlag.MODE)) change.mode = SetAttributesIn.mode.get(view, BODY) & PERMISSIONS;
+  if (has(AttributeFlag.UID)) change.uid = SetAttributesIn.uid.get(view, BODY);
+  if (has(AttributeFlag.GID)) change.gid = SetAttributesIn.gid.get(view, BODY);
+  if (has(AttributeFlag.ATIME)) {
+    change.accessTime = has(AttributeFlag.ATIME_NOW) ? timeNow() : time("atime");
+  }
+  if (has(AttributeFlag.MTIME)) {
+    change.modifyTime = has(AttributeFlag.MTIME_NOW) ? timeNow() : time("mtime");
+  }
+  if (has(AttributeFlag.CTIME)) change.changeTime = time("ctime");
+  return change;
+}
+
+export const statfs: Operation = function* (serving, scope) {
+  const { reply, core } = serving;
+  const { view, body } = reply;
+  const space = yield* readSpace(scope.task, core);
+  reply.clear(body, StatfsOut.structure.size);
+  StatfsOut.blocks.set(view, body, space.blocks);
+  StatfsOut.blocksFree.set(view, body, space.blocksFree);
+  StatfsOut.blocksAvailable.set(view, body, space.blocksAvailable);
+  StatfsOut.files.set(view, body, space.inodes);
+  StatfsOut.filesFree.set(view, body, space.inodesFree);
+  StatfsOut.blockSize.set(view, body, space.blockSize);
+  StatfsOut.nameLength.set(view, body, space.nameLengthMax);
+  StatfsOut.fragmentSize.set(view, body, space.blockSize);
+  return StatfsOut.structure.size;
+};
+
+/** Answers with bytes, or with how many they are where the caller has asked for that. Throws: ERANGE. */
+function answer({ request, reply }: Serving, value: Uint8Array): number {
+  const room = GetXattr.size.get(request.view, BODY);
+  if (room === 0) {
+    reply.clear(reply.body, GetXattr.structure.size);
+    GetXattr.size.set(reply.view, reply.body, value.length);
+    return GetXattr.structure.size;
+  }
+  if (value.length > room) {
+    throw new HoldfastError("ERANGE", `the answer has ${value.length} bytes, more than ${room}`);
+  }
+  reply.bytes.set(value, reply.body);
+  return value.length;
+}
+
+export const getxattr: Operation = function* (serving, scope) {
+  const { core, request } = serving;
+  const inode = yield* serving.inode(scope);
+  const name = request.nameAt(GetXattr.structure.size);
+  return answer(serving, yield* getAttribute(name)(core, inode)(scope.task));
+};
+
+export const setxattr: Operation = function* (serving, scope) {
+  const { core, request } = serving;
+  const { view } = request;
+  const inode = yield* serving.inode(scope);
+  const name = request.nameAt(SetXattrIn.structure.size);
+  const valueAt = SetXattrIn.structure.size + name.length + 1;
+  const value = request.bytesAt(valueAt, SetXattrIn.size.get(view, BODY));
+  const options = onlyOf(SetXattrIn.flags.get(view, BODY));
+  serving.nodes.noteCapabilities(serving.nodes.nodeOf(inode.ino), true);
+  yield* setAttribute(name, value, options)(core, inode)(scope.task);
+  if ((SetXattrIn.extraFlags.get(view, BODY) & SETXATTR_KILL_SGID) !== 0) {
+    yield* changeAttributes(scope.task, core, inode, ({ mode }) => ({
+      mode: mode & ~SET_GROUP_ID,
+    }));
+  }
+  return 0;
+};
+
+function onlyOf(flags: number): SetAttributeOptions {
+  if (flags === 0) return {};
+  if (flags === XATTR_CREATE) return { only: "create" };
+  if (flags === XATTR_REPLACE) return { only: "replace" };
+  throw new HoldfastError("EINVAL", `an attribute is not set with flags ${flags}`);
+}
+
+export const listxattr: Operation = function* (serving, scope) {
+  const { core, request } = serving;
+  const inode = yield* serving.inode(scope);
+  const attributes = core.driver.extendedAttributes;
+  if (attributes === null) throw new HoldfastError("EOPNOTSUPP", "there are no attributes");
+  const sequence = inode.mapping + MappingWord.sequence;
+  const names = yield* readStable(scope.task, sequence, () => attributes.list(inode.ino));
+  const seen = names.filter((name) => request.uid === 0 || !isTrusted(name));
+  const value = Buffer.concat(seen.flatMap((name) => [name, Buffer.of(0)]));
+  return answer(serving, value);
+};
+
+function isTrusted(name: Uint8Array): boolean {
+  return Buffer.from(name.subarray(0, 8)).toString("latin1") === "trusted.";
+}
+
+export const removexattr: Operation = function* (serving, scope) {
+  const inode = yield* serving.inode(scope);
+  const name = serving.request.nameAt(0);
+  yield* removeAttribute(name)(serving.core, inode)(scope.task);
+  return 0;
+};

@@ -1,0 +1,209 @@
+/** Files: OPEN, READ, WRITE, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE. What is written is in the volume when it is answered. */
+import { HoldfastError } from "../base/errors.ts";
+import { readFile, tryReadFile, writeFile } from "../dax/file-io.ts";
+import { zeroRange } from "../dax/layout-change.ts";
+import { DEVICE_BYTES_MAX } from "../base/quantities.ts";
+import type { Sleeps } from "../sync/sleep.ts";
+import { moveOutOfInode } from "../volume/access.ts";
+import { changeAttributes, readAttributes, withoutSetId } from "../volume/attributes.ts";
+import { checkFallocateMode, type FallocateMode } from "../volume/fallocate.ts";
+import type { InodeReference } from "../volume/inode-reference.ts";
+import { assertUnrestricted, isDirectory } from "../volume/names.ts";
+import type { Scope } from "../volume/paths.ts";
+import { seek } from "../volume/seek.ts";
+import { writeBackFile } from "../volume/sync.ts";
+import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
+import {
+  CopyFileRangeIn,
+  FallocateIn,
+  LseekIn,
+  LseekOut,
+  OPEN_SIZE,
+  OpenFlag,
+  OpenIn,
+  OpenOut,
+  ReadIn,
+  WRITE_KILL_SUIDGID,
+  WriteIn,
+  WriteOut,
+} from "./protocol.ts";
+import type { Operation, Serving } from "./serving.ts";
+
+const O_ACCMODE = 0o3;
+const O_APPEND = 0o2000;
+const CAPABILITIES = Buffer.from("security.capability");
+/** Bytes that one COPY_FILE_RANGE copies, at most: others wait meanwhile. */
+const COPY_BYTES_MAX = 16 * TRANSFER_BYTES_MAX;
+
+/** How the kernel is to treat an open file. */
+export function openFlagsOf({ options }: Serving): number {
+  return options.isAlone ? OpenFlag.KEEP_CACHE : OpenFlag.DIRECT_IO;
+}
+
+/** A file is opened with these flags, perhaps to be changed. Throws: EROFS, EPERM, EISDIR, ENOSPC. */
+export function* prepareWrite(
+  { core }: Serving,
+  scope: Scope,
+  inode: InodeReference,
+  flags: number,
+): Sleeps<void> {
+  if ((flags & O_ACCMODE) === 0) return;
+  if (inode.isDirectory) throw isDirectory();
+  core.assertWritable();
+  const info = yield* readAttributes(scope.task, core, inode);
+  const appends = (flags & O_APPEND) !== 0;
+  if (!(info.restriction === "append-only" && appends)) assertUnrestricted(info);
+  if (info.isInline) yield* moveOutOfInode(scope.task, core, inode);
+}
+
+export const open: Operation = function* (serving, scope) {
+  const { request, reply } = serving;
+  const inode = yield* serving.inode(scope);
+  yield* prepareWrite(serving, scope, inode, OpenIn.flags.get(request.view, BODY));
+  reply.clear(reply.body, OPEN_SIZE);
+  OpenOut.openFlags.set(reply.view, reply.body, openFlagsOf(serving));
+  return OPEN_SIZE;
+};
+
+export const read: Operation = function* (serving, scope) {
+  const { request, reply, core } = serving;
+  const size = Math.min(ReadIn.size.get(request.view, BODY), TRANSFER_BYTES_MAX);
+  const offset = ReadIn.offset.get(request.view, BODY);
+  const { mapping } = yield* serving.inode(scope);
+  const target = reply.bytes.subarray(reply.body, reply.body + size);
+  const count = tryReadFile(core.dax, mapping, target, offset);
+  if (count >= 0) return count;
+  return yield* readFile(scope.task, core.dax, mapping, target, offset);
+};
+
+export const write: Operation = function* (serving, scope) {
+  const { request, reply, core, options } = serving;
+  const { view } = request;
+  const size = WriteIn.size.get(view, BODY);
+  const inode = yield* serving.inode(scope);
+  const killsSetId = (WriteIn.writeFlags.get(view, BODY) & WRITE_KILL_SUIDGID) !== 0;
+  yield* dropPrivileges(serving, scope, inode, killsSetId);
+  const source = request.bytesAt(WriteIn.structure.size, size);
+  const appends = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_APPEND) !== 0;
+  const position = appends ? "append" : WriteIn.offset.get(view, BODY);
+  const count = yield* writeFile(scope.task, core.dax, inode.mapping, source, position);
+  reply.clear(reply.body, WriteOut.structure.size);
+  WriteOut.size.set(reply.view, reply.body, count);
+  return WriteOut.structure.size;
+};
+
+/** The content or the owner is about to be changed: capabilities go, and set-id bits where the kernel says so. */
+export function* dropPrivileges(
+  serving: Serving,
+  scope: Scope,
+  inode: InodeReference,
+  killsSetId: boolean,
+): Sleeps<void> {
+  const { core, nodes } = serving;
+  const node = nodes.nodeOf(inode.ino);
+  const attributes = core.driver.extendedAttributes;
+  const looks = !serving.options.isAlone || nodes.mayHaveCapabilities(node);
+  const capable = looks && (attributes?.get(inode.ino, CAPABILITIES) ?? null) !== null;
+  if (looks && !capable) nodes.noteCapabilities(node, false);
+  if (!killsSetId && !capable) return;
+  yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
+    if (capable) attributes?.remove(transaction, inode.ino, CAPABILITIES);
+    return killsSetId ? { mode: withoutSetId(info.mode) } : {};
+  });
+}
+
+/** FSYNC, FSYNCDIR and SYNCFS: what they are asked for, and the metadata of all. No operation: it waits for the medium. */
+export function fsync(serving: Serving): number {
+  const { core } = serving;
+  const { node } = serving.request;
+  core.runSync({ syscall: "fsync" }, function* (task) {
+    const ino = serving.nodes.inoOf(node);
+    using inode = yield* core.inodes.acquire(ino);
+    if (inode.type === "file") yield* writeBackFile(task, core, inode.mapping);
+  });
+  if (!core.readOnly) core.persistMetadataSync({ syscall: "fsync" });
+  return 0;
+}
+
+const MODES: ReadonlyMap<number, FallocateMode> = new Map([
+  [0x00, "allocate"],
+  [0x01, "keep-size"],
+  [0x03, "punch-hole"],
+  [0x08, "collapse-range"],
+  [0x10, "zero-range"],
+  [0x20, "insert-range"],
+  [0x40, "unshare-range"],
+]);
+const ZERO_KEEPING_SIZE = 0x11;
+
+export const fallocate: Operation = function* (serving, scope) {
+  const { core, request } = serving;
+  const { view } = request;
+  const mode = FallocateIn.mode.get(view, BODY);
+  const offset = FallocateIn.offset.get(view, BODY);
+  const length = FallocateIn.length.get(view, BODY);
+  const inode = yield* serving.inode(scope);
+  core.assertWritable();
+  if (mode === ZERO_KEEPING_SIZE) {
+    const { hasExtents } = yield* readAttributes(scope.task, core, inode);
+    if (!hasExtents) throw unsupported(mode);
+    yield* zeroRange(scope.task, core.dax, inode.mapping, offset, length, true);
+    return 0;
+  }
+  const name = MODES.get(mode);
+  if (name === undefined) throw unsupported(mode);
+  if (offset + length > DEVICE_BYTES_MAX) {
+    throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
+  }
+  yield* checkFallocateMode(name)(scope.task, core, inode, offset, length);
+  return 0;
+};
+
+function unsupported(mode: number): HoldfastError {
+  return new HoldfastError("EOPNOTSUPP", `fallocate's mode ${mode} is not done for this file`);
+}
+
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+export const lseek: Operation = function* (serving, scope) {
+  const { request, reply, core } = serving;
+  const { view } = request;
+  const whence = LseekIn.whence.get(view, BODY);
+  if (whence !== SEEK_DATA && whence !== SEEK_HOLE) {
+    throw new HoldfastError("EINVAL", `lseek by ${whence}`);
+  }
+  const offset = LseekIn.offset.get(view, BODY);
+  const { mapping } = yield* serving.inode(scope);
+  const kind = whence === SEEK_DATA ? "data" : "hole";
+  const found = yield* seek(scope.task, core.dax, mapping, offset, kind);
+  LseekOut.offset.set(reply.view, reply.body, found);
+  return LseekOut.structure.size;
+};
+
+export const copyFileRange: Operation = function* (serving, scope) {
+  const { request, reply, core } = serving;
+  const { view } = request;
+  const { task } = scope;
+  const from = CopyFileRangeIn.offsetIn.get(view, BODY);
+  const to = CopyFileRangeIn.offsetOut.get(view, BODY);
+  const length = Math.min(CopyFileRangeIn.length.get(view, BODY), COPY_BYTES_MAX);
+  const source = yield* serving.inode(scope);
+  const target = yield* serving.nodes.find(scope, CopyFileRangeIn.nodeOut.get(view, BODY));
+  yield* dropPrivileges(serving, scope, target, false);
+  // The answer is short: the rest of its buffer is free.
+  const buffer = reply.bytes.subarray(reply.body + WriteOut.structure.size);
+  let done = 0;
+  while (done < length) {
+    const wanted = buffer.subarray(0, Math.min(TRANSFER_BYTES_MAX, length - done));
+    const count = yield* readFile(task, core.dax, source.mapping, wanted, from + done);
+    if (count === 0) break;
+    const bytes = wanted.subarray(0, count);
+    const written = yield* writeFile(task, core.dax, target.mapping, bytes, to + done);
+    done += written;
+    if (written < count) break;
+  }
+  reply.clear(reply.body, WriteOut.structure.size);
+  WriteOut.size.set(reply.view, reply.body, done);
+  return WriteOut.structure.size;
+};

@@ -1,0 +1,17 @@
+/**
+ * Volumes in the kernel's tree of files, for all programs: see docs/mount.md.
+ *
+ *     import { mount } from "holdfast";
+ *     import { mountInKernel } from "holdfast/fuse";
+ *     await using volume = await mount("disk.img");
+ *     await using kernelMount = await mountInKernel(volume, "/mnt");
+ */
+export {
+  type KernelMount,
+  type KernelMountOptions,
+  mountInKernel,
+  type Trouble,
+  type UnmountOptions,
+} from "./kernel-mount.ts";
+export { type MountEntry, mountOn, mountTable } from "./mount-table.ts";
+export { unmountFuse } from "./system.ts";

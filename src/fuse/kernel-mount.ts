@@ -1,0 +1,221 @@
+/** A volume in the kernel's tree of files. */
+import { realpathSync, writeFileSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { HoldfastError, withContext } from "../base/errors.ts";
+import { closeDescriptor } from "../base/libc.ts";
+import type { Volume } from "../volume/volume.ts";
+import { Guard } from "./guard.ts";
+import { mountOn } from "./mount-table.ts";
+import { mountFuse, unmountFuse } from "./system.ts";
+import type { WorkerMessage, WorkerTask } from "./worker-messages.ts";
+
+export interface KernelMountOptions {
+  /** What the system shows as mounted: an image's path. Default "holdfast". */
+  readonly source?: string;
+  /** The type that the system shows is "fuse." and this; "": "fuse". Default "holdfast". */
+  readonly subtype?: string;
+  /** Whether all users may use it, as far as permissions go. Default: where root mounts. */
+  readonly allowOther?: boolean;
+  readonly readOnly?: boolean;
+  /** Whether set-id bits count. By root only. Default false. */
+  readonly suid?: boolean;
+  /** Whether device files are devices. By root only. Default false. */
+  readonly dev?: boolean;
+  /** Whether programs can be run. Default true. */
+  readonly exec?: boolean;
+  /**
+   * The volume is changed through this mount alone, for as long as it lasts: then the kernel keeps what it has read.
+   * Whoever changes the volume otherwise has programs see what was there before. Default false: the kernel asks
+   * each time, and reads past its page cache.
+   */
+  readonly alone?: boolean;
+  /**
+   * The kernel collects what programs write, and says so only at fsync and close where there is no room. Needs
+   * `alone`. Default false.
+   */
+  readonly writeback?: boolean;
+  /** KiB that are read ahead, where root mounts. Default 1024. */
+  readonly readAheadKiB?: number;
+  /** Told of what goes wrong and is no program's own error: damage, a device that fails. Default: a process warning. */
+  readonly onTrouble?: (trouble: Trouble) => void;
+}
+
+export interface Trouble {
+  /** The request that met it, by its name in linux/fuse.h: "LOOKUP". */
+  readonly operation: string;
+  readonly text: string;
+}
+
+export interface UnmountOptions {
+  /** Takes it out of the tree also while it is in use; it ends with its last user. Default false. */
+  readonly lazy?: boolean;
+  /** Also ends what uses it: their files fail. What they have written is in the volume. Default false. */
+  readonly force?: boolean;
+}
+
+const READ_AHEAD_KIB = 1024;
+
+/** Names in the mount table end with a blank, and options with a comma; the kernel takes a page of them. */
+function checkName(name: string, value: string): string {
+  if (/[\0\n]/.test(value)) throw new HoldfastError("EINVAL", `${name} contains a newline or zero`);
+  return value;
+}
+
+/**
+ * Mounts a volume on a directory, for all programs. It lasts until `unmount`, or until somebody unmounts it; the volume is
+ * in use as long, and stays mounted in this process afterwards. A process that dies leaves no mount behind, where there are
+ * a shell and umount(8).
+ *
+ * This thread must not wait, blocking, for what the mount does while it holds what that needs: a pin of a file that a
+ * program truncates. Other uses of the mount from this process are as anybody's: another thread serves it.
+ *
+ * Throws: EPERM, for who is not root without fusermount3 ENOENT; ENOENT, ENOTDIR for the directory; ENODEV without FUSE
+ * in the kernel; EOPNOTSUPP for volumes that are not ext.
+ */
+export async function mountInKernel(
+  volume: Volume,
+  directory: string,
+  options: KernelMountOptions = {},
+): Promise<KernelMount> {
+  try {
+    return await KernelMount.make(volume, directory, options);
+  } catch (error) {
+    throw withContext(error, { syscall: "mount", path: directory });
+  }
+}
+
+export class KernelMount implements AsyncDisposable {
+  /** Where it is, absolute. */
+  readonly directory: string;
+  /** The number that its files have as their device, as the mount table writes it: "0:52". */
+  readonly device: string;
+  /** Settles when the mount has ended, whoever ended it: the volume may be closed then. */
+  readonly ended: Promise<void>;
+  #isOver = false;
+
+  /** Use `mountInKernel`. */
+  private constructor(directory: string, device: string, ended: Promise<void>) {
+    this.directory = directory;
+    this.device = device;
+    this.ended = ended.finally(() => {
+      this.#isOver = true;
+    });
+    // Whoever awaits it is told.
+    this.ended.catch(() => {});
+  }
+
+  /** Use `mountInKernel`. */
+  static async make(
+    volume: Volume,
+    directory: string,
+    options: KernelMountOptions,
+  ): Promise<KernelMount> {
+    if (!volume.type.startsWith("ext")) {
+      const what = `a ${volume.type} volume has no lasting places in its directories to go on reading at`;
+      throw new HoldfastError("EOPNOTSUPP", what);
+    }
+    const place = realpathSync(directory);
+    const { subtype = "holdfast", source = "holdfast", alone = false, writeback = false } = options;
+    if (writeback && !alone) {
+      throw new HoldfastError("EINVAL", "writeback needs a volume that is used by the mount alone");
+    }
+    const fd = await mountFuse(place, {
+      source: checkName("options.source", source),
+      type: subtype === "" ? "fuse" : `fuse.${checkName("options.subtype", subtype)}`,
+      readOnly: options.readOnly === true || volume.readOnly,
+      suid: options.suid === true,
+      dev: options.dev === true,
+      exec: options.exec !== false,
+      allowOther: options.allowOther ?? process.getuid?.() === 0,
+    });
+    let served: Served;
+    try {
+      const task = { handle: volume.share(), fd, options: { isAlone: alone, writeback } };
+      served = await startServing(task, options.onTrouble ?? warn);
+    } catch (error) {
+      closeDescriptor(fd);
+      await unmountFuse(place, "lazy").catch(() => {});
+      throw error;
+    }
+    const device = mountOn(place)?.device ?? "";
+    setReadAhead(device, options.readAheadKiB ?? READ_AHEAD_KIB);
+    const guard = new Guard(place, device);
+    const ended = served.ended.finally(() => {
+      guard[Symbol.dispose]();
+      closeDescriptor(fd);
+    });
+    return new KernelMount(place, device, ended);
+  }
+
+  /** Whether the mount has ended. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /**
+   * Unmounts, and waits until all that programs have written is in the volume. With `lazy` that may last as long as they
+   * use it. Throws: EBUSY while programs use it, without `lazy` or `force`.
+   */
+  async unmount({ lazy = false, force = false }: UnmountOptions = {}): Promise<void> {
+    if (this.#isOver) return;
+    try {
+      await unmountFuse(this.directory, "none");
+    } catch (error) {
+      const isBusy = error instanceof HoldfastError && error.code === "EBUSY";
+      if (!(lazy || force) && (isBusy || process.getuid?.() === 0)) throw error;
+      // It ends the connection, and then finds the mount busy still.
+      if (force) await unmountFuse(this.directory, "force").catch(() => {});
+      await unmountFuse(this.directory, "lazy").catch(() => {});
+    }
+    await this.ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.unmount({ force: true });
+  }
+}
+
+interface Served {
+  readonly ended: Promise<void>;
+}
+
+function warn({ operation, text }: Trouble): void {
+  process.emitWarning(`serving ${operation}: ${text}`);
+}
+
+/** Starts the thread that serves, and returns when the kernel has been answered. */
+async function startServing(
+  task: WorkerTask,
+  onTrouble: (trouble: Trouble) => void,
+): Promise<Served> {
+  const worker = new Worker(new URL("worker.js", import.meta.url), {
+    workerData: task,
+    name: "holdfast kernel mount",
+    execArgv: [],
+  });
+  const ended = new Promise<void>((resolve, reject) => {
+    worker.on("error", reject);
+    worker.on("exit", () => resolve());
+  });
+  const ready = new Promise<void>((resolve) => {
+    worker.on("message", (message: WorkerMessage) => {
+      if (message.what === "ready") resolve();
+      else onTrouble(message);
+    });
+  });
+  const over = ended.then(() => {
+    throw new HoldfastError("EIO", "the mount ended before it began");
+  });
+  over.catch(() => {});
+  await Promise.race([ready, over]);
+  return { ended };
+}
+
+/** How far the kernel reads ahead of who reads in order: 128 KiB by itself, which is a request of little. */
+function setReadAhead(device: string, kib: number): void {
+  try {
+    writeFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, `${kib}`);
+  } catch {
+    // It reads ahead less far.
+  }
+}

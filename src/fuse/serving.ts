@@ -1,0 +1,97 @@
+/** What the operations work with. */
+import type { InodeInfo } from "../iomap/contract.ts";
+import type { Sleeps } from "../sync/sleep.ts";
+import { readAttributes } from "../volume/attributes.ts";
+import type { VolumeCore } from "../volume/core.ts";
+import type { InodeReference } from "../volume/inode-reference.ts";
+import type { Maker } from "../volume/names.ts";
+import type { Place, Scope } from "../volume/paths.ts";
+import { Listings } from "./listings.ts";
+import { Reply, Request, type Validity } from "./messages.ts";
+import { Nodes } from "./nodes.ts";
+import { ENTRY_SIZE } from "./protocol.ts";
+
+/** How a volume is served. */
+export interface ServeOptions {
+  /**
+   * Whether the volume is used through this mount alone: then the kernel keeps what it knows for as long as it likes.
+   * Else it asks each time, and keeps no pages of files but those that are mapped.
+   */
+  readonly isAlone: boolean;
+  /** Whether the kernel collects what is written, and sizes and times with it. Needs `isAlone`. */
+  readonly writeback: boolean;
+}
+
+const FOREVER: Validity = { entry: 2 ** 31, attributes: 2 ** 31 };
+const NEVER: Validity = { entry: 0, attributes: 0 };
+
+/** An operation: reads `serving.request`, builds the answer, and returns its bytes. */
+export type Operation = (serving: Serving, scope: Scope) => Sleeps<number>;
+
+export class Serving {
+  readonly core: VolumeCore;
+  readonly options: ServeOptions;
+  readonly nodes: Nodes;
+  readonly listings = new Listings();
+  readonly request = new Request();
+  readonly reply = new Reply();
+  readonly valid: Validity;
+  /** Nodes that this reply tells the kernel of: given back when it does not arrive. */
+  readonly told: number[] = [];
+  /** Whom the driver acts for. */
+  #uid = -1;
+  #gid = -1;
+
+  constructor(core: VolumeCore, options: ServeOptions) {
+    this.core = core;
+    this.options = options;
+    this.nodes = new Nodes(core);
+    this.valid = options.isAlone ? FOREVER : NEVER;
+  }
+
+  /** Blocks that the format keeps back are for the superuser: it is told who asks. */
+  actForCaller(): void {
+    const { uid, gid } = this.request;
+    if (uid === this.#uid && gid === this.#gid) return;
+    this.#uid = uid;
+    this.#gid = gid;
+    this.core.driver.actFor({ uid, gids: [gid] });
+  }
+
+  /** The inode that the request is about. Throws: ESTALE. */
+  inode(scope: Scope): Sleeps<InodeReference> {
+    return this.nodes.find(scope, this.request.node);
+  }
+
+  /** A name in the directory that the request is about, `at` bytes into its body. */
+  *place(scope: Scope, at: number): Sleeps<Place> {
+    const directory = yield* this.inode(scope);
+    return { directory, name: this.request.nameAt(at), kind: "name", trailingSlash: false };
+  }
+
+  /** For whom something is made. */
+  maker(umask: number): Maker {
+    const { uid, gid } = this.request;
+    return { uid, gid, umask };
+  }
+
+  /** Tells of an inode under a name, at byte `at` of the reply. */
+  tell(at: number, inode: InodeReference, info: InodeInfo): void {
+    const node = this.nodes.note(inode);
+    this.told.push(node);
+    this.reply.entry(at, node, info, this.core.driver.blockSize, this.valid);
+  }
+
+  /** The answer is an inode under a name. */
+  *entry(scope: Scope, inode: InodeReference): Sleeps<number> {
+    const info = yield* readAttributes(scope.task, this.core, inode);
+    this.tell(this.reply.body, inode, info);
+    return ENTRY_SIZE;
+  }
+
+  /** The answer is an inode's attributes. */
+  *attributes(scope: Scope, inode: InodeReference): Sleeps<number> {
+    const info = yield* readAttributes(scope.task, this.core, inode);
+    return this.reply.attributes(info, this.core.driver.blockSize, this.valid);
+  }
+}

@@ -1,0 +1,163 @@
+/** /dev/fuse, and putting it into the tree: by mount(2) as root, by fusermount3 as anybody else. */
+import { spawn } from "node:child_process";
+import { Worker } from "node:worker_threads";
+import { HoldfastError, systemError } from "../base/errors.ts";
+import {
+  addressOf,
+  bindFunction,
+  closeDescriptor,
+  lastErrno,
+  throwLastError,
+} from "../base/libc.ts";
+
+const openPath = bindFunction("int open(const char *path, int flags)");
+const mountAt = bindFunction(
+  "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
+);
+const socketpair = bindFunction(
+  "int socketpair(int domain, int type, int protocol, _Out_ uint8_t *pair)",
+);
+const recvmsg = bindFunction("intptr_t recvmsg(int fd, uintptr_t message, int flags)");
+
+const O_RDWR = 2;
+const O_CLOEXEC = 0o2000000;
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+
+const MountFlag = { readOnly: 1, nosuid: 2, nodev: 4, noexec: 8, noatime: 1024 } as const;
+export const UnmountFlag = { none: 0, force: 1, lazy: 2 } as const;
+
+/** How it is mounted. */
+export interface SystemOptions {
+  readonly source: string;
+  /** "fuse", or "fuse." and something. */
+  readonly type: string;
+  readonly readOnly: boolean;
+  readonly suid: boolean;
+  readonly dev: boolean;
+  readonly exec: boolean;
+  readonly allowOther: boolean;
+}
+
+/** Puts a filesystem on a directory. Returns the descriptor of /dev/fuse that it is served by. Throws: EPERM and others. */
+export async function mountFuse(directory: string, options: SystemOptions): Promise<number> {
+  return process.getuid?.() === 0
+    ? mountAsRoot(directory, options)
+    : await mountByHelper(directory, options);
+}
+
+function mountAsRoot(directory: string, options: SystemOptions): number {
+  const fd = openPath("/dev/fuse", O_RDWR | O_CLOEXEC);
+  if (fd < 0) throwLastError("open", { path: "/dev/fuse" });
+  const data = [
+    `fd=${fd},rootmode=40000,user_id=0,group_id=0,default_permissions`,
+    ...(options.allowOther ? ["allow_other"] : []),
+  ];
+  // Without atime: reading changes no times, and the kernel need not think that it does.
+  let flags = MountFlag.noatime;
+  if (options.readOnly) flags |= MountFlag.readOnly;
+  if (!options.suid) flags |= MountFlag.nosuid;
+  if (!options.dev) flags |= MountFlag.nodev;
+  if (!options.exec) flags |= MountFlag.noexec;
+  if (mountAt(options.source, directory, options.type, flags, data.join(",")) < 0) {
+    const errno = lastErrno();
+    closeDescriptor(fd);
+    throw systemError(errno, "mount", { path: directory });
+  }
+  return fd;
+}
+
+/** Runs fusermount3. Throws: EPERM with what it said, ENOENT where it is not installed. */
+async function runHelper(args: readonly string[], channel: number | null): Promise<void> {
+  const child = spawn("fusermount3", args, {
+    env: { ...process.env, ...(channel === null ? {} : { _FUSE_COMMFD: "3" }) },
+    stdio: ["ignore", "ignore", "pipe", ...(channel === null ? [] : [channel])],
+  });
+  let said = "";
+  child.stderr?.on("data", (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", () => {
+      const what = "only root mounts without fusermount3; install Debian's fuse3";
+      reject(new HoldfastError("ENOENT", what, { syscall: "mount" }));
+    });
+    child.on("close", resolve);
+  });
+  if (code !== 0) throw new HoldfastError("EPERM", said.trim() || `fusermount3 failed (${code})`);
+}
+
+async function mountByHelper(directory: string, options: SystemOptions): Promise<number> {
+  const pair = new Uint8Array(8);
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) throwLastError("socketpair");
+  const view = new DataView(pair.buffer);
+  const [ours, theirs] = [view.getInt32(0, true), view.getInt32(4, true)];
+  try {
+    const subtype = /^fuse\.(.+)$/.exec(options.type)?.[1];
+    const told = [
+      `fsname=${options.source.replace(/[\\,]/g, "\\$&")}`,
+      ...(subtype === undefined ? [] : [`subtype=${subtype}`]),
+      "default_permissions",
+      ...(options.allowOther ? ["allow_other"] : []),
+      ...(options.readOnly ? ["ro"] : []),
+      ...(options.exec ? [] : ["noexec"]),
+      "noatime",
+    ];
+    await runHelper(["-o", told.join(","), "--", directory], theirs);
+    return receiveDescriptor(ours);
+  } finally {
+    closeDescriptor(ours);
+    closeDescriptor(theirs);
+  }
+}
+
+/**
+ * The descriptor that came with one byte over a socket. struct msghdr: name, its length, iovec, their number, control,
+ * its length, flags; struct cmsghdr: length, level, type, then the descriptor. Source: recvmsg(2), cmsg(3), on 64 bits.
+ */
+function receiveDescriptor(socket: number): number {
+  const bytes = new Uint8Array(new ArrayBuffer(4096));
+  const view = new DataView(bytes.buffer);
+  const base = addressOf(bytes);
+  const [vector, control, data] = [64, 128, 256];
+  const setAddress = (at: number, value: number): void =>
+    view.setBigUint64(at, BigInt(value), true);
+  setAddress(16, base + vector);
+  setAddress(24, 1);
+  setAddress(32, base + control);
+  setAddress(40, 24);
+  setAddress(vector, base + data);
+  setAddress(vector + 8, 1);
+  if (recvmsg(socket, base, MSG_CMSG_CLOEXEC) < 0) throwLastError("recvmsg");
+  const level = view.getInt32(control + 8, true);
+  const type = view.getInt32(control + 12, true);
+  if (level !== SOL_SOCKET || type !== SCM_RIGHTS) {
+    throw new HoldfastError("EIO", "fusermount3 has sent no descriptor", { syscall: "recvmsg" });
+  }
+  return view.getInt32(control + 16, true);
+}
+
+/**
+ * Takes the mount away, in a thread of its own: the kernel may write to the mount meanwhile, which this process serves.
+ * Throws: EBUSY, EINVAL when nothing is mounted there, EPERM.
+ */
+export async function unmountFuse(directory: string, how: keyof typeof UnmountFlag): Promise<void> {
+  if (process.getuid?.() !== 0) {
+    await runHelper(["-u", ...(how === "none" ? [] : ["-z"]), "--", directory], null);
+    return;
+  }
+  const flags = UnmountFlag[how];
+  const worker = new Worker(new URL("unmount-worker.js", import.meta.url), {
+    workerData: { directory, flags },
+    execArgv: [],
+  });
+  const errno = await new Promise<number>((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+  if (errno !== 0) throw systemError(errno, "umount", { path: directory });
+}

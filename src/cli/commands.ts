@@ -41,6 +41,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "make an ext2, ext3 or ext4 volume larger",
     load: async () => (await import("./resize/command.ts")).resizeCommand,
   },
+  mount: {
+    summary: "mount an ext2, ext3 or ext4 volume in the system's tree of files",
+    load: async () => (await import("./mount/command.ts")).mountCommand,
+  },
+  umount: {
+    summary: "unmount what 'holdfast mount' has mounted",
+    load: async () => (await import("./mount/command.ts")).umountCommand,
+  },
   trace: {
     summary: "run a program and tell what its volumes do: faults, pins, layout changes, write-back",
     load: async () => (await import("./trace/command.ts")).trace,

@@ -134,7 +134,7 @@ export class KernelMount implements AsyncDisposable {
       served = await startServing(task, options.onTrouble ?? warn);
     } catch (error) {
       closeDescriptor(fd);
-      await unmountFuse(place, "lazy").catch(() => {});
+      await unmountFuse({ directory: place, device: "" }, "lazy").catch(() => {});
       throw error;
     }
     const device = mountOn(place)?.device ?? "";
@@ -159,13 +159,11 @@ export class KernelMount implements AsyncDisposable {
   async unmount({ lazy = false, force = false }: UnmountOptions = {}): Promise<void> {
     if (this.#isOver) return;
     try {
-      await unmountFuse(this.directory, "none");
+      await unmountFuse(this, "now");
     } catch (error) {
-      const isBusy = error instanceof HoldfastError && error.code === "EBUSY";
-      if (!(lazy || force) && (isBusy || process.getuid?.() === 0)) throw error;
-      // It ends the connection, and then finds the mount busy still.
-      if (force) await unmountFuse(this.directory, "force").catch(() => {});
-      await unmountFuse(this.directory, "lazy").catch(() => {});
+      if (this.#isOver) return;
+      if (!lazy && !force) throw error;
+      await unmountFuse(this, force ? "force" : "lazy");
     }
     await this.ended;
   }

@@ -1,5 +1,6 @@
 /** /dev/fuse, and putting it into the tree: by mount(2) as root, by fusermount3 as anybody else. */
 import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { HoldfastError, systemError } from "../base/errors.ts";
 import {
@@ -9,6 +10,8 @@ import {
   lastErrno,
   throwLastError,
 } from "../base/libc.ts";
+import type { MountEntry } from "./mount-table.ts";
+import type { SlowCall } from "./worker-messages.ts";
 
 const openPath = bindFunction("int open(const char *path, int flags)");
 const mountAt = bindFunction(
@@ -26,10 +29,11 @@ const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const EINVAL = 22;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 
 const MountFlag = { readOnly: 1, nosuid: 2, nodev: 4, noexec: 8, noatime: 1024 } as const;
-export const UnmountFlag = { none: 0, force: 1, lazy: 2 } as const;
+const UnmountFlag = { none: 0, force: 1, lazy: 2 } as const;
 
 /** How it is mounted. */
 export interface SystemOptions {
@@ -141,23 +145,49 @@ function receiveDescriptor(socket: number): number {
   return view.getInt32(control + 16, true);
 }
 
-/**
- * Takes the mount away, in a thread of its own: the kernel may write to the mount meanwhile, which this process serves.
- * Throws: EBUSY, EINVAL when nothing is mounted there, EPERM.
- */
-export async function unmountFuse(directory: string, how: keyof typeof UnmountFlag): Promise<void> {
-  if (process.getuid?.() !== 0) {
-    await runHelper(["-u", ...(how === "none" ? [] : ["-z"]), "--", directory], null);
-    return;
-  }
-  const flags = UnmountFlag[how];
+/** In a thread of its own: the kernel may write to the mount meanwhile, which this process serves. Returns errno. */
+async function callSlowly(call: SlowCall): Promise<number> {
   const worker = new Worker(new URL("unmount-worker.js", import.meta.url), {
-    workerData: { directory, flags },
+    workerData: call,
     execArgv: [],
   });
-  const errno = await new Promise<number>((resolve, reject) => {
+  return await new Promise<number>((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);
   });
-  if (errno !== 0) throw systemError(errno, "umount", { path: directory });
+}
+
+/**
+ * Takes a mount away. "lazy": out of the tree at once, and for good with its last user. "force": what uses it fails from
+ * now on, when all that the kernel holds of it has been written; then as "lazy".
+ * Throws: EBUSY, EINVAL when nothing is mounted there, EPERM.
+ */
+export async function unmountFuse(
+  { directory, device }: Pick<MountEntry, "directory" | "device">,
+  how: "now" | "lazy" | "force",
+): Promise<void> {
+  if (how === "force") {
+    await callSlowly({ what: "sync", directory });
+    endConnection(device);
+  }
+  if (process.getuid?.() !== 0) {
+    await runHelper(["-u", ...(how === "now" ? [] : ["-z"]), "--", directory], null);
+    return;
+  }
+  if (how === "force") await callSlowly({ what: "unmount", directory, flags: UnmountFlag.force });
+  const flags = how === "now" ? UnmountFlag.none : UnmountFlag.lazy;
+  const errno = await callSlowly({ what: "unmount", directory, flags });
+  // Of what was forced, the kernel may have taken it away itself.
+  if (errno !== 0 && !(how === "force" && errno === EINVAL)) {
+    throw systemError(errno, "umount", { path: directory });
+  }
+}
+
+/** Ends a connection by its number, where the kernel's control files are mounted: its user may do so. */
+function endConnection(device: string): void {
+  try {
+    writeFileSync(`/sys/fs/fuse/connections/${device.split(":")[1]}/abort`, "1");
+  } catch {
+    // Root has another way; others wait for the last user of the mount.
+  }
 }

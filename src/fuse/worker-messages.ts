@@ -12,3 +12,8 @@ export interface WorkerTask {
 export type WorkerMessage =
   | { readonly what: "ready" }
   | { readonly what: "trouble"; readonly operation: string; readonly text: string };
+
+/** What the thread is to do that makes one slow call; it answers with the error number, or 0. */
+export type SlowCall =
+  | { readonly what: "sync"; readonly directory: string }
+  | { readonly what: "unmount"; readonly directory: string; readonly flags: number };

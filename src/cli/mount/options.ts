@@ -1,0 +1,199 @@
+/** The options of `holdfast mount` and `holdfast umount`. */
+import type { DaxMode, MountOptions } from "../../index.ts";
+import type { KernelMountOptions } from "../../fuse/index.ts";
+import { oneOf, readArguments, UsageError, wholeNumber } from "../usage.ts";
+
+export interface MountCommandOptions {
+  readonly image: string;
+  readonly directory: string;
+  readonly volume: Pick<MountOptions, "readOnly" | "dax" | "discard" | "commitSeconds">;
+  readonly kernel: KernelMountOptions;
+  readonly foreground: boolean;
+  /** Where to append what goes wrong in the background; null: nowhere. */
+  readonly log: string | null;
+}
+
+export const MOUNT_HELP = `Mounts an ext2, ext3 or ext4 volume in the system's tree of files, for all programs.
+
+Usage: holdfast mount [OPTIONS] IMAGE DIRECTORY
+
+IMAGE is an image file or a block device that nobody has mounted; this process has it alone. It is served
+in the background, until 'holdfast umount DIRECTORY', umount(8), fusermount3 -u, or SIGINT or SIGTERM to
+the process. By who is not root it is mounted through fusermount3, of Debian's package fuse3.
+
+Options:
+  -o OPTION[,OPTION...]   how it is mounted, below
+  -f, --foreground        do not go into the background; Ctrl-C unmounts
+  -b, --background        go into the background when it is mounted      (the default)
+  --log FILE              what goes wrong in the background is appended here
+  --help                  this text
+
+For -o, as mount(8) has them:
+  ro, rw                  read only, or not                              (rw)
+  allow_other, allow_root_only   whether other users may use it          (allow_other, by root)
+  suid, nosuid            whether set-id bits count                      (nosuid)
+  dev, nodev              whether device files are devices               (nodev)
+  exec, noexec            whether programs can be run                    (exec)
+  fsname=NAME             what is shown as mounted                       (the image)
+  subtype=NAME            the type that is shown is fuse.NAME; empty: fuse   (holdfast)
+  dax=always|inode|never  which files are reached directly               (always)
+  commit=SECONDS          how soon what has changed is durable           (5)
+  discard                 tell the device of blocks that were freed
+  writeback               the kernel collects what is written; a lack of room is told at fsync or close
+  default_permissions, noatime, auto_unmount   always so; accepted
+
+Examples:
+  holdfast mount disk.img /mnt
+  holdfast mount -o ro,noexec /dev/vdb /mnt
+  holdfast mount --foreground disk.img ~/disk
+
+Exit codes: 0 mounted, and with --foreground unmounted again; 1 not mounted, or not left in order; 2 wrong usage.`;
+
+export const UMOUNT_HELP = `Unmounts what 'holdfast mount' has mounted, and waits until its volume is left in order.
+
+Usage: holdfast umount [OPTIONS] DIRECTORY
+
+Options:
+  -l, --lazy   take it out of the tree also while programs use it; it ends with the last of them
+  -f, --force  end it also while programs use it: what they do there fails
+  --help       this text
+
+Examples:
+  holdfast umount /mnt
+  holdfast umount --force /mnt && e2fsck -fn disk.img
+
+Exit codes: 0 unmounted, with --lazy perhaps later; 1 not unmounted, or not left in order; 2 wrong usage.`;
+
+const MOUNT_OPTIONS = {
+  options: { type: "string", short: "o", multiple: true },
+  foreground: { type: "boolean", short: "f" },
+  background: { type: "boolean", short: "b" },
+  log: { type: "string" },
+  help: { type: "boolean" },
+} as const;
+
+const DAX_MODES: readonly DaxMode[] = ["always", "inode", "never"];
+const COMMIT_SECONDS_MAX = 86_400;
+
+type Mutable<T> = { -readonly [name in keyof T]: T[name] };
+
+interface Chosen {
+  readonly volume: Mutable<MountCommandOptions["volume"]>;
+  readonly kernel: Mutable<KernelMountOptions>;
+}
+
+/** What each word of -o does. */
+const WORDS: Readonly<Record<string, (chosen: Chosen) => void>> = {
+  ro: ({ volume }) => {
+    volume.readOnly = true;
+  },
+  rw: ({ volume }) => {
+    volume.readOnly = false;
+  },
+  allow_other: ({ kernel }) => {
+    kernel.allowOther = true;
+  },
+  allow_root_only: ({ kernel }) => {
+    kernel.allowOther = false;
+  },
+  suid: ({ kernel }) => {
+    kernel.suid = true;
+  },
+  nosuid: ({ kernel }) => {
+    kernel.suid = false;
+  },
+  dev: ({ kernel }) => {
+    kernel.dev = true;
+  },
+  nodev: ({ kernel }) => {
+    kernel.dev = false;
+  },
+  exec: ({ kernel }) => {
+    kernel.exec = true;
+  },
+  noexec: ({ kernel }) => {
+    kernel.exec = false;
+  },
+  writeback: ({ kernel }) => {
+    kernel.writeback = true;
+  },
+  discard: ({ volume }) => {
+    volume.discard = true;
+  },
+  defaults: () => {},
+  default_permissions: () => {},
+  noatime: () => {},
+  auto_unmount: () => {},
+};
+
+/** What each name of -o does with the value behind its equals sign. */
+const SETTINGS: Readonly<Record<string, (chosen: Chosen, value: string) => void>> = {
+  fsname: ({ kernel }, value) => {
+    kernel.source = value;
+  },
+  subtype: ({ kernel }, value) => {
+    kernel.subtype = value;
+  },
+  dax: ({ volume }, value) => {
+    volume.dax = oneOf("options dax", value, DAX_MODES);
+  },
+  commit: ({ volume }, value) => {
+    volume.commitSeconds = wholeNumber("options commit", value, 0, COMMIT_SECONDS_MAX);
+  },
+};
+
+/** Throws: UsageError. */
+function choose(lists: readonly string[], chosen: Chosen): void {
+  for (const word of lists.flatMap((list) => list.split(","))) {
+    if (word === "") continue;
+    const equals = word.indexOf("=");
+    const name = equals < 0 ? word : word.slice(0, equals);
+    const table = equals < 0 ? WORDS : SETTINGS;
+    if (!Object.hasOwn(table, name)) throw new UsageError(`-o does not know '${word}'`);
+    if (equals < 0) WORDS[name]!(chosen);
+    else SETTINGS[name]!(chosen, word.slice(equals + 1));
+  }
+}
+
+/** Throws: UsageError. */
+export function parseMountOptions(args: readonly string[]): MountCommandOptions {
+  const { values, positionals } = readArguments(args, MOUNT_OPTIONS);
+  const [image, directory, ...rest] = positionals;
+  if (image === undefined) throw new UsageError("give an image file or a block device");
+  if (directory === undefined) throw new UsageError("give a directory to mount it on");
+  if (rest.length > 0) throw new UsageError(`give two paths, not ${positionals.length}`);
+  if (values["foreground"] === true && values["background"] === true) {
+    throw new UsageError("give --foreground or --background, not both");
+  }
+  const chosen: Chosen = { volume: {}, kernel: { alone: true } };
+  choose((values["options"] as unknown as string[] | undefined) ?? [], chosen);
+  const log = values["log"];
+  return {
+    image,
+    directory,
+    ...chosen,
+    foreground: values["foreground"] === true,
+    log: log === undefined ? null : String(log),
+  };
+}
+
+export interface UmountCommandOptions {
+  readonly directory: string;
+  readonly lazy: boolean;
+  readonly force: boolean;
+}
+
+const UMOUNT_OPTIONS = {
+  lazy: { type: "boolean", short: "l" },
+  force: { type: "boolean", short: "f" },
+  help: { type: "boolean" },
+} as const;
+
+/** Throws: UsageError. */
+export function parseUmountOptions(args: readonly string[]): UmountCommandOptions {
+  const { values, positionals } = readArguments(args, UMOUNT_OPTIONS);
+  const [directory, ...rest] = positionals;
+  if (directory === undefined) throw new UsageError("give the directory that it is mounted on");
+  if (rest.length > 0) throw new UsageError(`give one directory, not ${positionals.length}`);
+  return { directory, lazy: values["lazy"] === true, force: values["force"] === true };
+}

@@ -1,5 +1,5 @@
 /** GETATTR, SETATTR, STATFS, and extended attributes, access control lists among them. */
-import { HoldfastError } from "../base/errors.ts";
+import { ERRNO, HoldfastError } from "../base/errors.ts";
 import { timeNow } from "../dax/dax.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import type { AttributeChange, Time } from "../iomap/contract.ts";
@@ -145,6 +145,12 @@ export const getxattr: Operation = function* (serving, scope) {
   const { core, request } = serving;
   const inode = yield* serving.inode(scope);
   const name = request.nameAt(GetXattr.structure.size);
+  const attributes = core.driver.extendedAttributes;
+  if (attributes === null) return -ERRNO.EOPNOTSUPP;
+  // Programs ask for lists and capabilities that are not there all the time: an error costs more than the look.
+  const sequence = inode.mapping + MappingWord.sequence;
+  const value = yield* readStable(scope.task, sequence, () => attributes.get(inode.ino, name));
+  if (value === null) return -ERRNO.ENODATA;
   return answer(serving, yield* getAttribute(name)(core, inode)(scope.task));
 };
 

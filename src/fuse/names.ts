@@ -1,5 +1,5 @@
 /** LOOKUP, and what makes, removes and changes names. */
-import { HoldfastError } from "../base/errors.ts";
+import { ERRNO, HoldfastError } from "../base/errors.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import type { FileType } from "../iomap/contract.ts";
 import type { Sleeps } from "../sync/sleep.ts";
@@ -15,7 +15,7 @@ import {
   removeFileAt,
   renameAt,
 } from "../volume/names.ts";
-import { missing, type Place, readTarget, type Scope } from "../volume/paths.ts";
+import { type Place, readTarget, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
 import { openFlagsOf, prepareWrite } from "./files.ts";
 import { BODY, decodeDevice } from "./messages.ts";
@@ -49,7 +49,7 @@ export const lookup: Operation = function* (serving, scope) {
   // A file handle is opened by the name "." of what it stands for.
   const found = isDot(name) ? directory : yield* scope.step(directory, name);
   if (found !== null) return yield* serving.entry(scope, found);
-  if (!serving.options.isAlone) throw missing();
+  if (!serving.options.isAlone) return -ERRNO.ENOENT;
   serving.reply.entry(serving.reply.body, 0, null, 0, serving.valid);
   return ENTRY_SIZE;
 };

@@ -25,7 +25,7 @@ export interface ServeOptions {
 const FOREVER: Validity = { entry: 2 ** 31, attributes: 2 ** 31 };
 const NEVER: Validity = { entry: 0, attributes: 0 };
 
-/** An operation: reads `serving.request`, builds the answer, and returns its bytes. */
+/** An operation: reads `serving.request`, builds the answer, and returns its bytes; or an error number, negative. */
 export type Operation = (serving: Serving, scope: Scope) => Sleeps<number>;
 
 export class Serving {

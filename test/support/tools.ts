@@ -1,7 +1,16 @@
 // What tests need of the machine: Debian's filesystem tools, loop mounts, and directories that vanish.
 
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -36,9 +45,17 @@ export function isRoot(): boolean {
   return process.getuid?.() === 0;
 }
 
+/** Who is not root opens /dev/fuse by its permissions. */
+function isFuseForAll(): boolean {
+  const stats = statSync("/dev/fuse", { throwIfNoEntry: false });
+  return stats !== undefined && (stats.mode & 0o006) === 0o006;
+}
+
 function missingNeed(need: string): string | null {
   if (need === "root") return isRoot() ? null : "this needs root";
   if (need === "loop mounts") return canLoopMount() ? null : "this machine refuses loop mounts";
+  if (need === "fuse") return existsSync("/dev/fuse") ? null : "this machine has no /dev/fuse";
+  if (need === "fuse for all") return isFuseForAll() ? null : "/dev/fuse is not for all users here";
   return hasTool(need) ? null : `${need} is not installed`;
 }
 
@@ -46,7 +63,7 @@ const reasonsPrinted = new Set<string>();
 
 /**
  * `test`, or `test.skip` when a need is not met; the reason is printed once per file. A need is the name of
- * a program, or "root", or "loop mounts": `skipUnless("root", "e2fsck")("verdict", () => …)`.
+ * a program, or "root", "fuse", "fuse for all" or "loop mounts": `skipUnless("root", "e2fsck")("verdict", () => …)`.
  */
 export function skipUnless(...needs: string[]): typeof test | typeof test.skip {
   const reasons = needs.map(missingNeed).filter((reason) => reason !== null);

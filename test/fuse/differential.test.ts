@@ -1,0 +1,109 @@
+// Random programs, run through node:fs on an image that the kernel's own driver has mounted and on one like it that
+// Holdfast has: every call has the same answer or the same error, and after each batch the trees are the same, byte by
+// byte and fact by fact; what was seen through the mount is what the kernel finds on the image, and e2fsck finds nothing.
+// HOLDFAST_DIFFERENTIAL: programs for each kind of volume; a seed in HOLDFAST_DIFFERENTIAL_SEED.
+
+import { copyFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect } from "vitest";
+import {
+  attributeStep,
+  fallocateStep,
+  onNode,
+  outcomeSync,
+  populating,
+  type Step,
+  steps,
+} from "../interop/calls.ts";
+import { Handed, needs as interopNeeds } from "../interop/handed.ts";
+import { differences, kernelPlace, type Seen, type Tree, treeOf } from "../interop/trees.ts";
+import { mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { Mounted, needs } from "./mounted.ts";
+
+const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 6);
+const SEED = process.env["HOLDFAST_DIFFERENTIAL_SEED"];
+const VOLUME_BYTES = 64 * 2 ** 20;
+/** Which inode is taken, and when it was, is each one's own affair; directories may have grown otherwise. */
+const IGNORED: readonly (keyof Seen)[] = ["ino", "atime", "ctime", "birthtime", "blocks"];
+
+/** The kernel's own part refuses collapse-range and insert-range before a filesystem in a process is asked. */
+const asked = fallocateStep.filter(({ text }) => !/collapse|insert/.test(text));
+const batch = fc.array(fc.oneof(...steps, asked, asked, asked, attributeStep(), attributeStep()), {
+  minLength: 1,
+  maxLength: 100,
+  size: "max",
+});
+const program = fc.array(batch, { minLength: 1, maxLength: 4, size: "max" });
+
+/** A time that was not set is about now, and no more is asked of it. */
+function withoutNow(tree: Tree, begin: bigint): Tree {
+  const isNow = (time: bigint): boolean => time >= begin && time < begin + 3600n * 10n ** 9n;
+  const settled = ([path, seen]: [string, Seen]): [string, Seen] => [
+    path,
+    isNow(seen.mtime) ? { ...seen, mtime: -1n } : seen,
+  ];
+  return new Map([...tree].filter(([path]) => path !== "/lost+found").map(settled));
+}
+
+interface Batch {
+  readonly answers: readonly (readonly [string, { value: unknown } | { code: string }])[];
+  readonly tree: Tree;
+  /** Times from here on are "now". */
+  readonly begin: bigint;
+}
+
+function runBatch(root: string, batch: readonly Step[]): Batch {
+  const begin = BigInt(Date.now() - 600_000) * 1_000_000n;
+  const on = onNode(root);
+  const answers = batch.map((step) => [step.text, outcomeSync(step, on)] as const);
+  return { answers, tree: withoutNow(treeOf(kernelPlace(root)), begin), begin };
+}
+
+describe.each([
+  ["ext4", 4096, []],
+  ["ext4", 1024, []],
+  ["ext2", 4096, []],
+  ["ext4", 4096, ["-o", "dax=never"]],
+  ["ext4", 4096, ["-o", "writeback"]],
+] as const)("%s, blocks of %i bytes, mounted with %j", (type, blockSize, options) => {
+  skipUnless(...needs, ...interopNeeds)(
+    "random programs answer as they do on the kernel's own mount, and leave the same tree",
+    { timeout: 3_600_000 },
+    () => {
+      using scratch = temporaryDirectory();
+      const base = scratch.file("base");
+      mkfsExt4(base, VOLUME_BYTES, ["-t", type, "-b", `${blockSize}`, "-N", "1024"]);
+      const tally = { programs: 0, operations: 0, errors: 0 };
+      const check = (batches: readonly (readonly Step[])[]): void => {
+        using kernel = new Handed();
+        using ours = new Mounted(VOLUME_BYTES);
+        copyFileSync(base, kernel.image);
+        copyFileSync(base, ours.image);
+        const all = [populating, ...batches];
+        const run = (root: string): Batch[] => all.map((batch) => runBatch(root, batch));
+        const expected = kernel.toKernel("the kernel's batches", run);
+        const actual = ours.with(run, ...options);
+        for (const [index, { answers, tree }] of actual.entries()) {
+          expect(answers).toEqual(expected[index]!.answers);
+          expect(differences(expected[index]!.tree, tree, IGNORED)).toEqual([]);
+          tally.operations += answers.length;
+          tally.errors += answers.filter(([, answer]) => "code" in answer).length;
+        }
+        copyFileSync(ours.image, kernel.image);
+        const left = kernel.toKernel("reading", (root) => treeOf(kernelPlace(root)), true);
+        const seen = withoutNow(left, actual.at(-1)!.begin);
+        expect(differences(actual.at(-1)!.tree, seen, ["atime"])).toEqual([]);
+        tally.programs++;
+      };
+      fc.assert(fc.property(program, check), {
+        numRuns: PROGRAMS,
+        // Programs that fail are made shorter no longer than this.
+        interruptAfterTimeLimit: 60_000 + PROGRAMS * 10_000,
+        ...(SEED === undefined ? {} : { seed: Number(SEED) }),
+      });
+      process.stdout.write(
+        `${type}, ${blockSize}, ${options.join(" ")}: ${JSON.stringify(tally)}\n`,
+      );
+    },
+  );
+});

@@ -7,65 +7,36 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { COMMANDS, GROUPS } from "./command-table.ts";
+import type { Session } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
-import { type CommandBody, EXIT_FOUND, EXIT_OK, EXIT_USAGE, nearest, UsageError } from "./usage.ts";
-
-interface Command {
-  /** One line for `holdfast --help`. */
-  readonly summary: string;
-  load(): Promise<CommandBody>;
-}
-
-export const COMMANDS: Readonly<Record<string, Command>> = {
-  collide: {
-    summary: "run I/O into mapped files against layout changes, and check every block",
-    load: async () => (await import("./collide/command.ts")).collide,
-  },
-  mkfs: {
-    summary: "make an ext2, ext3 or ext4 volume on an image or device, filled if wanted",
-    load: async () => (await import("./mkfs/command.ts")).mkfsCommand,
-  },
-  check: {
-    summary: "explore the interleavings of the core's scenarios, and of its variants",
-    load: async () => (await import("./check/command.ts")).check,
-  },
-  fsck: {
-    summary: "check an ext2, ext3 or ext4 volume, and say what is wrong with it",
-    load: async () => (await import("./fsck/command.ts")).fsckCommand,
-  },
-  trim: {
-    summary: "tell what is below a volume which of its blocks are free: holes in an image file",
-    load: async () => (await import("./trim/command.ts")).trimCommand,
-  },
-  resize: {
-    summary: "make an ext2, ext3 or ext4 volume larger",
-    load: async () => (await import("./resize/command.ts")).resizeCommand,
-  },
-  mount: {
-    summary: "mount an ext2, ext3 or ext4 volume in the system's tree of files",
-    load: async () => (await import("./mount/command.ts")).mountCommand,
-  },
-  umount: {
-    summary: "unmount what 'holdfast mount' has mounted",
-    load: async () => (await import("./mount/command.ts")).umountCommand,
-  },
-  trace: {
-    summary: "run a program and tell what its volumes do: faults, pins, layout changes, write-back",
-    load: async () => (await import("./trace/command.ts")).trace,
-  },
-};
+import {
+  type CommandBody,
+  EXIT_FOUND,
+  EXIT_OK,
+  EXIT_USAGE,
+  hasShort,
+  helpOf,
+  nearest,
+  UsageError,
+} from "./usage.ts";
 
 export function overview(): string {
   const names = Object.keys(COMMANDS);
   const width = Math.max(...names.map((name) => name.length));
+  const groups = GROUPS.map((group) => {
+    const inside = names.filter((name) => COMMANDS[name]!.group === group);
+    const lines = inside.map((name) => `  ${name.padEnd(width)}  ${COMMANDS[name]!.summary}`);
+    return [`${group}:`, ...lines, ""].join("\n");
+  });
   return [
     "holdfast: a direct-access filesystem runtime for Node.js",
     "",
     "Usage: holdfast COMMAND [OPTIONS]",
     "",
-    "Commands:",
-    ...names.map((name) => `  ${name.padEnd(width)}  ${COMMANDS[name]!.summary}`),
+    "A path in a volume is written IMAGE:/PATH, as in disk.img:/etc/hosts.",
     "",
+    ...groups,
     "Options:",
     "  --help     this text; after a command, that command's options",
     "  --version  the version",
@@ -77,10 +48,14 @@ export function overview(): string {
 }
 
 /** Runs a command line, without the program's name. Returns the exit code; never throws. */
-export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runCommandLine(
+  args: readonly string[],
+  terminal: Terminal,
+  session: Session | null = null,
+): Promise<number> {
   let codes = { usage: EXIT_USAGE, failed: EXIT_FOUND };
   try {
-    return await dispatch(args, terminal, (body) => {
+    return await dispatch(args, terminal, session, (body) => {
       codes = body.exitCodes ?? codes;
     });
   } catch (error) {
@@ -93,13 +68,14 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
 async function dispatch(
   args: readonly string[],
   terminal: Terminal,
+  session: Session | null,
   onBody: (body: CommandBody) => void,
 ): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined) throw new UsageError("give a command");
   if (name === "--help" || name === "-h" || name === "help") {
     const topic = name === "help" ? rest[0] : undefined;
-    terminal.print(topic === undefined ? overview() : (await bodyOf(topic)).help);
+    terminal.print(topic === undefined ? overview() : helpOf((await bodyOf(topic)).spec));
     return EXIT_OK;
   }
   if (name === "--version") {
@@ -109,15 +85,16 @@ async function dispatch(
   const body = await bodyOf(name);
   const optionsEnd = rest.indexOf("--");
   const options = optionsEnd < 0 ? rest : rest.slice(0, optionsEnd);
-  if (options.includes("--help") || options.includes("-h")) {
-    terminal.print(body.help);
+  const asksShort = options.includes("-h") && !hasShort(body.spec, "-h");
+  if (options.includes("--help") || asksShort) {
+    terminal.print(helpOf(body.spec));
     return EXIT_OK;
   }
   onBody(body);
-  return await body.run(rest, terminal);
+  return await body.run(rest, terminal, session);
 }
 
-async function bodyOf(name: string): Promise<CommandBody> {
+export async function bodyOf(name: string): Promise<CommandBody> {
   if (Object.hasOwn(COMMANDS, name)) return await COMMANDS[name]!.load();
   const near = nearest(name, Object.keys(COMMANDS));
   const hint = near === null ? "" : `; did you mean '${near}'?`;

@@ -3,8 +3,9 @@
 import { runCommandLine } from "./commands.ts";
 import { Terminal } from "./terminal.ts";
 
-// Whoever read our output has seen enough, as in `holdfast … | head`.
+const terminal = Terminal.ofProcess();
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
+  terminal.isGone = true;
 });
-process.exitCode = await runCommandLine(process.argv.slice(2), Terminal.ofProcess());
+process.exitCode = await runCommandLine(process.argv.slice(2), terminal);

@@ -2,18 +2,20 @@
 
 /** Where a command prints. Tests give their own. */
 export interface Output {
-  write(text: string): unknown;
+  write(text: string | Uint8Array): unknown;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
 }
 
-type Style = "bold" | "dim" | "red" | "green" | "yellow";
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "blue" | "cyan";
 const CODES: Readonly<Record<Style, readonly [number, number]>> = {
   bold: [1, 22],
   dim: [2, 22],
   red: [31, 39],
   green: [32, 39],
   yellow: [33, 39],
+  blue: [34, 39],
+  cyan: [36, 39],
 };
 
 export class Terminal {
@@ -21,6 +23,8 @@ export class Terminal {
   readonly #error: Output;
   readonly #environment: NodeJS.ProcessEnv;
   #liveLine = "";
+  /** Whoever read standard output has gone, as in `holdfast ls … | head`. */
+  isGone = false;
 
   constructor(out: Output, error: Output, environment: NodeJS.ProcessEnv) {
     this.#out = out;
@@ -43,6 +47,22 @@ export class Terminal {
     this.#out.write(`${line}\n`);
   }
 
+  /** Bytes of the result, as they are. */
+  write(bytes: string | Uint8Array): void {
+    this.#clearLive();
+    this.#out.write(bytes);
+  }
+
+  /** Whether the result is read by a person. */
+  get isPerson(): boolean {
+    return this.#out.isTTY === true;
+  }
+
+  /** Characters in a line of the result. */
+  get columns(): number {
+    return this.#out.columns || 80;
+  }
+
   /** A line about the run, on standard error. */
   note(line: string): void {
     this.#clearLive();
@@ -63,6 +83,16 @@ export class Terminal {
     if (shown === this.#liveLine) return;
     this.#error.write(`\r${shown}\u001b[K`);
     this.#liveLine = shown;
+  }
+
+  /** Where a live line is written. */
+  get liveStream(): NodeJS.WritableStream {
+    return this.#error as NodeJS.WritableStream;
+  }
+
+  /** Something else has written a live line there. */
+  noteLive(): void {
+    this.#liveLine = "live";
   }
 
   #clearLive(): void {

@@ -1,18 +1,54 @@
-/** What a subcommand is, its options, read by node:util, and the errors that end in exit code 2. */
-import { type ParseArgsConfig, parseArgs } from "node:util";
+/**
+ * What a subcommand is, its options and help, and the errors that end in exit code 2.
+ *
+ * A command says what it takes as data (`CommandSpec`). commander reads the command line by that and writes the
+ * help; the shells' completion scripts come from it as well.
+ */
+import { Command, CommanderError, Option } from "commander";
+import type { Session } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
 
 export const EXIT_OK = 0;
 export const EXIT_FOUND = 1;
 export const EXIT_USAGE = 2;
 
+/** What the shells complete an argument with. */
+export type Completes = "image" | "volume path" | "any path" | "host path" | "command" | "nothing";
+
+/**
+ * Flags as commander has them ("-s, --size <bytes>"), what the option means, what counts without it, and whether it
+ * may be given several times: then its values are a list.
+ */
+export type OptionSpec = readonly [
+  flags: string,
+  meaning: string,
+  byDefault?: string | null,
+  repeats?: "repeats",
+];
+
+export interface CommandSpec {
+  readonly name: string;
+  /** What it does: the first lines of its help. */
+  readonly about: string;
+  /** Behind "Usage: holdfast NAME", a form of it per line. */
+  readonly usage: readonly string[];
+  readonly options: readonly OptionSpec[];
+  /** What arguments that are no options stand for. */
+  readonly completes: Completes;
+  /** Paragraphs between the options and the examples. */
+  readonly notes?: string;
+  readonly examples: readonly string[];
+  /** The sentence on exit codes; by default that of most commands. */
+  readonly exitCodes?: string;
+}
+
 /** A subcommand's own module. */
 export interface CommandBody {
-  readonly help: string;
+  readonly spec: CommandSpec;
   /** Where the exit codes of errors are not EXIT_USAGE and EXIT_FOUND. */
   readonly exitCodes?: { readonly usage: number; readonly failed: number };
-  /** Returns the exit code. Throws: UsageError, or what it met. */
-  run(args: readonly string[], terminal: Terminal): Promise<number>;
+  /** Returns the exit code. Throws: UsageError, or what it met. `session`: of the shell that runs it, else null. */
+  run(args: readonly string[], terminal: Terminal, session: Session | null): Promise<number>;
 }
 
 /** The command line is wrong. `message` says what to give instead. */
@@ -21,40 +57,105 @@ export class UsageError extends Error {
   readonly code = "ERR_HOLDFAST_USAGE";
 }
 
-type OptionTable = NonNullable<ParseArgsConfig["options"]>;
-export type OptionValues = Readonly<Record<string, string | boolean | undefined>>;
+export const JSON_RESULT: OptionSpec = ["--json", "print the result as one line of JSON"];
+export const JSON_LINES: OptionSpec = ["--json", "print a line of JSON for each"];
+const HELP_WIDTH = 100;
+const EXIT_CODES_DEFAULT = "Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/** By the names of options, in camelCase; those not given are undefined. */
+export type OptionValues = Readonly<
+  Record<string, string | boolean | readonly string[] | undefined>
+>;
+
+function optionOf([flags, meaning, byDefault, repeats]: OptionSpec): Option {
+  const option = new Option(flags, byDefault == null ? meaning : `${meaning} (${byDefault})`);
+  if (repeats === undefined) return option;
+  return option.argParser((value: string, given?: string[]) => [...(given ?? []), value]);
+}
+
+function commandOf(spec: CommandSpec): Command {
+  const command = new Command(`holdfast ${spec.name}`)
+    .helpOption(false)
+    .argument("[arguments...]")
+    .exitOverride()
+    .configureOutput({ writeOut: () => {}, writeErr: () => {} });
+  for (const option of spec.options) command.addOption(optionOf(option));
+  return command;
+}
+
+/** The text of `holdfast NAME --help`. */
+export function helpOf(spec: CommandSpec): string {
+  const command = commandOf({
+    ...spec,
+    options: [...spec.options, ["--help", "this text"]],
+  });
+  command.configureHelp({
+    helpWidth: HELP_WIDTH,
+    visibleArguments: () => [],
+    commandUsage: () => "",
+  });
+  const helper = command.createHelp();
+  helper.helpWidth = HELP_WIDTH;
+  const formatted = helper.formatHelp(command, helper);
+  const options = formatted.slice(formatted.indexOf("Options:")).trimEnd();
+  const usage = spec.usage.map(
+    (form, at) => `${at === 0 ? "Usage:" : "      "} holdfast ${spec.name} ${form}`,
+  );
+  const examples = ["Examples:", ...spec.examples.map((example) => `  ${example}`)];
+  return [
+    spec.about,
+    usage.join("\n"),
+    options,
+    ...(spec.notes === undefined ? [] : [spec.notes]),
+    examples.join("\n"),
+    spec.exitCodes ?? EXIT_CODES_DEFAULT,
+  ].join("\n\n");
+}
 
 /** The options of a command that takes no other arguments. Throws: UsageError. */
-export function readOptions(args: readonly string[], options: OptionTable): OptionValues {
-  return readArguments(args, options, false).values;
+export function readOptions(args: readonly string[], spec: CommandSpec): OptionValues {
+  const { values, positionals } = readArguments(args, spec);
+  if (positionals.length > 0) throw new UsageError(`unexpected argument '${positionals[0]}'`);
+  return values;
 }
 
 /** The options of a command, and what it is given besides. Throws: UsageError. */
 export function readArguments(
   args: readonly string[],
-  options: OptionTable,
-  allowPositionals = true,
+  spec: CommandSpec,
 ): { readonly values: OptionValues; readonly positionals: readonly string[] } {
+  const command = commandOf(spec);
   try {
-    const read = parseArgs({ args: [...args], options, strict: true, allowPositionals });
-    return { values: read.values as OptionValues, positionals: read.positionals };
+    command.parse([...args], { from: "user" });
   } catch (error) {
-    throw usageErrorFrom(error, Object.keys(options));
+    throw usageErrorFrom(error, command);
   }
+  return { values: command.opts() as OptionValues, positionals: command.args };
 }
 
-/** Node's own message, cut to its first sentence: the rest speaks of positional arguments. */
-function usageErrorFrom(error: unknown, known: readonly string[]): unknown {
-  if (!(error instanceof Error) || !("code" in error)) return error;
-  if (!String(error.code).startsWith("ERR_PARSE_ARGS")) return error;
-  const unknownOption = /^Unknown option '(-[^']*)'/.exec(error.message)?.[1];
-  if (unknownOption !== undefined) {
-    const near = nearest(unknownOption.replace(/^-+/, ""), known);
-    const hint = near === null ? "" : `; did you mean '--${near}'?`;
-    return new UsageError(`unknown option '${unknownOption}'${hint}`);
+/** commander's own message, in one line. */
+function usageErrorFrom(error: unknown, command: Command): unknown {
+  if (!(error instanceof CommanderError)) return error;
+  const withValue = /^error: unknown option '(--[^=']+)=/.exec(error.message)?.[1];
+  if (withValue !== undefined && command.options.some(({ long }) => long === withValue)) {
+    return new UsageError(`option '${withValue}' does not take an argument`);
   }
-  const sentence = error.message.split(/\. |\n/)[0]!.replace(/\.$/, "");
-  return new UsageError(sentence.charAt(0).toLowerCase() + sentence.slice(1));
+  return new UsageError(
+    error.message
+      .replace(/^error: /, "")
+      .replace(/\s*\n\(Did you mean (.*)\?\)$/s, "; did you mean '$1'?")
+      .replace(/\s*\n\s*/g, " "),
+  );
+}
+
+/** The name of an option's value: "block-size" is `blockSize`. */
+export function keyOf(option: string): string {
+  return option.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Whether a command has an option of this short name. */
+export function hasShort({ options }: CommandSpec, short: string): boolean {
+  return options.some(([flags]) => flags.startsWith(`${short},`));
 }
 
 /** The known name that a mistyped one was probably meant to be: at most two letters differ. */

@@ -3,7 +3,8 @@
 import { availableParallelism } from "node:os";
 import { describe, expect, test } from "vitest";
 import { parseCollideOptions } from "../../src/cli/collide/options.ts";
-import { COMMANDS, runCommandLine } from "../../src/cli/commands.ts";
+import { COMMANDS } from "../../src/cli/command-table.ts";
+import { runCommandLine } from "../../src/cli/commands.ts";
 import {
   formatBytes,
   formatCount,
@@ -141,7 +142,7 @@ describe("collide's options", () => {
       /unknown option '--second'; did you mean '--seconds'\?/,
     ],
     ["a stray argument", ["ram"], /unexpected argument 'ram'/],
-    ["an option without its value", ["--seed"], /'--seed <value>' argument missing/],
+    ["an option without its value", ["--seed"], /option '--seed <n>' argument missing/],
     ["a value for a switch", ["--json=yes"], /'--json' does not take an argument/],
     ["no seconds", ["--seconds", "0"], /--seconds takes a number above 0.*not '0'/],
     ["seconds that are no number", ["--seconds", "1e3"], /--seconds takes a number/],

@@ -12,7 +12,7 @@ import { formatCount, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK, nearest, UsageError } from "../usage.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { mutate } from "./mutate.ts";
-import { CHECK_HELP, type CheckCommandOptions, parseCheckOptions } from "./options.ts";
+import { CHECK_SPEC, type CheckCommandOptions, parseCheckOptions } from "./options.ts";
 
 /** A job with what it is expected to end in. */
 interface Planned {
@@ -234,4 +234,4 @@ class Session {
   }
 }
 
-export const check: CommandBody = { help: CHECK_HELP, run };
+export const check: CommandBody = { spec: CHECK_SPEC, run };

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import type { Exploration } from "../../checker/scenario.ts";
 import {
+  type CommandSpec,
   type OptionValues,
   oneOf,
   positiveNumber,
@@ -40,83 +41,70 @@ const SECONDS_DEFAULT = 60;
 const SCHEDULES_MAX = 1e12;
 const STRATEGIES = ["reduced", "cached", "every", "bounded", "pct", "random"] as const;
 
-const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
-  ["--list", "list the scenarios and the variants, and run nothing"],
-  ["--variant NAME", "the core with one decision replaced; may be repeated;"],
-  ["", "all: each variant in the scenarios that must catch it"],
-  ["--strategy NAME", "reduced: every interleaving, up to swaps that change nothing;"],
-  ["", "cached: what follows from a state once; every: without that"],
-  ["", "reduction; bounded: at most --preemptions;"],
-  ["", "pct: by random priorities, bugs up to --depth; random", "the scenario's own"],
-  ["--preemptions N", "of bounded: interruptions of an actor that could go on", "2"],
-  ["--depth N", "of pct: ordering constraints that a bug may need", "3"],
-  ["--schedules N", "of each scenario, at most"],
-  ["--seconds N", "of each scenario, at most", String(SECONDS_DEFAULT)],
-  ["--seed N", "of pct and random", "1"],
-  ["--replay SCHEDULE", "play this one schedule of one scenario, and tell its story"],
-  ["--raw", "tell stories access by access"],
-  ["--no-shrink", "tell the failing schedule that was found first"],
-  ["--html FILE", "write the story as a page that can be stepped through"],
-  ["--stories DIR", "write each story as text, to keep: DIR/VARIANT.SCENARIO.txt"],
-  ["--mutate PLACE", "weaken a file of the core (pin/pin.ts), a folder, or all of it, in one"],
-  ["", "place at a time, and list what no scenario notices and nobody explains;"],
-  ["", "--schedules is 2000 then, unless given"],
-  ["--kills FILE", "which scenario killed which mutant: tried first, and brought up to date"],
-  ["--open", "with --kills: believe what it holds, and try the others only"],
-  ["--threads N", "scenarios at a time; fewer scenarios share them", "one per core"],
-  ["--json", "print the result as JSON, a line per scenario"],
-  ["--help", "this text"],
-];
+const DEFAULTS = { preemptions: "2", depth: "3", seconds: String(SECONDS_DEFAULT), seed: "1" };
 
-function optionLine([option, meaning, byDefault]: (typeof OPTION_ROWS)[number]): string {
-  const line = `  ${option.padEnd(19)} ${meaning}`;
-  return byDefault === undefined ? line : `${line.padEnd(83)} (${byDefault})`;
-}
-
-export const CHECK_HELP = `Runs scenarios of the concurrency core, from its production source, through the interleavings
-of their actors, and tells the first schedule in which something breaks.
-
-Usage: holdfast check [OPTIONS] [SCENARIO...]
-
-Options:
-${OPTION_ROWS.map(optionLine).join("\n")}
-
-Examples:
-  holdfast check                                  every scenario, each by its own strategy
-  holdfast check pin-truncate --strategy every    one, without reduction
-  holdfast check --variant no-epoch-wait          what happens without the epoch wait
-  holdfast check --variant all                    each variant is caught, or known to hold
-
-A scenario ends after --seconds even if more is left; the table says so. With --mutate that is for each
+export const CHECK_SPEC: CommandSpec = {
+  name: "check",
+  about: `Runs scenarios of the concurrency core, from its production source, through the interleavings
+of their actors, and tells the first schedule in which something breaks.`,
+  usage: ["[OPTIONS] [SCENARIO...]"],
+  completes: "nothing",
+  options: [
+    ["--list", "list the scenarios and the variants, and run nothing"],
+    [
+      "--variant <name>",
+      "the core with one decision replaced; may be repeated; all: each variant in the scenarios that must catch it",
+      null,
+      "repeats",
+    ],
+    [
+      "--strategy <name>",
+      "reduced: every interleaving, up to swaps that change nothing; cached: what follows from a state once; " +
+        "every: without that reduction; bounded: at most --preemptions; pct: by random priorities, bugs up to " +
+        "--depth; random",
+      "the scenario's own",
+    ],
+    [
+      "--preemptions <n>",
+      "of bounded: interruptions of an actor that could go on",
+      DEFAULTS.preemptions,
+    ],
+    ["--depth <n>", "of pct: ordering constraints that a bug may need", DEFAULTS.depth],
+    ["--schedules <n>", "of each scenario, at most"],
+    ["--seconds <n>", "of each scenario, at most", DEFAULTS.seconds],
+    ["--seed <n>", "of pct and random", DEFAULTS.seed],
+    ["--replay <schedule>", "play this one schedule of one scenario, and tell its story"],
+    ["--raw", "tell stories access by access"],
+    ["--no-shrink", "tell the failing schedule that was found first"],
+    ["--html <file>", "write the story as a page that can be stepped through"],
+    ["--stories <dir>", "write each story as text, to keep: DIR/VARIANT.SCENARIO.txt"],
+    [
+      "--mutate <place>",
+      "weaken a file of the core (pin/pin.ts), a folder, or all of it, in one place at a time, and list what no " +
+        "scenario notices and nobody explains; --schedules is 2000 then, unless given",
+    ],
+    ["--kills <file>", "which scenario killed which mutant: tried first, and brought up to date"],
+    ["--open", "with --kills: believe what it holds, and try the others only"],
+    ["--threads <n>", "scenarios at a time; fewer scenarios share them", "one per core"],
+    ["--json", "print the result as JSON, a line per scenario"],
+  ],
+  notes: `A scenario ends after --seconds even if more is left; the table says so. With --mutate that is for each
 mutant, and one that takes twice as long is told as hanging. Ctrl-C ends early and
-prints what is known. How it works and what it proves: docs/checker.md.
-
-Exit codes: 0 nothing failed (with variants: each as expected), 1 something did, 2 wrong usage.`;
-
-const TABLE = {
-  list: { type: "boolean", default: false },
-  variant: { type: "string", multiple: true, default: [] as string[] },
-  strategy: { type: "string" },
-  preemptions: { type: "string", default: "2" },
-  depth: { type: "string", default: "3" },
-  schedules: { type: "string" },
-  seconds: { type: "string", default: String(SECONDS_DEFAULT) },
-  seed: { type: "string", default: "1" },
-  replay: { type: "string" },
-  raw: { type: "boolean", default: false },
-  "no-shrink": { type: "boolean", default: false },
-  html: { type: "string" },
-  stories: { type: "string" },
-  mutate: { type: "string" },
-  kills: { type: "string" },
-  open: { type: "boolean", default: false },
-  threads: { type: "string" },
-  json: { type: "boolean", default: false },
-} as const;
+prints what is known. How it works and what it proves: docs/checker.md.`,
+  examples: [
+    "holdfast check                                  every scenario, each by its own strategy",
+    "holdfast check pin-truncate --strategy every    one, without reduction",
+    "holdfast check --variant no-epoch-wait          what happens without the epoch wait",
+    "holdfast check --variant all                    each variant is caught, or known to hold",
+  ],
+  exitCodes:
+    "Exit codes: 0 nothing failed (with variants: each as expected), 1 something did, 2 wrong usage.",
+};
 
 /** Reads the command line. Throws: UsageError. */
 export function parseCheckOptions(args: readonly string[]): CheckCommandOptions {
-  const { values, positionals } = readArguments(args, TABLE);
+  const { values: read, positionals } = readArguments(args, CHECK_SPEC);
+  const values: OptionValues = { ...DEFAULTS, ...read };
   const given = (name: string): string | undefined =>
     values[name] === undefined ? undefined : String(values[name]);
   const replay = given("replay");
@@ -136,7 +124,7 @@ export function parseCheckOptions(args: readonly string[]): CheckCommandOptions 
   return {
     scenarios: positionals,
     list: values["list"] === true,
-    variants: values["variant"] as unknown as string[],
+    variants: (values["variant"] as string[] | undefined) ?? [],
     exploration: explorationOf(values),
     schedules:
       schedules === undefined ? undefined : wholeNumber("schedules", schedules, 1, SCHEDULES_MAX),
@@ -152,7 +140,7 @@ export function parseCheckOptions(args: readonly string[]): CheckCommandOptions 
     json: values["json"] === true,
     threads:
       threads === undefined ? availableParallelism() : wholeNumber("threads", threads, 1, 256),
-    shrink: values["no-shrink"] !== true,
+    shrink: values["shrink"] !== false,
   };
 }
 

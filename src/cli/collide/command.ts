@@ -2,7 +2,7 @@
 import { bindFunction } from "../../base/libc.ts";
 import type { Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../usage.ts";
-import { COLLIDE_HELP, parseCollideOptions } from "./options.ts";
+import { COLLIDE_SPEC, parseCollideOptions } from "./options.ts";
 import { isClean, jsonOf, printTable } from "./report.ts";
 import { Run } from "./run.ts";
 
@@ -19,4 +19,4 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
   return code;
 }
 
-export const collide: CommandBody = { help: COLLIDE_HELP, run };
+export const collide: CommandBody = { spec: COLLIDE_SPEC, run };

@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
 import {
   byteSize,
+  type CommandSpec,
   type OptionValues,
   oneOf,
   positiveNumber,
@@ -35,60 +36,57 @@ export interface CollideOptions {
   readonly volumeBytes: number;
 }
 
-const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
-  ["--driver ext4|ram", "the filesystem", "ext4"],
-  ["--mix basic|full", "full: also leases and long-term pins, lost pages, aborted cuts,", "basic"],
-  ["", "and a thread that is killed again and again"],
-  ["--seconds N", "how long", String(SECONDS_DEFAULT)],
-  ["--threads N", `worker threads, 1 to ${THREADS_MAX}`, "one per core"],
-  ["--source FILE", "what I/O reads: a file of 1 MiB or more", "the Node.js executable"],
-  ["--seed N", `fixes the operation mix, 0 to ${SEED_MAX}`, "random, and printed"],
-  ["--size BYTES", "the volume's size, 16M to 1024M", "64M"],
-  ["--protect on|off", "off: layout changes do not wait for pinned I/O,", "on"],
-  ["", "and the run must find the damage"],
-  ["--json", "print the result as one line of JSON, and nothing else,"],
-  ["", "on standard output"],
-  ["--keep", "leave the volume's image behind, and say where"],
-  ["--help", "this text"],
-];
+const DEFAULTS = {
+  driver: "ext4",
+  mix: "basic",
+  seconds: String(SECONDS_DEFAULT),
+  source: process.execPath,
+  size: "64M",
+  protect: "on",
+};
 
-function optionLine([option, meaning, byDefault]: (typeof OPTION_ROWS)[number]): string {
-  const line = `  ${option.padEnd(19)} ${meaning}`;
-  return byDefault === undefined ? line : `${line.padEnd(71)} (${byDefault})`;
-}
-
-export const COLLIDE_HELP = `Runs asynchronous I/O into mapped storage while other threads truncate, punch, collapse and
-reallocate the very blocks under it, and checks that not one byte ends up in the wrong file.
-
-Usage: holdfast collide [OPTIONS]
-
-Options:
-${OPTION_ROWS.map(optionLine).join("\n")}
-
-The volume is made by mkfs.ext4 where that is installed, else unpacked from this package; it lies
+export const COLLIDE_SPEC: CommandSpec = {
+  name: "collide",
+  about: `Runs asynchronous I/O into mapped storage while other threads truncate, punch, collapse and
+reallocate the very blocks under it, and checks that not one byte ends up in the wrong file.`,
+  usage: ["[OPTIONS]"],
+  completes: "nothing",
+  options: [
+    ["--driver <ext4|ram>", "the filesystem", DEFAULTS.driver],
+    [
+      "--mix <basic|full>",
+      "full: also leases and long-term pins, lost pages, aborted cuts, and a thread that is killed again and again",
+      DEFAULTS.mix,
+    ],
+    ["--seconds <n>", "how long", DEFAULTS.seconds],
+    ["--threads <n>", `worker threads, 1 to ${THREADS_MAX}`, "one per core"],
+    ["--source <file>", "what I/O reads: a file of 1 MiB or more", "the Node.js executable"],
+    ["--seed <n>", `fixes the operation mix, 0 to ${SEED_MAX}`, "random, and printed"],
+    ["--size <bytes>", "the volume's size, 16M to 1024M", DEFAULTS.size],
+    [
+      "--protect <on|off>",
+      "off: layout changes do not wait for pinned I/O, and the run must find the damage",
+      DEFAULTS.protect,
+    ],
+    ["--json", "print the result as one line of JSON, and nothing else, on standard output"],
+    ["--keep", "leave the volume's image behind, and say where"],
+  ],
+  notes: `The volume is made by mkfs.ext4 where that is installed, else unpacked from this package; it lies
 on /dev/shm or in the temporary directory. Its files want more room than it has, so freed blocks are
 used again at once. How each check works: docs/collide.md.
 
-Ctrl-C ends the run early; everything is still checked and printed.
-
-Exit codes: 0 nothing wrong, 1 something was found, 2 wrong usage.`;
-
-const TABLE = {
-  driver: { type: "string", default: "ext4" },
-  mix: { type: "string", default: "basic" },
-  seconds: { type: "string", default: String(SECONDS_DEFAULT) },
-  threads: { type: "string" },
-  source: { type: "string", default: process.execPath },
-  seed: { type: "string" },
-  size: { type: "string", default: "64M" },
-  protect: { type: "string", default: "on" },
-  json: { type: "boolean", default: false },
-  keep: { type: "boolean", default: false },
-} as const;
+Ctrl-C ends the run early; everything is still checked and printed.`,
+  examples: [
+    "holdfast collide",
+    "holdfast collide --seconds 60 --mix full",
+    "holdfast collide --protect off                       what happens without",
+  ],
+  exitCodes: "Exit codes: 0 nothing wrong, 1 something was found, 2 wrong usage.",
+};
 
 /** Reads the command line. Throws: UsageError. */
 export function parseCollideOptions(args: readonly string[]): CollideOptions {
-  const values = readOptions(args, TABLE);
+  const values: OptionValues = { ...DEFAULTS, ...readOptions(args, COLLIDE_SPEC) };
   const driver = oneOf("driver", text(values, "driver"), ["ext4", "ram"]);
   const keep = values["keep"] === true;
   if (keep && driver === "ram") {

@@ -9,7 +9,7 @@ import {
   EXIT_ERRORS_LEFT,
   EXIT_FSCK_USAGE,
   EXIT_OPERATIONAL,
-  FSCK_HELP,
+  FSCK_SPEC,
   parseFsckOptions,
 } from "./options.ts";
 import { printReport } from "./report.ts";
@@ -60,7 +60,7 @@ function lineOf({ pass, done, total }: FsckProgress): string {
 }
 
 export const fsckCommand: CommandBody = {
-  help: FSCK_HELP,
+  spec: FSCK_SPEC,
   exitCodes: { usage: EXIT_FSCK_USAGE, failed: EXIT_OPERATIONAL },
   run,
 };

@@ -3,7 +3,7 @@ import { type Filled, type MadeVolume, type MkfsProgress, mkfs } from "../../ind
 import { untilInterrupted } from "../interrupt.ts";
 import { formatBytes, formatCount, formatMs, plural, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_OK } from "../usage.ts";
-import { MKFS_HELP, parseMkfsOptions } from "./options.ts";
+import { MKFS_SPEC, parseMkfsOptions } from "./options.ts";
 
 /** Nothing is said of a run that ends sooner. */
 const QUIET_MS = 1000;
@@ -89,4 +89,4 @@ function warnSkipped({ attributesSkipped, attributesSkippedOf }: Filled, termina
   terminal.note(`${terminal.styleNote("yellow", "warning:")} ${what}${more}`);
 }
 
-export const mkfsCommand: CommandBody = { help: MKFS_HELP, run };
+export const mkfsCommand: CommandBody = { spec: MKFS_SPEC, run };

@@ -2,6 +2,9 @@
 import type { MkfsOptions } from "../../index.ts";
 import {
   byteSize,
+  type CommandSpec,
+  JSON_RESULT,
+  keyOf,
   type OptionValues,
   oneOf,
   readArguments,
@@ -20,74 +23,49 @@ const TIME_MAX = 2 ** 34 - 2 ** 31 - 1;
 const QUOTA_KINDS = ["user", "group", "project"] as const;
 const TYPES = ["ext2", "ext3", "ext4"] as const;
 
-const OPTION_ROWS: readonly (readonly [option: string, meaning: string, byDefault?: string])[] = [
-  ["-t, --type TYPE", TYPES.join(", "), "ext4"],
-  ["-s, --size BYTES", "such as 64M or 2T; auto: as --from needs", "what is there"],
-  ["-b, --block-size N", "1024, 2048 or 4096", "by the size"],
-  ["-L, --label TEXT", "at most 16 bytes"],
-  ["-U, --uuid UUID", "the volume's name for machines", "random"],
-  ["-O, --features LIST", "changes of the type's: 64bit,^has_journal"],
-  ["-J, --journal-size BYTES", "1024 blocks at least", "by the size"],
-  ["-N, --inodes N", "how many", "by --inode-ratio"],
-  ["-i, --inode-ratio BYTES", "of the volume for each inode", "by the size"],
-  ["-I, --inode-size BYTES", "a power of two, from 128", "256"],
-  ["-m, --reserved PERCENT", "blocks that only the superuser may use", "5"],
-  ["--quotas LIST", "what -O quota counts: user,group,project", "by the features"],
-  ["--hash-seed UUID", "seed of directory hashes", "random"],
-  ["--time SECONDS", "when it is made; also SOURCE_DATE_EPOCH", "now"],
-  ["-d, --from DIR|TAR", "what goes into it: a directory, or a tar archive"],
-  ["-F, --force", "make it over whatever is there"],
-  ["--json", "print the result as one line of JSON"],
-  ["--help", "this text"],
-];
-
-function optionLine([option, meaning, byDefault]: (typeof OPTION_ROWS)[number]): string {
-  const line = `  ${option.padEnd(25)} ${meaning}`;
-  return byDefault === undefined ? line.trimEnd() : `${line.padEnd(72)} (${byDefault})`;
-}
-
-export const MKFS_HELP = `Makes an ext2, ext3 or ext4 volume on an image file or a block device, as mke2fs would, without
-needing it. A file that is not there is made; it is sparse, whatever its size.
-
-Usage: holdfast mkfs [OPTIONS] IMAGE
-
-Options:
-${OPTION_ROWS.map(optionLine).join("\n")}
-
-What the target holds is kept, if it is recognised (or, in a file, is anything but zeroes at its
+export const MKFS_SPEC: CommandSpec = {
+  name: "mkfs",
+  about: `Makes an ext2, ext3 or ext4 volume on an image file or a block device, as mke2fs would, without
+needing it. A file that is not there is made; it is sparse, whatever its size.`,
+  usage: ["[OPTIONS] IMAGE"],
+  completes: "host path",
+  options: [
+    ["-t, --type <type>", TYPES.join(", "), "ext4"],
+    ["-s, --size <bytes>", "such as 64M or 2T; auto: as --from needs", "what is there"],
+    ["-b, --block-size <n>", "1024, 2048 or 4096", "by the size"],
+    ["-L, --label <text>", "at most 16 bytes"],
+    ["-U, --uuid <uuid>", "the volume's name for machines", "random"],
+    [
+      "-O, --features <list>",
+      "changes of the type's: 64bit,^has_journal; may be repeated",
+      null,
+      "repeats",
+    ],
+    ["-J, --journal-size <bytes>", "1024 blocks at least", "by the size"],
+    ["-N, --inodes <n>", "how many", "by --inode-ratio"],
+    ["-i, --inode-ratio <bytes>", "of the volume for each inode", "by the size"],
+    ["-I, --inode-size <bytes>", "a power of two, from 128", "256"],
+    ["-m, --reserved <percent>", "blocks that only the superuser may use", "5"],
+    ["--quotas <list>", "what -O quota counts: user,group,project", "by the features"],
+    ["--hash-seed <uuid>", "seed of directory hashes", "random"],
+    ["--time <seconds>", "when it is made; also SOURCE_DATE_EPOCH", "now"],
+    ["-d, --from <dir|tar>", "what goes into it: a directory, or a tar archive"],
+    ["-F, --force", "make it over whatever is there"],
+    JSON_RESULT,
+  ],
+  notes: `What the target holds is kept, if it is recognised (or, in a file, is anything but zeroes at its
 start), unless --force is given. A target that is mounted or otherwise in use is never touched.
 
-With --uuid, --hash-seed and --time the same command makes the same bytes.
-
-Examples:
-  holdfast mkfs disk.img --size 64M
-  holdfast mkfs disk.img -s 16T -t ext4 -L archive
-  holdfast mkfs rootfs.img --from rootfs.tar           as large as it needs to be
-  holdfast mkfs /dev/sdx1 -t ext3 -O ^resize_inode --force
-
-What it makes, and where that differs from mke2fs: docs/mkfs.md.
-
-Exit codes: 0 made, 1 not made, 2 wrong usage.`;
-
-const TABLE = {
-  type: { type: "string", short: "t", default: "ext4" },
-  size: { type: "string", short: "s" },
-  "block-size": { type: "string", short: "b" },
-  label: { type: "string", short: "L" },
-  uuid: { type: "string", short: "U" },
-  features: { type: "string", short: "O", multiple: true, default: [] as string[] },
-  "journal-size": { type: "string", short: "J" },
-  inodes: { type: "string", short: "N" },
-  "inode-ratio": { type: "string", short: "i" },
-  "inode-size": { type: "string", short: "I" },
-  reserved: { type: "string", short: "m" },
-  quotas: { type: "string" },
-  "hash-seed": { type: "string" },
-  time: { type: "string" },
-  from: { type: "string", short: "d" },
-  force: { type: "boolean", short: "F", default: false },
-  json: { type: "boolean", default: false },
-} as const;
+With --uuid, --hash-seed and --time the same command makes the same bytes. What it makes, and where
+that differs from mke2fs: docs/mkfs.md.`,
+  examples: [
+    "holdfast mkfs disk.img --size 64M",
+    "holdfast mkfs disk.img -s 16T -t ext4 -L archive",
+    "holdfast mkfs rootfs.img --from rootfs.tar           as large as it needs to be",
+    "holdfast mkfs /dev/sdx1 -t ext3 -O ^resize_inode --force",
+  ],
+  exitCodes: "Exit codes: 0 made, 1 not made, 2 wrong usage.",
+};
 
 type Read<T> = (option: string, text: string) => T;
 
@@ -96,19 +74,19 @@ export function parseMkfsOptions(
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
 ): MkfsCommandOptions {
-  const { values, positionals } = readArguments(args, TABLE);
+  const { values, positionals } = readArguments(args, MKFS_SPEC);
   const [path] = positionals;
   if (path === undefined || positionals.length > 1) {
     throw new UsageError("give one image file or block device; the size is an option, --size");
   }
   const given = <T>(name: string, read: Read<T>): T | undefined =>
-    values[name] === undefined ? undefined : read(name, String(values[name]));
+    values[keyOf(name)] === undefined ? undefined : read(name, String(values[keyOf(name)]));
   const optional = {
     size: given("size", readSize),
     blockSize: given("block-size", bytesUpTo(4096)),
     label: given("label", (_, text) => text),
     uuid: given("uuid", readUuid),
-    features: values["features"] as unknown as string[],
+    features: (values["features"] as string[] | undefined) ?? [],
     journalSize: given("journal-size", bytesUpTo(SIZE_MAX)),
     inodes: given("inodes", (name, text) => wholeNumber(name, text, 1, 2 ** 32 - 1)),
     inodeRatio: given("inode-ratio", bytesUpTo(SIZE_MAX)),
@@ -124,7 +102,7 @@ export function parseMkfsOptions(
   return {
     path,
     options: {
-      type: oneOf("type", String(values["type"]), TYPES),
+      type: oneOf("type", String(values["type"] ?? "ext4"), TYPES),
       force: values["force"] === true,
       ...(Object.fromEntries(
         Object.entries({ ...optional, features: optional.features.join(",") }).filter(

@@ -14,11 +14,11 @@ import {
 import type { Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../usage.ts";
 import {
-  MOUNT_HELP,
+  MOUNT_SPEC,
   type MountCommandOptions,
   parseMountOptions,
   parseUmountOptions,
-  UMOUNT_HELP,
+  UMOUNT_SPEC,
 } from "./options.ts";
 import { Listener, Presence } from "./presence.ts";
 
@@ -176,5 +176,5 @@ async function runUmount(args: readonly string[], terminal: Terminal): Promise<n
   return EXIT_FOUND;
 }
 
-export const mountCommand: CommandBody = { help: MOUNT_HELP, run: runMount };
-export const umountCommand: CommandBody = { help: UMOUNT_HELP, run: runUmount };
+export const mountCommand: CommandBody = { spec: MOUNT_SPEC, run: runMount };
+export const umountCommand: CommandBody = { spec: UMOUNT_SPEC, run: runUmount };

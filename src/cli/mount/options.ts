@@ -1,7 +1,7 @@
 /** The options of `holdfast mount` and `holdfast umount`. */
 import type { DaxMode, MountOptions } from "../../index.ts";
 import type { KernelMountOptions } from "../../fuse/index.ts";
-import { oneOf, readArguments, UsageError, wholeNumber } from "../usage.ts";
+import { type CommandSpec, oneOf, readArguments, UsageError, wholeNumber } from "../usage.ts";
 
 export interface MountCommandOptions {
   readonly image: string;
@@ -13,20 +13,20 @@ export interface MountCommandOptions {
   readonly log: string | null;
 }
 
-export const MOUNT_HELP = `Mounts an ext2, ext3 or ext4 volume in the system's tree of files, for all programs.
-
-Usage: holdfast mount [OPTIONS] IMAGE DIRECTORY
-
-IMAGE is an image file or a block device that nobody has mounted; this process has it alone. It is served
+export const MOUNT_SPEC: CommandSpec = {
+  name: "mount",
+  about: "Mounts an ext2, ext3 or ext4 volume in the system's tree of files, for all programs.",
+  usage: ["[OPTIONS] IMAGE DIRECTORY"],
+  completes: "host path",
+  options: [
+    ["-o, --options <list>", "how it is mounted, below; separated by commas", null, "repeats"],
+    ["-f, --foreground", "do not go into the background; Ctrl-C unmounts"],
+    ["-b, --background", "go into the background when it is mounted", "the default"],
+    ["--log <file>", "what goes wrong in the background is appended here"],
+  ],
+  notes: `IMAGE is an image file or a block device that nobody has mounted; this process has it alone. It is served
 in the background, until 'holdfast umount DIRECTORY', umount(8), fusermount3 -u, or SIGINT or SIGTERM to
 the process. By who is not root it is mounted through fusermount3, of Debian's package fuse3.
-
-Options:
-  -o OPTION[,OPTION...]   how it is mounted, below
-  -f, --foreground        do not go into the background; Ctrl-C unmounts
-  -b, --background        go into the background when it is mounted      (the default)
-  --log FILE              what goes wrong in the background is appended here
-  --help                  this text
 
 For -o, as mount(8) has them:
   ro, rw                  read only, or not                              (rw)
@@ -40,37 +40,32 @@ For -o, as mount(8) has them:
   commit=SECONDS          how soon what has changed is durable           (5)
   discard                 tell the device of blocks that were freed
   writeback               the kernel collects what is written; a lack of room is told at fsync or close
-  default_permissions, noatime, auto_unmount   always so; accepted
+  default_permissions, noatime, auto_unmount   always so; accepted`,
+  examples: [
+    "holdfast mount disk.img /mnt",
+    "holdfast mount -o ro,noexec /dev/vdb /mnt",
+    "holdfast mount --foreground disk.img ~/disk",
+  ],
+  exitCodes: `Exit codes: 0 mounted, and with --foreground unmounted again; 1 not mounted, or not left in order;
+2 wrong usage.`,
+};
 
-Examples:
-  holdfast mount disk.img /mnt
-  holdfast mount -o ro,noexec /dev/vdb /mnt
-  holdfast mount --foreground disk.img ~/disk
-
-Exit codes: 0 mounted, and with --foreground unmounted again; 1 not mounted, or not left in order; 2 wrong usage.`;
-
-export const UMOUNT_HELP = `Unmounts what 'holdfast mount' has mounted, and waits until its volume is left in order.
-
-Usage: holdfast umount [OPTIONS] DIRECTORY
-
-Options:
-  -l, --lazy   take it out of the tree also while programs use it; it ends with the last of them
-  -f, --force  end it also while programs use it: what they do there fails
-  --help       this text
-
-Examples:
-  holdfast umount /mnt
-  holdfast umount --force /mnt && e2fsck -fn disk.img
-
-Exit codes: 0 unmounted, with --lazy perhaps later; 1 not unmounted, or not left in order; 2 wrong usage.`;
-
-const MOUNT_OPTIONS = {
-  options: { type: "string", short: "o", multiple: true },
-  foreground: { type: "boolean", short: "f" },
-  background: { type: "boolean", short: "b" },
-  log: { type: "string" },
-  help: { type: "boolean" },
-} as const;
+export const UMOUNT_SPEC: CommandSpec = {
+  name: "umount",
+  about: "Unmounts what 'holdfast mount' has mounted, and waits until its volume is left in order.",
+  usage: ["[OPTIONS] DIRECTORY"],
+  completes: "host path",
+  options: [
+    [
+      "-l, --lazy",
+      "take it out of the tree also while programs use it; it ends with the last of them",
+    ],
+    ["-f, --force", "end it also while programs use it: what they do there fails"],
+  ],
+  examples: ["holdfast umount /mnt", "holdfast umount --force /mnt && e2fsck -fn disk.img"],
+  exitCodes: `Exit codes: 0 unmounted, with --lazy perhaps later; 1 not unmounted, or not left in order;
+2 wrong usage.`,
+};
 
 const DAX_MODES: readonly DaxMode[] = ["always", "inode", "never"];
 const COMMIT_SECONDS_MAX = 86_400;
@@ -157,7 +152,7 @@ function choose(lists: readonly string[], chosen: Chosen): void {
 
 /** Throws: UsageError. */
 export function parseMountOptions(args: readonly string[]): MountCommandOptions {
-  const { values, positionals } = readArguments(args, MOUNT_OPTIONS);
+  const { values, positionals } = readArguments(args, MOUNT_SPEC);
   const [image, directory, ...rest] = positionals;
   if (image === undefined) throw new UsageError("give an image file or a block device");
   if (directory === undefined) throw new UsageError("give a directory to mount it on");
@@ -166,7 +161,7 @@ export function parseMountOptions(args: readonly string[]): MountCommandOptions 
     throw new UsageError("give --foreground or --background, not both");
   }
   const chosen: Chosen = { volume: {}, kernel: { alone: true } };
-  choose((values["options"] as unknown as string[] | undefined) ?? [], chosen);
+  choose((values["options"] as readonly string[] | undefined) ?? [], chosen);
   const log = values["log"];
   return {
     image,
@@ -183,15 +178,9 @@ export interface UmountCommandOptions {
   readonly force: boolean;
 }
 
-const UMOUNT_OPTIONS = {
-  lazy: { type: "boolean", short: "l" },
-  force: { type: "boolean", short: "f" },
-  help: { type: "boolean" },
-} as const;
-
 /** Throws: UsageError. */
 export function parseUmountOptions(args: readonly string[]): UmountCommandOptions {
-  const { values, positionals } = readArguments(args, UMOUNT_OPTIONS);
+  const { values, positionals } = readArguments(args, UMOUNT_SPEC);
   const [directory, ...rest] = positionals;
   if (directory === undefined) throw new UsageError("give the directory that it is mounted on");
   if (rest.length > 0) throw new UsageError(`give one directory, not ${positionals.length}`);

@@ -3,7 +3,7 @@ import { type GrowProgress, HoldfastError, mount } from "../../index.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { formatBytes, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_OK } from "../usage.ts";
-import { parseResizeOptions, RESIZE_HELP, type ResizeCommandOptions } from "./options.ts";
+import { parseResizeOptions, RESIZE_SPEC, type ResizeCommandOptions } from "./options.ts";
 
 /** Nothing is said of a run that ends sooner. */
 const QUIET_MS = 1000;
@@ -71,4 +71,4 @@ function report(resized: Resized, json: boolean, terminal: Terminal): void {
   terminal.print(`${title} (${before})`);
 }
 
-export const resizeCommand: CommandBody = { help: RESIZE_HELP, run };
+export const resizeCommand: CommandBody = { spec: RESIZE_SPEC, run };

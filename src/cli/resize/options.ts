@@ -1,5 +1,11 @@
 /** The options of `holdfast resize`. */
-import { readArguments, sizeArgument, UsageError } from "../usage.ts";
+import {
+  type CommandSpec,
+  JSON_RESULT,
+  readArguments,
+  sizeArgument,
+  UsageError,
+} from "../usage.ts";
 
 export interface ResizeCommandOptions {
   readonly image: string;
@@ -10,37 +16,30 @@ export interface ResizeCommandOptions {
 
 const SIZE_MAX = 2 ** 44;
 
-export const RESIZE_HELP = `Makes an ext2, ext3 or ext4 volume larger: an image file, to the size given; a block device's
-volume, to the device's end, or less. What lies in it stays where it is.
-
-Usage: holdfast resize [OPTIONS] IMAGE [SIZE]
-
-IMAGE is an image file or a block device that is not mounted by anybody else: it is mounted by this
+export const RESIZE_SPEC: CommandSpec = {
+  name: "resize",
+  about: `Makes an ext2, ext3 or ext4 volume larger: an image file, to the size given; a block device's
+volume, to the device's end, or less. What lies in it stays where it is.`,
+  usage: ["[OPTIONS] IMAGE [SIZE]"],
+  completes: "image",
+  options: [JSON_RESULT],
+  notes: `IMAGE is an image file or a block device that is not mounted by anybody else: it is mounted by this
 command while it grows. SIZE is in bytes, or as in 64M, 20G or 2T; without it the volume gets all
 that its image or device has. A program that has the volume mounted calls Volume.grow() itself.
 
-Options:
-  --json   print the result as one line of JSON
-  --help   this text
-
 An image file grows with a hole, and takes storage as it is used. Volumes are not made smaller.
-Ended by Ctrl-C, or by a crash, the volume is whole and has a size on the way; run it again.
-
-Examples:
-  holdfast resize disk.img 20G
-  holdfast resize /dev/vdb
-  holdfast resize --json disk.img 1T | jq .size
-
-Exit codes: 0 the volume has the size; 1 it has not, and why is said; 2 wrong usage.`;
-
-const OPTIONS = {
-  json: { type: "boolean" },
-  help: { type: "boolean" },
-} as const;
+Ended by Ctrl-C, or by a crash, the volume is whole and has a size on the way; run it again.`,
+  examples: [
+    "holdfast resize disk.img 20G",
+    "holdfast resize /dev/vdb",
+    "holdfast resize --json disk.img 1T | jq .size",
+  ],
+  exitCodes: "Exit codes: 0 the volume has the size; 1 it has not, and why is said; 2 wrong usage.",
+};
 
 /** Throws: UsageError. */
 export function parseResizeOptions(args: readonly string[]): ResizeCommandOptions {
-  const { values, positionals } = readArguments(args, OPTIONS);
+  const { values, positionals } = readArguments(args, RESIZE_SPEC);
   const [image, size, ...rest] = positionals;
   if (image === undefined) throw new UsageError("give an image file or a block device");
   if (rest.length > 0) throw new UsageError("give one image, and one size");

@@ -14,7 +14,7 @@ import { join, resolve } from "node:path";
 import { TRACE_EVENTS, TRACE_FILE, TRACE_RECORDS } from "../../volume/trace-recorder.ts";
 import type { Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_OK } from "../usage.ts";
-import { parseTraceOptions, TRACE_HELP, type TraceCommandOptions } from "./options.ts";
+import { parseTraceOptions, TRACE_SPEC, type TraceCommandOptions } from "./options.ts";
 import { TracePrinter } from "./printer.ts";
 
 const LOOK_MS = 50;
@@ -122,4 +122,4 @@ function runProgram(options: TraceCommandOptions, file: string): Promise<number>
   });
 }
 
-export const trace: CommandBody = { help: TRACE_HELP, run };
+export const trace: CommandBody = { spec: TRACE_SPEC, run };

@@ -4,7 +4,7 @@ import { AbortError, mount, type TrimOptions, type TrimProgress } from "../../in
 import { untilInterrupted } from "../interrupt.ts";
 import { formatBytes, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../usage.ts";
-import { parseTrimOptions, TRIM_HELP } from "./options.ts";
+import { parseTrimOptions, TRIM_SPEC } from "./options.ts";
 
 /** Nothing is said of a run that ends sooner. */
 const QUIET_MS = 1000;
@@ -70,4 +70,4 @@ function print({ path, discarded, storedBefore, storedAfter }: Trimmed, ms: numb
   to.print(`${path}: ${formatBytes(discarded)} discarded${takes} (${formatMs(ms)})`);
 }
 
-export const trimCommand: CommandBody = { help: TRIM_HELP, run };
+export const trimCommand: CommandBody = { spec: TRIM_SPEC, run };

@@ -62,7 +62,7 @@ export type {
 } from "./volume/holders.ts";
 export type { FileLease, LeaseOptions, RecallReason } from "./volume/lease.ts";
 export { type MadeVolume, mkfs, mkfsSync } from "./volume/mkfs/mkfs.ts";
-export type { Filled } from "./volume/mkfs/fill.ts";
+export type { Filled } from "./volume/trees/fill.ts";
 export type { MkfsOptions, MkfsProgress } from "./volume/mkfs/options.ts";
 export {
   attach,

@@ -81,6 +81,16 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "find files by name, type, size or time",
     load: async () => (await import("./files/find.ts")).findCommand,
   },
+  cp: {
+    group: "Files in volumes",
+    summary: "copy files into volumes, out of them, within them, between them",
+    load: async () => (await import("./files/cp.ts")).cpCommand,
+  },
+  tar: {
+    group: "Files in volumes",
+    summary: "write a directory as a tar archive, or put an archive into one",
+    load: async () => (await import("./files/tar.ts")).tarCommand,
+  },
   check: {
     group: "The package itself",
     summary: "explore the interleavings of the core's scenarios, and of its variants",

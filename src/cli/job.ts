@@ -44,6 +44,8 @@ export class Job {
 
   /** Whether an option without a value was given. */
   has(option: string): boolean {
+    // commander takes "--no-clobber" for the opposite of "--clobber".
+    if (option.startsWith("no-")) return this.#values[keyOf(option.slice(3))] === false;
     return this.#values[keyOf(option)] === true;
   }
 

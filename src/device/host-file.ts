@@ -10,6 +10,17 @@ const lgetxattr = bindFunction(
   "intptr_t lgetxattr(const uint8_t *path, const uint8_t *name, _Out_ uint8_t *value, size_t size)",
 );
 
+const lsetxattr = bindFunction(
+  "int lsetxattr(const uint8_t *path, const uint8_t *name, const uint8_t *value, size_t size, int flags)",
+);
+const utimensat = bindFunction(
+  "int utimensat(int directory, const uint8_t *path, const uint8_t *times, int flags)",
+);
+const mknod = bindFunction("int mknod(const uint8_t *path, uint32_t mode, uint64_t device)");
+
+/** Source: linux/fcntl.h. */
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 /** Bytes [start, start + length) of a file. */
@@ -81,4 +92,35 @@ function readSized(call: (into: Uint8Array | null) => number): Uint8Array {
     if (errno === ERRNO.EOPNOTSUPP) return new Uint8Array(0);
     if (errno !== ERRNO.ERANGE) throwLastError("lgetxattr");
   }
+}
+
+/** Sets an extended attribute of what is at a path; a symlink's own. Throws: EPERM, EOPNOTSUPP, ENOSPC. */
+export function setHostAttribute(path: Uint8Array, { name, value }: HostAttribute): void {
+  if (lsetxattr(terminate(path), terminate(name), value, value.length, 0) < 0) {
+    throwLastError("lsetxattr");
+  }
+}
+
+/** A time as the system's calls take it. */
+export interface HostTime {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+/** Sets when what is at a path was read and changed, to the nanosecond; a symlink's own. Throws: EPERM. */
+export function setHostTimes(path: Uint8Array, access: HostTime, modify: HostTime): void {
+  const pair = new BigInt64Array(
+    [access, modify].flatMap((time) => [BigInt(time.seconds), BigInt(time.nanoseconds)]),
+  );
+  const times = new Uint8Array(pair.buffer);
+  if (utimensat(AT_FDCWD, terminate(path), times, AT_SYMLINK_NOFOLLOW) < 0) {
+    throwLastError("utimensat");
+  }
+}
+
+/** `mode`: type and permission bits. Throws: EPERM where that takes a superuser, EEXIST. */
+export function makeHostNode(path: Uint8Array, mode: number, major: number, minor: number): void {
+  // Source: gnu_dev_makedev(3). Both are below 2^12 and 2^20, as the kernel has them.
+  const device = (minor & 0xff) + major * 2 ** 8 + (minor >>> 8) * 2 ** 20;
+  if (mknod(terminate(path), mode, device) < 0) throwLastError("mknod");
 }

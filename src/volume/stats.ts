@@ -86,6 +86,15 @@ export class Stats implements Record<keyof nodeFs.Stats, unknown> {
     this.daxFlag = info.dax;
   }
 
+  get type(): FileType {
+    return this.#info.type;
+  }
+
+  /** The two numbers of a device; 0 otherwise. */
+  get device(): { readonly major: number; readonly minor: number } {
+    return { major: this.#info.deviceMajor, minor: this.#info.deviceMinor };
+  }
+
   get atime(): Date {
     return new Date(this.atimeMs);
   }

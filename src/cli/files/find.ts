@@ -4,7 +4,7 @@ import type { FileType } from "../../iomap/contract.ts";
 import { type Job, someOperands, volumeCommand } from "../job.ts";
 import { type CommandSpec, JSON_LINES, UsageError, wholeNumber } from "../usage.ts";
 import { globPattern } from "./glob.ts";
-import { factsOf, nameFor, octal, printLine, textOf, typeOf } from "./lines.ts";
+import { factsOf, nameFor, octal, printLine, textOf } from "./lines.ts";
 import { type Found, nameOf, walk } from "./walk.ts";
 
 const SPEC: CommandSpec = {
@@ -92,7 +92,7 @@ function typeTest(text: string): Test {
     if (type !== undefined) return type;
     throw new UsageError(`--type takes letters of f, d, l, p, s, b, c, not '${letter}'`);
   });
-  return ({ stats }) => types.includes(typeOf(stats));
+  return ({ stats }) => types.includes(stats.type);
 }
 
 function permTest(text: string): Test {

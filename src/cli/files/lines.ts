@@ -55,15 +55,6 @@ export function colouredName(
   return style === undefined || typeof shown !== "string" ? shown : terminal.style(style, shown);
 }
 
-export function typeOf(stats: Stats): FileType {
-  if (stats.isFile()) return "file";
-  if (stats.isDirectory()) return "directory";
-  if (stats.isSymbolicLink()) return "symlink";
-  if (stats.isFIFO()) return "fifo";
-  if (stats.isSocket()) return "socket";
-  return stats.isBlockDevice() ? "block-device" : "character-device";
-}
-
 const TYPE_LETTERS: Record<FileType, string> = {
   file: "-",
   directory: "d",
@@ -122,19 +113,9 @@ export function minuteText(date: Date): string {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
 
-/** The numbers of a device, as Linux packs them into `rdev`. */
-export function deviceNumbers(rdev: number): { readonly major: number; readonly minor: number } {
-  const low = rdev % 2 ** 32;
-  const high = Math.floor(rdev / 2 ** 32);
-  return {
-    major: (Math.floor(low / 2 ** 8) & 0xfff) + (high >>> 12) * 2 ** 12,
-    minor: (low & 0xff) + Math.floor(low / 2 ** 20) * 2 ** 8,
-  };
-}
-
 /** What `--json` says of a file. Times are of UTC. */
 export function factsOf(path: Uint8Array, stats: Stats): Record<string, unknown> {
-  const type = typeOf(stats);
+  const { type } = stats;
   return {
     path: textOf(path),
     ...(isText(path) ? {} : { pathBase64: Buffer.from(path).toString("base64") }),
@@ -146,7 +127,7 @@ export function factsOf(path: Uint8Array, stats: Stats): Record<string, unknown>
     gid: stats.gid,
     size: stats.size,
     allocated: stats.blocks * 512,
-    ...(type.endsWith("device") ? { device: deviceNumbers(stats.rdev) } : {}),
+    ...(type.endsWith("device") ? { device: stats.device } : {}),
     mtime: stats.mtime.toISOString(),
   };
 }

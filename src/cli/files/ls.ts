@@ -7,7 +7,6 @@ import type { CommandSpec } from "../usage.ts";
 import {
   bytesOf,
   colouredName,
-  deviceNumbers,
   factsOf,
   humanSize,
   minuteText,
@@ -16,7 +15,6 @@ import {
   type Part,
   printLine,
   textOf,
-  typeOf,
 } from "./lines.ts";
 import { below, nameOf, sortedEntries } from "./walk.ts";
 
@@ -69,7 +67,7 @@ async function ls(job: Job): Promise<void> {
         return;
       }
       state.isFirst = false;
-      listing.print([{ name: Buffer.from(place.shown), path, type: typeOf(stats), stats }]);
+      listing.print([{ name: Buffer.from(place.shown), path, type: stats.type, stats }]);
     });
   }
   for (const list of directories) await list();
@@ -200,7 +198,7 @@ class Listing {
 
   #size(stats: Stats, type: FileType): string {
     if (type.endsWith("device")) {
-      const { major, minor } = deviceNumbers(stats.rdev);
+      const { major, minor } = stats.device;
       return `${major}, ${minor}`;
     }
     return this.#job.has("human-readable") ? humanSize(stats.size) : String(stats.size);

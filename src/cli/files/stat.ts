@@ -5,7 +5,7 @@ import type { Volume } from "../../volume/volume.ts";
 import { type Job, someOperands, volumeCommand } from "../job.ts";
 import { formatCount } from "../terminal.ts";
 import { type CommandSpec, JSON_LINES } from "../usage.ts";
-import { deviceNumbers, factsOf, modeText, nameFor, octal, printLine, typeOf } from "./lines.ts";
+import { factsOf, modeText, nameFor, octal, printLine } from "./lines.ts";
 
 const SPEC: CommandSpec = {
   name: "stat",
@@ -73,7 +73,7 @@ function print(
   stats: Stats,
   attributes: readonly Attribute[],
 ): void {
-  const type = typeOf(stats);
+  const { type } = stats;
   const row = (name: string, value: string): void =>
     terminal.print(`  ${name.padEnd(10)} ${value}`);
   printLine(terminal, terminal.style("bold", String(nameFor(terminal, Buffer.from(shown)))));
@@ -81,7 +81,7 @@ function print(
   row("type", type);
   row("size", `${formatCount(stats.size)} bytes, ${formatCount(stats.blocks * 512)} allocated`);
   if (type.endsWith("device")) {
-    const { major, minor } = deviceNumbers(stats.rdev);
+    const { major, minor } = stats.device;
     row("device", `${major}, ${minor}`);
   }
   row("inode", `${stats.ino}, generation ${stats.generation}`);

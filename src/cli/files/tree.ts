@@ -3,7 +3,7 @@ import type { Volume } from "../../volume/volume.ts";
 import { type Job, someOperands, volumeCommand } from "../job.ts";
 import { formatBytes, plural } from "../terminal.ts";
 import { type CommandSpec, wholeNumber } from "../usage.ts";
-import { colouredName, humanSize, nameFor, printLine, textOf, typeOf } from "./lines.ts";
+import { colouredName, humanSize, nameFor, printLine, textOf } from "./lines.ts";
 import { below, sortedEntries } from "./walk.ts";
 
 const SPEC: CommandSpec = {
@@ -91,7 +91,7 @@ class Drawing {
   async node(name: Uint8Array, path: Uint8Array, shown: Uint8Array, depth: number): Promise<Node> {
     await this.#job.breathe();
     const stats = this.#volume.lstatSync(path);
-    const type = typeOf(stats);
+    const { type } = stats;
     const node = { name: textOf(name), type, size: stats.size };
     if (type === "symlink") return { ...node, target: this.#volume.readlinkSync(path) };
     if (type !== "directory" || depth > this.#depthMax) return node;

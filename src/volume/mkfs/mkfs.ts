@@ -26,16 +26,16 @@ import {
 import { pathText } from "../arguments.ts";
 import { contentOf } from "../drivers.ts";
 import { mountCoreSync } from "../mount.ts";
-import { type Filled, Filler } from "./fill.ts";
+import { type Filled, Filler } from "../trees/fill.ts";
 import {
   type CheckedOptions,
   checkMkfsOptions,
   type MkfsOptions,
   type MkfsProgress,
 } from "./options.ts";
-import type { Source } from "./source.ts";
-import { DirectorySource } from "./source-directory.ts";
-import { TarSource } from "./source-tar.ts";
+import type { Source } from "../trees/source.ts";
+import { DirectorySource } from "../trees/source-directory.ts";
+import { TarSource } from "../trees/source-tar.ts";
 import { planToFit, type Survey, surveyOf } from "./survey.ts";
 import { wipeMarks } from "./wipe.ts";
 
@@ -227,7 +227,14 @@ function* fill(
   const mounted = mountCoreSync(device.path, { regionBytes: regionBytesFor(survey) });
   let filled: Filled;
   try {
-    filled = yield* new Filler(mounted, source, options.time, survey.bytes).run();
+    filled = yield* new Filler(mounted, source, {
+      at: [],
+      time: options.time,
+      bytesTotal: survey.bytes,
+      preserve: true,
+      keepsExisting: false,
+      onError: null,
+    }).run();
   } catch (error) {
     throw withSizeNeeded(error, options, survey);
   } finally {

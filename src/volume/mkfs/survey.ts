@@ -2,7 +2,7 @@
 import { HoldfastError } from "../../base/errors.ts";
 import { roundUp } from "../../base/quantities.ts";
 import { planVolume, type Recipe, spaceOf, type VolumeRequest } from "../../drivers/ext/index.ts";
-import { keyOf, type Source, type SourceEntry } from "./source.ts";
+import { keyOf, type Source, type SourceEntry } from "../trees/source.ts";
 
 export interface Survey {
   /** Names that get an inode. */

@@ -36,6 +36,48 @@ export interface Source extends Disposable {
   read(at: number, target: Uint8Array): number;
 }
 
+/** How a tree is read. */
+export interface ReadOptions {
+  /** Whether a symlink that is named itself stands for what it leads to. */
+  readonly follow: boolean;
+  /** Whether further names of one file are told as such; else each is a file of its own. */
+  readonly links: boolean;
+  /** Told of what cannot be read, which is then left out; null: it is thrown. */
+  readonly onError: ((error: unknown, path: string) => void) | null;
+}
+
+/** As of one that must be read whole. */
+export const READ_ALL: ReadOptions = { follow: true, links: true, onError: null };
+
+/** A source whose entries lie below other names: its root is what has the last of them. */
+export class PrefixedSource implements Source {
+  readonly path: string;
+  readonly #source: Source;
+  readonly #prefix: readonly Uint8Array[];
+
+  constructor(source: Source, prefix: readonly Uint8Array[]) {
+    this.path = source.path;
+    this.#source = source;
+    this.#prefix = prefix;
+  }
+
+  *entries(): Iterable<SourceEntry> {
+    const prefixed = (names: readonly Uint8Array[]) => [...this.#prefix, ...names];
+    for (const entry of this.#source.entries()) {
+      const linkTo = entry.linkTo === null ? null : prefixed(entry.linkTo);
+      yield { ...entry, names: prefixed(entry.names), linkTo };
+    }
+  }
+
+  read(at: number, target: Uint8Array): number {
+    return this.#source.read(at, target);
+  }
+
+  [Symbol.dispose](): void {
+    this.#source[Symbol.dispose]();
+  }
+}
+
 export function nameText(names: readonly Uint8Array[]): string {
   return names.map((name) => Buffer.from(name).toString("utf8")).join("/");
 }

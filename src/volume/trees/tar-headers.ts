@@ -9,7 +9,7 @@ import { HoldfastError } from "../../base/errors.ts";
 export const TAR_BLOCK = 512;
 
 /** Where fields lie in a header of 512 bytes. */
-const Field = {
+export const Field = {
   name: [0, 100],
   mode: [100, 8],
   uid: [108, 8],

@@ -1,6 +1,7 @@
 /**
- * Fills a new volume from a source, through a mount of it. What is made has the source's owners, modes and
- * times, and its extended attributes; the time of the volume stands for the times that nobody can set: change and birth.
+ * Fills a directory of a volume from a source, through a mount of it: a new volume's root, or what is copied to. What is
+ * made has the source's owners, modes and times, and its extended attributes; a given time stands for the times that
+ * nobody can set: change and birth. Or, where they are not to be kept, it is as what this process makes.
  *
  * A directory's own attributes come last, since every name made in it changes its times.
  */
@@ -15,7 +16,7 @@ import { createAt, makeLink, removeFile } from "../names.ts";
 import type { Path, Scope } from "../paths.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { runScoped } from "../calls.ts";
-import type { MkfsProgress } from "./options.ts";
+import type { MkfsProgress } from "../mkfs/options.ts";
 import { keyOf, nameText, type Source, type SourceEntry } from "./source.ts";
 
 /** What went into a volume, and what did not. */
@@ -46,6 +47,22 @@ interface Given {
   readonly attributes: SourceEntry["attributes"];
 }
 
+/** What is made, and where. */
+export interface FillOptions {
+  /** A directory of the volume, by its names; what the source calls its root. */
+  readonly at: readonly Uint8Array[];
+  /** Seconds: when it is made. */
+  readonly time: number;
+  /** Bytes of files, for the progress. */
+  readonly bytesTotal: number;
+  /** Keeps owners, times, all bits of modes and extended attributes. */
+  readonly preserve: boolean;
+  /** What is there stays as it is; else it is replaced. Directories are gone into. */
+  readonly keepsExisting: boolean;
+  /** Told of what could not be made, and why; then the rest goes on. Null: it is thrown. */
+  readonly onError: ((error: unknown, path: string) => void) | null;
+}
+
 type Counts = { -readonly [Name in keyof Filled]: Filled[Name] };
 
 export class Filler {
@@ -53,10 +70,10 @@ export class Filler {
   readonly #source: Source;
   /** Seconds. */
   readonly #time: Time;
-  readonly #bytesTotal: number;
+  readonly #options: FillOptions;
   readonly #piece = new Uint8Array(PIECE_BYTES);
   /** What the directories made are given, by their path; each after the one that it lies in. */
-  readonly #directories = new Map<string, { path: Path; given: Given }>();
+  readonly #directories = new Map<string, { path: Path; given: Given | null }>();
   readonly #skippedOf: string[] = [];
   readonly #counts: Counts = {
     directories: 0,
@@ -70,15 +87,21 @@ export class Filler {
     attributesSkippedOf: this.#skippedOf,
   };
 
-  /** `bytesTotal`: of files, for the progress. */
-  constructor(mounted: Mounted, source: Source, time: number, bytesTotal: number) {
+  constructor(mounted: Mounted, source: Source, options: FillOptions) {
     this.#mounted = mounted;
     this.#source = source;
-    this.#time = { seconds: time, nanoseconds: 0 };
-    this.#bytesTotal = bytesTotal;
+    this.#time = { seconds: options.time, nanoseconds: 0 };
+    this.#options = options;
     // As mke2fs -d, whoever runs it.
     mounted.core.driver.actFor({ uid: 0, gids: [] });
-    this.#directories.set("", { path: pathOf([]), given: this.#plainDirectory() });
+    this.#directories.set("", {
+      path: this.#pathOf([]),
+      given: options.at.length === 0 && options.preserve ? this.#plainDirectory() : null,
+    });
+  }
+
+  #pathOf(names: readonly Uint8Array[]): Path {
+    return { absolute: true, names: [...this.#options.at, ...names], trailingSlash: false };
   }
 
   /** Makes everything. Throws: ENOSPC, EINVAL for what a volume cannot hold, and what the source throws. */
@@ -88,23 +111,33 @@ export class Filler {
       try {
         yield* this.#add(entry, path);
       } catch (error) {
-        throw withContext(error, { path: `/${path}` });
+        this.#fail(error, path);
       }
     }
     for (const { path, given } of [...this.#directories.values()].reverse()) {
+      if (given === null) continue;
       try {
         this.#give(path, given);
       } catch (error) {
-        throw withContext(error, { path: `/${nameText(path.names)}` });
+        this.#fail(error, nameText(path.names));
       }
     }
     return this.#counts;
   }
 
+  #fail(error: unknown, path: string): void {
+    const { onError } = this.#options;
+    if (onError === null || !(error instanceof HoldfastError)) {
+      throw withContext(error, { path: `/${path}` });
+    }
+    onError(error, path);
+  }
+
   *#add(entry: SourceEntry, path: string): Generator<MkfsProgress, void> {
     const counts = this.#counts;
-    yield { step: "filling", done: counts.bytes, total: this.#bytesTotal, path };
+    yield { step: "filling", done: counts.bytes, total: this.#options.bytesTotal, path };
     this.#makeParents(entry.names);
+    if (this.#options.keepsExisting && entry.type !== "directory" && this.#exists(entry)) return;
     if (entry.type === "directory") {
       this.#addDirectory(entry);
       return;
@@ -122,7 +155,15 @@ export class Filler {
       yield* this.#write(entry, path);
     } else if (entry.type === "symlink") counts.symlinks++;
     else counts.special++;
-    this.#give(pathOf(entry.names), this.#givenBy(entry));
+    const given = this.#givenBy(entry);
+    if (given !== null) this.#give(this.#pathOf(entry.names), given);
+  }
+
+  #exists({ names }: SourceEntry): boolean {
+    const path = this.#pathOf(names);
+    return this.#scoped(function* (scope) {
+      return (yield* scope.at(yield* scope.walk(path))) !== null;
+    });
   }
 
   #noteSkipped({ names }: Path): void {
@@ -139,42 +180,48 @@ export class Filler {
       const parent = names.slice(0, count);
       const key = keyOf(parent);
       if (this.#directories.has(key)) continue;
-      this.#makeDirectory(parent);
-      this.#directories.set(key, { path: pathOf(parent), given: this.#plainDirectory() });
+      const isNew = this.#makeDirectory(parent, DIRECTORY_MODE);
+      const given = isNew && this.#options.preserve ? this.#plainDirectory() : null;
+      this.#directories.set(key, { path: this.#pathOf(parent), given });
     }
   }
 
   #addDirectory(entry: SourceEntry): void {
     const key = keyOf(entry.names);
-    if (!this.#directories.has(key)) this.#makeDirectory(entry.names);
-    const given = this.#givenBy(entry);
-    this.#directories.set(key, { path: pathOf(entry.names), given });
+    const isNew = !this.#directories.has(key) && this.#makeDirectory(entry.names, DIRECTORY_MODE);
+    const given = isNew || this.#options.preserve ? this.#givenBy(entry) : null;
+    this.#directories.set(key, { path: this.#pathOf(entry.names), given });
     if (entry.names.length > 0) this.#counts.directories++;
   }
 
-  /** A directory that is there already, such as lost+found, serves as well. */
-  #makeDirectory(names: readonly Uint8Array[]): void {
-    const time = this.#time;
-    this.#scoped(function* (scope) {
-      const place = yield* scope.walk(pathOf(names));
+  /** A directory that is there already, such as lost+found, serves as well. Returns whether there was none. */
+  #makeDirectory(names: readonly Uint8Array[], mode: number): boolean {
+    const path = this.#pathOf(names);
+    const owner = this.#owner(null);
+    return this.#scoped(function* (scope) {
+      const place = yield* scope.walk(path);
       const found = yield* scope.at(place);
-      if (found?.isDirectory === true) return;
-      yield* createAt(scope, place, {
-        type: "directory",
-        mode: DIRECTORY_MODE,
-        uid: 0,
-        gid: 0,
-        time,
-      });
+      if (found?.isDirectory === true) return false;
+      yield* createAt(scope, place, { type: "directory", mode, ...owner });
+      return true;
     });
+  }
+
+  /** Whose a new inode is, and when it was made: of an entry, or of the superuser. */
+  #owner(entry: SourceEntry | null): { uid?: number; gid?: number; time?: Time } {
+    if (!this.#options.preserve) return {};
+    return { uid: entry?.uid ?? 0, gid: entry?.gid ?? 0, time: this.#time };
   }
 
   /** What has the name already goes: of an archive the last entry counts. */
   #make(entry: SourceEntry): void {
-    const { type, mode, uid, gid, deviceMajor, deviceMinor, target } = entry;
-    const draft = { type, mode, uid, gid, deviceMajor, deviceMinor, time: this.#time };
+    const { type, deviceMajor, deviceMinor, target } = entry;
+    const { core } = this.#mounted;
+    // The umask cuts what is made, but where modes are kept.
+    const mode = this.#options.preserve ? entry.mode : entry.mode & 0o777 & ~core.umask;
+    const draft = { type, mode, deviceMajor, deviceMinor, ...this.#owner(entry) };
+    const path = this.#pathOf(entry.names);
     this.#scoped(function* (scope) {
-      const path = pathOf(entry.names);
       yield* clearWay(scope, path);
       const place = yield* scope.walk(path);
       yield* createAt(scope, place, target === null ? draft : { ...draft, target });
@@ -183,10 +230,10 @@ export class Filler {
 
   #addLink(entry: SourceEntry, existing: readonly Uint8Array[]): void {
     const changeTime = this.#time;
+    const [path, from] = [this.#pathOf(entry.names), this.#pathOf(existing)];
     this.#scoped(function* (scope) {
-      const path = pathOf(entry.names);
       yield* clearWay(scope, path);
-      yield* makeLink(scope, pathOf(existing), path);
+      yield* makeLink(scope, from, path);
       const inode = yield* scope.find(path, false);
       yield* changeAttributes(scope.task, scope.core, inode, () => ({ changeTime }));
     });
@@ -196,7 +243,7 @@ export class Filler {
   /** Copies a file's data, and leaves its holes. */
   *#write(entry: SourceEntry, path: string): Generator<MkfsProgress, void> {
     if (entry.size === 0) return;
-    const file = this.#mounted.volume.openSync(bytesOf(entry.names), "r+");
+    const file = this.#mounted.volume.openSync(bytesOf(this.#pathOf(entry.names)), "r+");
     try {
       for (const { start, length } of entry.data) {
         for (let done = 0; done < length; ) {
@@ -206,7 +253,12 @@ export class Filler {
           writeAll(file, wanted.subarray(0, count), start + done);
           done += count;
           this.#counts.bytes += count;
-          yield { step: "filling", done: this.#counts.bytes, total: this.#bytesTotal, path };
+          yield {
+            step: "filling",
+            done: this.#counts.bytes,
+            total: this.#options.bytesTotal,
+            path,
+          };
         }
       }
       if (file.statSync().size < entry.size) file.truncateSync(entry.size);
@@ -215,7 +267,13 @@ export class Filler {
     }
   }
 
-  #givenBy({ mode, uid, gid, accessTime, modifyTime, attributes }: SourceEntry): Given {
+  /** Null: as it was made. */
+  #givenBy(entry: SourceEntry): Given | null {
+    const { type, mode, uid, gid, accessTime, modifyTime, attributes } = entry;
+    if (!this.#options.preserve) {
+      if (type !== "directory") return null;
+      return { change: { mode: mode & 0o777 & ~this.#mounted.core.umask }, attributes: [] };
+    }
     const change = { mode, uid, gid, accessTime, modifyTime, changeTime: this.#time };
     return { change, attributes };
   }
@@ -300,10 +358,6 @@ function writeAll(
   }
 }
 
-function pathOf(names: readonly Uint8Array[]): Path {
-  return { absolute: true, names, trailingSlash: false };
-}
-
-function bytesOf(names: readonly Uint8Array[]): Uint8Array {
+function bytesOf({ names }: Path): Uint8Array {
   return Buffer.concat(names.flatMap((name) => [Buffer.from("/"), name]));
 }

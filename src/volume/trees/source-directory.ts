@@ -1,19 +1,19 @@
-/** A directory of the system's as a source: everything below it, in the order of the names' bytes. */
+/** A path of the system's as a source: with all below it, in the order of the names' bytes. */
 import {
   type BigIntStats,
   closeSync,
   constants,
-  fstatSync,
   lstatSync,
   openSync,
   readdirSync,
   readlinkSync,
   readSync,
+  realpathSync,
 } from "node:fs";
 import { HoldfastError, systemError } from "../../base/errors.ts";
 import { dataRuns, hostAttributes } from "../../device/index.ts";
 import type { FileType, Time } from "../../iomap/contract.ts";
-import type { Source, SourceEntry } from "./source.ts";
+import { nameText, READ_ALL, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
 
 const NANOSECONDS = 1_000_000_000n;
 
@@ -25,9 +25,13 @@ export class DirectorySource implements Source {
   /** The first names of files that have several, by device and inode number. */
   readonly #linked = new Map<string, readonly Uint8Array[]>();
 
-  constructor(path: string) {
+  readonly #options: ReadOptions;
+
+  constructor(path: string, options: ReadOptions = READ_ALL) {
     this.path = path;
-    this.#root = Buffer.from(path);
+    this.#options = options;
+    const whole = called("realpath", Buffer.from(path), () => realpathIf(options.follow, path));
+    this.#root = Buffer.from(whole);
   }
 
   *entries(): Iterable<SourceEntry> {
@@ -37,15 +41,28 @@ export class DirectorySource implements Source {
 
   *#walk(names: readonly Uint8Array[]): Generator<SourceEntry> {
     const path = this.#pathOf(names);
-    const stats = called("lstat", path, () =>
-      names.length === 0 ? fstatOf(path) : (lstatSync(path, { bigint: true }) as BigIntStats),
-    );
-    yield this.#entryOf(names, path, stats);
+    const stats = this.#attempt(names, () => lstatOf(path));
+    const entry =
+      stats === null ? null : this.#attempt(names, () => this.#entryOf(names, path, stats));
+    if (stats === null || entry === null) return;
+    yield entry;
     this.#closeFile();
     if (!stats.isDirectory()) return;
-    const inside = called("readdir", path, () => readdirSync(path, { encoding: "buffer" }));
-    inside.sort(Buffer.compare);
-    for (const name of inside) yield* this.#walk([...names, name]);
+    const inside = this.#attempt(names, () =>
+      called("readdir", path, () => readdirSync(path, { encoding: "buffer" })),
+    );
+    for (const name of inside?.sort(Buffer.compare) ?? []) yield* this.#walk([...names, name]);
+  }
+
+  #attempt<T>(names: readonly Uint8Array[], run: () => T): T | null {
+    const { onError } = this.#options;
+    if (onError === null) return run();
+    try {
+      return run();
+    } catch (error) {
+      onError(error, nameText(names));
+      return null;
+    }
   }
 
   #pathOf(names: readonly Uint8Array[]): Buffer {
@@ -58,7 +75,7 @@ export class DirectorySource implements Source {
     const type = typeOf(stats);
     const isFile = type === "file";
     const key = `${stats.dev}:${stats.ino}`;
-    const isLinked = stats.nlink > 1n && type !== "directory";
+    const isLinked = this.#options.links && stats.nlink > 1n && type !== "directory";
     const linkTo = isLinked ? (this.#linked.get(key) ?? null) : null;
     if (isLinked && linkTo === null) this.#linked.set(key, names);
     if (isFile && linkTo === null) this.#open(path);
@@ -103,14 +120,12 @@ export class DirectorySource implements Source {
 
 const SLASH = Buffer.from("/");
 
-/** The root may be given by a symlink. */
-function fstatOf(path: Buffer): BigIntStats {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    return fstatSync(fd, { bigint: true });
-  } finally {
-    closeSync(fd);
-  }
+function realpathIf(follow: boolean, path: string): string {
+  return follow ? realpathSync(path) : path;
+}
+
+function lstatOf(path: Buffer): BigIntStats {
+  return called("lstat", path, () => lstatSync(path, { bigint: true }));
 }
 
 function called<T>(syscall: string, path: Buffer, run: () => T): T {

@@ -21,6 +21,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "make an ext2, ext3 or ext4 volume on an image or device, filled if wanted",
     load: async () => (await import("./mkfs/command.ts")).mkfsCommand,
   },
+  info: {
+    group: "Volumes",
+    summary: "tell what a volume is: its superblock, features, groups",
+    load: async () => (await import("./storage/info.ts")).infoCommand,
+  },
   df: {
     group: "Volumes",
     summary: "tell how much room volumes have",
@@ -90,6 +95,41 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     group: "Files in volumes",
     summary: "write a directory as a tar archive, or put an archive into one",
     load: async () => (await import("./files/tar.ts")).tarCommand,
+  },
+  mkdir: {
+    group: "Files in volumes",
+    summary: "make directories",
+    load: async () => (await import("./files/changing.ts")).mkdirCommand,
+  },
+  rm: {
+    group: "Files in volumes",
+    summary: "remove files and directories",
+    load: async () => (await import("./files/changing.ts")).rmCommand,
+  },
+  mv: {
+    group: "Files in volumes",
+    summary: "rename and move files",
+    load: async () => (await import("./files/changing.ts")).mvCommand,
+  },
+  ln: {
+    group: "Files in volumes",
+    summary: "give files further names, make symlinks",
+    load: async () => (await import("./files/changing.ts")).lnCommand,
+  },
+  edit: {
+    group: "Files in volumes",
+    summary: "edit a file in $EDITOR",
+    load: async () => (await import("./files/edit.ts")).editCommand,
+  },
+  map: {
+    group: "Storage under files",
+    summary: "draw where a file's blocks lie, and which can be huge pages",
+    load: async () => (await import("./storage/map.ts")).mapCommand,
+  },
+  blocks: {
+    group: "Storage under files",
+    summary: "tell which files own blocks",
+    load: async () => (await import("./storage/blocks.ts")).blocksCommand,
   },
   check: {
     group: "The package itself",

@@ -1,6 +1,12 @@
 /** The driver of ext2, ext3 and ext4 on its own. */
 export { ExtDriver } from "./driver.ts";
 export {
+  describeGroups,
+  describeSuperblock,
+  type GroupText,
+  type SuperblockText,
+} from "./describe.ts";
+export {
   beginJournal,
   findJournal,
   type FoundJournal,

@@ -10,7 +10,7 @@ type Word = keyof Features;
 type FeatureBit = readonly [word: Word, bit: number];
 
 /** Every feature that a volume can be made with. */
-const FEATURES = {
+export const FEATURES = {
   has_journal: ["compatible", COMPATIBLE.hasJournal],
   ext_attr: ["compatible", COMPATIBLE.extendedAttributes],
   resize_inode: ["compatible", COMPATIBLE.resizeInode],

@@ -114,8 +114,8 @@ describe("map and blocks", () => {
     const pieces = [
       ...stdout.matchAll(/^ *\d+: +(\d+)\.\. *(\d+): +(\d+)\.\. *\d+: +(\d+):(.*)$/gm),
     ].map((match) => ({
-      start: Number(match[1]) * found.blockSize,
-      address: Number(match[3]) * found.blockSize,
+      offset: Number(match[1]) * found.blockSize,
+      deviceOffset: Number(match[3]) * found.blockSize,
       length: Number(match[4]) * found.blockSize,
       unwritten: match[5]!.includes("unwritten"),
     }));
@@ -124,8 +124,8 @@ describe("map and blocks", () => {
       const last = merged.at(-1);
       const goesOn =
         last !== undefined &&
-        last.start + last.length === piece.start &&
-        last.address + last.length === piece.address &&
+        last.offset + last.length === piece.offset &&
+        last.deviceOffset + last.length === piece.deviceOffset &&
         last.unwritten === piece.unwritten;
       if (goesOn) last.length += piece.length;
       else merged.push({ ...piece });
@@ -143,10 +143,10 @@ describe("map and blocks", () => {
     holdfastOk("cp", directory.file("large"), `${image}:/large`);
     const [found] = jsonLines(holdfastOk("map", "--json", `${image}:/large`));
     const counted = found.extents.reduce(
-      (sum: number, { start, address, length }: Record<string, number>) => {
-        if ((address! - start!) % (2 * MIB) !== 0) return sum;
-        const first = Math.ceil(start! / (2 * MIB));
-        const end = Math.floor((start! + length!) / (2 * MIB));
+      (sum: number, { offset, deviceOffset, length }: Record<string, number>) => {
+        if ((deviceOffset! - offset!) % (2 * MIB) !== 0) return sum;
+        const first = Math.ceil(offset! / (2 * MIB));
+        const end = Math.floor((offset! + length!) / (2 * MIB));
         return sum + Math.max(0, end - first);
       },
       0,
@@ -169,7 +169,7 @@ describe("map and blocks", () => {
     const image = withFile(directory, ["-b", "4096"]);
     holdfastOk("ln", `${image}:/file`, `${image}:/second`);
     const [found] = jsonLines(holdfastOk("map", "--json", `${image}:/file`));
-    const block = found.extents[1].address / found.blockSize;
+    const block = found.extents[1].deviceOffset / found.blockSize;
     const icheck = runOk("debugfs", ["-R", `icheck ${block}`, image]);
     const ino = Number(/^\d+\t(\d+)$/m.exec(icheck)?.[1]);
     const [owned] = jsonLines(holdfastOk("blocks", "--json", image, String(block)));
@@ -178,13 +178,13 @@ describe("map and blocks", () => {
       last: block,
       use: "data",
       ino,
-      offset: found.extents[1].start,
+      offset: found.extents[1].offset,
       structure: null,
       paths: ["/file", "/second"],
     });
     const byBytes = holdfastOk("blocks", "-b", image, String(block * found.blockSize + 5));
     expect(byBytes).toBe(
-      `${block}: block ${found.extents[1].start / 4096} on of inode ${ino}, /file, /second\n`,
+      `${block}: block ${found.extents[1].offset / 4096} on of inode ${ino}, /file, /second\n`,
     );
     const dump = runOk("dumpe2fs", [image]);
     const table = Number(/Inode table at (\d+)/.exec(dump)![1]);

@@ -1,7 +1,7 @@
 /** `holdfast map`: which blocks a file has, and what that is good for. */
 import { HUGE_SIZE } from "../../base/quantities.ts";
 import { HoldfastError } from "../../base/errors.ts";
-import { type FileExtent, fileExtents } from "../../volume/extents.ts";
+import type { FileExtent, Volume } from "../../index.ts";
 import { type Job, someOperands, volumeCommand } from "../job.ts";
 import { formatBytes, formatCount, plural, type Style, type Terminal } from "../terminal.ts";
 import { type CommandSpec, JSON_LINES } from "../usage.ts";
@@ -53,7 +53,7 @@ function map(job: Job): void {
       const stats = volume.statSync(place.path);
       if (!stats.isFile()) throw new HoldfastError("EINVAL", `is a ${stats.type}, and no file`);
       if (!volume.readOnly) volume.syncSync();
-      const found = mapOf(fileExtents(core, place.path), stats.size, core.driver.blockSize);
+      const found = mapOf(extentsOf(volume, place.path), stats.size, core.driver.blockSize);
       if (job.json) {
         job.terminal.print(JSON.stringify({ path: place.shown, ino: stats.ino, ...found }));
         return;
@@ -64,12 +64,17 @@ function map(job: Job): void {
   }
 }
 
+function extentsOf(volume: Volume, path: string): FileExtent[] {
+  using file = volume.openSync(path);
+  return file.extentsSync();
+}
+
 function mapOf(extents: readonly FileExtent[], size: number, blockSize: number): FileMap {
   const parts = Math.ceil(size / HUGE_SIZE);
   let hugeParts = 0;
   for (const extent of extents) hugeParts += hugeIn(extent, size).count;
   const allocated = extents.reduce(
-    (sum, { length, address }) => sum + (address === null ? 0 : length),
+    (sum, { length, deviceOffset }) => sum + (deviceOffset === null ? 0 : length),
     0,
   );
   return { size, blockSize, extents, allocated, hugeParts, parts };
@@ -77,12 +82,13 @@ function mapOf(extents: readonly FileExtent[], size: number, blockSize: number):
 
 /** The parts of 2 MiB of the file inside a piece that can be huge pages: from which byte on, and how many. */
 function hugeIn(
-  { start, length, address }: FileExtent,
+  { offset, length, deviceOffset }: FileExtent,
   size: number,
 ): { readonly from: number; readonly count: number } {
-  if (address === null || (address - start) % HUGE_SIZE !== 0) return { from: 0, count: 0 };
-  const from = Math.ceil(start / HUGE_SIZE) * HUGE_SIZE;
-  const end = Math.floor(Math.min(start + length, size) / HUGE_SIZE) * HUGE_SIZE;
+  if (deviceOffset === null || (deviceOffset - offset) % HUGE_SIZE !== 0)
+    return { from: 0, count: 0 };
+  const from = Math.ceil(offset / HUGE_SIZE) * HUGE_SIZE;
+  const end = Math.floor(Math.min(offset + length, size) / HUGE_SIZE) * HUGE_SIZE;
   return { from, count: Math.max(0, (end - from) / HUGE_SIZE) };
 }
 
@@ -90,7 +96,7 @@ function print(job: Job, shown: string, found: FileMap): void {
   const { terminal } = job;
   const { size, extents, allocated, blockSize, hugeParts, parts } = found;
   terminal.print(terminal.style("bold", `${shown}: ${formatBytes(size)}`));
-  const inline = extents.find(({ address }) => address === null);
+  const inline = extents.find(({ deviceOffset }) => deviceOffset === null);
   if (inline !== undefined) {
     terminal.print("  its content lies in its inode");
     return;
@@ -119,7 +125,7 @@ function kindOf({ extents, size }: FileMap, from: number, to: number): Kind {
   const overlap = (start: number, end: number): number =>
     Math.max(0, Math.min(end, to) - Math.max(start, from));
   for (const extent of extents) {
-    const own = overlap(extent.start, extent.start + extent.length);
+    const own = overlap(extent.offset, extent.offset + extent.length);
     if (own === 0) continue;
     sums.hole -= own;
     if (extent.unwritten) {
@@ -139,7 +145,7 @@ function kindOf({ extents, size }: FileMap, from: number, to: number): Kind {
 function draw(terminal: Terminal, found: FileMap): void {
   const { size, blockSize, extents } = found;
   const last = extents.at(-1)!;
-  const end = Math.max(size, last.start + last.length);
+  const end = Math.max(size, last.offset + last.length);
   const width = Math.min(DRAWING_WIDTH_MAX, Math.ceil(end / blockSize));
   const kinds = Array.from({ length: width }, (_, at) =>
     kindOf(found, (end * at) / width, (end * (at + 1)) / width),
@@ -162,13 +168,13 @@ function printPieces(
   all: boolean,
 ): void {
   const rows = extents.slice(0, all ? undefined : SHOWN_MAX).map((extent) => {
-    const { start, length, address, unwritten, shared } = extent;
+    const { offset, length, deviceOffset, unwritten, shared } = extent;
     const flags = [
       ...(unwritten ? ["not written"] : []),
       ...(shared ? ["shared"] : []),
       ...(hugeIn(extent, size).count > 0 ? ["huge"] : []),
     ];
-    const cells = [start, address!, length].map((bytes) => formatCount(bytes / blockSize));
+    const cells = [offset, deviceOffset!, length].map((bytes) => formatCount(bytes / blockSize));
     return [...cells, formatBytes(length), flags.join(", ")];
   });
   const titles = ["File block", "Volume block", "Blocks", "Size"];

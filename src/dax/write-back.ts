@@ -41,13 +41,23 @@ import { type Dax, findExtent, isCopied, mapName, stableSize } from "./dax.ts";
 import { healthyBytes, poisonedError } from "./poison.ts";
 import { persistLayout } from "./sync-fault.ts";
 
+/** What persists ranges of the device: the device, or something that persists more. Throws: EIO. */
+export interface RangeStorage {
+  persist(at: number, length: number): void;
+}
+
 /**
- * Persists the file's data (its metadata is the cache's to flush). What a pin writes after this has
- * begun may or may not be included.
+ * Persists the file's data (its metadata is the cache's to flush), by `storage`, with its locks held. What a pin
+ * writes after this has begun may or may not be included.
  * Locks: takes the write-back lock, then the map lock, shared. Sleeps: for them, and in the device.
  * Throws: EIO; what was not persisted is persisted by the next one. EIO once for pages whose bytes are lost.
  */
-export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void> {
+export function* writeBack(
+  task: Task,
+  dax: Dax,
+  mapping: Mapping,
+  storage: RangeStorage = dax.device,
+): Sleeps<void> {
   const { thread, windows } = dax;
   const { words } = thread;
   const order = inoOf(thread, mapping);
@@ -62,14 +72,15 @@ export function* writeBack(task: Task, dax: Dax, mapping: Mapping): Sleeps<void>
   }
   const written = takeWritten(thread, mapping);
   let lost: HoldfastError | null = null;
-  if (written !== null) lost = yield* persistRange(task, dax, mapping, written.first, written.last);
+  if (written !== null)
+    lost = yield* persistRange(task, dax, mapping, storage, written.first, written.last);
   const runs: { first: number; last: number }[] = [];
   windows.forEachWritableRun(mapping, (first, last) => runs.push({ first, last }));
   for (const run of runs)
-    lost = (yield* persistRange(task, dax, mapping, run.first, run.last)) ?? lost;
+    lost = (yield* persistRange(task, dax, mapping, storage, run.first, run.last)) ?? lost;
   lost = isCopied(dax, mapping)
-    ? ((yield* persistMarkedCopies(task, dax, mapping)) ?? lost)
-    : (persistMarked(dax, mapping) ?? lost);
+    ? ((yield* persistMarkedCopies(task, dax, mapping, storage)) ?? lost)
+    : (persistMarked(dax, mapping, storage) ?? lost);
   store(words, mapping + MappingWord.writingBack, 0);
   traceFile(thread, Event.writebackRangeDone, mapping);
   if (lost !== null) throw lost;
@@ -104,16 +115,17 @@ export function* writeBackCopied(task: Task, dax: Dax): Sleeps<void> {
 function persistHealthy(
   dax: Dax,
   mapping: Mapping,
+  storage: RangeStorage,
   at: number,
   address: number,
   length: number,
 ): HoldfastError | null {
-  const { device, pages } = dax;
+  const { pages } = dax;
   const end = address + length;
   let lost: HoldfastError | null = null;
   for (let from = address; from < end; ) {
     const healthy = healthyBytes(pages, from, end - from);
-    if (healthy > 0) device.persist(from, healthy);
+    if (healthy > 0) storage.persist(from, healthy);
     from += healthy;
     if (from === end) break;
     const page = from / PAGE_SIZE;
@@ -132,6 +144,7 @@ function* persistRange(
   task: Task,
   dax: Dax,
   mapping: Mapping,
+  storage: RangeStorage,
   first: number,
   last: number,
 ): Sleeps<HoldfastError | null> {
@@ -145,7 +158,7 @@ function* persistRange(
     if (extent.kind === "mapped") {
       const address = extent.address + (at - extent.start);
       traceFile(dax.thread, Event.writebackOne, mapping, at / PAGE_SIZE, (stop - at) / PAGE_SIZE);
-      lost = persistHealthy(dax, mapping, at, address, stop - at) ?? lost;
+      lost = persistHealthy(dax, mapping, storage, at, address, stop - at) ?? lost;
     }
     at = stop;
   }
@@ -158,7 +171,7 @@ function* persistRange(
  * last. So a pin that writes has been seen, and the page keeps its mark; or it has been released and
  * what it wrote is persisted; or it marks the page anew.
  */
-function persistMarked(dax: Dax, mapping: Mapping): HoldfastError | null {
+function persistMarked(dax: Dax, mapping: Mapping, storage: RangeStorage): HoldfastError | null {
   const { pages, thread } = dax;
   const { words } = thread;
   let lost: HoldfastError | null = null;
@@ -171,7 +184,8 @@ function persistMarked(dax: Dax, mapping: Mapping): HoldfastError | null {
     takeMark(dax, mapping, index, page);
     const address = pages.devicePage(page) * PAGE_SIZE;
     traceFile(thread, Event.writebackOne, mapping, index, count);
-    lost = persistHealthy(dax, mapping, index * PAGE_SIZE, address, count * PAGE_SIZE) ?? lost;
+    const [at, length] = [index * PAGE_SIZE, count * PAGE_SIZE];
+    lost = persistHealthy(dax, mapping, storage, at, address, length) ?? lost;
     index += count;
   }
 }
@@ -187,6 +201,7 @@ function* persistMarkedCopies(
   task: Task,
   dax: Dax,
   mapping: Mapping,
+  storage: RangeStorage,
 ): Sleeps<HoldfastError | null> {
   const { words } = dax.thread;
   let lost: HoldfastError | null = null;
@@ -195,7 +210,7 @@ function* persistMarkedCopies(
     if (index < 0) return lost;
     const page = pageOf(load(words, findSlot(words, mapping, index)));
     takeMark(dax, mapping, index, page);
-    lost = (yield* persistRange(task, dax, mapping, index, index)) ?? lost;
+    lost = (yield* persistRange(task, dax, mapping, storage, index, index)) ?? lost;
     from = index + 1;
   }
 }
@@ -213,7 +228,7 @@ export function* persistStores(
   last: number,
 ): Sleeps<void> {
   using _map = yield* lockShared(task, mapping + MappingWord.mapLock, mapName(dax, mapping));
-  const lost = yield* persistRange(task, dax, mapping, first, last);
+  const lost = yield* persistRange(task, dax, mapping, dax.device, first, last);
   if (lost !== null) throw lost;
   yield* persistLayout(task, dax, mapping);
 }

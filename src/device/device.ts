@@ -35,7 +35,7 @@ import { assertReleases, cannotRelease, releaseRange } from "./release.ts";
 import { ReleasedRanges } from "./released.ts";
 import { type FailedPages, FailureEvents } from "./failure-events.ts";
 import { growStorage } from "./growing.ts";
-import { dataRuns } from "./host-file.ts";
+import { dataRuns, writeOutRange } from "./host-file.ts";
 import {
   CLOSED_SEGMENT,
   LocalSegmentTable,
@@ -449,6 +449,20 @@ export class Device {
         throw this.#storageError(error, "msync");
       }
       at += piece;
+    }
+  }
+
+  /**
+   * Writes what was stored to [at, at + length) to the storage and waits for it, but for the storage's own cache: on the
+   * medium it is after `persistAll`. It tells whether that range fails. Throws: as `persist`.
+   */
+  writeOut(at: number, length: number): void {
+    this.assertPresent();
+    if (!(at >= 0 && length >= 0 && at + length <= this.#limit)) this.#refuse(at, length);
+    try {
+      writeOutRange(this.fd, at, length, { path: this.path });
+    } catch (error) {
+      throw this.#storageError(error, "sync_file_range");
     }
   }
 

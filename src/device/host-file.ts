@@ -1,5 +1,5 @@
-/** What Node.js does not say of files of the system's own filesystems: their holes, their attributes. */
-import { ERRNO } from "../base/errors.ts";
+/** What Node.js does not say of files of the system's own filesystems: their holes, their attributes, their dirty pages. */
+import { ERRNO, type ErrorContext } from "../base/errors.ts";
 import { bindFunction, lastErrno, throwLastError } from "../base/libc.ts";
 
 const lseek = bindFunction("int64_t lseek(int fd, int64_t offset, int whence)");
@@ -21,8 +21,15 @@ const mknod = bindFunction("int mknod(const uint8_t *path, uint32_t mode, uint64
 /** Source: linux/fcntl.h. */
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
+
+const syncFileRange = bindFunction(
+  "int sync_file_range(int fd, int64_t at, int64_t length, uint32_t flags)",
+);
+
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
+/** Waits for writes of the range that are under way, begins those of what else is dirty, and waits for them. */
+const WRITE_AND_WAIT = 1 | 2 | 4;
 /** Bytes [start, start + length) of a file. */
 export interface ByteRun {
   readonly start: number;
@@ -123,4 +130,13 @@ export function makeHostNode(path: Uint8Array, mode: number, major: number, mino
   // Source: gnu_dev_makedev(3). Both are below 2^12 and 2^20, as the kernel has them.
   const device = (minor & 0xff) + major * 2 ** 8 + (minor >>> 8) * 2 ** 20;
   if (mknod(terminate(path), mode, device) < 0) throwLastError("mknod");
+}
+
+/**
+ * Writes the dirty pages of a range to storage and waits for that. Neither what tells where they lie nor the storage's own cache
+ * is on the medium then (sync_file_range(2)). Throws: EIO, ENOSPC.
+ */
+export function writeOutRange(fd: number, at: number, length: number, context: ErrorContext): void {
+  if (syncFileRange(fd, at, length, WRITE_AND_WAIT) !== 0)
+    throwLastError("sync_file_range", context);
 }

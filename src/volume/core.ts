@@ -153,9 +153,8 @@ export class VolumeCore {
   }
 
   /** Puts all metadata that has been changed on the medium. Sleeps: for it. Throws: EIO, EROFS. */
-  persistMetadataSync(context: ErrorContext): void {
+  persistMetadataSync(context: ErrorContext, steps: Persistence = persistence(this)): void {
     try {
-      const steps = persistence(this);
       while (runBlocking(this.thread, (task) => steps.step(task))) this.persistDevice();
     } catch (error) {
       this.settleSync();

@@ -39,7 +39,7 @@ import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
 import { readStats, type Stats } from "./stats.ts";
 import { type Reclaimed, type ReclaimOptions, reclaimRange } from "./reclaim.ts";
 import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
-import { writeBackFile } from "./sync.ts";
+import { FileSync, writeBackFile } from "./sync.ts";
 import { readWhole, writeWhole } from "./whole-file.ts";
 import { checkMapOptions, FileWindow, type MapOptions, showRange } from "./window.ts";
 
@@ -650,8 +650,9 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   syncSync(): void {
-    this.#runSync("fsync", (task) => writeBackFile(task, this.#core, this.#inode.mapping));
-    if (!this.#core.readOnly) this.#core.persistMetadataSync(this.#context("fsync"));
+    const sync = new FileSync(this.#core, this.#inode.mapping);
+    this.#runSync("fsync", (task) => sync.writeBack(task));
+    sync.persistMetadata(this.#context("fsync"));
   }
 
   #close(): void {

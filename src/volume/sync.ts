@@ -4,8 +4,9 @@
  * Both go step by step: a step does what it can with memory alone, and says whether the device is to be
  * persisted before the next one. So nobody holds a lock, or blocks an event loop, while the medium is waited for.
  */
-import { timeNow } from "../dax/dax.ts";
-import { writeBack } from "../dax/write-back.ts";
+import type { ErrorContext } from "../base/errors.ts";
+import { isCopied, timeNow } from "../dax/dax.ts";
+import { type RangeStorage, writeBack } from "../dax/write-back.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { Commit, type Journal } from "../metadata/journal.ts";
 import {
@@ -155,4 +156,59 @@ export function* persistMetadata(task: Task, core: VolumeCore): Sleeps<void> {
 /** Puts a file's data on the medium, where anything may be written. Sleeps: for the storage. Throws: EIO. */
 export function* writeBackFile(task: Task, core: VolumeCore, mapping: Mapping): Sleeps<void> {
   if (!core.readOnly) yield* writeBack(task, core.dax, mapping);
+}
+
+/**
+ * An fsync that blocks in the device. The first step of the metadata comes before the write-back, and the persist of the whole
+ * device that is due then puts the file's data on the medium, too: a flush of the storage less. Not so where there is no
+ * metadata to persist, nor of a copied file, whose write-back may change some.
+ */
+export class FileSync implements RangeStorage {
+  readonly #core: VolumeCore;
+  readonly #mapping: Mapping;
+  readonly #isReadOnly: boolean;
+  #steps: Persistence;
+  /** Whether the whole device is to be persisted before the next step. */
+  #isDue = false;
+  #isCopied = false;
+
+  constructor(core: VolumeCore, mapping: Mapping) {
+    this.#core = core;
+    this.#mapping = mapping;
+    this.#isReadOnly = core.readOnly;
+    this.#steps = persistence(core);
+  }
+
+  /** Locks: takes the transaction; after that as `writeBack`. Sleeps: for them, and in the device. Throws: EIO, EROFS. */
+  *writeBack(task: Task): Sleeps<void> {
+    if (this.#isReadOnly) return;
+    const core = this.#core;
+    const begins = core.cache.journal?.isAborted !== true && (yield* this.#steps.step(task));
+    this.#isDue = begins;
+    yield* writeBack(task, core.dax, this.#mapping, begins ? this : core.dax.device);
+    if (!begins || this.#isCopied) this.#steps = persistence(core);
+    else if (this.#isDue) core.persistDevice();
+  }
+
+  /**
+   * For the write-back, which holds its locks. Storage that fails for the range alone is found before the journal has to
+   * be given up for it.
+   */
+  persist(at: number, length: number): void {
+    const core = this.#core;
+    const { device } = core.dax;
+    this.#isCopied = isCopied(core.dax, this.#mapping);
+    if (!this.#isDue || this.#isCopied) {
+      device.persist(at, length);
+      return;
+    }
+    device.writeOut(at, length);
+    core.persistDevice();
+    this.#isDue = false;
+  }
+
+  /** After the write-back: takes the steps that are left. Sleeps, throws: as `VolumeCore.persistMetadataSync`. */
+  persistMetadata(context: ErrorContext): void {
+    if (!this.#isReadOnly) this.#core.persistMetadataSync(context, this.#steps);
+  }
 }

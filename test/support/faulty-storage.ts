@@ -106,9 +106,16 @@ const library = `
     return ((int (*)(int))real_dlsym()(RTLD_NEXT, "fdatasync"))(fd);
   }
 
+  /* Puts nothing on the medium, but finds out that it cannot be put there. */
+  int sync_file_range(int fd, off_t at, off_t length, unsigned flags) {
+    if (fails()) return -1;
+    return ((int (*)(int, off_t, off_t, unsigned))real_dlsym()(RTLD_NEXT, "sync_file_range"))(fd, at, length, flags);
+  }
+
   /* koffi asks the C library for its functions by name. */
   void *dlsym(void *handle, const char *name) {
     if (strcmp(name, "msync") == 0) return (void *)msync;
+    if (strcmp(name, "sync_file_range") == 0) return (void *)sync_file_range;
     if (strcmp(name, "fail_at") == 0) return (void *)fail_at;
     if (strcmp(name, "keep_medium") == 0) return (void *)keep_medium;
     if (strcmp(name, "count_persists") == 0) return (void *)count_persists;

@@ -14,8 +14,39 @@ import { blockPointerKinds, volumeKinds } from "../volume/volumes.ts";
 
 type WatchedFs = Pick<VolumeFs, Exclude<keyof VolumeFs & keyof typeof nodeFs, "promises">>;
 
-/** Time in which whatever is to be told is told. */
-const QUIET_MS = 25;
+/**
+ * Ends when all that was changed before is told: changes are told in order, those of this directory, outside of what
+ * a test watches, among them.
+ */
+class Fence implements Disposable {
+  readonly #fs: WatchedFs;
+  readonly #path: string;
+  readonly #watcher: nodeFs.FSWatcher;
+  #count = 0;
+
+  constructor(fs: WatchedFs, path: string) {
+    this.#fs = fs;
+    this.#path = path;
+    fs.mkdirSync(path);
+    this.#watcher = fs.watch(path);
+  }
+
+  async passed(): Promise<void> {
+    const name = `passed ${this.#count++}`;
+    const heard = new Promise<void>((resolve) => {
+      this.#watcher.on("change", (_type, told) => {
+        if (told === name) resolve();
+      });
+    });
+    this.#fs.writeFileSync(`${this.#path}/${name}`, "");
+    await heard;
+    this.#watcher.removeAllListeners("change");
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher.close();
+  }
+}
 
 interface Story {
   /** What is there before. */
@@ -127,7 +158,7 @@ async function heard(fs: WatchedFs, root: string, story: Story): Promise<string[
   const told: string[] = [];
   let step = 0;
   story.before?.(fs, root);
-  await sleep(QUIET_MS);
+  using fence = new Fence(fs, `${root}-fence`);
   const watchers = story.watched.map((below) => {
     const watcher = fs.watch(`${root}${below === "" ? "" : `/${below}`}`);
     watcher.on("change", (type: string, name: string) => {
@@ -139,7 +170,7 @@ async function heard(fs: WatchedFs, root: string, story: Story): Promise<string[
   for (const act of story.steps) {
     step++;
     act(fs, root);
-    await sleep(QUIET_MS);
+    await fence.passed();
   }
   for (const watcher of watchers) watcher.close();
   // Which of several watchers is told first is nobody's promise.
@@ -172,13 +203,14 @@ describe("watchers", () => {
   test("names come in the encoding that was asked for", async () => {
     using made = volumeKinds[0]!.make();
     const { fs } = made.volume;
+    using fence = new Fence(fs, "/fence");
     const names: unknown[] = [];
     const watchers = [
       fs.watch("/", "hex", (_type, name) => names.push(name)),
       fs.watch("/", { encoding: "buffer" }, (_type, name) => names.push(name)),
     ];
     fs.writeFileSync("/\u00fc", "");
-    await sleep(QUIET_MS);
+    await fence.passed();
     expect(names.slice(0, 2)).toEqual(["c3bc", Buffer.from("\u00fc")]);
     for (const watcher of watchers) watcher.close();
   });
@@ -210,17 +242,18 @@ describe("watchers", () => {
   test("a signal closes a watcher; a closed one tells nothing, and costs nothing", async () => {
     using made = volumeKinds[0]!.make();
     const { fs } = made.volume;
+    using fence = new Fence(fs, "/fence");
     const controller = new AbortController();
     const told: unknown[] = [];
     const watcher = fs.watch("/", { signal: controller.signal }, (type) => told.push(type));
     fs.writeFileSync("/f", "");
-    await sleep(QUIET_MS);
+    await fence.passed();
     expect(told).toEqual(["rename"]);
     const closed = once(watcher, "close");
     controller.abort();
     await closed;
     fs.writeFileSync("/g", "");
-    await sleep(QUIET_MS);
+    await fence.passed();
     expect(told).toEqual(["rename"]);
     watcher.close();
     const early = fs.watch("/", { signal: AbortSignal.abort() });
@@ -244,6 +277,7 @@ describe("watchers", () => {
     fs.mkdirSync("/outside/come/in", { recursive: true });
     fs.writeFileSync("/outside/come/in/f", "");
     fs.writeFileSync("/top/old/deep/f", "");
+    using fence = new Fence(fs, "/fence");
     const told: string[] = [];
     const watcher = fs.watch("/top", { recursive: true }, (type, name) => {
       const line = `${type} ${name}`;
@@ -273,7 +307,7 @@ describe("watchers", () => {
     for (const [act, ...expected] of steps) {
       told.length = 0;
       act();
-      await sleep(QUIET_MS);
+      await fence.passed();
       expect(told).toEqual(expected);
     }
     watcher.close();
@@ -294,6 +328,7 @@ describe("watchers", () => {
     using made = volumeKinds[0]!.make();
     const { fs } = made.volume;
     await using runner = await startRunner(made.volume.share());
+    using fence = new Fence(fs, "/fence");
     const told: (string | null)[] = [];
     const watcher = fs.watch("/", (type, name) =>
       told.push(name === null ? null : `${type} ${name}`),
@@ -302,7 +337,7 @@ describe("watchers", () => {
       volume.fs.writeFileSync("/theirs", "x");
       volume.fs.renameSync("/theirs", "/ours");
     });
-    await sleep(QUIET_MS);
+    await fence.passed();
     expect(new Set(told)).toEqual(new Set(["rename theirs", "change theirs", "rename ours"]));
     // This thread sleeps over all of it.
     told.length = 0;
@@ -315,10 +350,10 @@ describe("watchers", () => {
     Atomics.wait(done, 0, 0);
     await making;
     while (!told.includes(null)) await sleep(5);
-    await sleep(QUIET_MS);
+    await fence.passed();
     told.length = 0;
     fs.appendFileSync("/f1999", "more");
-    await sleep(QUIET_MS);
+    await fence.passed();
     expect(told).toEqual(["change f1999"]);
     watcher.close();
   });
@@ -340,7 +375,7 @@ describe("watchers", () => {
   });
 });
 
-type PromisedFs = Pick<VolumeFs["promises"], "watch" | "writeFile" | "rm">;
+type PromisedFs = Pick<VolumeFs["promises"], "watch" | "mkdir" | "rmdir">;
 
 test.each(volumeKinds)(
   "$name: promises.watch tells as node:fs does, and ends by its signal",
@@ -351,20 +386,17 @@ test.each(volumeKinds)(
     const story = async (fs: PromisedFs, root: string): Promise<unknown[]> => {
       const controller = new AbortController();
       const told: unknown[] = [];
-      const listening = (async () => {
-        for await (const event of fs.watch(root, { signal: controller.signal })) {
-          const line = JSON.stringify(event);
-          if (told.at(-1) !== line) told.push(line);
-        }
-      })();
-      const failed = listening.catch((error: unknown) => (error as { code: string }).code);
-      await sleep(QUIET_MS);
-      await fs.writeFile(`${root}/f`, "f");
-      await sleep(QUIET_MS);
-      await fs.rm(`${root}/f`);
-      await sleep(QUIET_MS);
+      const events = fs.watch(root, { signal: controller.signal })[Symbol.asyncIterator]();
+      // It watches from the first call on. Node forgets what is told while nobody asks: so one at a time.
+      let next = events.next();
+      await sleep(100);
+      for (const act of [() => fs.mkdir(`${root}/d`), () => fs.rmdir(`${root}/d`)]) {
+        await act();
+        told.push((await next).value);
+        next = events.next();
+      }
       controller.abort();
-      told.push(await failed);
+      told.push(await next.catch((error: unknown) => (error as { code: string }).code));
       for (const options of [{ signal: AbortSignal.abort() }, { persistent: 1 }, {}]) {
         const refused = fs.watch(`${root}/none`, options as object)[Symbol.asyncIterator]();
         told.push(await refused.next().catch((error: unknown) => (error as { code: string }).code));
@@ -392,19 +424,23 @@ test.each(volumeKinds)("$name: watchFile tells as node:fs does", async (kind) =>
     const bigHeard = (now: nodeFs.BigIntStats): unknown => told.push(now.size);
     const watcher = fs.watchFile(path, { interval: 8 }, heard);
     const big = fs.watchFile(`${path}/../g`, { interval: 8, bigint: true }, bigHeard);
-    const steps = [
-      () => {},
-      () => fs.writeFileSync(path, "one", { mode: 0o644 }),
-      () => fs.appendFileSync(path, "two"),
-      () => fs.chmodSync(path, 0o600),
-      () => {},
-      () => fs.unlinkSync(path),
-      () => fs.writeFileSync(path, "again"),
-      () => fs.writeFileSync(`${root}/g`, "big"),
+    /** In one step: it is looked at at any time. */
+    const put = (to: string, content: string): void => {
+      fs.writeFileSync(`${root}/new`, content, { mode: 0o644 });
+      fs.renameSync(`${root}/new`, to);
+    };
+    const steps: [act: () => void, toldThen: number][] = [
+      [() => {}, 2],
+      [() => put(path, "one"), 3],
+      [() => fs.appendFileSync(path, "two"), 4],
+      [() => fs.chmodSync(path, 0o600), 5],
+      [() => fs.unlinkSync(path), 6],
+      [() => put(path, "again"), 7],
+      [() => put(`${root}/g`, "big"), 8],
     ];
-    for (const act of steps) {
+    for (const [act, count] of steps) {
       act();
-      await sleep(60);
+      while (told.length < count) await sleep(5);
     }
     const stopped = once(watcher, "stop");
     fs.unwatchFile(path, () => {});

@@ -270,6 +270,10 @@ function streamMaker(face: VolumeFs): StreamMaker {
   };
 }
 
+const { F_OK, R_OK, W_OK, X_OK } = nodeFs.constants;
+/** Programs from before `constants` have them from here. */
+const ACCESS_MODES = { F_OK, R_OK, W_OK, X_OK };
+
 /** The face of a volume in this thread. Descriptors are its own. */
 export function makeFs(core: VolumeCore): VolumeFs {
   const host = new Host(core);
@@ -319,6 +323,7 @@ export function makeFs(core: VolumeCore): VolumeFs {
     ...statSyncForms(onPaths),
     ...streams,
     ...watchForms(host),
+    ...ACCESS_MODES,
     constants: nodeFs.constants,
     promises,
   };

@@ -1,4 +1,4 @@
-/** GETATTR, SETATTR, STATFS, and extended attributes, access control lists among them. */
+/** GETATTR, STATX, SETATTR, STATFS, and extended attributes, access control lists among them. */
 import { ERRNO, HoldfastError } from "../base/errors.ts";
 import { timeNow } from "../dax/dax.ts";
 import { truncateFile } from "../dax/layout-change.ts";
@@ -18,8 +18,8 @@ import {
 import type { InodeReference } from "../volume/inode-reference.ts";
 import { assertUnrestricted, isDirectory } from "../volume/names.ts";
 import type { Scope } from "../volume/paths.ts";
-import { dropPrivileges } from "./files.ts";
-import { BODY } from "./messages.ts";
+import { dropPrivileges, modeAfterChange } from "./files.ts";
+import { BODY, writeStatx } from "./messages.ts";
 import {
   AttributeFlag,
   GetXattr,
@@ -27,6 +27,7 @@ import {
   SetAttributesIn,
   SetXattrIn,
   StatfsOut,
+  StatxOut,
 } from "./protocol.ts";
 import type { Operation, Serving } from "./serving.ts";
 
@@ -37,6 +38,15 @@ const XATTR_REPLACE = 2;
 
 export const getattr: Operation = function* (serving, scope) {
   return yield* serving.attributes(scope, yield* serving.inode(scope));
+};
+
+export const statx: Operation = function* (serving, scope) {
+  const { core, reply, valid } = serving;
+  const inode = yield* serving.inode(scope);
+  const info = yield* readAttributes(scope.task, core, inode);
+  reply.clear(reply.body, StatxOut.structure.size);
+  writeStatx(reply.view, reply.body, info, core.driver.blockSize, valid);
+  return StatxOut.structure.size;
 };
 
 export const setattr: Operation = function* (serving, scope) {
@@ -57,10 +67,12 @@ export const setattr: Operation = function* (serving, scope) {
     const change = changeOf(serving, valid);
     yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
       if (change.mode !== undefined) chmodAcl(core, transaction, inode.ino, change.mode);
-      const dropsSetId =
-        (valid & (AttributeFlag.UID | AttributeFlag.GID | AttributeFlag.KILL_SUIDGID)) !== 0;
-      if (!dropsSetId || change.mode !== undefined || info.type === "directory") return change;
-      return { ...change, mode: withoutSetId(info.mode) };
+      if (change.mode !== undefined || info.type === "directory") return change;
+      if ((valid & AttributeFlag.KILL_SUIDGID) !== 0) {
+        return { ...change, mode: modeAfterChange(serving, info) };
+      }
+      const isGiven = (valid & (AttributeFlag.UID | AttributeFlag.GID)) !== 0;
+      return isGiven ? { ...change, mode: withoutSetId(info.mode) } : change;
     });
   }
   return yield* serving.attributes(scope, inode);

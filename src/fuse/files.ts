@@ -2,6 +2,7 @@
 import { HoldfastError } from "../base/errors.ts";
 import { readFile, tryReadFile, writeFile } from "../dax/file-io.ts";
 import { zeroRange } from "../dax/layout-change.ts";
+import type { InodeInfo } from "../iomap/contract.ts";
 import { DEVICE_BYTES_MAX } from "../base/quantities.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { moveOutOfInode } from "../volume/access.ts";
@@ -31,6 +32,8 @@ import type { Operation, Serving } from "./serving.ts";
 
 const O_ACCMODE = 0o3;
 const O_APPEND = 0o2000;
+const PERMISSIONS = 0o7777;
+const SET_GROUP_ID = 0o2000;
 const CAPABILITIES = Buffer.from("security.capability");
 /** Bytes that one COPY_FILE_RANGE copies, at most: others wait meanwhile. */
 const COPY_BYTES_MAX = 16 * TRANSFER_BYTES_MAX;
@@ -108,8 +111,16 @@ export function* dropPrivileges(
   if (!killsSetId && !capable) return;
   yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
     if (capable) attributes?.remove(transaction, inode.ino, CAPABILITIES);
-    return killsSetId ? { mode: withoutSetId(info.mode) } : {};
+    return killsSetId ? { mode: modeAfterChange(serving, info) } : {};
   });
+}
+
+/**
+ * The mode of a file that somebody has changed who may not keep its set-id bits. Set-group-id without group execution
+ * is no right; it stays for those whose group it names. (Of the caller's other groups the kernel does not tell.)
+ */
+export function modeAfterChange({ request }: Serving, { mode, gid }: InodeInfo): number {
+  return withoutSetId(mode) & (request.gid === gid ? PERMISSIONS : ~SET_GROUP_ID);
 }
 
 /** FSYNC, FSYNCDIR and SYNCFS: what they are asked for, and the metadata of all. No operation: it waits for the medium. */

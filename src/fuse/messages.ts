@@ -11,6 +11,8 @@ import {
   InHeader,
   OUT_HEADER_SIZE,
   OutHeader,
+  STATX_ALL,
+  StatxOut,
 } from "./protocol.ts";
 
 /** Bytes that one READ or WRITE carries, at most. */
@@ -115,6 +117,37 @@ export class Reply {
     writeAttributes(view, body + AttributesOut.attributes.offset, info, blockSize);
     return size;
   }
+}
+
+/** struct fuse_statx_out at byte `at`. */
+export function writeStatx(
+  view: DataView,
+  at: number,
+  info: InodeInfo,
+  blockSize: number,
+  valid: Validity,
+): void {
+  StatxOut.valid.set(view, at, valid.attributes);
+  StatxOut.mask.set(view, at, STATX_ALL);
+  StatxOut.blockSize.set(view, at, blockSize);
+  StatxOut.links.set(view, at, info.linkCount);
+  StatxOut.uid.set(view, at, info.uid);
+  StatxOut.gid.set(view, at, info.gid);
+  StatxOut.mode.set(view, at, TYPE_BITS[info.type] | info.mode);
+  StatxOut.ino.set(view, at, info.ino);
+  StatxOut.size.set(view, at, info.size);
+  StatxOut.blocks.set(view, at, info.sectors);
+  for (const [field, time] of [
+    [StatxOut.atime, info.accessTime],
+    [StatxOut.btime, info.birthTime],
+    [StatxOut.ctime, info.changeTime],
+    [StatxOut.mtime, info.modifyTime],
+  ] as const) {
+    setSeconds(view, at + field.offset, time);
+    view.setUint32(at + field.offset + 8, time.nanoseconds, true);
+  }
+  StatxOut.deviceMajor.set(view, at, info.deviceMajor);
+  StatxOut.deviceMinor.set(view, at, info.deviceMinor);
 }
 
 function writeAttributes(view: DataView, at: number, info: InodeInfo, blockSize: number): void {

@@ -55,6 +55,7 @@ export const Opcode = {
   COPY_FILE_RANGE: 47,
   SYNCFS: 50,
   TMPFILE: 51,
+  STATX: 52,
 } as const;
 
 export type OpcodeName = keyof typeof Opcode;
@@ -365,6 +366,41 @@ export const CopyFileRangeIn = struct(
     flags: u64(48),
   },
 );
+
+/** Since 7.39: attributes with the time of birth. Each time is seconds, nanoseconds and four spare bytes. */
+export const StatxOut = struct(
+  "fuse_statx_out",
+  { endian: little, size: 288 },
+  {
+    valid: u64(0),
+    validNanoseconds: u32(8),
+    flags: u32(12),
+    spare: bytes(16, 16),
+    mask: u32(32),
+    blockSize: u32(36),
+    attributes: u64(40),
+    links: u32(48),
+    uid: u32(52),
+    gid: u32(56),
+    mode: u16(60),
+    spare0: bytes(62, 2),
+    ino: u64(64),
+    size: u64(72),
+    blocks: u64(80),
+    attributesMask: u64(88),
+    atime: bytes(96, 16),
+    btime: bytes(112, 16),
+    ctime: bytes(128, 16),
+    mtime: bytes(144, 16),
+    deviceMajor: u32(160),
+    deviceMinor: u32(164),
+    onMajor: u32(168),
+    onMinor: u32(172),
+    spare2: bytes(176, 112),
+  },
+);
+/** All that stat(2) tells, and the time of birth. Source: STATX_BASIC_STATS and STATX_BTIME of linux/stat.h. */
+export const STATX_ALL = 0xfff;
 
 /** Before a name in the answer to READDIR; records are padded to 8 bytes. */
 export const DirectoryRecord = struct(

@@ -52,6 +52,7 @@ const UNANSWERED: ReadonlySet<number> = new Set([
 const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [Opcode.LOOKUP, names.lookup],
   [Opcode.GETATTR, attributes.getattr],
+  [Opcode.STATX, attributes.statx],
   [Opcode.SETATTR, attributes.setattr],
   [Opcode.READLINK, names.readlink],
   [Opcode.SYMLINK, names.symlink],

@@ -105,3 +105,68 @@ export function getAttribute(path: string | Uint8Array, name: string): string | 
   const length = Number(lgetxattr(ended(path), name, bytes, bytes.length));
   return length < 0 ? null : Buffer.from(bytes.subarray(0, length)).toString();
 }
+
+const renameat2 = library.func(
+  "int renameat2(int from, const char *old, int to, const char *new, unsigned int flags)",
+);
+const linkat = library.func(
+  "int linkat(int from, const char *old, int to, const char *new, int flags)",
+);
+const lseek = library.func("int64_t lseek(int fd, int64_t offset, int whence)");
+const opendir = library.func("void *opendir(const char *path)");
+const closedir = library.func("int closedir(void *directory)");
+const telldir = library.func("long telldir(void *directory)");
+const seekdir = library.func("void seekdir(void *directory, long position)");
+const readdir = library.func("void *readdir(void *directory)");
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_FOLLOW = 0x400;
+const RENAME_FLAGS = { noreplace: 1, exchange: 2, whiteout: 4 } as const;
+const SEEK_WHENCE = { data: 3, hole: 4 } as const;
+
+export function renameWith(
+  from: string,
+  to: string,
+  flag: keyof typeof RENAME_FLAGS | "unknown",
+): void {
+  const flags = flag === "unknown" ? 0x100 : RENAME_FLAGS[flag];
+  checked(renameat2(AT_FDCWD, from, AT_FDCWD, to, flags), "renameat2");
+}
+
+/** Gives an open file a name. */
+export function linkOpenFile(fd: number, path: string): void {
+  checked(linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, path, AT_SYMLINK_FOLLOW), "linkat");
+}
+
+/** Where a file has data, or a hole, from `offset` on. */
+export function seekFile(fd: number, offset: number, kind: keyof typeof SEEK_WHENCE): number {
+  return checked(Number(lseek(fd, offset, SEEK_WHENCE[kind])), "lseek");
+}
+
+/** A directory that is read name by name. */
+export class OpenDirectory implements Disposable {
+  readonly #directory: unknown;
+
+  constructor(path: string) {
+    this.#directory = opendir(path);
+    checked(this.#directory === null ? -1 : 0, "opendir");
+  }
+
+  get position(): number {
+    return telldir(this.#directory) as number;
+  }
+
+  set position(position: number) {
+    seekdir(this.#directory, position);
+  }
+
+  /** The next name; null at the end. Source of its place in struct dirent: readdir(3), on 64 bits. */
+  next(): string | null {
+    const entry: unknown = readdir(this.#directory);
+    return entry === null ? null : (koffi.decode(entry, 19, "char", 256) as unknown as string);
+  }
+
+  [Symbol.dispose](): void {
+    closedir(this.#directory);
+  }
+}

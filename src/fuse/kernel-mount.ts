@@ -6,7 +6,7 @@ import { closeDescriptor } from "../base/libc.ts";
 import type { Volume } from "../volume/volume.ts";
 import { Guard } from "./guard.ts";
 import { mountOn } from "./mount-table.ts";
-import { mountFuse, unmountFuse } from "./system.ts";
+import { abandonFuse, mountFuse, unmountFuse } from "./system.ts";
 import type { WorkerMessage, WorkerTask } from "./worker-messages.ts";
 
 export interface KernelMountOptions {
@@ -140,7 +140,14 @@ export class KernelMount implements AsyncDisposable {
     const device = mountOn(place)?.device ?? "";
     setReadAhead(device, options.readAheadKiB ?? READ_AHEAD_KIB);
     const guard = new Guard(place, device);
-    const ended = served.ended.finally(() => {
+    const entry = { directory: place, device };
+    // A thread that blocks in the kernel keeps the process from ending: it is woken.
+    const onExit = (): void => abandonFuse(entry);
+    process.on("exit", onExit);
+    const ended = served.ended.finally(async () => {
+      // Its end may have been another than an unmount: a connection that was aborted, a failure of ours.
+      if (mountOn(place)?.device === device) await unmountFuse(entry, "lazy").catch(() => {});
+      process.off("exit", onExit);
       guard[Symbol.dispose]();
       closeDescriptor(fd);
     });

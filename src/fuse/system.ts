@@ -1,5 +1,5 @@
 /** /dev/fuse, and putting it into the tree: by mount(2) as root, by fusermount3 as anybody else. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { HoldfastError, systemError } from "../base/errors.ts";
@@ -17,6 +17,7 @@ const openPath = bindFunction("int open(const char *path, int flags)");
 const mountAt = bindFunction(
   "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
 );
+const umount2 = bindFunction("int umount2(const char *target, int flags)");
 const socketpair = bindFunction(
   "int socketpair(int domain, int type, int protocol, _Out_ uint8_t *pair)",
 );
@@ -181,6 +182,17 @@ export async function unmountFuse(
   if (errno !== 0 && !(how === "force" && errno === EINVAL)) {
     throw systemError(errno, "umount", { path: directory });
   }
+}
+
+/** As `unmountFuse` by force, for a process that ends: at once, whatever is lost. */
+export function abandonFuse({ directory, device }: Pick<MountEntry, "directory" | "device">): void {
+  endConnection(device);
+  if (process.getuid?.() !== 0) {
+    spawnSync("fusermount3", ["-u", "-z", "--", directory], { stdio: "ignore" });
+    return;
+  }
+  umount2(directory, UnmountFlag.force);
+  umount2(directory, UnmountFlag.lazy);
 }
 
 /** Ends a connection by its number, where the kernel's control files are mounted: its user may do so. */

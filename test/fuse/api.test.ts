@@ -4,7 +4,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect } from "vitest";
-import type { KernelMount } from "../../src/fuse/index.ts";
+import { type KernelMount, mountOn } from "../../src/fuse/index.ts";
 import type { Volume } from "../../src/index.ts";
 import {
   builtModule,
@@ -158,4 +158,20 @@ it("what cannot be mounted is refused", async () => {
   await expect(mountInKernel(volume, "/mnt", { writeback: true })).rejects.toMatchObject({
     code: "EINVAL",
   });
+});
+
+it("a process that ends without unmounting leaves no mount behind, and does not hang", async () => {
+  await begin();
+  await kernelMount.unmount();
+  await volume.close();
+  const [index, fuse] = ["index.ts", "fuse/index.ts"].map((path) => builtModule(path).href);
+  const program = `
+    const { mount } = await import("${index}");
+    const { mountInKernel } = await import("${fuse}");
+    await mountInKernel(await mount(process.argv[1]), process.argv[2]);
+    process.exit(3);`;
+  const args = ["--input-type=module", "-e", program, scratch.file("image"), place.path];
+  const ended = promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+  await expect(ended).rejects.toMatchObject({ code: 3 });
+  expect(mountOn(place.path)).toBe(null);
 });

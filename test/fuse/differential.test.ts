@@ -20,7 +20,7 @@ import { differences, kernelPlace, type Seen, type Tree, treeOf } from "../inter
 import { mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { Mounted, needs } from "./mounted.ts";
 
-const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 6);
+const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 3);
 const SEED = process.env["HOLDFAST_DIFFERENTIAL_SEED"];
 const VOLUME_BYTES = 64 * 2 ** 20;
 /** Which inode is taken, and when it was, is each one's own affair; directories may have grown otherwise. */

@@ -27,6 +27,9 @@ const READY_VARIABLE = "HOLDFAST_MOUNT_READY_FD";
 /** What it tells there; anything else is why it does not. */
 const READY = "ready";
 
+/** Of address space: programs use more files at a time than one program does. */
+const REGION_BYTES = 2 ** 33;
+
 async function runMount(args: readonly string[], terminal: Terminal): Promise<number> {
   const options = parseMountOptions(args);
   const readyFd = process.env[READY_VARIABLE];
@@ -95,7 +98,7 @@ async function serve(
 ): Promise<number> {
   const source = realpathSync(image);
   const place = realpathSync(directory);
-  const volume = await mount(source, volumeOptions);
+  const volume = await mount(source, { ...volumeOptions, regionBytes: REGION_BYTES });
   if (volume.readOnly && volumeOptions.readOnly !== true) {
     terminal.note(`holdfast: mounted read-only: ${volume.readOnlyReason}`);
   }

@@ -28,7 +28,7 @@ const READY_VARIABLE = "HOLDFAST_MOUNT_READY_FD";
 const READY = "ready";
 
 /** Of address space: programs use more files at a time than one program does. */
-const REGION_BYTES = 2 ** 33;
+const REGION_BYTES = 2 ** 32;
 
 async function runMount(args: readonly string[], terminal: Terminal): Promise<number> {
   const options = parseMountOptions(args);

@@ -8,6 +8,7 @@ import { measureBreak } from "./groups/break.js";
 import { measureCheck } from "./groups/check.js";
 import { measureDirectory } from "./groups/directory.js";
 import { measureFault } from "./groups/fault.js";
+import { measureKernel } from "./groups/kernel.js";
 import { measureLease } from "./groups/lease.js";
 import { measureMetadata } from "./groups/metadata.js";
 import { measureMount } from "./groups/mount.js";
@@ -37,6 +38,7 @@ const GROUPS = {
   truncate: measureTruncate,
   mount: measureMount,
   check: measureCheck,
+  kernel: measureKernel,
 };
 /** @typedef {keyof typeof GROUPS} GroupName */
 const GROUP_NAMES = /** @type {GroupName[]} */ (Object.keys(GROUPS));

@@ -121,6 +121,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "edit a file in $EDITOR",
     load: async () => (await import("./files/edit.ts")).editCommand,
   },
+  shell: {
+    group: "Files in volumes",
+    summary: "run all of these on one volume, with a current directory and completion",
+    load: async () => (await import("./shell/command.ts")).shellCommand,
+  },
   map: {
     group: "Storage under files",
     summary: "draw where a file's blocks lie, and which can be huge pages",
@@ -140,6 +145,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     group: "The package itself",
     summary: "run I/O into mapped files against layout changes, and check every block",
     load: async () => (await import("./collide/command.ts")).collide,
+  },
+  completion: {
+    group: "The package itself",
+    summary: "print completion scripts for bash, zsh and fish",
+    load: async () => (await import("./completion/command.ts")).completionCommand,
   },
   trace: {
     group: "The package itself",

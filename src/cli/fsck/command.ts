@@ -1,6 +1,7 @@
 /** `holdfast fsck`: the check of a volume on the command line. */
 import { AbortError, type FsckProgress, type FsckReport, fsck } from "../../index.ts";
 import { untilInterrupted } from "../interrupt.ts";
+import { Progress } from "../progress.ts";
 import type { Terminal } from "../terminal.ts";
 import type { CommandBody } from "../usage.ts";
 import {
@@ -14,9 +15,6 @@ import {
 } from "./options.ts";
 import { printReport } from "./report.ts";
 
-/** A check that is done sooner shows no progress. */
-const PROGRESS_FROM_MS = 1000;
-
 const EXIT_OF: Readonly<Record<FsckReport["verdict"], number>> = {
   clean: EXIT_CLEAN,
   errors: EXIT_ERRORS_LEFT,
@@ -25,14 +23,14 @@ const EXIT_OF: Readonly<Record<FsckReport["verdict"], number>> = {
 
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const { image, json, shownMax, replay } = parseFsckOptions(args);
-  const startMs = performance.now();
-  const onProgress = (progress: FsckProgress): void => {
-    if (performance.now() - startMs >= PROGRESS_FROM_MS) terminal.live(lineOf(progress));
-  };
+  using bar = new Progress(terminal);
+  const onProgress = ({ pass, done, total }: FsckProgress): void =>
+    bar.update(PASSES[pass], done, total, "");
   let exitCode = EXIT_CANCELLED;
   try {
     await untilInterrupted(async (signal) => {
       const report = await fsck(image, { signal, onProgress, replay, findingsMax: shownMax });
+      bar[Symbol.dispose]();
       if (json) terminal.print(JSON.stringify(report));
       else printReport(report, terminal);
       exitCode = EXIT_OF[report.verdict];
@@ -40,8 +38,6 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
   } catch (error) {
     if (!(error instanceof AbortError)) throw error;
     terminal.note("holdfast: ended before the whole volume was checked");
-  } finally {
-    terminal.endLive();
   }
   return exitCode;
 }
@@ -53,11 +49,6 @@ const PASSES: Readonly<Record<FsckProgress["pass"], string>> = {
   links: "4/5 links",
   bitmaps: "5/5 bitmaps",
 };
-
-function lineOf({ pass, done, total }: FsckProgress): string {
-  const part = total === 0 ? 100 : Math.floor((done / total) * 100);
-  return `${PASSES[pass]}: ${part} %`;
-}
 
 export const fsckCommand: CommandBody = {
   spec: FSCK_SPEC,

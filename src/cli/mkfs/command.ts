@@ -1,35 +1,29 @@
 /** `holdfast mkfs`: makes a volume, and says what it made. */
 import { type Filled, type MadeVolume, type MkfsProgress, mkfs } from "../../index.ts";
 import { untilInterrupted } from "../interrupt.ts";
+import { Progress } from "../progress.ts";
 import { formatBytes, formatCount, formatMs, plural, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_OK } from "../usage.ts";
 import { MKFS_SPEC, parseMkfsOptions } from "./options.ts";
 
-/** Nothing is said of a run that ends sooner. */
-const QUIET_MS = 1000;
-
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const { path, options, json } = parseMkfsOptions(args, process.env);
   const begin = performance.now();
-  const onProgress = (progress: MkfsProgress): void => {
-    if (performance.now() - begin > QUIET_MS) terminal.live(progressLine(progress));
-  };
   let made: MadeVolume | null = null;
-  try {
+  {
+    using bar = new Progress(terminal);
+    const onProgress = (progress: MkfsProgress): void => tell(bar, progress);
     await untilInterrupted(async (signal) => {
       made = await mkfs(path, { ...options, onProgress, signal });
     });
-  } finally {
-    terminal.endLive();
   }
   report(made!, json, performance.now() - begin, terminal);
   return EXIT_OK;
 }
 
-function progressLine({ step, done, total, path }: MkfsProgress): string {
-  const share = total === 0 ? 0 : Math.floor((done / total) * 100);
-  if (step === "formatting") return `making the volume: ${share}%`;
-  return `copying: ${share}% of ${formatBytes(total)}, ${path}`;
+function tell(bar: Progress, { step, done, total, path }: MkfsProgress): void {
+  if (step === "formatting") bar.update("making the volume", done, total, "");
+  else bar.update("copying", done, total, `${formatBytes(done)}  ${path}`);
 }
 
 function report(made: MadeVolume, json: boolean, tookMs: number, terminal: Terminal): void {

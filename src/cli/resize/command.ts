@@ -1,12 +1,10 @@
 /** `holdfast resize`: makes a volume larger, and says how large it is. */
 import { type GrowProgress, HoldfastError, mount } from "../../index.ts";
 import { untilInterrupted } from "../interrupt.ts";
+import { Progress } from "../progress.ts";
 import { formatBytes, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_OK } from "../usage.ts";
 import { parseResizeOptions, RESIZE_SPEC, type ResizeCommandOptions } from "./options.ts";
-
-/** Nothing is said of a run that ends sooner. */
-const QUIET_MS = 1000;
 
 /** What was done. */
 interface Resized {
@@ -21,17 +19,14 @@ interface Resized {
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const options = parseResizeOptions(args);
   const begin = performance.now();
-  const onProgress = ({ size, target }: GrowProgress): void => {
-    if (performance.now() - begin <= QUIET_MS) return;
-    terminal.live(`growing: ${formatBytes(size)} of ${formatBytes(target)}`);
-  };
   let resized: Resized | null = null;
-  try {
+  {
+    using bar = new Progress(terminal);
+    const onProgress = ({ size, target }: GrowProgress): void =>
+      bar.update("growing", size, target, formatBytes(size));
     await untilInterrupted(async (signal) => {
       resized = await resize(options, signal, onProgress, begin);
     });
-  } finally {
-    terminal.endLive();
   }
   report(resized!, options.json, terminal);
   return EXIT_OK;

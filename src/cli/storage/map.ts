@@ -1,5 +1,5 @@
 /** `holdfast map`: which blocks a file has, and what that is good for. */
-import { HUGE_SIZE } from "../../base/quantities.ts";
+import { HUGE_SIZE, PAGE_SIZE } from "../../base/quantities.ts";
 import { HoldfastError } from "../../base/errors.ts";
 import type { FileExtent, Volume } from "../../index.ts";
 import { type Job, someOperands, volumeCommand } from "../job.ts";
@@ -14,7 +14,7 @@ mapped as huge pages; and draws it.`,
   completes: "volume path",
   options: [["-a, --all", "all pieces; else the first 16"], JSON_LINES],
   notes: `A part of 2 MiB of the file can be a huge page where it lies in one piece whose place on the device is a
-multiple of 2 MiB. The drawing goes from the file's start to its end.`,
+multiple of 2 MiB, of volumes with blocks of 4 KiB. The drawing goes from the file's start to its end.`,
   examples: [
     "holdfast map disk.img:/var/lib/data.bin",
     "holdfast map --json disk.img:/boot/vmlinuz | jq .extents",
@@ -72,7 +72,7 @@ function extentsOf(volume: Volume, path: string): FileExtent[] {
 function mapOf(extents: readonly FileExtent[], size: number, blockSize: number): FileMap {
   const parts = Math.ceil(size / HUGE_SIZE);
   let hugeParts = 0;
-  for (const extent of extents) hugeParts += hugeIn(extent, size).count;
+  for (const extent of extents) hugeParts += hugeIn(extent, { size, blockSize }).count;
   const allocated = extents.reduce(
     (sum, { length, deviceOffset }) => sum + (deviceOffset === null ? 0 : length),
     0,
@@ -83,8 +83,9 @@ function mapOf(extents: readonly FileExtent[], size: number, blockSize: number):
 /** The parts of 2 MiB of the file inside a piece that can be huge pages: from which byte on, and how many. */
 function hugeIn(
   { offset, length, deviceOffset }: FileExtent,
-  size: number,
+  { size, blockSize }: Pick<FileMap, "size" | "blockSize">,
 ): { readonly from: number; readonly count: number } {
+  if (blockSize !== PAGE_SIZE) return { from: 0, count: 0 }; // it is reached through a page cache
   if (deviceOffset === null || (deviceOffset - offset) % HUGE_SIZE !== 0)
     return { from: 0, count: 0 };
   const from = Math.ceil(offset / HUGE_SIZE) * HUGE_SIZE;
@@ -111,7 +112,9 @@ function print(job: Job, shown: string, found: FileMap): void {
     `  ${formatBytes(allocated)} in ${plural(allocated / blockSize, "block")}: ${pieces}`,
   );
   terminal.print(
-    `  ${formatCount(hugeParts)} of ${plural(parts, "part")} of 2 MiB can be huge pages`,
+    blockSize === PAGE_SIZE
+      ? `  ${formatCount(hugeParts)} of ${plural(parts, "part")} of 2 MiB can be huge pages`
+      : `  no huge pages: blocks of ${blockSize} bytes are reached through a page cache`,
   );
   terminal.print();
   draw(terminal, found);
@@ -120,11 +123,11 @@ function print(job: Job, shown: string, found: FileMap): void {
 }
 
 /** What most of the bytes [from, to) are. */
-function kindOf({ extents, size }: FileMap, from: number, to: number): Kind {
+function kindOf(found: FileMap, from: number, to: number): Kind {
   const sums: Record<Kind, number> = { huge: 0, mapped: 0, unwritten: 0, hole: to - from };
   const overlap = (start: number, end: number): number =>
     Math.max(0, Math.min(end, to) - Math.max(start, from));
-  for (const extent of extents) {
+  for (const extent of found.extents) {
     const own = overlap(extent.offset, extent.offset + extent.length);
     if (own === 0) continue;
     sums.hole -= own;
@@ -132,7 +135,7 @@ function kindOf({ extents, size }: FileMap, from: number, to: number): Kind {
       sums.unwritten += own;
       continue;
     }
-    const { from: begin, count } = hugeIn(extent, size);
+    const { from: begin, count } = hugeIn(extent, found);
     const huge = overlap(begin, begin + count * HUGE_SIZE);
     sums.huge += huge;
     sums.mapped += own - huge;
@@ -162,17 +165,14 @@ function styled(terminal: Terminal, kind: Kind, text: string): string {
   return style === null ? text : terminal.style(style, text);
 }
 
-function printPieces(
-  terminal: Terminal,
-  { extents, blockSize, size }: FileMap,
-  all: boolean,
-): void {
+function printPieces(terminal: Terminal, found: FileMap, all: boolean): void {
+  const { extents, blockSize } = found;
   const rows = extents.slice(0, all ? undefined : SHOWN_MAX).map((extent) => {
     const { offset, length, deviceOffset, unwritten, shared } = extent;
     const flags = [
       ...(unwritten ? ["not written"] : []),
       ...(shared ? ["shared"] : []),
-      ...(hugeIn(extent, size).count > 0 ? ["huge"] : []),
+      ...(hugeIn(extent, found).count > 0 ? ["huge"] : []),
     ];
     const cells = [offset, deviceOffset!, length].map((bytes) => formatCount(bytes / blockSize));
     return [...cells, formatBytes(length), flags.join(", ")];

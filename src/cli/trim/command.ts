@@ -2,12 +2,11 @@
 import { statSync } from "node:fs";
 import { AbortError, mount, type TrimOptions, type TrimProgress } from "../../index.ts";
 import { untilInterrupted } from "../interrupt.ts";
+import { Progress } from "../progress.ts";
 import { formatBytes, formatMs, type Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../usage.ts";
 import { parseTrimOptions, TRIM_SPEC } from "./options.ts";
 
-/** Nothing is said of a run that ends sooner. */
-const QUIET_MS = 1000;
 /** Of `st_blocks`. */
 const SECTOR_BYTES = 512;
 
@@ -23,13 +22,14 @@ interface Trimmed {
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const { image, options, json } = parseTrimOptions(args);
   const begin = performance.now();
-  const onProgress = (progress: TrimProgress): void => {
-    if (performance.now() - begin > QUIET_MS) terminal.live(lineOf(progress));
-  };
+  using bar = new Progress(terminal);
+  const onProgress = ({ done, total, discarded }: TrimProgress): void =>
+    bar.update("discarding", done, total, formatBytes(discarded));
   try {
     await untilInterrupted(async (signal) => {
       const storedBefore = storedBytes(image);
       const discarded = await trimImage(image, { ...options, signal, onProgress });
+      bar[Symbol.dispose]();
       const trimmed = { path: image, discarded, storedBefore, storedAfter: storedBytes(image) };
       if (json) terminal.print(JSON.stringify(trimmed));
       else print(trimmed, performance.now() - begin, terminal);
@@ -39,8 +39,6 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
     if (!(error instanceof AbortError)) throw error;
     terminal.note("holdfast: ended before all of the volume was looked at");
     return EXIT_FOUND;
-  } finally {
-    terminal.endLive();
   }
 }
 
@@ -56,10 +54,6 @@ async function trimImage(image: string, options: TrimOptions): Promise<number> {
 function storedBytes(path: string): number | null {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats?.isFile() ? stats.blocks * SECTOR_BYTES : null;
-}
-
-function lineOf({ done, total, discarded }: TrimProgress): string {
-  return `discarding: ${Math.floor((done / total) * 100)}%, ${formatBytes(discarded)}`;
 }
 
 function print({ path, discarded, storedBefore, storedAfter }: Trimmed, ms: number, to: Terminal) {

@@ -149,7 +149,8 @@ class Shell {
   /** As node:readline asks for it: what the word before the cursor may become, and that word. */
   async complete(line: string): Promise<[string[], string]> {
     const { words } = splitLine(line);
-    const isNew = line === "" || /\s$/.test(line);
+    // What is typed next would begin a word of its own.
+    const isNew = splitLine(`${line}x`).words.length > words.length;
     const texts = [...words.map(({ text }) => text), ...(isNew ? [""] : [])];
     const raw = isNew ? "" : line.slice(words.at(-1)?.start ?? line.length);
     const found =

@@ -112,7 +112,6 @@ const renameat2 = library.func(
 const linkat = library.func(
   "int linkat(int from, const char *old, int to, const char *new, int flags)",
 );
-const lseek = library.func("int64_t lseek(int fd, int64_t offset, int whence)");
 const opendir = library.func("void *opendir(const char *path)");
 const closedir = library.func("int closedir(void *directory)");
 const telldir = library.func("long telldir(void *directory)");
@@ -122,7 +121,6 @@ const readdir = library.func("void *readdir(void *directory)");
 const AT_FDCWD = -100;
 const AT_SYMLINK_FOLLOW = 0x400;
 const RENAME_FLAGS = { noreplace: 1, exchange: 2, whiteout: 4 } as const;
-const SEEK_WHENCE = { data: 3, hole: 4 } as const;
 
 export function renameWith(
   from: string,
@@ -136,11 +134,6 @@ export function renameWith(
 /** Gives an open file a name. */
 export function linkOpenFile(fd: number, path: string): void {
   checked(linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, path, AT_SYMLINK_FOLLOW), "linkat");
-}
-
-/** Where a file has data, or a hole, from `offset` on. */
-export function seekFile(fd: number, offset: number, kind: keyof typeof SEEK_WHENCE): number {
-  return checked(Number(lseek(fd, offset, SEEK_WHENCE[kind])), "lseek");
 }
 
 /** A directory that is read name by name. */

@@ -68,7 +68,7 @@ export class Conclusion implements Persistence {
   readonly #core: VolumeCore;
   readonly #state: VolumeCondition;
   readonly #persistence: Persistence;
-  #next: "persist" | "home" | "last" | "mark" | "done" = "persist";
+  #next: "persist" | "home" | "last" | "end" | "mark" | "done" = "persist";
 
   constructor(core: VolumeCore, state: VolumeCondition) {
     this.#core = core;
@@ -88,16 +88,21 @@ export class Conclusion implements Persistence {
     if (this.#next === "home") {
       const last = core.driver.growth?.lastHome ?? null;
       yield* flushHome(task, core, last);
-      this.#next = last === null ? "mark" : "last";
+      this.#next = last === null ? "end" : "last";
       return true;
     }
     if (this.#next === "last") {
       yield* flushHome(task, core);
-      this.#next = "mark";
+      this.#next = "end";
       return true;
     }
     core.isMarked = true;
-    if (journal !== null) yield* endJournal(task, journal);
+    if (this.#next === "end" && journal !== null) {
+      // Before the superblock says that there is nothing to recover: e2fsck finds fault with a log that is not empty then.
+      yield* endJournal(task, journal);
+      this.#next = "mark";
+      return true;
+    }
     yield* updateSuperblock(task, core, this.#state);
     yield* flushHome(task, core);
     this.#next = "done";

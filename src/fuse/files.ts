@@ -1,5 +1,5 @@
 /** Files: OPEN, READ, WRITE, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE. What is written is in the volume when it is answered. */
-import { HoldfastError } from "../base/errors.ts";
+import { ERRNO, HoldfastError } from "../base/errors.ts";
 import { readFile, tryReadFile, writeFile } from "../dax/file-io.ts";
 import { zeroRange } from "../dax/layout-change.ts";
 import type { InodeInfo } from "../iomap/contract.ts";
@@ -179,6 +179,8 @@ const SEEK_HOLE = 4;
 
 export const lseek: Operation = function* (serving, scope) {
   const { request, reply, core } = serving;
+  // What the kernel has collected is not here yet: it is to say itself that all is data.
+  if (serving.options.writeback) return -ERRNO.ENOSYS;
   const { view } = request;
   const whence = LseekIn.whence.get(view, BODY);
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) {

@@ -474,6 +474,8 @@ skipUnless(...needs, "loop mounts").each([[[]], [["-o", "writeback"]], [["-o", "
     using mounted = new Mounted(SIZE, ["-b", "4096"]);
     const actual = mounted.with(answers, ...options, "-o", "suid,dev");
     for (const [verdict, answer] of Object.entries(expected)) {
+      // The kernel says that a file has none while it collects what is written.
+      if (verdict.startsWith("holes") && options.includes("writeback" as never)) continue;
       expect.soft({ [verdict]: actual[verdict] }).toEqual({ [verdict]: answer });
     }
   },

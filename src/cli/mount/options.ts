@@ -39,7 +39,7 @@ For -o, as mount(8) has them:
   dax=always|inode|never  which files are reached directly               (always)
   commit=SECONDS          how soon what has changed is durable           (5)
   discard                 tell the device of blocks that were freed
-  writeback               the kernel collects what is written; a lack of room is told at fsync or close
+  writeback               the kernel collects what is written: docs/mount.md says what that costs
   default_permissions, noatime, auto_unmount   always so; accepted`,
   examples: [
     "holdfast mount disk.img /mnt",

@@ -35,7 +35,7 @@ export interface CommandSpec {
   readonly options: readonly OptionSpec[];
   /** What arguments that are no options stand for. */
   readonly completes: Completes;
-  /** Paragraphs between the options and the examples. */
+  /** Between the options and the examples; an empty line ends a paragraph. */
   readonly notes?: string;
   readonly examples: readonly string[];
   /** The sentence on exit codes; by default that of most commands. */
@@ -102,13 +102,18 @@ export function helpOf(spec: CommandSpec): string {
     (form, at) => `${at === 0 ? "Usage:" : "      "} holdfast ${spec.name} ${form}`,
   );
   const examples = ["Examples:", ...spec.examples.map((example) => `  ${example}`)];
+  const wrapped = (text: string): string =>
+    text
+      .split("\n\n")
+      .map((paragraph) => helper.boxWrap(paragraph.replaceAll("\n", " "), HELP_WIDTH))
+      .join("\n\n");
   return [
-    spec.about,
+    wrapped(spec.about),
     usage.join("\n"),
     options,
-    ...(spec.notes === undefined ? [] : [spec.notes]),
+    ...(spec.notes === undefined ? [] : [wrapped(spec.notes)]),
     examples.join("\n"),
-    spec.exitCodes ?? EXIT_CODES_DEFAULT,
+    wrapped(spec.exitCodes ?? EXIT_CODES_DEFAULT),
   ].join("\n\n");
 }
 

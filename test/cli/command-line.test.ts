@@ -1,7 +1,9 @@
 // The command line: help, options, exit codes, and what goes to which stream.
 
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { describe, expect, test } from "vitest";
+import { root } from "../../scripts/tree.js";
 import { parseCollideOptions } from "../../src/cli/collide/options.ts";
 import { COMMANDS } from "../../src/cli/command-table.ts";
 import { runCommandLine } from "../../src/cli/commands.ts";
@@ -65,6 +67,23 @@ describe("the program", () => {
     expect(code).toBe(0);
     expect(out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
+
+  test.each(Object.keys(COMMANDS))(
+    "%s --help has every option, examples and exit codes, within 100 columns, and is in docs/commands.md",
+    async (name) => {
+      const { code, out, error } = await runWith([name, "--help"]);
+      expect([code, error]).toEqual([0, ""]);
+      const { spec } = await COMMANDS[name]!.load();
+      expect(spec.name).toBe(name);
+      for (const [flags] of spec.options) expect(out).toContain(`\n  ${flags}`);
+      expect(out).toMatch(new RegExp(`^Usage: holdfast ${name} `, "m"));
+      expect(out).toMatch(new RegExp(`\n\nExamples:\n  .*holdfast ${name}\\b`));
+      expect(out).toMatch(/\n\nExit codes/);
+      for (const line of out.split("\n")) expect(line.length, line).toBeLessThanOrEqual(100);
+      expect(await runWith(["help", name])).toMatchObject({ code: 0, out });
+      expect(readFileSync(`${root}/docs/commands.md`, "utf8")).toContain(`\`${name}\``);
+    },
+  );
 
   test("collide --help documents every option that it reads, within 100 columns", async () => {
     const { code, out } = await runWith(["collide", "--help"]);

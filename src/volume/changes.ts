@@ -216,9 +216,9 @@ export class Changes {
   }
 }
 
-/** Does something to a file's content, and tells that it has. */
+/** Does something to a file's content, and tells that it has; to write no byte is nothing. */
 export function* changing<T>(changes: Changes, ino: number, work: Sleeps<T>): Sleeps<T> {
   const result = yield* work;
-  changes.note(ChangeKind.content, ino);
+  if (result !== 0) changes.note(ChangeKind.content, ino);
   return result;
 }

@@ -222,8 +222,15 @@ describe.each(kinds)("$name", (kind) => {
     const copy = nodeFs.readFileSync(directory.file("out"));
     expect(copy.subarray(3).equals(content.subarray(7))).toBe(true);
 
-    // Into the middle, and no further: what lies behind stays.
+    // Into the middle, and no further: what lies behind stays. It counts as a change, as any write does.
+    fs.utimesSync("/f", 1, 2);
+    const watcher = fs.watch("/f");
+    const heard = once(watcher, "change");
     expect(await handle.writeFrom(out, { position: 1001, length: 5000, at: 3 })).toBe(5000);
+    expect(await heard).toEqual(["change", "f"]);
+    watcher.close();
+    expect(fs.statSync("/f").atimeMs).toBe(1000);
+    expect(fs.statSync("/f").mtimeMs).toBeGreaterThan(Date.now() - 60_000);
     const changed = Buffer.from(content);
     content.copy(changed, 1001, 7, 5007);
     expect(fs.readFileSync("/f").equals(changed)).toBe(true);

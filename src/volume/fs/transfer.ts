@@ -162,7 +162,14 @@ export async function writeFrom(
   } finally {
     const end = plan.position + done;
     if (end < grownTo && (await file.stat()).size === grownTo) await file.truncate(end);
+    if (done > 0 && grownTo === 0) await touch(file);
   }
+}
+
+/** What is stored in pages sets no times, and is told to nobody. */
+async function touch(file: FileHandle): Promise<void> {
+  const { seconds, nanoseconds } = (await file.stat()).times.access;
+  await file.utimes(seconds + nanoseconds / 1e9, new Date());
 }
 
 type FillAt = (memory: Uint8Array, at: number | null) => Promise<number>;

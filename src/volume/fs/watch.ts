@@ -190,7 +190,8 @@ class Watch implements OpenThing {
       const moved = this.#directories.get(ino);
       if (isHere) {
         this.#tellName("rename", directory, name);
-        this.#remove(directory, name);
+        // What it was exchanged with may have its name already.
+        if (this.#inodes.get(keyOf(directory, name)) === ino) this.#remove(directory, name);
       }
       if (moved !== undefined && kind === ChangeKind.movedFrom) moved.isAway = true;
       return;

@@ -4,6 +4,8 @@ import { readFile, tryReadFile, writeFile } from "../dax/file-io.ts";
 import { zeroRange } from "../dax/layout-change.ts";
 import type { InodeInfo } from "../iomap/contract.ts";
 import { DEVICE_BYTES_MAX } from "../base/quantities.ts";
+import { MappingWord } from "../mapping/mapping.ts";
+import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { moveOutOfInode } from "../volume/access.ts";
 import { changeAttributes, readAttributes, withoutSetId } from "../volume/attributes.ts";
@@ -105,9 +107,15 @@ export function* dropPrivileges(
   const { core, nodes } = serving;
   const node = nodes.nodeOf(inode.ino);
   const attributes = core.driver.extendedAttributes;
-  const looks = !serving.options.isAlone || nodes.mayHaveCapabilities(node);
-  const capable = looks && (attributes?.get(inode.ino, CAPABILITIES) ?? null) !== null;
-  if (looks && !capable) nodes.noteCapabilities(node, false);
+  let capable = false;
+  if (attributes !== null && !(serving.options.isAlone && !nodes.mayHaveCapabilities(node))) {
+    const sequence = inode.mapping + MappingWord.sequence;
+    const value = yield* readStable(scope.task, sequence, () =>
+      attributes.get(inode.ino, CAPABILITIES),
+    );
+    capable = value !== null;
+    if (!capable) nodes.noteCapabilities(node, false);
+  }
   if (!killsSetId && !capable) return;
   yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
     if (capable) attributes?.remove(transaction, inode.ino, CAPABILITIES);

@@ -1,5 +1,6 @@
 /** One run of a command on volumes: its arguments, its volumes, its errors, its end. */
-import { AbortError, HoldfastError } from "../base/errors.ts";
+import { getSystemErrorMap } from "node:util";
+import { AbortError } from "../base/errors.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { Places } from "./places.ts";
 import type { Terminal } from "./terminal.ts";
@@ -68,9 +69,9 @@ export class Job {
   /** A line about one thing; the command goes on, and ends with 1. */
   complain(shown: string, error: unknown): void {
     this.code = EXIT_FOUND;
-    this.terminal.note(
-      `${this.terminal.styleNote("red", "holdfast:")} ${shown}: ${reasonOf(error)}`,
-    );
+    const reason = reasonOf(error);
+    const named = reason.startsWith(`'${shown}' `) ? reason : `${shown}: ${reason}`;
+    this.terminal.note(`${this.terminal.styleNote("red", "holdfast:")} ${named}`);
   }
 
   /** Runs it; an error of the world's is told as one of this thing, and is the answer null. */
@@ -105,11 +106,18 @@ export function isOfWorld(error: unknown): error is Error & { readonly code: str
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const line = error.message.replace(/\s*\n\s*/g, " ");
-  const { code, syscall } = error as { code?: unknown; syscall?: unknown };
+  const { code, syscall, errno } = error as { code?: unknown; syscall?: unknown; errno?: unknown };
   if (typeof code !== "string") return line;
   const text = line.startsWith(`${code}: `) ? line.slice(code.length + 2) : line;
   const call = text.lastIndexOf(`, ${String(syscall)}`);
-  return `${call > 0 ? text.slice(0, call) : text} (${code})`;
+  const said = call > 0 ? text.slice(0, call) : text;
+  const why = said.endsWith(" cannot be opened") ? systemMessage(errno) : null;
+  return `${said}${why === null ? "" : `: ${why}`} (${code})`;
+}
+
+/** "no such file or directory", of an error number as Node has it. */
+function systemMessage(errno: unknown): string | null {
+  return typeof errno === "number" ? (getSystemErrorMap().get(errno)?.[1] ?? null) : null;
 }
 
 /** A command on volumes: they are unmounted however it ends. */
@@ -153,8 +161,4 @@ export function oneOperand(job: Job, what: string): string {
   const [first, ...rest] = someOperands(job, what);
   if (rest.length > 0) throw new UsageError(`give ${what}, and only one: '${rest[0]}' is too many`);
   return first;
-}
-
-export function notFound(what: string): HoldfastError {
-  return new HoldfastError("ENOENT", what);
 }

@@ -48,6 +48,7 @@ export class Places implements Disposable {
     if (this.#session !== null) return inSession(text, this.#session);
     const split = splitOf(text);
     if (split !== null) return { kind: "volume", ...split, shown: text };
+    assertNoSlip(text);
     if (plain === "host") return { kind: "host", path: text, shown: text };
     return { kind: "volume", image: text, path: "/", shown: text };
   }
@@ -121,6 +122,15 @@ export function splitOf(text: string): { readonly image: string; readonly path: 
   const at = first ?? splits[0];
   if (at === undefined) return null;
   return { image: text.slice(0, at), path: text.slice(at + 1) || "/" };
+}
+
+/** Throws: UsageError for "disk.img:etc", which would be a file of the host's of that name. */
+function assertNoSlip(text: string): void {
+  const colon = text.indexOf(":");
+  const isThere = statSync(text, { throwIfNoEntry: false }) !== undefined;
+  if (colon <= 0 || isThere || !isImage(text.slice(0, colon))) return;
+  const [image, path] = [text.slice(0, colon), text.slice(colon + 1)];
+  throw new UsageError(`'${text}' lacks a slash; write '${image}:/${path}'`);
 }
 
 function isImage(path: string): boolean {

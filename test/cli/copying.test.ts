@@ -188,9 +188,15 @@ describe("cp", () => {
       [["cp", "-r", at("/a"), at("/a/b/c")], /would be copied into itself \(EINVAL\)\n$/],
       [["cp", at("/a/file"), at("/a/file")], /is the same as what it goes to \(EINVAL\)\n$/],
       [["cp", `${source}/large`, at("/none/")], /is no directory; make it first\n$/],
-      [["cp", `${source}/large`, at("/none/x")], /no such file or directory/],
+      [
+        ["cp", `${source}/large`, at("/none/x")],
+        /no directory '\/none' to copy to; make it first \(ENOENT\)/,
+      ],
       [["cp", "-r", `${source}/a/file`, at("/a")], /^$/],
-      [["cp", "-r", at("/a/file"), directory.file("no/where")], /no such file or directory/],
+      [
+        ["cp", "-r", at("/a/file"), directory.file("no/where")],
+        /no' to copy to; make it first \(ENOENT\)/,
+      ],
     ];
     for (const [args, message] of failing) {
       const { code, stdout, stderr } = holdfast(...args);

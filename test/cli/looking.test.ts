@@ -265,6 +265,13 @@ describe("what looks changes nothing", () => {
     expect(digest(image)).toBe(before);
   });
 
+  test("a path without its slash is told, with what to write", () => {
+    const { code, stdout, stderr } = holdfast("ls", `${image}:etc`);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain(`'${image}:etc' lacks a slash; write '${image}:/etc'`);
+    expect(holdfast("cp", image, `${image}:etc`).code).toBe(2);
+  });
+
   test.each(["ls", "tree", "cat", "stat", "df", "du", "find"])(
     "%s names what is missing",
     (command) => {

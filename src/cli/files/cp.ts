@@ -94,6 +94,10 @@ async function copyOne(job: Job, from: Place, to: Place, isDirectory: boolean): 
   const isTree = job.has("recursive") || job.has("archive");
   const preserve = job.has("archive") || job.has("preserve");
   const { directory, name } = targetOf(from, to, isDirectory);
+  if (!isDirectory && !isDirectoryAt(job, directory)) {
+    const what = `there is no directory '${directory.path}' to copy to; make it first`;
+    throw new HoldfastError("ENOENT", what);
+  }
   assertCopies(job, from, directory, name, isTree);
   const prefix = name === null ? [] : [Buffer.from(name)];
   const make = (onError: ((error: unknown, path: string) => void) | null): Source => {

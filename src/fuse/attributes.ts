@@ -9,6 +9,7 @@ import type { Sleeps } from "../sync/sleep.ts";
 import { moveOutOfInode } from "../volume/access.ts";
 import { chmodAcl } from "../volume/acl.ts";
 import { changeAttributes, readAttributes, readSpace, withoutSetId } from "../volume/attributes.ts";
+import { changing } from "../volume/changes.ts";
 import {
   getAttribute,
   removeAttribute,
@@ -98,7 +99,8 @@ function* truncate(
   const info = yield* readAttributes(scope.task, core, inode);
   assertUnrestricted(info);
   if (info.isInline) yield* moveOutOfInode(scope.task, core, inode);
-  yield* truncateFile(scope.task, core.dax, inode.mapping, size);
+  const truncating = truncateFile(scope.task, core.dax, inode.mapping, size);
+  yield* changing(core.changes, inode.ino, truncating);
 }
 
 function changeOf({ request }: Serving, valid: number): AttributeChange {

@@ -9,6 +9,7 @@ import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { moveOutOfInode } from "../volume/access.ts";
 import { changeAttributes, readAttributes, withoutSetId } from "../volume/attributes.ts";
+import { ChangeKind, changing } from "../volume/changes.ts";
 import { checkFallocateMode, type FallocateMode } from "../volume/fallocate.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import { assertUnrestricted, isDirectory } from "../volume/names.ts";
@@ -91,7 +92,8 @@ export const write: Operation = function* (serving, scope) {
   const source = request.bytesAt(WriteIn.structure.size, size);
   const appends = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_APPEND) !== 0;
   const position = appends ? "append" : WriteIn.offset.get(view, BODY);
-  const count = yield* writeFile(scope.task, core.dax, inode.mapping, source, position);
+  const writing = writeFile(scope.task, core.dax, inode.mapping, source, position);
+  const count = yield* changing(core.changes, inode.ino, writing);
   reply.clear(reply.body, WriteOut.structure.size);
   WriteOut.size.set(reply.view, reply.body, count);
   return WriteOut.structure.size;
@@ -166,7 +168,8 @@ export const fallocate: Operation = function* (serving, scope) {
   if (mode === ZERO_KEEPING_SIZE) {
     const { hasExtents } = yield* readAttributes(scope.task, core, inode);
     if (!hasExtents) throw unsupported(mode);
-    yield* zeroRange(scope.task, core.dax, inode.mapping, offset, length, true);
+    const zeroing = zeroRange(scope.task, core.dax, inode.mapping, offset, length, true);
+    yield* changing(core.changes, inode.ino, zeroing);
     return 0;
   }
   const name = MODES.get(mode);
@@ -174,7 +177,8 @@ export const fallocate: Operation = function* (serving, scope) {
   if (offset + length > DEVICE_BYTES_MAX) {
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
   }
-  yield* checkFallocateMode(name)(scope.task, core, inode, offset, length);
+  const change = checkFallocateMode(name)(scope.task, core, inode, offset, length);
+  yield* changing(core.changes, inode.ino, change);
   return 0;
 };
 
@@ -224,6 +228,7 @@ export const copyFileRange: Operation = function* (serving, scope) {
     done += written;
     if (written < count) break;
   }
+  if (done > 0) core.changes.note(ChangeKind.content, target.ino);
   reply.clear(reply.body, WriteOut.structure.size);
   WriteOut.size.set(reply.view, reply.body, done);
   return WriteOut.structure.size;

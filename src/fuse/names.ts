@@ -3,6 +3,7 @@ import { ERRNO, HoldfastError } from "../base/errors.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import type { FileType } from "../iomap/contract.ts";
 import type { Sleeps } from "../sync/sleep.ts";
+import { changing } from "../volume/changes.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import {
   createAt,
@@ -195,7 +196,10 @@ export const create: Operation = function* (serving, scope) {
     if (found.isDirectory) throw isDirectory();
     if (found.type !== "file") throw new HoldfastError("ESTALE", `is a ${found.type}`);
     yield* prepareWrite(serving, scope, found, flags);
-    if ((flags & O_TRUNC) !== 0) yield* truncateFile(scope.task, core.dax, found.mapping, 0);
+    if ((flags & O_TRUNC) !== 0) {
+      const truncating = truncateFile(scope.task, core.dax, found.mapping, 0);
+      yield* changing(core.changes, found.ino, truncating);
+    }
     return yield* opened(serving, scope, found);
   }
 };

@@ -2,8 +2,9 @@
 // Another thread serves the mount, so this one may wait for programs.
 
 import { execFile } from "node:child_process";
+import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
-import { afterEach, beforeEach, describe, expect } from "vitest";
+import { afterEach, beforeEach, describe, expect, vi } from "vitest";
 import { type KernelMount, mountOn } from "../../src/fuse/index.ts";
 import type { Volume } from "../../src/index.ts";
 import {
@@ -81,6 +82,29 @@ describe("a volume shared with programs", () => {
     window.bytes.set(Buffer.from("seen"), 4096);
     expect(await shell("dd if=d/f bs=4096 skip=1 count=1 status=none | head -c 4")).toBe("seen");
     window.close();
+  });
+
+  it("watchers hear what programs do", async () => {
+    await volume.writeFile("/f", "text");
+    const heard: string[] = [];
+    const watcher = volume.fs.watch("/", (event, name) => {
+      heard.push(`${event} ${name}`);
+    });
+    const expectHeard = async (script: string, expected: string): Promise<void> => {
+      await shell(script);
+      await vi.waitFor(() => expect(heard).toContain(expected), { timeout: 20_000 });
+      // What came late of this step is of no later one.
+      await wait(50);
+      heard.length = 0;
+    };
+    await expectHeard("printf TEXT | dd of=f conv=notrunc status=none", "change f");
+    await expectHeard("truncate -s 100000 f", "change f");
+    await expectHeard("fallocate -p -o 4096 -l 4096 f", "change f");
+    await expectHeard("fallocate -z -n -o 4096 -l 4096 f", "change f");
+    await expectHeard("chmod 600 f", "change f");
+    await expectHeard("mv f g", "rename g");
+    await expectHeard("printf new > h", "rename h");
+    watcher.close();
   });
 
   it("both append to one file, and no line is lost", async () => {

@@ -26,6 +26,9 @@ const syncFileRange = bindFunction(
   "int sync_file_range(int fd, int64_t at, int64_t length, uint32_t flags)",
 );
 
+/** struct timespec: seconds and nanoseconds, 64 bits each. */
+const TIMESPEC_BYTES = 16;
+
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 /** Waits for writes of the range that are under way, begins those of what else is dirty, and waits for them. */
@@ -116,10 +119,12 @@ export interface HostTime {
 
 /** Sets when what is at a path was read and changed, to the nanosecond; a symlink's own. Throws: EPERM. */
 export function setHostTimes(path: Uint8Array, access: HostTime, modify: HostTime): void {
-  const pair = new BigInt64Array(
-    [access, modify].flatMap((time) => [BigInt(time.seconds), BigInt(time.nanoseconds)]),
-  );
-  const times = new Uint8Array(pair.buffer);
+  const times = new Uint8Array(2 * TIMESPEC_BYTES);
+  const view = new DataView(times.buffer);
+  for (const [index, { seconds, nanoseconds }] of [access, modify].entries()) {
+    view.setBigInt64(index * TIMESPEC_BYTES, BigInt(seconds), true);
+    view.setBigInt64(index * TIMESPEC_BYTES + 8, BigInt(nanoseconds), true);
+  }
   if (utimensat(AT_FDCWD, terminate(path), times, AT_SYMLINK_NOFOLLOW) < 0) {
     throwLastError("utimensat");
   }

@@ -101,6 +101,10 @@ row("FileHandle.holders Volume.holders", "asking who holds it", (volume, file, p
   file.holders(),
   volume.holdersSync(path),
 ]);
+row("FileHandle.extents FileHandle.seek", "asking where it lies", (_volume, file) => [
+  file.extentsSync(),
+  file.seekSync(0, "hole"),
+]);
 row("FileHandle.close Volume.open", "opening and closing", (volume, _file, path) =>
   volume.openSync(path, "r+").closeSync(),
 );
@@ -398,7 +402,7 @@ function methodsOf(name: string, object: object): string[] {
   const prototype = Object.getPrototypeOf(object) as object;
   return Object.entries(Object.getOwnPropertyDescriptors(prototype))
     .filter(([key, { value }]) => typeof value === "function" && key !== "constructor")
-    .map(([key]) => `${name}.${key.replace(/Sync$/, "")}`);
+    .map(([key]) => `${name}.${key.replace(/(Sync|Async)$/, "")}`);
 }
 
 /** Has the worker lease every page; each lease is returned as soon as it is recalled. */

@@ -182,7 +182,7 @@ describe("words", () => {
 
 describe("completion", () => {
   test("commands, options, images and paths inside them are known", async () => {
-    expect(await candidates(["m"], null)).toEqual(["map", "mkdir", "mkfs", "mv"]);
+    expect(await candidates(["m"], null)).toEqual(["map", "mkdir", "mkfs", "mount", "mv"]);
     expect(await candidates(["ls", "--a"], null)).toContain("--all");
     expect(await candidates(["find", image, "-na"], null)).toEqual(["-name"]);
     expect(await candidates(["fsck", `${directory.path}/d`], null)).toEqual([image]);

@@ -33,11 +33,10 @@ export function* seek(
       const extent = yield* findExtent(task, dax, mapping, at);
       const end = Math.min(extent.start + extent.length, size);
       const isData = extent.kind === "mapped" || extent.kind === "inline";
-      const data = isData ? at : isCached ? firstCached(dax, mapping, at, end) : end;
-      if (kind === "data" && data < end) return data;
-      if (kind === "hole" && data > at) return at;
-      // Within an extent that is not mapped, cached pages are passed one by one.
-      at = isData || data === end ? end : Math.min(end, nextPage(data));
+      if (isData && kind === "data") return at;
+      const found = isData ? null : seekInHole(dax, mapping, at, end, kind, isCached);
+      if (found !== null) return found;
+      at = end;
     }
     if (kind === "hole" && offset < size) return size;
   } finally {
@@ -47,13 +46,22 @@ export function* seek(
   throw new HoldfastError("ENXIO", `the file has no ${kind} from byte ${offset} on`);
 }
 
-function nextPage(byte: number): number {
-  return (Math.floor(byte / PAGE_SIZE) + 1) * PAGE_SIZE;
-}
-
-/** The first byte of [at, end) that the page cache holds, or `end`. Locks: the map lock. */
-function firstCached(dax: Dax, mapping: Mapping, at: number, end: number): number {
-  const first = Math.floor(at / PAGE_SIZE);
-  const pages = cachedPages(dax, mapping, first, Math.floor((end - 1) / PAGE_SIZE));
-  return pages.length === 0 ? end : Math.max(at, Math.min(...pages) * PAGE_SIZE);
+/** As `seek`, in [at, end), which has no data but what the page cache holds. Null: nothing. Locks: where `isCached`, the map lock. */
+function seekInHole(
+  dax: Dax,
+  mapping: Mapping,
+  at: number,
+  end: number,
+  kind: SeekTarget,
+  isCached: boolean,
+): number | null {
+  const last = Math.floor((end - 1) / PAGE_SIZE);
+  const pages = isCached ? cachedPages(dax, mapping, Math.floor(at / PAGE_SIZE), last) : [];
+  if (kind === "data") return pages.length === 0 ? null : Math.max(at, pages[0]! * PAGE_SIZE);
+  let hole = at;
+  for (const page of pages) {
+    if (page * PAGE_SIZE > hole) return hole;
+    hole = (page + 1) * PAGE_SIZE;
+  }
+  return hole < end ? hole : null;
 }

@@ -9,6 +9,7 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -176,6 +177,20 @@ describe("cp", () => {
     );
     expect(holdfastOk("cat", `${image}:/file`)).toBe("newer");
     expect(e2fsckClean(image)).toMatchObject({ clean: true });
+  });
+
+  made("nothing is written behind a symlink that has a directory's name on the host", () => {
+    const image = newImage("symlink.img");
+    holdfastOk("cp", "-r", `${source}/a`, `${image}:/`);
+    using out = temporaryDirectory();
+    using elsewhere = temporaryDirectory();
+    mkdirSync(out.file("a"));
+    symlinkSync(elsewhere.path, out.file("a/b"));
+    const { code, stderr } = holdfast("cp", "-a", `${image}:/a`, out.path);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/a\/b.*EEXIST/);
+    expect(readdirSync(elsewhere.path)).toEqual([]);
+    expect(readFileSync(out.file("a/file"), "utf8")).toBe("content");
   });
 
   made("what cannot be copied is a line each, and the rest is copied", () => {

@@ -11,7 +11,6 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  statSync,
   symlinkSync,
   unlinkSync,
   writeSync,
@@ -113,14 +112,14 @@ export class HostWriter {
     for (let count = 1; count < names.length; count++) {
       const key = keyOf(names.slice(0, count));
       if (this.#directories.has(key)) continue;
-      mkdirSync(this.#pathOf(names.slice(0, count)), { recursive: true });
+      makeDirectory(this.#pathOf(names.slice(0, count)), 0o777);
       this.#directories.set(key, null);
     }
   }
 
   #addDirectory(entry: SourceEntry, place: Buffer): void {
     const key = keyOf(entry.names);
-    const isNew = !this.#directories.has(key) && makeDirectory(place);
+    const isNew = !this.#directories.has(key) && makeDirectory(place, 0o700);
     this.#directories.set(key, isNew || this.#options.preserve ? entry : null);
   }
 
@@ -188,14 +187,18 @@ export class HostWriter {
   }
 }
 
-/** Whether there was none. Throws: EEXIST for what is no directory. */
-function makeDirectory(place: Buffer): boolean {
+/**
+ * Whether there was none. Throws: EEXIST for what is no directory, a symlink to one, too: what is in a volume is not
+ * written to where a name leads that the volume, or somebody else, has put there.
+ */
+function makeDirectory(place: Buffer, mode: number): boolean {
   try {
-    mkdirSync(place, 0o700);
+    mkdirSync(place, mode);
     return true;
   } catch (error) {
     const isThere = (error as NodeJS.ErrnoException).code === "EEXIST";
-    if (isThere && statSync(place, { throwIfNoEntry: false })?.isDirectory() === true) return false;
+    if (isThere && lstatSync(place, { throwIfNoEntry: false })?.isDirectory() === true)
+      return false;
     throw error;
   }
 }

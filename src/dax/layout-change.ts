@@ -498,7 +498,7 @@ function* growTo(
 /**
  * Takes all pages of a file that nobody has open any more out of memory, waiting for the last pins;
  * with `free`, for a file without a name, its blocks too: that runs in the transaction that frees the last of them.
- * Whoever has a window of it or a lease has it open, so where it has no entry nothing leads to it.
+ * Whoever has a lease of it has it open; the windows of a thread that died are left, and go with the record.
  */
 export function* evictMapping(
   task: Task,
@@ -506,14 +506,19 @@ export function* evictMapping(
   mapping: Mapping,
   free: ((transaction: Transaction) => void) | null,
 ): Sleeps<void> {
-  const all = () => (hasEntries(dax, mapping) ? { first: 0, last: PAGE_INDEX_MAX } : null);
+  const all = () => (isReached(dax, mapping) ? { first: 0, last: PAGE_INDEX_MAX } : null);
   const evict = (broken: BrokenLayout) => evictBroken(task, dax, mapping, free, broken);
   yield* withBrokenLayout(task, dax, mapping, all, evict);
   dax.forget(mapping);
 }
 
-function hasEntries({ thread }: Dax, mapping: Mapping): boolean {
-  return load(thread.words, mapping + MappingWord.root) !== 0;
+/** Whether anything leads to the pages of a file that nobody has open. */
+function isReached({ thread }: Dax, mapping: Mapping): boolean {
+  const { words } = thread;
+  return (
+    load(words, mapping + MappingWord.root) !== 0 ||
+    load(words, mapping + MappingWord.windows) !== 0
+  );
 }
 
 function* evictBroken(

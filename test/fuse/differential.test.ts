@@ -92,7 +92,11 @@ describe.each([
         copyFileSync(ours.image, kernel.image);
         const left = kernel.toKernel("reading", (root) => treeOf(kernelPlace(root)), true);
         const seen = withoutNow(left, actual.at(-1)!.begin);
-        expect(differences(actual.at(-1)!.tree, seen, ["atime"])).toEqual([]);
+        // What the kernel has collected it writes when it likes, and the volume sets its own time of change then.
+        const late: readonly (keyof Seen)[] = options.includes("writeback" as never)
+          ? ["atime", "ctime"]
+          : ["atime"];
+        expect(differences(actual.at(-1)!.tree, seen, late)).toEqual([]);
         tally.programs++;
       };
       fc.assert(fc.property(program, check), {

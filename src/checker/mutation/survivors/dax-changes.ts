@@ -132,12 +132,12 @@ export const daxChangeSurvivors: readonly Explanation[] = [
   {
     file: "dax/layout-change.ts",
     function: "evictMapping",
-    what: ["always: choice (hasEntries(dax, mapping))"],
+    what: ["always: choice (isReached(dax, mapping))"],
     why: "costs time only: a range that nothing leads to is broken",
   },
   {
     file: "dax/layout-change.ts",
-    function: "hasEntries",
+    function: "isReached",
     what: ["always: return "],
     why: "costs time only: a range that nothing leads to is broken",
   },

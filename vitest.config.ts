@@ -57,6 +57,7 @@ export default defineConfig({
   plugins: [sourcesRunFromBuild()],
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/seeded.ts"],
     environment: "node",
     pool: "forks",
     maxWorkers: 2,

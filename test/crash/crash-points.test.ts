@@ -1,6 +1,6 @@
 // Crashes at every moment of sequences of operations, with every content that they may leave on the medium: our
 // own mount brings the volume in order, and so does e2fsck, and nothing that was promised is missing.
-// HOLDFAST_CRASH_STATES: how many to try, at least; a seed in HOLDFAST_CRASH_SEED.
+// HOLDFAST_CRASH_STATES: how many to try, at least.
 
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect } from "vitest";
@@ -28,12 +28,11 @@ import {
   type Special,
   values,
 } from "./operations.ts";
-import { numbers } from "./random.ts";
+import { type Random, randomFrom, SEED } from "../support/random.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
 
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
-const SEED = Number(process.env["HOLDFAST_CRASH_SEED"] ?? 1);
 const REGION_BYTES = 2 ** 24;
 /** One state in so many is also recovered by e2fsck, and by the kernel. */
 const E2FSCK_EVERY = 4;
@@ -106,14 +105,17 @@ function recovered(image: string): Snapshot {
  * Sequences of up to three operations, each followed by nothing or by one that makes it durable. Of `special` ones,
  * where there are any, are three in four.
  */
-function sequenceOf(next: () => number, special: readonly Operation[]): Operation[] {
+function sequenceOf(random: Random, special: readonly Operation[]): Operation[] {
   const pick = (syncs: boolean): Operation => {
-    const from = special.length > 0 && next() < 0.75 ? special : operations;
+    const from = special.length > 0 && random.fraction() < 0.75 ? special : operations;
     const fitting = from.filter((operation) => (operation.syncs ?? false) === syncs);
-    return fitting[Math.floor(next() * fitting.length)]!;
+    return random.pick(fitting);
   };
-  const length = 1 + Math.floor(next() * 3);
-  return Array.from({ length }, () => [pick(false), ...(next() < 0.6 ? [pick(true)] : [])]).flat();
+  const length = 1 + random.below(3);
+  return Array.from({ length }, () => [
+    pick(false),
+    ...(random.fraction() < 0.6 ? [pick(true)] : []),
+  ]).flat();
 }
 
 /** A volume made with `args`, and with all that `specials` have. */
@@ -191,22 +193,22 @@ describe.each(KINDS.map((kind) => [kind.args.join(" "), kind.log, kind] as const
         const base = directory.file("base");
         makeBase(base, kind, directory);
         const special = specials.flatMap(({ operations: own }) => own);
-        const next = numbers(SEED);
+        const random = randomFrom(SEED);
         const tally = { sequences: 0, states: 0, e2fsck: 0, kernel: 0 };
         // With quotas the kernel mounts it only if it was built for them.
         const mayMount = !hasQuotas(args) && isRoot() && hasTool("mount") && canLoopMount();
         const image = directory.file("image");
         const state = directory.file("state");
         while (tally.states < STATES / 3) {
-          const sequence = sequenceOf(next, special);
+          const sequence = sequenceOf(random, special);
           copyFileSync(base, image);
-          const filling = { times: 2 + Math.floor(next() * 3), rest: 1 + Math.floor(next() * 3) };
+          const filling = { times: 2 + random.below(3), rest: 1 + random.below(3) };
           const played = play(image, sequence, log === "begins" ? null : filling);
           const states = crashStates(
             readFileSync(base),
             played.events,
             { exhaustive: 16, random: 4 },
-            next,
+            random,
           );
           for (const crash of states) {
             const told = `${sequence.map(({ name }) => name).join(", ")}; ${crash.what}`;

@@ -10,7 +10,7 @@ import { readTransactions } from "../../src/drivers/ext/jbd2/scan.ts";
 import { Jbd2Log } from "../../src/drivers/ext/jbd2/write.ts";
 import { parseSuperblock } from "../../src/drivers/ext/superblock.ts";
 import type { MetadataBlock } from "../../src/metadata/cache.ts";
-import { randomFrom } from "../damage/random.ts";
+import { randomFrom } from "../support/random.ts";
 import { differences, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import { e2fsckClean, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { comparable, type Crashed, crashesOf, kernelTree } from "./fast-commit-work.ts";
@@ -132,10 +132,9 @@ describe("fast commits of a volume whose log is nearly full", () => {
         volume.closeSync();
       });
       expect(differ(ourTree(state, true), tree)).toEqual([]);
-      const next = () => random.below(2 ** 24) / 2 ** 24;
       const limits = { exhaustive: 4, random: 1 };
       // There are thousands of states, of which most are of blocks that stay as they are.
-      const all = crashStates(readFileSync(image), events, limits, next);
+      const all = crashStates(readFileSync(image), events, limits, random);
       let states = 0;
       for (const crash of all) {
         if (random.below(40) !== 0) continue;

@@ -2,7 +2,7 @@
 
 import { copyFileSync, existsSync } from "node:fs";
 import * as fs from "node:fs";
-import type { Random } from "../damage/random.ts";
+import type { Random } from "../support/random.ts";
 import { setAttribute } from "../interop/libc.ts";
 import { kernelPlace, type Tree, treeOf } from "../interop/trees.ts";
 import { loopMount, mkfsExt4, run, runOk, type TemporaryDirectory } from "../support/tools.ts";

@@ -1,7 +1,7 @@
 // Volumes that the kernel was writing with fast commits: what they hold after our recovery is what the kernel showed
 // when everything had been synced, and what its own recovery and that of e2fsck make of them. A recovery that is
 // interrupted leaves what the next one, ours or the kernel's, finishes.
-// HOLDFAST_FAST_COMMIT_SEED tries other work, HOLDFAST_CRASH_STATES says how many interruptions, at least.
+// HOLDFAST_CRASH_STATES: how many interruptions, at least.
 
 import {
   chmodSync,
@@ -20,7 +20,7 @@ import {
 } from "node:fs";
 import { describe, expect } from "vitest";
 import { fsckSync, mountSync } from "../../src/index.ts";
-import { randomFrom } from "../damage/random.ts";
+import { randomFrom, SEED } from "../support/random.ts";
 import { shown } from "../fsck/referee.ts";
 import { setAttribute } from "../interop/libc.ts";
 import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
@@ -44,7 +44,6 @@ import {
 import { crashStates, record } from "./recorder.ts";
 
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
-const SEED = Number(process.env["HOLDFAST_FAST_COMMIT_SEED"] ?? 1);
 const REGION_BYTES = 2 ** 26;
 const ROUNDS = Math.ceil(STATES / 300);
 
@@ -167,8 +166,7 @@ describe.each([
           volume.closeSync();
         });
         const limits = { exhaustive: 8, random: 2 };
-        const next = () => random.below(2 ** 24) / 2 ** 24;
-        for (const crash of crashStates(readFileSync(image), events, limits, next)) {
+        for (const crash of crashStates(readFileSync(image), events, limits, random)) {
           const told = [...story, crash.what];
           writeFileSync(state, crash.image);
           expectTree(ourTree(state, false), tree, told);

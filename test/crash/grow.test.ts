@@ -1,6 +1,6 @@
 // Crashes at every moment of growing, with files made on the way, and with every content that they may leave on the
 // medium: the volume is whole, has a size that it had, and nothing that was promised is missing.
-// HOLDFAST_CRASH_STATES: how many to try, at least; a seed in HOLDFAST_CRASH_SEED.
+// HOLDFAST_CRASH_STATES: how many to try, at least.
 
 import { mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { describe, expect } from "vitest";
@@ -16,10 +16,9 @@ import {
   temporaryDirectory,
 } from "../support/tools.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
-import { numbers } from "./random.ts";
+import { randomFrom, SEED } from "../support/random.ts";
 
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
-const SEED = Number(process.env["HOLDFAST_CRASH_SEED"] ?? 1);
 const REGION_BYTES = 2 ** 25;
 const E2FSCK_EVERY = 4;
 const KERNEL_EVERY = 25;
@@ -118,15 +117,15 @@ describe.each([
       expect(played.sizes.at(-1)).toBe(BLOCKS_GROWN);
       expect(played.sizes.length).toBeGreaterThan(3);
       expect(e2fsckClean(image)).toMatchObject({ clean: true });
-      const next = numbers(SEED);
+      const random = randomFrom(SEED);
       const limits = { exhaustive: 16, random: 4 };
       const tally = { states: 0, e2fsck: 0, kernel: 0, sizes: new Set<number>() };
       // Some of them, evenly: each takes three checks by e2fsck.
       const part = Math.min(1, STATES / 24 / STATES_THERE);
       const mayMount = canLoopMount();
       mkdirSync(directory.file("mnt"));
-      for (const crash of crashStates(base, played.events, limits, next)) {
-        if (next() >= part) continue;
+      for (const crash of crashStates(base, played.events, limits, random)) {
+        if (random.fraction() >= part) continue;
         try {
           tally.sizes.add(verifyOwn(state, crash, played));
           if (tally.states % E2FSCK_EVERY === 0) {

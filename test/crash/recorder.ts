@@ -8,6 +8,7 @@
 
 import { Device } from "../../src/device/index.ts";
 import { type Clock, type Event, newClock, recordDevice, tick } from "./workers/recording.mjs";
+import type { Random } from "../support/random.ts";
 
 const PAGE = 4096;
 
@@ -68,14 +69,13 @@ function addStore(pending: Pending, { at, bytes, time }: Store): void {
 /**
  * The contents that crashes leave, from `image` on. Where a crash has at most `exhaustive` of them,
  * all; else those with all stores and none, with all but those of a page, with those of a page alone, and `random`
- * others, by `next`, which answers numbers below 1. `events`: by time. What happened before the first mark is not
- * tried.
+ * others. `events`: by time. What happened before the first mark is not tried.
  */
 export function* crashStates(
   image: Uint8Array,
   events: readonly Event[],
   limits: { readonly exhaustive: number; readonly random: number },
-  next: () => number,
+  random: Random,
 ): Generator<CrashState> {
   const pending: Pending = new Map();
   // A copy of its own, and no Buffer: the slice of a Buffer is the same memory.
@@ -85,11 +85,11 @@ export function* crashStates(
     if (event.kind === "mark") mark = event.mark;
     else if (event.kind === "store") addStore(pending, event);
     else {
-      if (mark >= 0) yield* statesOf(medium, pending, { mark, time: event.time }, limits, next);
+      if (mark >= 0) yield* statesOf(medium, pending, { mark, time: event.time }, limits, random);
       persist(medium, pending, event);
     }
   }
-  yield* statesOf(medium, pending, { mark, time: Number.POSITIVE_INFINITY }, limits, next);
+  yield* statesOf(medium, pending, { mark, time: Number.POSITIVE_INFINITY }, limits, random);
 }
 
 function persist(
@@ -111,8 +111,8 @@ function* statesOf(
   image: Uint8Array,
   pending: Pending,
   { mark, time }: Pick<CrashState, "mark" | "time">,
-  { exhaustive, random }: { readonly exhaustive: number; readonly random: number },
-  next: () => number,
+  limits: { readonly exhaustive: number; readonly random: number },
+  random: Random,
 ): Generator<CrashState> {
   const pages = [...pending.keys()];
   const counts = pages.map((page) => pending.get(page)!.length);
@@ -130,7 +130,7 @@ function* statesOf(
     };
   };
   const total = counts.reduce((product, count) => product * (count + 1), 1);
-  if (total <= exhaustive) {
+  if (total <= limits.exhaustive) {
     for (let number = 0; number < total; number++) {
       let rest = number;
       yield stateOf(
@@ -149,7 +149,7 @@ function* statesOf(
     yield stateOf(counts.map((each, other) => (other === index ? 0 : each)));
     yield stateOf(counts.map((_, other) => (other === index ? count : 0)));
   }
-  for (let number = 0; number < random; number++) {
-    yield stateOf(counts.map((count) => Math.floor(next() * (count + 1))));
+  for (let number = 0; number < limits.random; number++) {
+    yield stateOf(counts.map((count) => random.below(count + 1)));
   }
 }

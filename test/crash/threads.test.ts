@@ -1,11 +1,11 @@
 // Crashes while two threads change a volume at once, each in a directory of its own: of each directory is found what
 // it was after one of its thread's operations, not before the last one that a sync of that thread was for.
-// HOLDFAST_CRASH_STATES and HOLDFAST_CRASH_SEED as for crash-points.test.ts.
+// HOLDFAST_CRASH_STATES as for crash-points.test.ts.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect } from "vitest";
 import { mountSync, type Volume } from "../../src/index.ts";
-import { randomFrom } from "../damage/random.ts";
+import { randomFrom, SEED } from "../support/random.ts";
 import { e2fsckClean, mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { startRunner } from "../volume/threads.ts";
 import { crashStates, type Event, newClock, startRecording } from "./recorder.ts";
@@ -13,7 +13,6 @@ import { onTheWay, type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.
 import { tick } from "./workers/recording.mjs";
 
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
-const SEED = Number(process.env["HOLDFAST_CRASH_SEED"] ?? 1);
 const REGION_BYTES = 2 ** 26;
 const BLOCK = 1024;
 const THREADS = 2;
@@ -175,8 +174,7 @@ skipUnless("mkfs.ext4", "e2fsck")(
       tally.persists += events.filter(({ kind }) => kind === "persist").length;
 
       const snapshots = done.map((each, thread) => [starts[thread]!, ...each.map(snapshotFrom)]);
-      const next = (): number => random.below(2 ** 30) / 2 ** 30;
-      for (const crash of crashStates(base, events, { exhaustive: 8, random: 4 }, next)) {
+      for (const crash of crashStates(base, events, { exhaustive: 8, random: 4 }, random)) {
         if (random.below(SAMPLED) !== 0) continue;
         writeFileSync(state, crash.image);
         const recovered = mountSync(state, { regionBytes: REGION_BYTES });

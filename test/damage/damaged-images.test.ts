@@ -2,7 +2,7 @@
 // Whatever the damage, the answer is the right data or an error that names it: never a hang, a crash, a
 // broken invariant, another file's data, or a changed image where the mount was refused.
 //
-// HOLDFAST_DAMAGE_SEED and HOLDFAST_DAMAGE_COUNT (images of each shape) try others.
+// HOLDFAST_DAMAGE_COUNT: images of each shape.
 
 import { readFileSync } from "node:fs";
 import { describe, expect } from "vitest";
@@ -11,8 +11,8 @@ import { type ImageShape, makeFilledImage } from "./filled-image.ts";
 import { type InspectionReport, inspectAll } from "./inspection.ts";
 import { type Damaged, damagedImages } from "./mutations.ts";
 import { findPlaces } from "./places.ts";
+import { SEED } from "../support/random.ts";
 
-const SEED = Number(process.env["HOLDFAST_DAMAGE_SEED"] ?? 1);
 const COUNT = Number(process.env["HOLDFAST_DAMAGE_COUNT"] ?? 350);
 
 const SHAPES: readonly ImageShape[] = [

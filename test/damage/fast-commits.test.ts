@@ -2,7 +2,7 @@
 // quietly, what was promised and is damaged is told of by its place, and nothing is changed then. Whatever records say,
 // the answer is a volume or an error.
 //
-// HOLDFAST_DAMAGE_SEED and HOLDFAST_FAST_COMMIT_COUNT (records changed) try others.
+// HOLDFAST_FAST_COMMIT_COUNT: how many records are changed.
 
 import {
   closeSync,
@@ -30,9 +30,8 @@ import {
   skipUnless,
   temporaryDirectory,
 } from "../support/tools.ts";
-import { randomFrom } from "./random.ts";
+import { randomFrom, SEED } from "../support/random.ts";
 
-const SEED = Number(process.env["HOLDFAST_DAMAGE_SEED"] ?? 1);
 const COUNT = Number(process.env["HOLDFAST_FAST_COMMIT_COUNT"] ?? 80);
 const REGION_BYTES = 2 ** 26;
 const BLOCK = 4096;

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { run, runOk, sparseFile, temporaryDirectory } from "../support/tools.ts";
-import { randomFrom } from "./random.ts";
+import { randomFrom } from "../support/random.ts";
 
 export interface ImageShape {
   readonly type: "ext2" | "ext3" | "ext4";

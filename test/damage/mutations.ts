@@ -2,7 +2,7 @@
 // in a few bytes of one structure.
 
 import { type Field, KINDS, type Kind, type Place } from "./places.ts";
-import { type Random, randomFrom } from "./random.ts";
+import { type Random, randomFrom } from "../support/random.ts";
 
 export interface Patch {
   readonly byte: number;

@@ -13,7 +13,7 @@ import {
   sparseFile,
   temporaryDirectory,
 } from "../support/tools.ts";
-import { randomFrom } from "./random.ts";
+import { randomFrom } from "../support/random.ts";
 
 const REGION_BYTES = 2 ** 24;
 const VOLUME_BYTES = 4 * 2 ** 20;

@@ -1,7 +1,7 @@
 // Damaged images, the same as those that the driver is tried on: our check and e2fsck -fn agree on each whether
 // it is clean, but for stated differences. Whatever the bytes, the check ends and throws nothing.
 //
-// HOLDFAST_DAMAGE_SEED and HOLDFAST_FSCK_COUNT (images of each shape) try others.
+// HOLDFAST_FSCK_COUNT: images of each shape.
 
 import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from "node:fs";
 import { describe, expect } from "vitest";
@@ -11,8 +11,8 @@ import { findPlaces } from "../damage/places.ts";
 import { skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { differencesMet, disagreement } from "./agreement.ts";
 import { referee } from "./referee.ts";
+import { SEED } from "../support/random.ts";
 
-const SEED = Number(process.env["HOLDFAST_DAMAGE_SEED"] ?? 1);
 const COUNT = Number(process.env["HOLDFAST_FSCK_COUNT"] ?? 250);
 
 const SHAPES: readonly ImageShape[] = [

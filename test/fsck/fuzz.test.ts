@@ -1,17 +1,16 @@
 // Fields anywhere in the metadata of ext3 volumes, and of such with features that the driver does not write: one
 // or two are changed, and our check and e2fsck -fn agree whether the volume is clean, but for stated differences.
 //
-// HOLDFAST_DAMAGE_SEED and HOLDFAST_FSCK_COUNT (images of each sort) try others.
+// HOLDFAST_FSCK_COUNT: images of each sort.
 
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { describe, expect } from "vitest";
-import { type Random, randomFrom } from "../damage/random.ts";
+import { type Random, randomFrom, SEED } from "../support/random.ts";
 import { skipUnless } from "../support/tools.ts";
 import { differencesMet, disagreement } from "./agreement.ts";
 import { type Base, DamagedImage } from "./images.ts";
 import { referee } from "./referee.ts";
 
-const SEED = Number(process.env["HOLDFAST_DAMAGE_SEED"] ?? 1);
 const COUNT = Number(process.env["HOLDFAST_FSCK_COUNT"] ?? 150);
 const BASES: readonly Base[] = ["ext3", "inline", "values", "orphan-file", "groups", "quotas"];
 

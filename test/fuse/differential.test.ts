@@ -1,7 +1,7 @@
 // Random programs, run through node:fs on an image that the kernel's own driver has mounted and on one like it that
 // Holdfast has: every call has the same answer or the same error, and after each batch the trees are the same, byte by
 // byte and fact by fact; what was seen through the mount is what the kernel finds on the image, and e2fsck finds nothing.
-// HOLDFAST_DIFFERENTIAL: programs for each kind of volume; a seed in HOLDFAST_DIFFERENTIAL_SEED.
+// HOLDFAST_DIFFERENTIAL: programs for each kind of volume.
 
 import { copyFileSync } from "node:fs";
 import fc from "fast-check";
@@ -22,7 +22,6 @@ import { mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { Mounted, needs } from "./mounted.ts";
 
 const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 3);
-const SEED = process.env["HOLDFAST_DIFFERENTIAL_SEED"];
 const VOLUME_BYTES = 64 * 2 ** 20;
 
 /** The kernel's own part refuses collapse-range and insert-range before a filesystem in a process is asked. */
@@ -81,7 +80,6 @@ describe.each([
         numRuns: PROGRAMS,
         // Programs that fail are made shorter no longer than this.
         interruptAfterTimeLimit: 60_000 + PROGRAMS * 10_000,
-        ...(SEED === undefined ? {} : { seed: Number(SEED) }),
       });
       process.stdout.write(
         `${type}, ${blockSize}, ${options.join(" ")}: ${JSON.stringify(tally)}\n`,

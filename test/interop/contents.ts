@@ -2,7 +2,7 @@
 
 import * as fs from "node:fs";
 import type { Volume } from "../../src/index.ts";
-import { type Random, randomFrom } from "../damage/random.ts";
+import { type Random, randomFrom } from "../support/random.ts";
 import { allocateFile, type FallocateMode } from "./libc.ts";
 
 /** An open file that can be changed. Offsets and lengths are bytes. */

@@ -28,7 +28,7 @@ import {
   mountSync,
 } from "../../src/index.ts";
 import { countedIn } from "../drivers/ext/quota-counts.ts";
-import { randomFrom } from "../damage/random.ts";
+import { randomFrom } from "../support/random.ts";
 import { listAttributes, readAttribute, setAttribute } from "../interop/libc.ts";
 import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import {

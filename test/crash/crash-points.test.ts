@@ -1,6 +1,6 @@
 // Crashes at every moment of sequences of operations, with every content that they may leave on the medium: our
 // own mount brings the volume in order, and so does e2fsck, and nothing that was promised is missing.
-// HOLDFAST_CRASH_STATES: how many to try, at least.
+// HOLDFAST_CRASH_STATES: how many to try in all, at least.
 
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect } from "vitest";
@@ -32,7 +32,7 @@ import { type Random, randomFrom, SEED } from "../support/random.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
 
-const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
+const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 2400);
 const REGION_BYTES = 2 ** 24;
 /** One state in so many is also recovered by e2fsck, and by the kernel. */
 const E2FSCK_EVERY = 4;
@@ -199,7 +199,7 @@ describe.each(KINDS.map((kind) => [kind.args.join(" "), kind.log, kind] as const
         const mayMount = !hasQuotas(args) && isRoot() && hasTool("mount") && canLoopMount();
         const image = directory.file("image");
         const state = directory.file("state");
-        while (tally.states < STATES / 3) {
+        while (tally.states < STATES / KINDS.length) {
           const sequence = sequenceOf(random, special);
           copyFileSync(base, image);
           const filling = { times: 2 + random.below(3), rest: 1 + random.below(3) };

@@ -43,9 +43,9 @@ import {
 } from "./fast-commit-work.ts";
 import { crashStates, record } from "./recorder.ts";
 
-const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
+const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 2400);
 const REGION_BYTES = 2 ** 26;
-const ROUNDS = Math.ceil(STATES / 300);
+const ROUNDS = Math.ceil(STATES / 1200);
 
 const SHAPES: readonly Shape[] = [
   { blockSize: 4096, args: [] },
@@ -145,7 +145,7 @@ describe.each([
 ])("a recovery of fast commits that is interrupted, $blockSize $args", (shape) => {
   withKernel("is finished by the next one, ours or the kernel's", { timeout: 3_600_000 }, () => {
     const tally = { images: 0, states: 0, kernel: 0 };
-    for (let round = 0; tally.states < STATES / 8; round++) {
+    for (let round = 0; tally.states < STATES / 32; round++) {
       using directory = temporaryDirectory();
       const random = randomFrom(SEED * 1000 + 500 + round);
       const [state, place] = [directory.file("state"), directory.file("kernel")];

@@ -18,7 +18,7 @@ import {
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { randomFrom, SEED } from "../support/random.ts";
 
-const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
+const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 2400);
 const REGION_BYTES = 2 ** 25;
 const E2FSCK_EVERY = 4;
 const KERNEL_EVERY = 25;
@@ -121,7 +121,7 @@ describe.each([
       const limits = { exhaustive: 16, random: 4 };
       const tally = { states: 0, e2fsck: 0, kernel: 0, sizes: new Set<number>() };
       // Some of them, evenly: each takes three checks by e2fsck.
-      const part = Math.min(1, STATES / 24 / STATES_THERE);
+      const part = Math.min(1, STATES / 96 / STATES_THERE);
       const mayMount = canLoopMount();
       mkdirSync(directory.file("mnt"));
       for (const crash of crashStates(base, played.events, limits, random)) {

@@ -12,7 +12,7 @@ import { crashStates, type Event, newClock, startRecording } from "./recorder.ts
 import { onTheWay, type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
 import { tick } from "./workers/recording.mjs";
 
-const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 600);
+const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 2400);
 const REGION_BYTES = 2 ** 26;
 const BLOCK = 1024;
 const THREADS = 2;
@@ -127,7 +127,7 @@ skipUnless("mkfs.ext4", "e2fsck")(
     const state = directory.file("state");
     const random = randomFrom(SEED);
     const tally = { runs: 0, persists: 0, states: 0 };
-    while (tally.states < STATES / 6) {
+    while (tally.states < STATES / 24) {
       mkfsExt4(image, BLOCK * 2560, ["-b", String(BLOCK), "-N", "128", "-J", "size=1"]);
       const roots = Array.from({ length: THREADS }, (_, thread) => `/thread${thread}`);
       const first = mountSync(image, { regionBytes: REGION_BYTES });

@@ -18,7 +18,7 @@ test("the last close of a file gives its room back, and so do a cut to nothing a
   const { volume } = made;
   const { core } = assembleAttached(volume.share());
   const rooms = new GrowthRooms(core.thread, 4096);
-  const kept = () => rooms.blocksBeside(0);
+  const kept = () => rooms.survey(0);
 
   const file = volume.openSync("/file", "w");
   expect(kept()).toBe(0);
@@ -64,13 +64,13 @@ test("the room of files that only a thread had open which was terminated goes wi
       kept["open"].push(file);
     }
   });
-  const each = rooms.blocksBeside(0) / 3;
+  const each = rooms.survey(0) / 3;
   expect(each).toBeGreaterThan(0);
   await runner.terminate();
   core.thread.reap();
-  expect(rooms.blocksBeside(0)).toBe(each);
+  expect(rooms.survey(0)).toBe(each);
   shared.closeSync();
-  expect(rooms.blocksBeside(0)).toBe(0);
+  expect(rooms.survey(0)).toBe(0);
 
   // All that is free can be had.
   const file = volume.openSync("/rest", "w");

@@ -51,7 +51,7 @@ describe("the table", () => {
   function expectAsModel(rooms: GrowthRooms, model: ReadonlyMap<number, Room>, ino: Ino): void {
     const others = [...model].filter(([each]) => each !== ino).map(([, room]) => room);
     const sum = others.reduce((blocks, { from, to }) => blocks + to - from, 0);
-    expect(rooms.blocksBeside(ino)).toBe(sum);
+    expect(rooms.survey(ino)).toBe(sum);
     for (let group = 0; group < 3; group++) {
       const expected = new Set<number>([7]);
       for (const room of others) {
@@ -60,7 +60,7 @@ describe("the table", () => {
       }
       const bitmap = new Uint32Array(BLOCK_SIZE / 4);
       bitmap[0] = 1 << 7;
-      expect(bitsOf(rooms.mask(group, bitmap, ino))).toEqual([...expected].sort((a, b) => a - b));
+      expect(bitsOf(rooms.mask(group, bitmap))).toEqual([...expected].sort((a, b) => a - b));
       expect(bitsOf(bitmap)).toEqual([7]);
     }
   }
@@ -107,11 +107,11 @@ describe("the table", () => {
       }
       expect(room(1)).toBe(true);
       const kept = Array.from({ length: count }, (_, index) => index + 1).filter(room);
-      expect(rooms.blocksBeside(0)).toBe(kept.length);
+      expect(rooms.survey(0)).toBe(kept.length);
       expect(kept.length).toBeGreaterThan(ROOMS_MAX / 2);
       expect(kept.length).toBeLessThanOrEqual(ROOMS_MAX);
       for (const ino of kept) rooms.drop(ino as Ino);
-      expect(rooms.blocksBeside(0)).toBe(0);
+      expect(rooms.survey(0)).toBe(0);
     });
   });
 
@@ -120,8 +120,8 @@ describe("the table", () => {
       const ino = (2 ** 32 - 5) as Ino;
       rooms.keep(ino, 2, 10, 20);
       expect(rooms.endOf(ino, 2, 10)).toBe(20);
-      expect(rooms.blocksBeside(ino)).toBe(0);
-      expect(rooms.blocksBeside(1)).toBe(10);
+      expect(rooms.survey(ino)).toBe(0);
+      expect(rooms.survey(1)).toBe(10);
       rooms.drop(ino);
       expect(rooms.endOf(ino, 2, 10)).toBe(0);
     });
@@ -281,7 +281,7 @@ test("small files that are made one after another lie side by side, as each give
 test("a file that is cut or freed has no room any more", () => {
   withFiles(64 * MIB, ["-b", "4096"], 2, (files, rooms) => {
     const has = (file: number) => {
-      const other = rooms.blocksBeside(files.inos[1 - file]!);
+      const other = rooms.survey(files.inos[1 - file]!);
       return other > 0;
     };
     for (const file of [0, 1]) files.append(file);
@@ -320,7 +320,7 @@ test("a volume gives every block, to the last one, while many files have room", 
     for (let block = 0; block < 100; block++) {
       for (const file of files.inos.keys()) if (file > 0) files.append(file);
     }
-    expect(rooms.blocksBeside(0)).toBeGreaterThan(59 * 16);
+    expect(rooms.survey(0)).toBeGreaterThan(59 * 16);
     const fill = (file: number) => {
       for (;;) files.append(file, 1 << 20);
     };

@@ -50,9 +50,14 @@ interface Search {
   readonly goal: number;
   /** How many groups, from the first on, have blocks of use. */
   readonly groups: number;
-  /** Whether others' room to grow is left to them. */
-  readonly isSparing: boolean;
+  /** Whether others' room to grow is left to them: that which was found when the search began. */
+  isSparing: boolean;
+  /** The group whose bitmap was looked into last, -1: none, and that bitmap. */
+  group: number;
+  words: Uint32Array;
 }
+
+const NO_WORDS = new Uint32Array(0);
 
 /**
  * Takes a run of blocks. Their bytes on the device are whatever they were.
@@ -102,13 +107,16 @@ function find(volume: ExtVolume, request: BlockRequest): Run | null {
   const isGoalUsable = request.goal >= firstDataBlock && request.goal < end;
   const goal = isGoalUsable ? request.goal : firstDataBlock;
   const free = freeTotal(volume);
-  const kept = volume.growthRooms?.blocksBeside(request.ino ?? 0) ?? 0;
-  const search = { volume, request, goal, groups, isSparing: kept > 0 && kept <= free / 2 };
+  const kept = volume.growthRooms?.survey(request.ino ?? 0) ?? 0;
+  const isSparing = kept > 0 && kept <= free / 2;
+  const search: Search = { volume, request, goal, groups, isSparing, group: -1, words: NO_WORDS };
   const size = roomSize(volume, request, free);
   const isGoalTried = request.isGoalFitting === true && isGoalUsable;
   const run = findFor(search, size, isGoalTried);
-  if (run !== null || !search.isSparing) return run;
-  return findFor({ ...search, isSparing: false }, size, isGoalTried);
+  if (run !== null || !isSparing) return run;
+  search.isSparing = false;
+  search.group = -1;
+  return findFor(search, size, isGoalTried);
 }
 
 /** As `find`. `size`: of the room. */
@@ -214,10 +222,14 @@ export function committedBitmap(volume: ExtVolume, group: number): Uint32Array {
 }
 
 /** The same, in which others' room counts as used, too, where that is spared. */
-function allocatableBitmap({ volume, request, isSparing }: Search, group: number): Uint32Array {
-  const words = committedBitmap(volume, group);
-  if (!isSparing) return words;
-  return volume.growthRooms?.mask(group, words, request.ino ?? 0) ?? words;
+function allocatableBitmap(search: Search, group: number): Uint32Array {
+  if (search.group === group) return search.words;
+  const { volume, isSparing } = search;
+  const committed = committedBitmap(volume, group);
+  const rooms = isSparing ? volume.growthRooms : null;
+  search.words = rooms?.mask(group, committed) ?? committed;
+  search.group = group;
+  return search.words;
 }
 
 /** A free stretch, aligned in the file and on the device alike, as room of this size, or of a smaller one; else null. */

@@ -43,7 +43,9 @@ export class GrowthRooms {
   readonly #slots: number;
   /** What `mask` answers with: good until it is called again. */
   readonly #masked: Uint32Array;
+  /** Where the slots lie that `survey` has found, and how many they are. */
   readonly #found = new Int32Array(ROOMS_MAX);
+  #count = 0;
 
   constructor(thread: Thread, blockSize: number) {
     this.#thread = thread;
@@ -91,12 +93,11 @@ export class GrowthRooms {
     if (slot >= 0) this.#vacate(slot, ino);
   }
 
-  /** A group's block bitmap, in which the rooms of others than `ino` count as used. Locks: the transaction. */
-  mask(group: number, bitmap: Uint32Array, ino: number): Uint32Array {
+  /** A group's block bitmap, in which the rooms found by the last survey count as used. Locks: the transaction. */
+  mask(group: number, bitmap: Uint32Array): Uint32Array {
     const { words } = this.#thread;
     let masked = bitmap;
-    const count = this.#findOthers(ino);
-    for (let index = 0; index < count; index++) {
+    for (let index = 0; index < this.#count; index++) {
       const at = this.#found[index]!;
       if (loadRelaxed(words, at + SlotWord.group) !== group) continue;
       const from = loadRelaxed(words, at + SlotWord.from);
@@ -111,34 +112,28 @@ export class GrowthRooms {
     return masked;
   }
 
-  /** Blocks in the rooms of others than `ino`. Locks: the transaction. */
-  blocksBeside(ino: number): number {
+  /** Looks for the rooms of others than `ino`. Returns the blocks in them. Locks: the transaction. */
+  survey(ino: number): number {
     const { words } = this.#thread;
-    let blocks = 0;
-    const count = this.#findOthers(ino);
-    for (let index = 0; index < count; index++) {
-      const at = this.#found[index]!;
-      const length = loadRelaxed(words, at + SlotWord.to) - loadRelaxed(words, at + SlotWord.from);
-      blocks += Math.max(length, 0);
-    }
-    return blocks;
-  }
-
-  /** Puts where the slots lie that other inodes than `ino` have into `#found`. Returns how many they are. */
-  #findOthers(ino: number): number {
-    const { words } = this.#thread;
+    this.#count = 0;
     if (load(words, this.#area + Area.used) === 0) return 0;
     const [area, slots, found] = [this.#area, this.#slots, this.#found];
-    let count = 0;
+    let [count, blocks] = [0, 0];
     for (let word = 0; word < BIT_WORDS; word++) {
       let bits = loadRelaxed(words, area + Area.bits + word);
       for (; bits !== 0; bits &= bits - 1) {
         const slot = word * 32 + (31 - Math.clz32(bits & -bits));
         const owner = loadRelaxed(words, area + INODES + slot);
-        if (owner !== 0 && owner !== (ino | 0)) found[count++] = slots + slot * SLOT_WORDS;
+        if (owner === 0 || owner === (ino | 0)) continue;
+        const at = slots + slot * SLOT_WORDS;
+        const length =
+          loadRelaxed(words, at + SlotWord.to) - loadRelaxed(words, at + SlotWord.from);
+        if (length > 0) blocks += length;
+        found[count++] = at;
       }
     }
-    return count;
+    this.#count = count;
+    return blocks;
   }
 
   #inodeWord(slot: number): number {

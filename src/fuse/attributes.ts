@@ -1,24 +1,19 @@
 /** GETATTR, STATX, SETATTR, STATFS, and extended attributes, access control lists among them. */
 import { ERRNO, HoldfastError } from "../base/errors.ts";
 import { timeNow } from "../dax/dax.ts";
-import { truncateFile } from "../dax/layout-change.ts";
 import type { AttributeChange, Time } from "../iomap/contract.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable } from "../metadata/sequence.ts";
-import type { Sleeps } from "../sync/sleep.ts";
-import { moveOutOfInode } from "../volume/access.ts";
 import { chmodAcl } from "../volume/acl.ts";
 import { changeAttributes, readAttributes, readSpace, withoutSetId } from "../volume/attributes.ts";
-import { changing } from "../volume/changes.ts";
+import { truncateInode } from "../volume/content-change.ts";
 import {
   getAttribute,
   removeAttribute,
   type SetAttributeOptions,
   setAttribute,
 } from "../volume/extended-attributes.ts";
-import type { InodeReference } from "../volume/inode-reference.ts";
-import { assertUnrestricted, isDirectory } from "../volume/names.ts";
-import type { Scope } from "../volume/paths.ts";
+import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
 import { dropPrivileges, modeAfterChange } from "./files.ts";
 import { BODY, writeStatx } from "./messages.ts";
 import {
@@ -32,8 +27,6 @@ import {
 } from "./protocol.ts";
 import type { Operation, Serving } from "./serving.ts";
 
-const PERMISSIONS = 0o7777;
-const SET_GROUP_ID = 0o2000;
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 
@@ -58,7 +51,7 @@ export const setattr: Operation = function* (serving, scope) {
   core.assertWritable();
   if ((valid & AttributeFlag.SIZE) !== 0) {
     yield* dropPrivileges(serving, scope, inode, false);
-    yield* truncate(serving, scope, inode, SetAttributesIn.size.get(view, BODY));
+    yield* truncateInode(scope.task, core, inode, SetAttributesIn.size.get(view, BODY));
   }
   const others = valid & ~AttributeFlag.SIZE;
   if ((others & CHANGES) !== 0) {
@@ -87,21 +80,6 @@ const CHANGES =
   AttributeFlag.MTIME |
   AttributeFlag.CTIME |
   AttributeFlag.KILL_SUIDGID;
-
-function* truncate(
-  { core }: Serving,
-  scope: Scope,
-  inode: InodeReference,
-  size: number,
-): Sleeps<void> {
-  if (inode.isDirectory) throw isDirectory();
-  if (inode.type !== "file") throw new HoldfastError("EINVAL", `is a ${inode.type}`);
-  const info = yield* readAttributes(scope.task, core, inode);
-  assertUnrestricted(info);
-  if (info.isInline) yield* moveOutOfInode(scope.task, core, inode);
-  const truncating = truncateFile(scope.task, core.dax, inode.mapping, size);
-  yield* changing(core.changes, inode.ino, truncating);
-}
 
 function changeOf({ request }: Serving, valid: number): AttributeChange {
   const { view } = request;

@@ -7,15 +7,16 @@ import { DEVICE_BYTES_MAX } from "../base/quantities.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps } from "../sync/sleep.ts";
-import { moveOutOfInode } from "../volume/access.ts";
 import { changeAttributes, readAttributes, withoutSetId } from "../volume/attributes.ts";
 import { ChangeKind, changing } from "../volume/changes.ts";
+import { prepareContent } from "../volume/content-change.ts";
 import { checkFallocateMode, type FallocateMode } from "../volume/fallocate.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
-import { assertUnrestricted, isDirectory } from "../volume/names.ts";
+import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
+import { isDirectory } from "../volume/names.ts";
 import type { Scope } from "../volume/paths.ts";
 import { seek } from "../volume/seek.ts";
-import { writeBackFile } from "../volume/sync.ts";
+import { FileSync } from "../volume/sync.ts";
 import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
 import {
   CopyFileRangeIn,
@@ -35,8 +36,6 @@ import type { Operation, Serving } from "./serving.ts";
 
 const O_ACCMODE = 0o3;
 const O_APPEND = 0o2000;
-const PERMISSIONS = 0o7777;
-const SET_GROUP_ID = 0o2000;
 const CAPABILITIES = Buffer.from("security.capability");
 /** Bytes that one COPY_FILE_RANGE copies, at most: others wait meanwhile. */
 const COPY_BYTES_MAX = 16 * TRANSFER_BYTES_MAX;
@@ -55,11 +54,7 @@ export function* prepareWrite(
 ): Sleeps<void> {
   if ((flags & O_ACCMODE) === 0) return;
   if (inode.isDirectory) throw isDirectory();
-  core.assertWritable();
-  const info = yield* readAttributes(scope.task, core, inode);
-  const appends = (flags & O_APPEND) !== 0;
-  if (!(info.restriction === "append-only" && appends)) assertUnrestricted(info);
-  if (info.isInline) yield* moveOutOfInode(scope.task, core, inode);
+  yield* prepareContent(scope.task, core, inode, (flags & O_APPEND) !== 0);
 }
 
 export const open: Operation = function* (serving, scope) {
@@ -136,13 +131,17 @@ export function modeAfterChange({ request }: Serving, { mode, gid }: InodeInfo):
 /** FSYNC, FSYNCDIR and SYNCFS: what they are asked for, and the metadata of all. No operation: it waits for the medium. */
 export function fsync(serving: Serving): number {
   const { core } = serving;
-  const { node } = serving.request;
-  core.runSync({ syscall: "fsync" }, function* (task) {
-    const ino = serving.nodes.inoOf(node);
+  const context = { syscall: "fsync" };
+  const ino = serving.nodes.inoOf(serving.request.node);
+  const sync = core.runSync(context, function* (task) {
     using inode = yield* core.inodes.acquire(ino);
-    if (inode.type === "file") yield* writeBackFile(task, core, inode.mapping);
+    if (inode.type !== "file") return null;
+    const begun = new FileSync(core, inode.mapping);
+    yield* begun.writeBack(task);
+    return begun;
   });
-  if (!core.readOnly) core.persistMetadataSync({ syscall: "fsync" });
+  if (sync !== null) sync.persistMetadata(context);
+  else if (!core.readOnly) core.persistMetadataSync(context);
   return 0;
 }
 

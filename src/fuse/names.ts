@@ -1,10 +1,10 @@
 /** LOOKUP, and what makes, removes and changes names. */
 import { ERRNO, HoldfastError } from "../base/errors.ts";
-import { truncateFile } from "../dax/layout-change.ts";
 import type { FileType } from "../iomap/contract.ts";
 import type { Sleeps } from "../sync/sleep.ts";
-import { changing } from "../volume/changes.ts";
+import { setSize } from "../volume/content-change.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
+import { PERMISSIONS } from "../volume/mode-bits.ts";
 import {
   createAt,
   createNameless,
@@ -37,7 +37,6 @@ const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
-const PERMISSIONS = 0o7777;
 const TYPE_MASK = 0o170000;
 const SYMLINK_MODE = 0o777;
 
@@ -196,10 +195,7 @@ export const create: Operation = function* (serving, scope) {
     if (found.isDirectory) throw isDirectory();
     if (found.type !== "file") throw new HoldfastError("ESTALE", `is a ${found.type}`);
     yield* prepareWrite(serving, scope, found, flags);
-    if ((flags & O_TRUNC) !== 0) {
-      const truncating = truncateFile(scope.task, core.dax, found.mapping, 0);
-      yield* changing(core.changes, found.ino, truncating);
-    }
+    if ((flags & O_TRUNC) !== 0) yield* setSize(scope.task, core, found, 0);
     return yield* opened(serving, scope, found);
   }
 };

@@ -28,11 +28,6 @@ export class Nodes implements Disposable {
     this.#core = core;
   }
 
-  /** Nodes that the kernel knows. */
-  get size(): number {
-    return this.#nodes.size;
-  }
-
   inoOf(node: number): Ino {
     return node === ROOT_NODE ? this.#core.driver.rootIno : (node as Ino);
   }

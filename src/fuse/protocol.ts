@@ -38,7 +38,6 @@ export const Opcode = {
   GETXATTR: 22,
   LISTXATTR: 23,
   REMOVEXATTR: 24,
-  FLUSH: 25,
   INIT: 26,
   OPENDIR: 27,
   READDIR: 28,
@@ -324,11 +323,6 @@ export const StatfsOut = struct(
     padding: u32(52),
     spare: bytes(56, 24),
   },
-);
-export const FsyncIn = struct(
-  "fuse_fsync_in",
-  { endian: little, size: 16 },
-  { handle: u64(0), flags: u32(8), padding: u32(12) },
 );
 /** With SETXATTR_EXT. */
 export const SetXattrIn = struct(

@@ -3,7 +3,7 @@
  *
  * The thread blocks in the kernel between requests. It ends when the mount does: reading fails with ENODEV then.
  */
-import { HoldfastError, systemError } from "../base/errors.ts";
+import { ERRNO, HoldfastError, systemError } from "../base/errors.ts";
 import { bindFunction, lastErrno } from "../base/libc.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "../volume/core.ts";
@@ -31,13 +31,7 @@ import { type Operation, type ServeOptions, Serving } from "./serving.ts";
 const readDevice = bindFunction("intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)");
 const writeDevice = bindFunction("intptr_t write(int fd, const uint8_t *buffer, size_t length)");
 
-const ENOENT = 2;
-const EINTR = 4;
-const EIO = 5;
-const EAGAIN = 11;
-const ENODEV = 19;
-const ENOSYS = 38;
-const EPROTO = 71;
+const { ENOENT, EINTR, EIO, EAGAIN, ENODEV, ENOSYS, EPROTO } = ERRNO;
 
 /** Requests that the kernel keeps waiting here at a time, beyond those that programs wait for. */
 const BACKGROUND_MAX = 32;

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { HoldfastError, systemError } from "../base/errors.ts";
+import { ERRNO, HoldfastError, systemError } from "../base/errors.ts";
 import {
   addressOf,
   bindFunction,
@@ -30,7 +30,6 @@ const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
-const EINVAL = 22;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 
 const MountFlag = { readOnly: 1, nosuid: 2, nodev: 4, noexec: 8, noatime: 1024 } as const;
@@ -179,7 +178,7 @@ export async function unmountFuse(
   const flags = how === "now" ? UnmountFlag.none : UnmountFlag.lazy;
   const errno = await callSlowly({ what: "unmount", directory, flags });
   // Of what was forced, the kernel may have taken it away itself.
-  if (errno !== 0 && !(how === "force" && errno === EINVAL)) {
+  if (errno !== 0 && !(how === "force" && errno === ERRNO.EINVAL)) {
     throw systemError(errno, "umount", { path: directory });
   }
 }

@@ -17,13 +17,10 @@ import { chmodAcl } from "./acl.ts";
 import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { GROUP_EXECUTE, PERMISSIONS, SET_GROUP_ID, SET_USER_ID } from "./mode-bits.ts";
 import { assertUnrestricted } from "./names.ts";
 import { freeUnusedValuesLeft } from "./unused-values.ts";
 import { lockDirectoryShared, lockInode, notDirectory, type Scope } from "./paths.ts";
-
-const SET_USER_ID = 0o4000;
-const SET_GROUP_ID = 0o2000;
-const GROUP_EXECUTE = 0o0010;
 
 /** Entries asked for at a time. */
 const ENTRIES_AT_ONCE = 512;
@@ -95,7 +92,7 @@ export function* changeOwner(
 
 /** Set-group-id without group execution is a locking mark, and stays. */
 export function withoutSetId(mode: number): number {
-  return mode & ~SET_USER_ID & ((mode & GROUP_EXECUTE) === 0 ? 0o7777 : ~SET_GROUP_ID);
+  return mode & ~SET_USER_ID & ((mode & GROUP_EXECUTE) === 0 ? PERMISSIONS : ~SET_GROUP_ID);
 }
 
 export function* changeTimes(

@@ -3,7 +3,6 @@
  * event loop.
  */
 import { type ErrorContext, HoldfastError } from "../base/errors.ts";
-import { truncateFile } from "../dax/layout-change.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import {
   checkInteger,
@@ -17,16 +16,9 @@ import {
   wrongType,
   wrongValue,
 } from "./arguments.ts";
-import { changeDax, moveOutOfInode } from "./access.ts";
-import {
-  changeMode,
-  changeOwner,
-  changeTimes,
-  listDirectory,
-  readAttributes,
-  readSpace,
-} from "./attributes.ts";
-import { changing } from "./changes.ts";
+import { changeDax } from "./access.ts";
+import { changeMode, changeOwner, changeTimes, listDirectory, readSpace } from "./attributes.ts";
+import { prepareContent, setSize, truncateInode } from "./content-change.ts";
 import type { Operation, VolumeCore } from "./core.ts";
 import {
   getAttribute,
@@ -38,7 +30,6 @@ import {
 import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import {
-  assertUnrestricted,
   findOrCreate,
   isDirectory,
   makeDirectories,
@@ -175,13 +166,8 @@ function* openAt(
     throw new HoldfastError("ENXIO", `is a ${inode.type}; only files and directories are opened`);
   }
   if (flags.write) {
-    core.assertWritable();
-    const info = yield* readAttributes(task, core, inode);
-    if (!(info.restriction === "append-only" && flags.append)) assertUnrestricted(info);
-    if (info.isInline) yield* moveOutOfInode(task, core, inode);
-    if (flags.truncate && !isNew) {
-      yield* changing(core.changes, inode.ino, truncateFile(task, core.dax, inode.mapping, 0));
-    }
+    yield* prepareContent(task, core, inode, flags.append);
+    if (flags.truncate && !isNew) yield* setSize(task, core, inode, 0);
   }
   return inode.again();
 }
@@ -423,12 +409,7 @@ function* truncateAt(scope: Scope, path: Uint8Array, length: number): Sleeps<voi
   const { core, task } = scope;
   core.assertWritable();
   const inode = yield* scope.find(parsePath(path), true);
-  if (inode.isDirectory) throw isDirectory();
-  if (inode.type !== "file") throw new HoldfastError("EINVAL", `is a ${inode.type}`);
-  const info = yield* readAttributes(task, core, inode);
-  assertUnrestricted(info);
-  if (info.isInline) yield* moveOutOfInode(task, core, inode);
-  yield* changing(core.changes, inode.ino, truncateFile(task, core.dax, inode.mapping, length));
+  yield* truncateInode(task, core, inode, length);
 }
 
 export function statfs(): Call<VolumeSpace> {

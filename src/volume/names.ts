@@ -19,6 +19,7 @@ import { type Inheritance, inherit, inheritance } from "./acl.ts";
 import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { SET_GROUP_ID } from "./mode-bits.ts";
 import {
   lockInode,
   lockInodes,
@@ -30,7 +31,6 @@ import {
 } from "./paths.ts";
 import { VolumeWord, volumeWord } from "./state.ts";
 
-const SET_GROUP_ID = 0o2000;
 /** What mkdir takes of a mode: permission bits and the sticky bit. */
 const DIRECTORY_MODE = 0o1777;
 const TARGET_BYTES_MAX = 4095;

@@ -9,7 +9,7 @@ import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { changeAttributes, readAttributes, withoutSetId } from "../volume/attributes.ts";
 import { ChangeKind, changing } from "../volume/changes.ts";
-import { prepareContent } from "../volume/content-change.ts";
+import { prepareContent, setSize } from "../volume/content-change.ts";
 import { checkFallocateMode, type FallocateMode } from "../volume/fallocate.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
@@ -23,6 +23,7 @@ import {
   FallocateIn,
   LseekIn,
   LseekOut,
+  OPEN_KILL_SUIDGID,
   OPEN_SIZE,
   OpenFlag,
   OpenIn,
@@ -35,6 +36,7 @@ import {
 import type { Operation, Serving } from "./serving.ts";
 
 const O_ACCMODE = 0o3;
+const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
 const CAPABILITIES = Buffer.from("security.capability");
 /** Bytes that one COPY_FILE_RANGE copies, at most: others wait meanwhile. */
@@ -45,22 +47,30 @@ export function openFlagsOf({ options }: Serving): number {
   return options.isAlone ? OpenFlag.KEEP_CACHE : OpenFlag.DIRECT_IO;
 }
 
-/** A file is opened with these flags, perhaps to be changed. Throws: EROFS, EPERM, EISDIR, ENOSPC. */
-export function* prepareWrite(
-  { core }: Serving,
+/** A file is opened with these flags, perhaps to be changed, or emptied now. Throws: EROFS, EPERM, EISDIR, ENOSPC. */
+export function* prepareOpen(
+  serving: Serving,
   scope: Scope,
   inode: InodeReference,
   flags: number,
+  openFlags: number,
 ): Sleeps<void> {
-  if ((flags & O_ACCMODE) === 0) return;
+  const isEmptied = (flags & O_TRUNC) !== 0;
+  if ((flags & O_ACCMODE) === 0 && !isEmptied) return;
   if (inode.isDirectory) throw isDirectory();
-  yield* prepareContent(scope.task, core, inode, (flags & O_APPEND) !== 0);
+  const appends = (flags & O_APPEND) !== 0 && !isEmptied;
+  yield* prepareContent(scope.task, serving.core, inode, appends);
+  if (!isEmptied) return;
+  yield* dropPrivileges(serving, scope, inode, (openFlags & OPEN_KILL_SUIDGID) !== 0);
+  yield* setSize(scope.task, serving.core, inode, 0);
 }
 
 export const open: Operation = function* (serving, scope) {
   const { request, reply } = serving;
   const inode = yield* serving.inode(scope);
-  yield* prepareWrite(serving, scope, inode, OpenIn.flags.get(request.view, BODY));
+  const [flags, openFlags] = [OpenIn.flags, OpenIn.openFlags];
+  const { view } = request;
+  yield* prepareOpen(serving, scope, inode, flags.get(view, BODY), openFlags.get(view, BODY));
   reply.clear(reply.body, OPEN_SIZE);
   OpenOut.openFlags.set(reply.view, reply.body, openFlagsOf(serving));
   return OPEN_SIZE;

@@ -2,7 +2,6 @@
 import { ERRNO, HoldfastError } from "../base/errors.ts";
 import type { FileType } from "../iomap/contract.ts";
 import type { Sleeps } from "../sync/sleep.ts";
-import { setSize } from "../volume/content-change.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import { PERMISSIONS } from "../volume/mode-bits.ts";
 import {
@@ -18,7 +17,7 @@ import {
 } from "../volume/names.ts";
 import { type Place, readTarget, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
-import { openFlagsOf, prepareWrite } from "./files.ts";
+import { openFlagsOf, prepareOpen } from "./files.ts";
 import { BODY, decodeDevice } from "./messages.ts";
 import {
   CreateIn,
@@ -34,7 +33,6 @@ import {
 import type { Operation, Serving } from "./serving.ts";
 
 const O_EXCL = 0o200;
-const O_TRUNC = 0o1000;
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
 const TYPE_MASK = 0o170000;
@@ -194,8 +192,8 @@ export const create: Operation = function* (serving, scope) {
     if (found === null) continue;
     if (found.isDirectory) throw isDirectory();
     if (found.type !== "file") throw new HoldfastError("ESTALE", `is a ${found.type}`);
-    yield* prepareWrite(serving, scope, found, flags);
-    if ((flags & O_TRUNC) !== 0) yield* setSize(scope.task, core, found, 0);
+    const openFlags = CreateIn.openFlags.get(request.view, BODY);
+    yield* prepareOpen(serving, scope, found, flags, openFlags);
     return yield* opened(serving, scope, found);
   }
 };

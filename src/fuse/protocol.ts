@@ -62,6 +62,7 @@ export type OpcodeName = keyof typeof Opcode;
 /** What INIT negotiates; those of the second word are 2^32 times theirs in linux/fuse.h. */
 export const InitFlag = {
   ASYNC_READ: 1 << 0,
+  ATOMIC_O_TRUNC: 1 << 3,
   EXPORT_SUPPORT: 1 << 4,
   BIG_WRITES: 1 << 5,
   DONT_MASK: 1 << 6,
@@ -93,6 +94,7 @@ export const AttributeFlag = {
   CTIME: 1 << 10,
   KILL_SUIDGID: 1 << 11,
 } as const;
+export const OPEN_KILL_SUIDGID = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const SETXATTR_KILL_SGID = 1 << 0;
 

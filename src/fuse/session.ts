@@ -208,13 +208,14 @@ function* batchForget(serving: Serving): Sleeps<number> {
  * - DO_READDIRPLUS, READDIRPLUS_AUTO: attributes with the names, where a program seems to want them.
  * - PARALLEL_DIROPS: names are looked up side by side; the directory's lock is ours.
  * - CACHE_SYMLINKS: targets never change.
+ * - ATOMIC_O_TRUNC: a file is opened and emptied by one request, and not emptied where it may not be opened.
  * - EXPORT_SUPPORT: nodes can be found again by number, for file handles.
  * - AUTO_INVAL_DATA, DIRECT_IO_ALLOW_MMAP: only where others use the volume, too: pages of mapped files go when the
  *   file is seen to have changed; and files that are else read past the page cache can be mapped as shared.
  * - WRITEBACK_CACHE: only where asked for.
  *
- * Not: POSIX_LOCKS, FLOCK_LOCKS (the kernel keeps locks itself: all who lock are its processes), ATOMIC_O_TRUNC (it
- * truncates first), NO_OPEN_SUPPORT (opening may fail), EXPLICIT_INVAL_DATA, SECURITY_CTX, HAS_INODE_DAX.
+ * Not: POSIX_LOCKS, FLOCK_LOCKS (the kernel keeps locks itself: all who lock are its processes), NO_OPEN_SUPPORT
+ * (opening may fail), EXPLICIT_INVAL_DATA, SECURITY_CTX, HAS_INODE_DAX.
  */
 function init(serving: Serving): number {
   const { request, reply, options } = serving;
@@ -250,6 +251,7 @@ const NEEDED =
 const ALWAYS =
   NEEDED |
   InitFlag.ASYNC_READ |
+  InitFlag.ATOMIC_O_TRUNC |
   InitFlag.EXPORT_SUPPORT |
   InitFlag.DO_READDIRPLUS |
   InitFlag.READDIRPLUS_AUTO |

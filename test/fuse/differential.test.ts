@@ -21,7 +21,7 @@ import { differences, kernelPlace, type Seen, treeOf } from "../interop/trees.ts
 import { mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { Mounted, needs } from "./mounted.ts";
 
-const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 3);
+const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 6);
 const VOLUME_BYTES = 64 * 2 ** 20;
 
 /** The kernel's own part refuses collapse-range and insert-range before a filesystem in a process is asked. */

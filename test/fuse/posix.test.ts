@@ -23,7 +23,8 @@ import {
 } from "../support/tools.ts";
 import { Mounted, needs } from "./mounted.ts";
 
-const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
+const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW } =
+  fs.constants;
 /** Source: asm-generic/fcntl.h. */
 const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 
@@ -89,6 +90,30 @@ const CASES: Record<string, Case> = {
       codeOf(() => fs.readdirSync(at("f"))),
       codeOf(() => fs.openSync(at("f"), O_DIRECTORY)),
       codeOf(() => fs.openSync(at("f/"), O_RDONLY)),
+    ];
+  },
+  "a file that is emptied as it is opened": (at) => {
+    put(at("f"), "content");
+    put(at("kept"), "content");
+    put(at("tool"), "content");
+    fs.chmodSync(at(), 0o777);
+    fs.chmodSync(at("tool"), 0o6777);
+    fs.mkdirSync(at("d"));
+    const empty = (name: string, flags: number): void =>
+      fs.closeSync(fs.openSync(at(name), flags | O_TRUNC));
+    const reader = fs.openSync(at("f"), O_RDONLY);
+    return [
+      changes({ f: at("f") }, () => empty("f", O_WRONLY)),
+      fs.readSync(reader, Buffer.alloc(10)),
+      fs.closeSync(reader),
+      changes({ f: at("f") }, () => empty("f", O_RDWR | O_APPEND)),
+      fs.statSync(at("f")).size,
+      asUser(1234, "true 2>&- > kept", at()),
+      asUser(1234, "true 2>&- > tool", at()),
+      ...["kept", "tool"].map((name) => [fs.statSync(at(name)).size, mode(at(name))]),
+      codeOf(() => empty("d", O_WRONLY)),
+      codeOf(() => empty("d", O_WRONLY | O_CREAT)),
+      codeOf(() => empty("none", O_WRONLY)),
     ];
   },
   "symlinks that lead nowhere, in circles, and are not followed": (at) => {

@@ -229,6 +229,12 @@ export interface OwnersFound {
   readonly cursor: number | null;
 }
 
+/** A name in a directory, whether anything has it or not. */
+export interface EntryPlace {
+  readonly directory: Ino;
+  readonly name: Uint8Array;
+}
+
 /** A place in a file. `start` is bytes, a multiple of the block size. */
 export interface FilePlace {
   readonly ino: Ino;
@@ -410,22 +416,12 @@ export interface FilesystemDriver extends IomapDriver {
    */
   unlink(transaction: Transaction, directory: Ino, name: Uint8Array, time: Time): Ino;
   /** As rename(2), replacing what has the new name; returns the inode that lost it, or null. */
-  rename(
-    transaction: Transaction,
-    from: { directory: Ino; name: Uint8Array },
-    to: { directory: Ino; name: Uint8Array },
-    time: Time,
-  ): Ino | null;
+  rename(transaction: Transaction, from: EntryPlace, to: EntryPlace, time: Time): Ino | null;
   /**
    * Two names, of two inodes of any types, change places. Throws: ENOENT; EMLINK, EINVAL for "." and "..", and when a
    * directory would go into itself; EXDEV as `rename`.
    */
-  exchange(
-    transaction: Transaction,
-    one: { directory: Ino; name: Uint8Array },
-    other: { directory: Ino; name: Uint8Array },
-    time: Time,
-  ): void;
+  exchange(transaction: Transaction, one: EntryPlace, other: EntryPlace, time: Time): void;
   setAttributes(transaction: Transaction, ino: Ino, change: AttributeChange): void;
   /**
    * Gives the content of an inline file a block; nothing happens to others. `allocate` does so as well: what a page

@@ -9,8 +9,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { HoldfastError } from "../base/errors.ts";
-import type { Ino } from "../base/quantities.ts";
-import type { InodeInfo, NewInode } from "../iomap/contract.ts";
+import type { EntryPlace, InodeInfo, NewInode } from "../iomap/contract.ts";
 import { timeNow } from "../dax/dax.ts";
 import type { Transaction } from "../metadata/transaction.ts";
 import { lockExclusive } from "../sync/lock.ts";
@@ -349,10 +348,9 @@ export function* renameAt(
   }
 }
 
-/** A name as drivers take it. */
-interface DriverPlace {
-  readonly directory: Ino;
-  readonly name: Uint8Array;
+/** A place as drivers take it. */
+function entryPlace({ directory, name }: Place): EntryPlace {
+  return { directory: directory.ino, name };
 }
 
 function* lockRename(scope: Scope): Sleeps<Disposable> {
@@ -429,9 +427,8 @@ function* renameLocked(
   if (replaced !== null) assertUnrestrictedNow(core, replaced);
   const changed = [from.directory, to.directory, moved, replaced].filter((each) => each !== null);
   yield* inTransaction(task, core, changed, (transaction) => {
-    const [source, target] = [from, to].map(({ directory, name }) => {
-      return { directory: directory.ino, name };
-    }) as [DriverPlace, DriverPlace];
+    const source = entryPlace(from);
+    const target = entryPlace(to);
     if (mode === "exchange") driver.exchange(transaction, source, target, timeNow());
     else {
       driver.rename(transaction, source, target, timeNow());

@@ -6,6 +6,7 @@ import type {
   AttributeChange,
   BlockOwner,
   DirectoryEntry,
+  EntryPlace,
   Extent,
   FilesystemDriver,
   FileType,
@@ -251,21 +252,11 @@ export class ExtDriver implements FilesystemDriver {
     return removeLink(this.volume, transaction, { directory, name }, time);
   }
 
-  rename(
-    transaction: Transaction,
-    from: { directory: Ino; name: Uint8Array },
-    to: { directory: Ino; name: Uint8Array },
-    time: Time,
-  ): Ino | null {
+  rename(transaction: Transaction, from: EntryPlace, to: EntryPlace, time: Time): Ino | null {
     return renameLink(this.volume, transaction, from, to, time);
   }
 
-  exchange(
-    transaction: Transaction,
-    one: { directory: Ino; name: Uint8Array },
-    other: { directory: Ino; name: Uint8Array },
-    time: Time,
-  ): void {
+  exchange(transaction: Transaction, one: EntryPlace, other: EntryPlace, time: Time): void {
     exchangeLinks(this.volume, transaction, one, other, time);
   }
 

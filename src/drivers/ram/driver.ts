@@ -8,6 +8,7 @@ import type {
   AttributeChange,
   BlockOwner,
   DirectoryEntry,
+  EntryPlace,
   Extent,
   FileType,
   FilesystemDriver,
@@ -374,12 +375,7 @@ export class RamDriver implements FilesystemDriver {
     }
   }
 
-  rename(
-    transaction: Transaction,
-    from: { directory: Ino; name: Uint8Array },
-    to: { directory: Ino; name: Uint8Array },
-    time: Time,
-  ): Ino | null {
+  rename(transaction: Transaction, from: EntryPlace, to: EntryPlace, time: Time): Ino | null {
     const moved = this.lookup(from.directory, from.name);
     if (moved === null) throw new HoldfastError("ENOENT", "no such name");
     const target = this.lookup(to.directory, to.name);
@@ -409,12 +405,7 @@ export class RamDriver implements FilesystemDriver {
     return target?.ino ?? null;
   }
 
-  exchange(
-    transaction: Transaction,
-    one: { directory: Ino; name: Uint8Array },
-    other: { directory: Ino; name: Uint8Array },
-    time: Time,
-  ): void {
+  exchange(transaction: Transaction, one: EntryPlace, other: EntryPlace, time: Time): void {
     const tables = this.#tables;
     const places = [one, other].map(({ directory, name }) => {
       const found = this.lookup(directory, name);

@@ -10,7 +10,7 @@
  */
 import { CorruptionError, HoldfastError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
-import type { FileType, NewInode, Time } from "../../../iomap/contract.ts";
+import type { EntryPlace, FileType, NewInode, Time } from "../../../iomap/contract.ts";
 import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import {
   addName,
@@ -59,12 +59,6 @@ import { allocateInode } from "../inodes/inode-pool.ts";
 import { inoAt, isDots, NAME_LENGTH_MAX } from "./names.ts";
 import { addOrphan, removeOrphan } from "../inodes/orphans.ts";
 import type { ExtVolume } from "../volume.ts";
-
-/** A name in a directory. */
-export interface Place {
-  readonly directory: Ino;
-  readonly name: Uint8Array;
-}
 
 function notFound(): HoldfastError {
   return new HoldfastError("ENOENT", "no such name in the directory");
@@ -132,7 +126,7 @@ export function dropSubdirectory(volume: ExtVolume, raw: RawInode): void {
 export function createInode(
   volume: ExtVolume,
   transaction: Transaction,
-  { directory: parent, name }: Place,
+  { directory: parent, name }: EntryPlace,
   inode: NewInode,
 ): Ino {
   assertName(name);
@@ -211,7 +205,7 @@ export function readTarget(volume: ExtVolume, ino: Ino): Uint8Array {
 export function addLink(
   volume: ExtVolume,
   transaction: Transaction,
-  { directory: parent, name }: Place,
+  { directory: parent, name }: EntryPlace,
   ino: Ino,
   time: Time,
 ): void {
@@ -256,7 +250,7 @@ function assertEmpty(volume: ExtVolume, ino: Ino): void {
 export function removeLink(
   volume: ExtVolume,
   transaction: Transaction,
-  { directory: parent, name }: Place,
+  { directory: parent, name }: EntryPlace,
   time: Time,
 ): Ino {
   assertNotDots(name);
@@ -282,8 +276,8 @@ export function removeLink(
 export function renameLink(
   volume: ExtVolume,
   transaction: Transaction,
-  from: Place,
-  to: Place,
+  from: EntryPlace,
+  to: EntryPlace,
   time: Time,
 ): Ino | null {
   assertNotDots(from.name);
@@ -331,8 +325,8 @@ export function renameLink(
 export function exchangeLinks(
   volume: ExtVolume,
   transaction: Transaction,
-  one: Place,
-  other: Place,
+  one: EntryPlace,
+  other: EntryPlace,
   time: Time,
 ): void {
   const places = [one, other].map((place) => {

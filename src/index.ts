@@ -39,7 +39,7 @@ export type { ByteRange } from "./dax/pins.ts";
 export type { DeviceFailure, PoisonTarget, VolumeFailure } from "./volume/failure.ts";
 export type { ExtType } from "./drivers/ext/index.ts";
 export type { TrimOptions, TrimProgress } from "./volume/discard.ts";
-export type { ExtentRange, FileExtent, SeekTarget } from "./volume/extents.ts";
+export type { ExtentRange, FileExtent } from "./volume/extents.ts";
 export type { FallocateMode } from "./volume/fallocate.ts";
 export type {
   Finding,

@@ -1,4 +1,4 @@
-/** Where a file's bytes lie, as programs ask for it: extents, data and holes. */
+/** Where a file's bytes lie, as programs ask for it. */
 import { DEVICE_BYTES_MAX } from "../base/quantities.ts";
 import { type Dax, ioName } from "../dax/dax.ts";
 import type { Extent } from "../iomap/contract.ts";
@@ -6,13 +6,10 @@ import { inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts"
 import { readStable } from "../metadata/sequence.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
-import { checkInteger, wrongType, wrongValue } from "./arguments.ts";
+import { checkInteger, wrongType } from "./arguments.ts";
 import type { Operation, VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { isDirectory } from "./names.ts";
-import { type SeekTarget, seek } from "./seek.ts";
-
-export type { SeekTarget };
 
 /** Bytes of a file. */
 export interface ExtentRange {
@@ -108,21 +105,4 @@ function goesOn(last: FileExtent, next: FileExtent): boolean {
     next.unwritten === last.unwritten &&
     next.shared === last.shared
   );
-}
-
-/** lseek(2) with SEEK_DATA or SEEK_HOLE: as `seek`. Throws, also: EISDIR, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE. */
-export function seekFrom(
-  { dax }: VolumeCore,
-  { mapping, isDirectory: isRefused }: InodeReference,
-  position: number,
-  target: SeekTarget,
-): Operation<number> {
-  checkInteger("position", position);
-  if (target !== "data" && target !== "hole") {
-    throw wrongValue("target", "must be 'data' or 'hole'", target);
-  }
-  return function* (task) {
-    if (isRefused) throw isDirectory();
-    return yield* seek(task, dax, mapping, position, target);
-  };
 }

@@ -38,6 +38,7 @@ import { checkLeaseOptions, FileLease, type LeaseOptions, returnIfGone } from ".
 import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
 import { readStats, type Stats } from "./stats.ts";
 import { type Reclaimed, type ReclaimOptions, reclaimRange } from "./reclaim.ts";
+import { type SeekTarget, seekFrom } from "./seek.ts";
 import { checkRangePair, type CloneOptions, type DedupeOptions } from "./sharing.ts";
 import { FileSync, writeBackFile } from "./sync.ts";
 import { readWhole, writeWhole } from "./whole-file.ts";
@@ -320,8 +321,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * range's start may have been cloned.
    */
   async cloneRange(source: FileHandle, options: CloneOptions = {}): Promise<number> {
-    const operation = this.#clone(source, options);
-    return this.#runAsync("ioctl", operation, checkWaitOptions(options));
+    return this.#runAsync("ioctl", this.#clone(source, options), checkWaitOptions(options));
   }
 
   cloneRangeSync(source: FileHandle, options: CloneOptions = {}): number {
@@ -342,8 +342,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * changes. Sleeps and throws: as `cloneRange`.
    */
   async dedupeRange(source: FileHandle, options: DedupeOptions): Promise<boolean> {
-    const operation = this.#dedupe(source, options);
-    return this.#runAsync("ioctl", operation, checkWaitOptions(options));
+    return this.#runAsync("ioctl", this.#dedupe(source, options), checkWaitOptions(options));
   }
 
   dedupeRangeSync(source: FileHandle, options: DedupeOptions): boolean {
@@ -371,12 +370,12 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
    * The first byte from `position` on that is data, or lies in a hole, as lseek(2) finds it: what is unwritten is
    * a hole, and so is the file's end. Throws: ENXIO at and behind the end, and where no data follows; EISDIR.
    */
-  async seek(position: number, target: extents.SeekTarget): Promise<number> {
-    return this.#runAsync("lseek", extents.seekFrom(this.#core, this.#inode, position, target));
+  async seek(position: number, target: SeekTarget): Promise<number> {
+    return this.#runAsync("lseek", seekFrom(this.#core, this.#inode, position, target));
   }
 
-  seekSync(position: number, target: extents.SeekTarget): number {
-    return this.#runSync("lseek", extents.seekFrom(this.#core, this.#inode, position, target));
+  seekSync(position: number, target: SeekTarget): number {
+    return this.#runSync("lseek", seekFrom(this.#core, this.#inode, position, target));
   }
 
   async chmod(mode: number | string): Promise<void> {

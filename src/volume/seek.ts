@@ -6,8 +6,29 @@ import { type Dax, findExtent, ioName, mapName } from "../dax/dax.ts";
 import { type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import { lockShared } from "../sync/lock.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
+import { checkInteger, wrongValue } from "./arguments.ts";
+import type { Operation, VolumeCore } from "./core.ts";
+import type { InodeReference } from "./inode-reference.ts";
+import { isDirectory } from "./names.ts";
 
 export type SeekTarget = "data" | "hole";
+
+/** lseek(2) with SEEK_DATA or SEEK_HOLE: as `seek`. Throws, also: EISDIR, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE. */
+export function seekFrom(
+  { dax }: VolumeCore,
+  { mapping, isDirectory: isRefused }: InodeReference,
+  position: number,
+  target: SeekTarget,
+): Operation<number> {
+  checkInteger("position", position);
+  if (target !== "data" && target !== "hole") {
+    throw wrongValue("target", "must be 'data' or 'hole'", target);
+  }
+  return function* (task) {
+    if (isRefused) throw isDirectory();
+    return yield* seek(task, dax, mapping, position, target);
+  };
+}
 
 /**
  * The first byte from `offset` on that is data, or in a hole: the end of the file is one. What is allocated and was never

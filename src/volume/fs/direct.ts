@@ -3,9 +3,10 @@
  * FileHandle has them as methods.
  */
 import type { WaitOptions } from "../arguments.ts";
-import type { ExtentRange, FileExtent, SeekTarget } from "../extents.ts";
+import type { ExtentRange, FileExtent } from "../extents.ts";
 import type { FallocateMode } from "../fallocate.ts";
 import type { FilePin, PinOptions } from "../pin.ts";
+import type { SeekTarget } from "../seek.ts";
 import type { FileWindow, MapOptions } from "../window.ts";
 import type { OpenFile } from "./descriptors.ts";
 import type { Host } from "./host.ts";

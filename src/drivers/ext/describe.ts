@@ -15,7 +15,7 @@ import {
   groupFlags,
   readGroup,
 } from "./space/groups.ts";
-import { type Features, viewOf } from "./superblock.ts";
+import { type Features, textOf, viewOf } from "./superblock.ts";
 import type { ExtVolume } from "./volume.ts";
 
 /** What only the superblock on the device tells. Times are seconds since 1970; 0: never. */
@@ -76,7 +76,7 @@ export function describeSuperblock(superblock: Uint8Array): SuperblockText {
     readOnly: disk.featuresReadOnly.get(view, 0),
   };
   const state = disk.state.get(view, 0);
-  const path = Buffer.from(superblock.slice(0x88, 0x88 + 64)).toString("utf8");
+  const { offset, size } = disk.lastMountedPath;
   return {
     features: featureNames(features),
     isClean: (state & STATE_CLEAN) !== 0,
@@ -87,7 +87,7 @@ export function describeSuperblock(superblock: Uint8Array): SuperblockText {
     written: getPair(view, 0, disk.writeTimeLow, disk.writeTimeHigh),
     checked: getPair(view, 0, disk.lastCheckLow, disk.lastCheckHigh),
     mountCount: disk.mountCount.get(view, 0),
-    lastMountedPath: path.replace(/\0.*$/s, ""),
+    lastMountedPath: textOf(superblock, offset, size),
   };
 }
 

@@ -447,7 +447,8 @@ function hasOwnJournal(view: DataView, features: Features): boolean {
   return has && DiskSuperblock.journalIno.get(view, 0) !== 0;
 }
 
-function textOf(bytes: Uint8Array, at: number, size: number): string {
+/** Text that ends with a zero byte, or with its field. */
+export function textOf(bytes: Uint8Array, at: number, size: number): string {
   const field = bytes.slice(at, at + size);
   const end = field.indexOf(0);
   return new TextDecoder().decode(end < 0 ? field : field.subarray(0, end));

@@ -17,7 +17,7 @@ import type { Path, Scope } from "../paths.ts";
 import type { Sleeps } from "../../sync/sleep.ts";
 import { runScoped } from "../calls.ts";
 import type { MkfsProgress } from "../mkfs/options.ts";
-import { keyOf, nameText, type Source, type SourceEntry } from "./source.ts";
+import { keyOf, nameText, type OnError, type Source, type SourceEntry } from "./source.ts";
 
 /** What went into a volume, and what did not. */
 export interface Filled {
@@ -59,8 +59,8 @@ export interface FillOptions {
   readonly preserve: boolean;
   /** What is there stays as it is; else it is replaced. Directories are gone into. */
   readonly keepsExisting: boolean;
-  /** Told of what could not be made, and why; then the rest goes on. Null: it is thrown. */
-  readonly onError: ((error: unknown, path: string) => void) | null;
+  /** Of what could not be made. */
+  readonly onError: OnError;
 }
 
 type Counts = { -readonly [Name in keyof Filled]: Filled[Name] };

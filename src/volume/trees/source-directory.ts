@@ -13,7 +13,7 @@ import {
 import { HoldfastError, systemError } from "../../base/errors.ts";
 import { dataRuns, hostAttributes } from "../../device/index.ts";
 import type { FileType, Time } from "../../iomap/contract.ts";
-import { nameText, READ_ALL, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
+import { attempt, READ_ALL, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
 
 const NANOSECONDS = 1_000_000_000n;
 
@@ -41,28 +41,18 @@ export class DirectorySource implements Source {
 
   *#walk(names: readonly Uint8Array[]): Generator<SourceEntry> {
     const path = this.#pathOf(names);
-    const stats = this.#attempt(names, () => lstatOf(path));
+    const { onError } = this.#options;
+    const stats = attempt(onError, names, () => lstatOf(path));
     const entry =
-      stats === null ? null : this.#attempt(names, () => this.#entryOf(names, path, stats));
+      stats === null ? null : attempt(onError, names, () => this.#entryOf(names, path, stats));
     if (stats === null || entry === null) return;
     yield entry;
     this.#closeFile();
     if (!stats.isDirectory()) return;
-    const inside = this.#attempt(names, () =>
+    const inside = attempt(onError, names, () =>
       called("readdir", path, () => readdirSync(path, { encoding: "buffer" })),
     );
     for (const name of inside?.sort(Buffer.compare) ?? []) yield* this.#walk([...names, name]);
-  }
-
-  #attempt<T>(names: readonly Uint8Array[], run: () => T): T | null {
-    const { onError } = this.#options;
-    if (onError === null) return run();
-    try {
-      return run();
-    } catch (error) {
-      onError(error, nameText(names));
-      return null;
-    }
   }
 
   #pathOf(names: readonly Uint8Array[]): Buffer {

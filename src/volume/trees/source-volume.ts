@@ -2,7 +2,7 @@
 import type { FileHandle } from "../file.ts";
 import type { Mounted } from "../mount.ts";
 import type { Stats } from "../stats.ts";
-import { nameText, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
+import { attempt, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
 
 const NO_FOLLOW = { followSymlinks: false } as const;
 const SLASH = Buffer.from("/");
@@ -36,26 +36,16 @@ export class VolumeSource implements Source {
 
   *#walk(names: readonly Uint8Array[]): Generator<SourceEntry> {
     const path = this.#pathOf(names);
+    const { onError } = this.#options;
     const { volume } = this.#mounted;
-    const entry = this.#attempt(names, () => this.#entryOf(names, path, volume.lstatSync(path)));
+    const entry = attempt(onError, names, () => this.#entryOf(names, path, volume.lstatSync(path)));
     if (entry === null) return;
     yield entry;
     this.#closeFile();
     if (entry.type !== "directory") return;
-    const inside = this.#attempt(names, () => volume.readdirSync(path, { withFileTypes: true }));
+    const inside = attempt(onError, names, () => volume.readdirSync(path, { withFileTypes: true }));
     const sorted = inside?.map(({ nameBytes }) => nameBytes).sort(Buffer.compare);
     for (const name of sorted ?? []) yield* this.#walk([...names, name]);
-  }
-
-  #attempt<T>(names: readonly Uint8Array[], run: () => T): T | null {
-    const { onError } = this.#options;
-    if (onError === null) return run();
-    try {
-      return run();
-    } catch (error) {
-      onError(error, nameText(names));
-      return null;
-    }
   }
 
   #pathOf(names: readonly Uint8Array[]): Buffer {

@@ -36,14 +36,17 @@ export interface Source extends Disposable {
   read(at: number, target: Uint8Array): number;
 }
 
+/** Told of what is left out, and why; null: it is thrown. */
+export type OnError = ((error: unknown, path: string) => void) | null;
+
 /** How a tree is read. */
 export interface ReadOptions {
   /** Whether a symlink that is named itself stands for what it leads to. */
   readonly follow: boolean;
   /** Whether further names of one file are told as such; else each is a file of its own. */
   readonly links: boolean;
-  /** Told of what cannot be read, which is then left out; null: it is thrown. */
-  readonly onError: ((error: unknown, path: string) => void) | null;
+  /** Of what cannot be read. */
+  readonly onError: OnError;
 }
 
 /** As of one that must be read whole. */
@@ -75,6 +78,21 @@ export class PrefixedSource implements Source {
 
   [Symbol.dispose](): void {
     this.#source[Symbol.dispose]();
+  }
+}
+
+export function tellOrThrow(onError: OnError, error: unknown, path: string): void {
+  if (onError === null) throw error;
+  onError(error, path);
+}
+
+/** The answer of `run`; null where it throws, and somebody has been told. */
+export function attempt<T>(onError: OnError, names: readonly Uint8Array[], run: () => T): T | null {
+  try {
+    return run();
+  } catch (error) {
+    tellOrThrow(onError, error, nameText(names));
+    return null;
   }
 }
 

@@ -17,10 +17,10 @@ import {
 } from "node:fs";
 import { HoldfastError } from "../../base/errors.ts";
 import { makeHostNode, setHostAttribute, setHostTimes } from "../../device/index.ts";
-import type { FileType } from "../../iomap/contract.ts";
 import type { MkfsProgress } from "../mkfs/options.ts";
+import { TYPE_BITS } from "../stats.ts";
 import type { FillOptions } from "./fill.ts";
-import { keyOf, nameText, type Source, type SourceEntry } from "./source.ts";
+import { keyOf, nameText, type Source, type SourceEntry, tellOrThrow } from "./source.ts";
 
 export type HostOptions = Pick<
   FillOptions,
@@ -32,11 +32,6 @@ export type HostOptions = Pick<
 
 const PIECE_BYTES = 2 ** 20;
 const SLASH = Buffer.from("/");
-const TYPE_BITS: Partial<Record<FileType, number>> = {
-  fifo: 0o010000,
-  "character-device": 0o020000,
-  "block-device": 0o060000,
-};
 
 export class HostWriter {
   readonly #source: Source;
@@ -59,7 +54,7 @@ export class HostWriter {
       try {
         yield* this.#add(entry, path);
       } catch (error) {
-        this.#fail(error, path);
+        tellOrThrow(this.#options.onError, error, path);
       }
     }
     for (const [path, entry] of [...this.#directories].reverse()) {
@@ -67,19 +62,13 @@ export class HostWriter {
       try {
         this.#give(entry);
       } catch (error) {
-        this.#fail(error, path);
+        tellOrThrow(this.#options.onError, error, path);
       }
     }
   }
 
   #progress(path: string): MkfsProgress {
     return { step: "filling", done: this.#bytes, total: this.#options.bytesTotal, path };
-  }
-
-  #fail(error: unknown, path: string): void {
-    const { onError } = this.#options;
-    if (onError === null) throw error;
-    onError(error, path);
   }
 
   #pathOf(names: readonly Uint8Array[]): Buffer {
@@ -130,7 +119,7 @@ export class HostWriter {
     else if (type === "socket") {
       throw new HoldfastError("EOPNOTSUPP", "is a socket, which only a program makes");
     } else {
-      const mode = TYPE_BITS[type]! | (entry.mode & 0o777);
+      const mode = TYPE_BITS[type] | (entry.mode & 0o777);
       makeHostNode(place, mode, entry.deviceMajor, entry.deviceMinor);
     }
   }
@@ -182,7 +171,11 @@ export class HostWriter {
       if (!(error instanceof HoldfastError)) throw error;
       const name = Buffer.from(attribute.name).toString("utf8");
       const what = `the extended attribute ${name} cannot be set there`;
-      this.#fail(new HoldfastError(error.code, what, { cause: error }), nameText(names));
+      tellOrThrow(
+        this.#options.onError,
+        new HoldfastError(error.code, what, { cause: error }),
+        nameText(names),
+      );
     }
   }
 }

@@ -9,14 +9,14 @@ import { HoldfastError } from "../../base/errors.ts";
 import type { ByteRun } from "../../device/index.ts";
 import type { FileType, Time } from "../../iomap/contract.ts";
 import type { MkfsProgress } from "../mkfs/options.ts";
-import { nameText, type Source, type SourceEntry } from "./source.ts";
+import { nameText, type OnError, type Source, type SourceEntry, tellOrThrow } from "./source.ts";
 import { Field, TAR_BLOCK } from "./tar-headers.ts";
 
 export interface TarOptions {
   /** Takes the archive's bytes, one piece after the other; it keeps none. */
   readonly write: (bytes: Uint8Array) => void;
   readonly bytesTotal: number;
-  readonly onError: ((error: unknown, path: string) => void) | null;
+  readonly onError: OnError;
 }
 
 const PIECE_BYTES = 2 ** 20;
@@ -54,8 +54,7 @@ export class TarWriter {
       yield this.#progress(path);
       if (TYPE_LETTERS[entry.type] === null) {
         const error = new HoldfastError("EOPNOTSUPP", "is a socket, which archives have none of");
-        if (this.#options.onError === null) throw error;
-        this.#options.onError(error, path);
+        tellOrThrow(this.#options.onError, error, path);
       } else yield* this.#add(entry, path);
     }
     this.#write(Buffer.alloc(2 * TAR_BLOCK));

@@ -116,6 +116,11 @@ export class VolumeCore {
     if (this.readOnly) throw new HoldfastError("EROFS", "the volume is mounted read-only");
   }
 
+  /** Throws: EBADF when the volume is closed, or about to be. */
+  assertOpen(): void {
+    if (this.closing) throw closedError();
+  }
+
   /** Throws: EIO when the device was removed. */
   assertPresent(context: ErrorContext = {}): void {
     const { device } = this.dax;
@@ -178,7 +183,7 @@ export class VolumeCore {
   /** Runs an operation to its end, blocking; what it was the last to use is freed before it returns. */
   runSync<T>(context: ErrorContext, operation: Operation<T>, options?: SleepOptions): T {
     try {
-      if (this.closing) throw closedError();
+      this.assertOpen();
       try {
         return runBlocking(this.thread, operation, options);
       } finally {
@@ -198,7 +203,7 @@ export class VolumeCore {
   ): Promise<T> {
     this.running++;
     try {
-      if (this.closing) throw closedError();
+      this.assertOpen();
       if (options?.signal?.aborted) throw new AbortError(undefined, options.signal.reason);
       try {
         return await runAsync(this.thread, operation, options);

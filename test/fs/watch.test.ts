@@ -260,6 +260,40 @@ describe("watchers", () => {
     await once(early, "close");
   });
 
+  test("what is no listener is refused, and nothing watches then", () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    const timers = (): number =>
+      process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+    const before = timers();
+    expect(() => fs.watch("/", {}, "listener" as never)).toThrow(
+      expect.objectContaining({ code: "ERR_INVALID_ARG_TYPE" }),
+    );
+    expect(timers()).toBe(before);
+    fs.watch("/", {}, null as never).close();
+  });
+
+  test("a file that is looked at again in the same turn is, until nobody looks", async () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    const heard = (): void => {};
+    fs.watchFile("/f", heard);
+    fs.unwatchFile("/f", heard);
+    const again = fs.watchFile("/f", heard);
+    await sleep(1);
+    expect(fs.watchFile("/f", heard)).toBe(again);
+    const stopped = once(again, "stop");
+    fs.unwatchFile("/f");
+    await stopped;
+  });
+
+  test("nothing looks at files of a closed volume", () => {
+    using made = volumeKinds[0]!.make();
+    const { fs } = made.volume;
+    made.volume.closeSync();
+    expect(() => fs.watchFile("/f", () => {})).toThrow(expect.objectContaining({ code: "EBADF" }));
+  });
+
   test("the volume closes what still watches", async () => {
     using made = volumeKinds[0]!.make();
     const { fs } = made.volume;

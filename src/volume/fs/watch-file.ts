@@ -164,13 +164,18 @@ export class StatWatchers {
     const interval = checkInteger("interval", given.interval ?? INTERVAL_MS, 0, 2 ** 32 - 1);
     const isPersistent = checkBoolean("options.persistent", given.persistent, true);
     if (typeof heard !== "function") throw wrongType("listener", "of type function", heard);
+    this.#host.core.assertOpen();
     let watcher = this.#watchers.get(key);
     if (watcher === undefined) {
       const at = path instanceof Uint8Array ? bytes : Buffer.from(key);
-      watcher = new StatWatcher(this.#host, at, interval, given);
-      if (!isPersistent) watcher.unref();
-      this.#watchers.set(key, watcher);
-      watcher.once("stop", () => this.#watchers.delete(key));
+      const made = new StatWatcher(this.#host, at, interval, given);
+      if (!isPersistent) made.unref();
+      this.#watchers.set(key, made);
+      // By then the path may be looked at by another.
+      made.once("stop", () => {
+        if (this.#watchers.get(key) === made) this.#watchers.delete(key);
+      });
+      watcher = made;
     }
     watcher.on("change", heard as Callback);
     return watcher;

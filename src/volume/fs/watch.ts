@@ -5,7 +5,7 @@
 import { EventEmitter } from "node:events";
 import type * as nodeFs from "node:fs";
 import { AbortError, HoldfastError } from "../../base/errors.ts";
-import { checkCallback, runAsync, runSync, type Script } from "./script.ts";
+import { type Callback, runAsync, runSync, type Script } from "./script.ts";
 import { wrongType } from "../arguments.ts";
 import * as calls from "../calls.ts";
 import { type Change, ChangeKind } from "../changes.ts";
@@ -368,9 +368,13 @@ export class FSWatcher extends EventEmitter implements nodeFs.FSWatcher {
 export function watch(host: Host, path: unknown, options: unknown, listener: unknown): FSWatcher {
   const heard = typeof options === "function" ? options : listener;
   const plan = planOf(path, options);
+  const isHeard = heard !== undefined && heard !== null;
+  if (isHeard && typeof heard !== "function") {
+    throw wrongType("listener", "of type function", heard);
+  }
   const watcher = new FSWatcher(host, plan);
   runSync(watcher.start(path));
-  if (heard !== undefined) watcher.on("change", checkCallback(heard));
+  if (isHeard) watcher.on("change", heard as Callback);
   const { signal } = plan;
   const close = (): void => watcher.close();
   if (signal?.aborted === true) process.nextTick(close);

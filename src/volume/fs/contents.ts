@@ -5,6 +5,7 @@ import { newBuffer } from "../buffer.ts";
 import { unlink } from "../calls.ts";
 import { isDirectory } from "../names.ts";
 import {
+  checkBoolean,
   checkEncoding,
   checkPosition,
   checkSignal,
@@ -200,7 +201,7 @@ function contentOptions(options: unknown, encoding: Encoding, flag: string): Con
     flags: parseFlags(given["flag"], flag),
     mode: given["mode"] as number | string | undefined,
     signal: checkSignal(given["signal"]),
-    flush: given["flush"] === true,
+    flush: checkBoolean("options.flush", given["flush"] ?? undefined, false),
   };
 }
 
@@ -271,6 +272,7 @@ function* copyContent(
         if (write.handle.ino === handle.ino) return;
         try {
           yield* truncate(write, 0);
+          yield* giveMode(write, stats.mode & 0o7777);
           if (isClone && (yield* clone(read, write, isForced))) return;
           yield* copyBytes(read, write, stats.size);
         } catch (error) {
@@ -281,6 +283,11 @@ function* copyContent(
       },
     );
   });
+}
+
+/** The mode as it is, umask or not, also of a file that was there before: so Node does. */
+function* giveMode({ handle }: OpenFile, mode: number): Script<void> {
+  yield* take({ sync: () => handle.chmodSync(mode), async: () => handle.chmod(mode) });
 }
 
 /** False: the volume cannot, and need not. */

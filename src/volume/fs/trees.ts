@@ -1,12 +1,13 @@
 /** What the face does to whole trees: removing and copying. */
 
 import { resolve } from "node:path/posix";
+import { wrongType } from "../arguments.ts";
 import * as calls from "../calls.ts";
 import type { Stats } from "../stats.ts";
 import { checkBoolean, optionsOf, pathBytes, pathString } from "./arguments.ts";
 import { copyFile } from "./contents.ts";
 import type { Host } from "./host.ts";
-import { below, isMissing, stat, tryStat } from "./names.ts";
+import { below, stat, tryStat } from "./names.ts";
 import { type Script, take } from "./script.ts";
 
 /** An error of Node's own, with its code: no number of the system's stands for it. */
@@ -32,7 +33,7 @@ export function* rm(host: Host, path: unknown, options: unknown): Script<void> {
   const stats = force ? yield* tryStat(host, bytes, false) : yield* stat(host, bytes, false);
   if (stats === null) return;
   if (!stats.isDirectory()) {
-    yield* host.call(calls.unlink(bytes));
+    yield* unlessGone(host, calls.unlink(bytes));
     return;
   }
   if (!recursive) {
@@ -42,21 +43,24 @@ export function* rm(host: Host, path: unknown, options: unknown): Script<void> {
   yield* removeTree(host, bytes);
 }
 
-/** Deepest first. What somebody else removes meanwhile is gone as well. */
+/** Deepest first. */
 function* removeTree(host: Host, path: Uint8Array): Script<void> {
-  for (const { nameBytes, type } of yield* host.call(calls.readdirEntries(path))) {
+  for (const { nameBytes, type } of (yield* unlessGone(host, calls.readdirEntries(path))) ?? []) {
     const under = below(path, nameBytes);
-    if (type === "directory") {
-      yield* removeTree(host, under);
-      continue;
-    }
-    try {
-      yield* host.call(calls.unlink(under));
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
+    if (type === "directory") yield* removeTree(host, under);
+    else yield* unlessGone(host, calls.unlink(under));
   }
-  yield* host.call(calls.rmdir(path));
+  yield* unlessGone(host, calls.rmdir(path));
+}
+
+/** What somebody else removes meanwhile is gone as well: null then. */
+function* unlessGone<T>(host: Host, call: calls.Call<T>): Script<T | null> {
+  try {
+    return yield* host.call(call);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "ENOENT") throw error;
+    return null;
+  }
 }
 
 interface CopyOptions {
@@ -78,19 +82,30 @@ export function* cp(
   options: unknown,
 ): Script<void> {
   const given = optionsOf<CopyOptions>(options);
+  const { filter = () => true } = given;
+  if (typeof filter !== "function") throw wrongType("options.filter", "of type function", filter);
+  const dereference = checkBoolean("options.dereference", given.dereference, false);
+  const verbatimSymlinks = checkBoolean("options.verbatimSymlinks", given.verbatimSymlinks, false);
+  if (dereference && verbatimSymlinks) throw optionPairError();
   const copy = new TreeCopy(host, {
-    dereference: checkBoolean("options.dereference", given.dereference, false),
+    dereference,
     errorOnExist: checkBoolean("options.errorOnExist", given.errorOnExist, false),
-    filter: given.filter ?? (() => true),
+    filter,
     force: checkBoolean("options.force", given.force, true),
     mode: given.mode ?? 0,
     preserveTimestamps: checkBoolean("options.preserveTimestamps", given.preserveTimestamps, false),
     recursive: checkBoolean("options.recursive", given.recursive, false),
-    verbatimSymlinks: checkBoolean("options.verbatimSymlinks", given.verbatimSymlinks, false),
+    verbatimSymlinks,
   });
   const [from, to] = [pathBytes("src", source), pathBytes("dest", destination)];
   yield* copy.assertApart(from, to);
   yield* copy.entry(from, to, true);
+}
+
+function optionPairError(): Error {
+  const pair = `"dereference" cannot be used in combination with option "verbatimSymlinks"`;
+  const error = new TypeError(`Option ${pair}`);
+  return Object.assign(error, { code: "ERR_INCOMPATIBLE_OPTION_PAIR" });
 }
 
 class TreeCopy {
@@ -177,7 +192,6 @@ class TreeCopy {
     }
     if (found !== null) yield* host.call(calls.unlink(to));
     yield* copyFile(host, from, to, mode);
-    yield* host.call(calls.chmod(to, stats.mode & 0o7777));
     if (!preserveTimestamps) return;
     yield* host.call(calls.utimes(to, stats.atime, stats.mtime, true));
   }
@@ -185,10 +199,8 @@ class TreeCopy {
   *#symlink(from: Uint8Array, to: Uint8Array, found: Stats | null): Script<void> {
     const host = this.#host;
     let target: Uint8Array = yield* host.call(calls.readlink(from));
-    if (!this.#options.verbatimSymlinks && target[0] !== SLASH) {
-      target = below(parentOf(from), target);
-    }
-    if (found !== null) {
+    if (!this.#options.verbatimSymlinks && target[0] !== SLASH) target = resolvedAt(from, target);
+    if (found?.isSymbolicLink() === true) {
       yield* this.#assertLinksApart(target, to);
       yield* host.call(calls.unlink(to));
     }
@@ -198,8 +210,7 @@ class TreeCopy {
   /** As Node: a link is not replaced by one to what it leads to, or lies in. */
   *#assertLinksApart(target: Uint8Array, to: Uint8Array): Script<void> {
     const found = yield* this.#host.call(calls.readlink(to));
-    const present = found[0] === SLASH ? found : below(parentOf(to), found);
-    const [wanted, led] = [namesOf(target), namesOf(present)];
+    const [wanted, led] = [namesOf(target), namesOf(resolvedAt(to, found))];
     if (wanted.every((name, index) => name === led[index])) {
       const message = "cannot copy a link to a subdirectory of what it leads to";
       throw treeError("ERR_FS_CP_EINVAL", message, "cp", pathString(to));
@@ -207,10 +218,20 @@ class TreeCopy {
   }
 }
 
+/** Where a symlink's target leads, without "." and "..". */
+function resolvedAt(link: Uint8Array, target: Uint8Array): Buffer {
+  return Buffer.from(resolve("/", latin1(parentOf(link)), latin1(target)), "latin1");
+}
+
 function namesOf(path: Uint8Array): string[] {
-  return resolve("/", pathString(path))
+  return resolve("/", latin1(path))
     .split("/")
     .filter((name) => name !== "");
+}
+
+/** Bytes as text that can be made bytes again: names need not be UTF-8. */
+function latin1(path: Uint8Array): string {
+  return Buffer.from(path).toString("latin1");
 }
 
 const SLASH = 0x2f;

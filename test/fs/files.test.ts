@@ -203,6 +203,14 @@ const stories: Readonly<Record<string, (fs: AnyFs, root: string, note: Note) => 
     const handle = await fs.promises.open(`${root}/f`, "r");
     await note(async () => buffer(handle.createReadStream({ start: 2, end: 4 })));
     await note(() => handle.fd);
+    for (const options of [{ start: 1, end: 2 }, {}]) {
+      const fd = await fs.promises.open(`${root}/f`, "r");
+      await note(async () => buffer(fs.createReadStream(null, { fd, ...options })));
+      await note(() => fd.fd);
+    }
+    const fd = await fs.promises.open(`${root}/f`, "r+");
+    await note(() => pipeline(["xyz"], fs.createWriteStream(null, { fd })));
+    await note(() => fd.fd);
     await note(async () => {
       const controller = new AbortController();
       const stream = fs.createReadStream(`${root}/f`, { signal: controller.signal });
@@ -230,8 +238,28 @@ const stories: Readonly<Record<string, (fs: AnyFs, root: string, note: Note) => 
       directory.closeSync();
       directory.readSync();
     });
+    fs.mkdirSync(`${root}/d/e`);
+    fs.writeFileSync(`${root}/d/e/f`, "");
+    await note(async () => {
+      const found: unknown[] = [];
+      for await (const entry of await fs.promises.opendir(root, { recursive: true })) {
+        found.push(entry);
+      }
+      return found;
+    });
+    await note(() => fs.opendirSync(root, { bufferSize: 0 }));
+    await note(() => fs.opendirSync(root, { bufferSize: "many" }));
     await note(() => fs.promises.opendir(`${root}/none`));
     await note(() => promisify(fs.opendir)(`${root}/a`));
+  },
+  "a tree is removed by several at once": async (fs, root, note) => {
+    for (let at = 0; at < 20; at++) {
+      fs.mkdirSync(`${root}/tree/${at}`, { recursive: true });
+      fs.writeFileSync(`${root}/tree/${at}/f`, "");
+    }
+    const remove = () => fs.promises.rm(`${root}/tree`, { recursive: true, force: true });
+    await note(() => Promise.all([remove(), remove(), remove()]));
+    await note(() => fs.existsSync(`${root}/tree`));
   },
   "temporary directories, and answers where nothing is": async (fs, root, note) => {
     await note(() => fs.mkdtempSync(`${root}/t-`).length - root.length);

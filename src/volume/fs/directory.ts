@@ -1,10 +1,9 @@
 /** A directory that is read entry by entry, as fs.Dir. */
 import type * as nodeFs from "node:fs";
-import * as calls from "../calls.ts";
-import type { DirectoryEntry } from "../stats.ts";
-import { encoded, type Encoding, nameEncoding, pathBytes, pathString } from "./arguments.ts";
+import { checkInteger } from "../arguments.ts";
+import { type Encoding, nameEncoding, optionsOf, pathString } from "./arguments.ts";
 import type { Host } from "./host.ts";
-import { Dirent } from "./names.ts";
+import { type Dirent, direntOf, list, type Listed } from "./names.ts";
 import {
   as,
   type Callback,
@@ -19,12 +18,12 @@ import {
 export class Dir implements Record<keyof nodeFs.Dir, unknown>, AsyncIterable<Dirent> {
   readonly path: string;
   readonly #encoding: Encoding;
-  readonly #entries: readonly DirectoryEntry[];
+  readonly #entries: readonly Listed[];
   #next = 0;
   #closed = false;
 
   /** Use `opendir`. */
-  constructor(path: string, entries: readonly DirectoryEntry[], encoding: Encoding) {
+  constructor(path: string, entries: readonly Listed[], encoding: Encoding) {
     this.path = path;
     this.#entries = entries;
     this.#encoding = encoding;
@@ -35,7 +34,7 @@ export class Dir implements Record<keyof nodeFs.Dir, unknown>, AsyncIterable<Dir
     const entry = this.#entries[this.#next];
     if (entry === undefined) return null;
     this.#next++;
-    return new Dirent(encoded(entry.nameBytes, this.#encoding), this.path, entry.type);
+    return direntOf(entry, this.#encoding);
   }
 
   #assertOpen(): void {
@@ -88,7 +87,10 @@ export class Dir implements Record<keyof nodeFs.Dir, unknown>, AsyncIterable<Dir
 
 export function* opendir(host: Host, path: unknown, options: unknown): Script<Dir> {
   const encoding = nameEncoding(options);
-  const listing = host.call(calls.readdirEntries(pathBytes("path", path)));
-  const entries = yield* as({ syscall: "opendir", path: pathString(path) }, listing);
+  const { recursive, bufferSize } = optionsOf<{ recursive: boolean; bufferSize: number }>(options);
+  // All entries are read at once, so it decides nothing.
+  checkInteger("options.bufferSize", bufferSize ?? 32, 1, 2 ** 32 - 1);
+  const context = { syscall: "opendir", path: pathString(path) };
+  const entries = yield* as(context, list(host, path, Boolean(recursive)));
   return new Dir(pathString(path), entries, encoding);
 }

@@ -249,6 +249,25 @@ interface StreamOptions {
   readonly closeHandle?: () => Promise<void>;
 }
 
+/** Makes streams of what is open as `options.fd`, too: a handle's are its own. */
+function streamForms(streams: StreamMaker): StreamMaker {
+  const made =
+    <T>(
+      byPath: (path: string, options: object) => T,
+      byHandle: (handle: VolumeFileHandle, options: object) => T,
+    ) =>
+    (path: string, options: object): T => {
+      const { fd, ...rest } = optionsOf<{ fd: unknown }>(options);
+      return fd instanceof VolumeFileHandle ? byHandle(fd, rest) : byPath(path, options);
+    };
+  return {
+    createReadStream: made(streams.createReadStream, (fd, options) => fd.createReadStream(options)),
+    createWriteStream: made(streams.createWriteStream, (fd, options) =>
+      fd.createWriteStream(options),
+    ),
+  };
+}
+
 /** Node's own streams, over the face's functions. `closeHandle`: closes what the descriptor is of. */
 function streamMaker(face: VolumeFs): StreamMaker {
   const overFace = (options: unknown): object => {
@@ -321,7 +340,7 @@ export function makeFs(core: VolumeCore): VolumeFs {
     ...transferForms(host),
     ...existsForms(host),
     ...statSyncForms(onPaths),
-    ...streams,
+    ...streamForms(streams),
     ...watchForms(host),
     ...ACCESS_MODES,
     constants: nodeFs.constants,

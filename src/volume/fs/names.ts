@@ -6,8 +6,15 @@ import { HoldfastError } from "../../base/errors.ts";
 import { checkInteger, checkMode, wrongType } from "../arguments.ts";
 import * as calls from "../calls.ts";
 import type { FileType } from "../../iomap/contract.ts";
-import type { Stats } from "../stats.ts";
-import { encoded, nameEncoding, optionsOf, pathBytes, pathString } from "./arguments.ts";
+import type { DirectoryEntry, Stats } from "../stats.ts";
+import {
+  encoded,
+  type Encoding,
+  nameEncoding,
+  optionsOf,
+  pathBytes,
+  pathString,
+} from "./arguments.ts";
 import { checkLength, truncate } from "./contents.ts";
 import { parseFlags } from "./flags.ts";
 import type { Host } from "./host.ts";
@@ -252,32 +259,45 @@ export class Dirent implements Record<keyof nodeFs.Dirent, unknown> {
   }
 }
 
-/** A directory's names or entries; with `recursive` those below, too, each after its directory. */
+/** An entry of a directory that is listed. */
+export interface Listed {
+  readonly entry: DirectoryEntry;
+  /** From the directory that is listed. */
+  readonly path: Uint8Array;
+}
+
+/** A directory's entries; with `isRecursive` those below, too, each after its directory. */
+export function* list(host: Host, path: unknown, isRecursive: boolean): Script<Listed[]> {
+  const listed: Listed[] = [];
+  const root = pathBytes("path", path);
+  const directories = [{ bytes: root, prefix: NO_NAME }];
+  for (const { bytes, prefix } of directories) {
+    for (const entry of yield* host.call(calls.readdirEntries(bytes))) {
+      const { nameBytes, type } = entry;
+      const relative = prefix.length === 0 ? nameBytes : below(prefix, nameBytes);
+      listed.push({ entry, path: relative });
+      if (!isRecursive || type !== "directory") continue;
+      directories.push({ bytes: below(bytes, nameBytes), prefix: relative });
+    }
+  }
+  return listed;
+}
+
+const NO_NAME: Uint8Array = Buffer.alloc(0);
+
 export function* readdir(
   host: Host,
   path: unknown,
   options: unknown,
 ): Script<(string | Buffer)[] | Dirent[]> {
   const encoding = nameEncoding(options);
-  const { withFileTypes, recursive } = optionsOf<{ withFileTypes: boolean; recursive: boolean }>(
-    options,
-  );
-  const root = pathBytes("path", path);
-  const names: (string | Buffer)[] = [];
-  const entries: Dirent[] = [];
-  const left: { readonly bytes: Uint8Array; readonly prefix: Buffer; readonly parent: string }[] = [
-    { bytes: root, prefix: Buffer.alloc(0), parent: pathString(path) },
-  ];
-  for (let next = left.shift(); next !== undefined; next = left.shift()) {
-    const { bytes, prefix, parent } = next;
-    for (const { nameBytes, name, type } of yield* host.call(calls.readdirEntries(bytes))) {
-      entries.push(new Dirent(encoded(nameBytes, encoding), parent, type));
-      const relative = prefix.length === 0 ? Buffer.from(nameBytes) : below(prefix, nameBytes);
-      names.push(encoded(relative, encoding));
-      if (recursive !== true || type !== "directory") continue;
-      const under = below(bytes, nameBytes);
-      left.push({ bytes: under, prefix: relative, parent: `${parent.replace(/\/$/, "")}/${name}` });
-    }
-  }
-  return withFileTypes === true ? entries : names;
+  const given = optionsOf<{ withFileTypes: boolean; recursive: boolean }>(options);
+  const listed = yield* list(host, path, given.recursive === true);
+  if (given.withFileTypes !== true) return listed.map((each) => encoded(each.path, encoding));
+  return listed.map((each) => direntOf(each, encoding));
+}
+
+export function direntOf({ entry }: Listed, encoding: Encoding): Dirent {
+  const { nameBytes, parentPath, type } = entry;
+  return new Dirent(encoded(nameBytes, encoding), parentPath, type);
 }

@@ -8,6 +8,7 @@ import {
   e2fsckClean,
   loopMount,
   mkfsExt4,
+  run,
   runOk,
   skipUnless,
   temporaryDirectory,
@@ -102,6 +103,18 @@ describe("mkdir, rm, mv, ln", () => {
     expect([code, stdout]).toEqual([expected, ""]);
     expect(stderr).toMatch(message);
     expect(holdfastOk("ls", image)).toBe("a\nfile\nlost+found\n");
+  });
+
+  made("where what is printed finds no room that is said, and the volume is clean", () => {
+    using directory = temporaryDirectory();
+    const image = newImage(directory);
+    const command = `'${process.execPath}' '${program}' mkdir -v '${image}:/a' > /dev/full`;
+    const { code, stderr } = run("sh", ["-c", command]);
+    expect([code, stderr]).toEqual([
+      1,
+      "holdfast: standard output: no space left on device (ENOSPC)\n",
+    ]);
+    expect(e2fsckClean(image)).toMatchObject({ clean: true });
   });
 
   made("a volume that somebody has mounted is refused, and named", () => {

@@ -149,6 +149,15 @@ export function formatBytes(bytes: number): string {
   return `${bytes.toFixed(digits)} ${UNITS[unit]}`;
 }
 
+/** What a volume is, in a few words: "disk.img: ext4, 16.0 MiB, labelled 'root'". */
+export function volumeTitle(
+  path: string,
+  { type, size, label }: { readonly type: string; readonly size: number; readonly label: string },
+): string {
+  const labelled = label === "" ? "" : `, labelled '${label}'`;
+  return `${path}: ${type}, ${formatBytes(size)}${labelled}`;
+}
+
 /** A duration with its fitting unit: "870 µs", "12.4 ms", "3.1 s". */
 export function formatMs(milliseconds: number): string {
   if (milliseconds < 1) return `${Math.round(milliseconds * 1000)} µs`;

@@ -1,9 +1,8 @@
 /** `holdfast stat`. */
 import type { Time } from "../../iomap/contract.ts";
 import type { Stats } from "../../volume/stats.ts";
-import type { Volume } from "../../volume/volume.ts";
 import { type Job, someOperands, volumeCommand } from "../job.ts";
-import { formatCount } from "../terminal.ts";
+import { formatCount, type Terminal } from "../terminal.ts";
 import { type CommandSpec, JSON_LINES } from "../usage.ts";
 import { factsOf, modeText, nameFor, octal, printLine } from "./lines.ts";
 
@@ -29,29 +28,27 @@ function stat(job: Job): void {
         name,
         value: volume.getxattrSync(place.path, name, options),
       }));
-      if (job.json) printJson(job, volume, place.path, place.shown, stats, attributes);
-      else print(job, volume, place.path, place.shown, stats, attributes);
+      const target = stats.isSymbolicLink() ? volume.readlinkSync(place.path) : null;
+      const seen: Seen = { shown: place.shown, stats, target, attributes };
+      if (job.json) printJson(job.terminal, seen);
+      else print(job.terminal, seen);
     });
   }
 }
 
-interface Attribute {
-  readonly name: string;
-  readonly value: Uint8Array;
+interface Seen {
+  readonly shown: string;
+  readonly stats: Stats;
+  /** Of a symlink. */
+  readonly target: string | null;
+  readonly attributes: readonly { readonly name: string; readonly value: Uint8Array }[];
 }
 
-function printJson(
-  job: Job,
-  volume: Volume,
-  path: string,
-  shown: string,
-  stats: Stats,
-  attributes: readonly Attribute[],
-): void {
+function printJson(terminal: Terminal, { shown, stats, target, attributes }: Seen): void {
   const { access, modify, change, birth } = stats.times;
   const facts = {
     ...factsOf(Buffer.from(shown), stats),
-    ...(stats.isSymbolicLink() ? { target: volume.readlinkSync(path) } : {}),
+    ...(target === null ? {} : { target }),
     generation: stats.generation,
     project: stats.project,
     atime: timeText(access),
@@ -62,22 +59,15 @@ function printJson(
       attributes.map(({ name, value }) => [name, Buffer.from(value).toString("base64")]),
     ),
   };
-  job.terminal.print(JSON.stringify(facts));
+  terminal.print(JSON.stringify(facts));
 }
 
-function print(
-  { terminal }: Job,
-  volume: Volume,
-  path: string,
-  shown: string,
-  stats: Stats,
-  attributes: readonly Attribute[],
-): void {
+function print(terminal: Terminal, { shown, stats, target, attributes }: Seen): void {
   const { type } = stats;
   const row = (name: string, value: string): void =>
     terminal.print(`  ${name.padEnd(10)} ${value}`);
   printLine(terminal, terminal.style("bold", String(nameFor(terminal, Buffer.from(shown)))));
-  if (type === "symlink") row("leads to", volume.readlinkSync(path));
+  if (target !== null) row("leads to", target);
   row("type", type);
   row("size", `${formatCount(stats.size)} bytes, ${formatCount(stats.blocks * 512)} allocated`);
   if (type.endsWith("device")) {

@@ -2,7 +2,14 @@
 import { type Filled, type MadeVolume, type MkfsProgress, mkfs } from "../../index.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { Progress } from "../progress.ts";
-import { formatBytes, formatCount, formatMs, plural, type Terminal } from "../terminal.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatMs,
+  plural,
+  type Terminal,
+  volumeTitle,
+} from "../terminal.ts";
 import { type CommandBody, EXIT_OK } from "../usage.ts";
 import { MKFS_SPEC, parseMkfsOptions } from "./options.ts";
 
@@ -33,11 +40,9 @@ function report(made: MadeVolume, json: boolean, tookMs: number, terminal: Termi
 }
 
 function printTable(made: MadeVolume, tookMs: number, terminal: Terminal): void {
-  const label = made.label === "" ? "" : `, labelled '${made.label}'`;
-  const title = `${made.path}: ${made.type}, ${formatBytes(made.size)}${label}`;
   const journal =
     made.journalBlocks === 0 ? "none" : formatBytes(made.journalBlocks * made.blockSize);
-  terminal.print(terminal.style("bold", title));
+  terminal.print(terminal.style("bold", volumeTitle(made.path, made)));
   const blocks = `${plural(made.blocks, "block")} of ${made.blockSize} bytes`;
   terminal.print(
     `  blocks    ${blocks} in ${plural(made.groups, "group")}, ${formatCount(made.reservedBlocks)} reserved`,

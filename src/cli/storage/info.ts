@@ -12,7 +12,7 @@ import {
 } from "../../drivers/ext/index.ts";
 import type { Mounted } from "../../volume/mount.ts";
 import { isOfWorld, type Job, reasonOf, someOperands, volumeCommand } from "../job.ts";
-import { formatBytes, formatCount, plural } from "../terminal.ts";
+import { formatBytes, formatCount, plural, volumeTitle } from "../terminal.ts";
 import { type CommandSpec, EXIT_FOUND, JSON_LINES } from "../usage.ts";
 
 const SPEC: CommandSpec = {
@@ -137,9 +137,7 @@ function print({ terminal }: Job, image: string, facts: Facts | null, text: Supe
   const row = (name: string, value: string): void => terminal.print(`  ${name.padEnd(9)} ${value}`);
   if (facts === null) terminal.print(terminal.style("bold", image));
   else {
-    const label = facts.label === "" ? "" : `, labelled '${facts.label}'`;
-    const title = `${image}: ${facts.type}, ${formatBytes(facts.size)}${label}`;
-    terminal.print(terminal.style("bold", title));
+    terminal.print(terminal.style("bold", volumeTitle(image, facts)));
     const { blocks, blockSize, blocksFree, reservedBlocks } = facts;
     const free = `${formatCount(blocksFree)} free (${formatBytes(blocksFree * blockSize)})`;
     row("uuid", facts.uuid);

@@ -1,4 +1,5 @@
 /** Errors shaped like Node's own (`code`, `errno`, `syscall`, `path`), saying what to do. */
+import { getSystemErrorMap } from "node:util";
 
 /** Linux error numbers, by name: what `errno` carries, negated, as in Node. */
 export const ERRNO = {
@@ -146,6 +147,22 @@ export function systemError(errno: number, syscall: string, context: ErrorContex
   return code === undefined
     ? new HoldfastError("EIO", `${syscall} failed with errno ${errno}`, { ...context, syscall })
     : new HoldfastError(code, `${syscall} failed`, { ...context, syscall });
+}
+
+/** An error of node:fs as one of ours that says `what`; any other as it is. */
+export function fromSystem(error: unknown, what: string, context: ErrorContext): unknown {
+  const { errno } = error as NodeJS.ErrnoException;
+  if (errno === undefined) return error;
+  const { code } = systemError(-errno, "");
+  return new HoldfastError(code, what, { ...context, cause: error });
+}
+
+/** The same, of a file that cannot be opened. */
+export function openError(error: unknown, path: string): unknown {
+  const { errno, message } = error as NodeJS.ErrnoException;
+  const why = getSystemErrorMap().get(errno ?? 0)?.[1] ?? message;
+  const what = `'${path}' cannot be opened: ${why}`;
+  return fromSystem(error, what, { syscall: "open", path });
 }
 
 /** Fills in `syscall` and paths where the layer that threw could not know them. */

@@ -1,5 +1,4 @@
 /** One run of a command on volumes: its arguments, its volumes, its errors, its end. */
-import { getSystemErrorMap } from "node:util";
 import { AbortError } from "../base/errors.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { Places } from "./places.ts";
@@ -106,18 +105,11 @@ export function isOfWorld(error: unknown): error is Error & { readonly code: str
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const line = error.message.replace(/\s*\n\s*/g, " ");
-  const { code, syscall, errno } = error as { code?: unknown; syscall?: unknown; errno?: unknown };
+  const { code, syscall } = error as { code?: unknown; syscall?: unknown };
   if (typeof code !== "string") return line;
   const text = line.startsWith(`${code}: `) ? line.slice(code.length + 2) : line;
   const call = text.lastIndexOf(`, ${String(syscall)}`);
-  const said = call > 0 ? text.slice(0, call) : text;
-  const why = said.endsWith(" cannot be opened") ? systemMessage(errno) : null;
-  return `${said}${why === null ? "" : `: ${why}`} (${code})`;
-}
-
-/** "no such file or directory", of an error number as Node has it. */
-function systemMessage(errno: unknown): string | null {
-  return typeof errno === "number" ? (getSystemErrorMap().get(errno)?.[1] ?? null) : null;
+  return `${call > 0 ? text.slice(0, call) : text} (${code})`;
 }
 
 /** A command on volumes: they are unmounted however it ends. */

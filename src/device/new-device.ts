@@ -18,7 +18,7 @@ import {
   writeSync,
 } from "node:fs";
 import { basename } from "node:path";
-import { HoldfastError, systemError } from "../base/errors.ts";
+import { fromSystem, HoldfastError, openError } from "../base/errors.ts";
 import { bindFunction } from "../base/libc.ts";
 import { hostFullError } from "./backing.ts";
 import { busyError, claimDevice, releaseClaim } from "./claim.ts";
@@ -83,11 +83,9 @@ export class NewDevice implements Disposable {
     try {
       fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o666);
     } catch (error) {
-      const { errno } = error as NodeJS.ErrnoException;
-      if (errno === undefined) throw error;
-      throw systemError(-errno, "open", { path, cause: error });
+      throw openError(error, path);
     }
-    claimDevice(fd, path, fstatSync(fd, { bigint: true }), false);
+    claimOrClose(fd, path);
     return new NewDevice(path, "image", fd, 0, true);
   }
 
@@ -208,21 +206,24 @@ export class NewDevice implements Disposable {
     try {
       return run();
     } catch (error) {
-      const { errno } = error as NodeJS.ErrnoException;
-      if (errno === undefined) throw error;
-      const { code } = systemError(-errno, syscall);
-      if (code === "ENOSPC") throw hostFullError(this.path, syscall, error);
-      const what = `${syscall} failed on '${this.path}'`;
-      throw new HoldfastError(code, what, { syscall, path: this.path, cause: error });
+      const { path } = this;
+      if ((error as NodeJS.ErrnoException).code === "ENOSPC") {
+        throw hostFullError(path, syscall, error);
+      }
+      throw fromSystem(error, `${syscall} failed on '${path}'`, { syscall, path });
     }
   }
 }
 
 function openClaimed(path: string, kind: DeviceKind): number {
   const fd = openOrThrow(path, kind, false);
+  claimOrClose(fd, path);
+  return fd;
+}
+
+function claimOrClose(fd: number, path: string): void {
   try {
     claimDevice(fd, path, fstatSync(fd, { bigint: true }), false);
-    return fd;
   } catch (error) {
     closeSync(fd);
     throw error;

@@ -1,7 +1,7 @@
 /** Opening devices: what a path holds, how large it is, and whether it may be used. */
 import { type BigIntStats, closeSync, constants, fstatSync, ftruncateSync } from "node:fs";
 import { openSync, readFileSync, statSync } from "node:fs";
-import { type ErrorCode, HoldfastError, systemError } from "../base/errors.ts";
+import { type ErrorCode, fromSystem, HoldfastError, openError } from "../base/errors.ts";
 import { bindFunction, closeDescriptor, throwLastError } from "../base/libc.ts";
 import { DEVICE_BYTES_MAX, PAGE_SIZE, roundDown } from "../base/quantities.ts";
 import { systemPageSize } from "./address-space.ts";
@@ -94,7 +94,7 @@ function statOrThrow(path: string): BigIntStats {
   try {
     return statSync(path, { bigint: true });
   } catch (error) {
-    throw openError(error, path, "cannot be opened");
+    throw openError(error, path);
   }
 }
 
@@ -118,13 +118,9 @@ export function openOrThrow(path: string, kind: DeviceKind, readOnly: boolean): 
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "EBUSY") throw busyError(path, holderOfBlockDevice(path));
     const advice = code === "EACCES" || code === "EROFS" || code === "EPERM";
-    throw openError(
-      error,
-      path,
-      advice && !readOnly
-        ? "cannot be opened for writing; open it read-only if that is enough"
-        : "cannot be opened",
-    );
+    if (!advice || readOnly) throw openError(error, path);
+    const what = `'${path}' cannot be opened for writing; open it read-only if that is enough`;
+    throw fromSystem(error, what, { syscall: "open", path });
   }
   if (kind === "block" && !readOnly && isReadOnlyDevice(fd)) {
     closeSync(fd);
@@ -170,12 +166,4 @@ function requirePageSize(): void {
 
 function refusal(code: ErrorCode, path: string, what: string): HoldfastError {
   return new HoldfastError(code, `'${path}' ${what}`, { syscall: "open", path });
-}
-
-/** A failed open or stat, as one of our errors. */
-function openError(error: unknown, path: string, what: string): unknown {
-  const errno = (error as NodeJS.ErrnoException).errno;
-  if (errno === undefined) return error;
-  const { code } = systemError(-errno, "open");
-  return new HoldfastError(code, `'${path}' ${what}`, { syscall: "open", path, cause: error });
 }

@@ -334,7 +334,14 @@ describe("tar", () => {
       1,
       expect.stringMatching(/give what 'gzip -dc' makes of it\n$/),
     ]);
-    expect(holdfast("tar", "in", directory.file("none.tar"), image).code).toBe(1);
+    const none = holdfast("tar", "in", directory.file("none.tar"), image);
+    expect(none.code).toBe(1);
+    expect(none.stderr).toMatch(/'\S+none\.tar' cannot be opened: no such file or directory\n$/);
+    const again = holdfast("tar", "out", image, packed);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(
+      /'\S+packed\.tar\.gz' is there already; --force writes over it\n$/,
+    );
     expect(existsSync(directory.file("none.tar"))).toBe(false);
     expect(e2fsckClean(image)).toMatchObject({ clean: true });
   });

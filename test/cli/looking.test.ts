@@ -279,7 +279,7 @@ describe("what looks changes nothing", () => {
       const { code, stdout, stderr } = holdfast(command, `${none}:/x`);
       expect([code, stdout]).toEqual([1, ""]);
       expect(stderr).toMatch(
-        /^holdfast: \S+none\.img:\/x: '\S+none\.img' cannot be opened.* \(ENOENT\)\n$/,
+        /^holdfast: \S+none\.img:\/x: '\S+none\.img' cannot be opened: no such file or directory \(ENOENT\)\n$/,
       );
       const wrong = holdfast(command);
       expect(wrong.code).toBe(2);

@@ -2,7 +2,7 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { HoldfastError } from "../../base/errors.ts";
+import { HoldfastError, openError } from "../../base/errors.ts";
 import { Filler } from "../../volume/trees/fill.ts";
 import { TarSource } from "../../volume/trees/source-tar.ts";
 import { TarWriter } from "../../volume/trees/write-tar.ts";
@@ -69,7 +69,7 @@ class Output implements Disposable {
   constructor(job: Job, path: string) {
     this.#job = job;
     const host = job.places.session === null ? path : path.replace(/^host:/, "");
-    this.#fd = path === "-" ? null : openSync(host, job.has("force") ? "w" : "wx");
+    this.#fd = path === "-" ? null : openArchive(host, job.has("force"));
   }
 
   write(bytes: Uint8Array): void {
@@ -84,6 +84,17 @@ class Output implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#fd !== null) closeSync(this.#fd);
+  }
+}
+
+/** Throws: EEXIST; what open(2) answers. */
+function openArchive(path: string, force: boolean): number {
+  try {
+    return openSync(path, force ? "w" : "wx");
+  } catch (error) {
+    const isThere = (error as NodeJS.ErrnoException).code === "EEXIST";
+    if (!isThere) throw openError(error, path);
+    throw new HoldfastError("EEXIST", `'${path}' is there already; --force writes over it`);
   }
 }
 

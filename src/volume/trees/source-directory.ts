@@ -10,7 +10,7 @@ import {
   readSync,
   realpathSync,
 } from "node:fs";
-import { HoldfastError, systemError } from "../../base/errors.ts";
+import { fromSystem } from "../../base/errors.ts";
 import { dataRuns, hostAttributes } from "../../device/index.ts";
 import type { FileType, Time } from "../../iomap/contract.ts";
 import { attempt, READ_ALL, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
@@ -90,6 +90,7 @@ export class DirectorySource implements Source {
   }
 
   #open(path: Buffer): void {
+    this.#closeFile();
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     this.#fd = called("open", path, () => openSync(path, flags));
   }
@@ -122,11 +123,8 @@ function called<T>(syscall: string, path: Buffer, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    const { errno } = error as NodeJS.ErrnoException;
-    if (errno === undefined) throw error;
-    const { code } = systemError(-errno, syscall);
     const what = `${syscall} of '${path.toString("utf8")}' failed, which is to go into the volume`;
-    throw new HoldfastError(code, what, { syscall, cause: error });
+    throw fromSystem(error, what, { syscall });
   }
 }
 

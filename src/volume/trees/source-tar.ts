@@ -2,8 +2,8 @@
  * A tar archive as a source: ustar and pax, with GNU's long names, numbers and sparse files. What has no
  * entry of its own on the way to a file is the filler's to make.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { HoldfastError, systemError } from "../../base/errors.ts";
+import { closeSync, fstatSync, openSync, readSync, type Stats } from "node:fs";
+import { HoldfastError, openError } from "../../base/errors.ts";
 import type { ByteRun, HostAttribute } from "../../device/index.ts";
 import { ATTRIBUTE_NAME_BYTES_MAX, type FileType, type Time } from "../../iomap/contract.ts";
 import { nameText, type Source, type SourceEntry } from "./source.ts";
@@ -70,17 +70,21 @@ export class TarSource implements Source {
     try {
       this.#fd = openSync(path, "r");
     } catch (error) {
-      const { errno } = error as NodeJS.ErrnoException;
-      throw errno === undefined ? error : systemError(-errno, "open", { path, cause: error });
+      throw openError(error, path);
     }
-    this.#size = fstatSync(this.#fd).size;
-    this.#assertPlain();
+    try {
+      const stats = fstatSync(this.#fd);
+      this.#size = stats.size;
+      this.#assertPlain(stats);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
-  #assertPlain(): void {
-    const what = this.#whyUnreadable();
+  #assertPlain(stats: Stats): void {
+    const what = stats.isFile() ? this.#whyUnreadable() : "is no file, and no tar archive";
     if (what === null) return;
-    this[Symbol.dispose]();
     throw new HoldfastError("EINVAL", `'${this.path}' ${what}`, { path: this.path });
   }
 

@@ -61,6 +61,7 @@ export class VolumeSource implements Source {
     if (isLinked && linkTo === null) this.#linked.set(stats.ino, names);
     const { volume } = this.#mounted;
     const hasData = type === "file" && linkTo === null;
+    this.#closeFile();
     this.#file = hasData ? volume.openSync(path) : null;
     const info = stats.times;
     const data = (this.#file?.extentsSync() ?? [])

@@ -3,15 +3,11 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { builtModule, hasTool, type Outcome, run } from "../support/tools.ts";
+import { hasTool, type Outcome, run } from "../support/tools.ts";
+import { holdfast, program } from "./program.ts";
 
-const program = fileURLToPath(builtModule("cli/main.ts"));
-
-function collide(...args: string[]): Outcome {
-  return run(process.execPath, [program, "collide", ...args]);
-}
+const collide = (...args: string[]): Outcome => holdfast("collide", ...args);
 
 function result(outcome: Outcome) {
   expect(outcome.stderr).toBe("");

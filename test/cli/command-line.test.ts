@@ -6,56 +6,27 @@ import { describe, expect, test } from "vitest";
 import { root } from "../../scripts/tree.js";
 import { parseCollideOptions } from "../../src/cli/collide/options.ts";
 import { COMMANDS } from "../../src/cli/command-table.ts";
-import { runCommandLine } from "../../src/cli/commands.ts";
-import {
-  formatBytes,
-  formatCount,
-  formatMs,
-  type Output,
-  plural,
-  Terminal,
-} from "../../src/cli/terminal.ts";
+import { formatBytes, formatCount, formatMs, plural, Terminal } from "../../src/cli/terminal.ts";
 import { nearest } from "../../src/cli/usage.ts";
-
-interface Captured extends Output {
-  text: string;
-}
-
-function capture(isTTY = false): Captured {
-  const captured: Captured = {
-    text: "",
-    isTTY,
-    columns: 40,
-    write(text: string) {
-      captured.text += text;
-    },
-  };
-  return captured;
-}
-
-async function runWith(args: string[], environment: Record<string, string> = {}, isTTY = false) {
-  const [out, error] = [capture(isTTY), capture(isTTY)];
-  const code = await runCommandLine(args, new Terminal(out, error, environment));
-  return { code, out: out.text, error: error.text };
-}
+import { capture, inProcess } from "./program.ts";
 
 describe("the program", () => {
   test("--help names every command and ends with 0", async () => {
-    const { code, out, error } = await runWith(["--help"]);
+    const { code, out, error } = await inProcess(["--help"]);
     expect(code).toBe(0);
     expect(error).toBe("");
     for (const name of Object.keys(COMMANDS)) expect(out).toContain(`  ${name}`);
   });
 
   test("no command at all is wrong usage", async () => {
-    const { code, out, error } = await runWith([]);
+    const { code, out, error } = await inProcess([]);
     expect(code).toBe(2);
     expect(out).toBe("");
     expect(error).toMatch(/^holdfast: give a command\n/);
   });
 
   test("a mistyped command is told the right one", async () => {
-    const { code, error } = await runWith(["colide"]);
+    const { code, error } = await inProcess(["colide"]);
     expect(code).toBe(2);
     expect(error).toBe(
       "holdfast: unknown command 'colide'; did you mean 'collide'?\nTry 'holdfast --help'.\n",
@@ -63,7 +34,7 @@ describe("the program", () => {
   });
 
   test("--version prints the package's version", async () => {
-    const { code, out } = await runWith(["--version"]);
+    const { code, out } = await inProcess(["--version"]);
     expect(code).toBe(0);
     expect(out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
@@ -71,7 +42,7 @@ describe("the program", () => {
   test.each(Object.keys(COMMANDS))(
     "%s --help has every option, examples and exit codes, within 100 columns, and is in docs/commands.md",
     async (name) => {
-      const { code, out, error } = await runWith([name, "--help"]);
+      const { code, out, error } = await inProcess([name, "--help"]);
       expect([code, error]).toEqual([0, ""]);
       const { spec } = await COMMANDS[name]!.load();
       expect(spec.name).toBe(name);
@@ -80,13 +51,13 @@ describe("the program", () => {
       expect(out).toMatch(new RegExp(`\n\nExamples:\n  .*holdfast ${name}\\b`));
       expect(out).toMatch(/\n\nExit codes/);
       for (const line of out.split("\n")) expect(line.length, line).toBeLessThanOrEqual(100);
-      expect(await runWith(["help", name])).toMatchObject({ code: 0, out });
+      expect(await inProcess(["help", name])).toMatchObject({ code: 0, out });
       expect(readFileSync(`${root}/docs/commands.md`, "utf8")).toContain(`\`${name}\``);
     },
   );
 
   test("collide --help documents every option that it reads, within 100 columns", async () => {
-    const { code, out } = await runWith(["collide", "--help"]);
+    const { code, out } = await inProcess(["collide", "--help"]);
     expect(code).toBe(0);
     for (const option of [
       ...["driver", "seconds", "threads", "source", "seed", "size", "protect"],
@@ -95,24 +66,24 @@ describe("the program", () => {
       expect(out).toMatch(new RegExp(`^ {2}--${option}\\b`, "m"));
     }
     for (const line of out.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
-    expect(await runWith(["help", "collide"])).toMatchObject({ code: 0, out });
+    expect(await inProcess(["help", "collide"])).toMatchObject({ code: 0, out });
   });
 
   test("an error is one line; its stack is printed only for HOLDFAST_DEBUG", async () => {
     const args = ["collide", "--source", "/nowhere"];
-    const plain = await runWith(args);
+    const plain = await inProcess(args);
     expect(plain.code).toBe(2);
     expect(plain.out).toBe("");
     expect(plain.error.split("\n")).toHaveLength(3);
     expect(plain.error).toContain("ENOENT");
-    const debugging = await runWith(args, { HOLDFAST_DEBUG: "1" });
+    const debugging = await inProcess(args, false, { HOLDFAST_DEBUG: "1" });
     expect(debugging.error).toMatch(/\n {4}at /);
   });
 
   test("colour is for terminals only, and NO_COLOR turns it off there", async () => {
-    expect((await runWith(["nothing"])).error).not.toContain("\u001b");
-    expect((await runWith(["nothing"], {}, true)).error).toContain("\u001b[31m");
-    expect((await runWith(["nothing"], { NO_COLOR: "1" }, true)).error).not.toContain("\u001b");
+    expect((await inProcess(["nothing"])).error).not.toContain("\u001b");
+    expect((await inProcess(["nothing"], true)).error).toContain("\u001b[31m");
+    expect((await inProcess(["nothing"], true, { NO_COLOR: "1" })).error).not.toContain("\u001b");
   });
 });
 
@@ -176,7 +147,7 @@ describe("collide's options", () => {
   ];
   test.each(wrong)("%s is refused", async (_what, args, message) => {
     expect(() => parseCollideOptions(args)).toThrow(message);
-    const { code, error, out } = await runWith(["collide", ...args]);
+    const { code, error, out } = await inProcess(["collide", ...args]);
     expect(code).toBe(2);
     expect(out).toBe("");
     expect(error).toMatch(/\nTry 'holdfast collide --help'\.\n$/);
@@ -185,7 +156,7 @@ describe("collide's options", () => {
 
 describe("what is printed", () => {
   test("the live line is rewritten, cut to the terminal, and gone before other output", () => {
-    const [out, error] = [capture(true), capture(true)];
+    const [out, error] = [capture(true, 40), capture(true, 40)];
     const terminal = new Terminal(out, error, {});
     terminal.live("1 of 15 s");
     terminal.live("x".repeat(60));

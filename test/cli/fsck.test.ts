@@ -5,24 +5,11 @@ import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { root } from "../../scripts/tree.js";
-import { runCommandLine } from "../../src/cli/commands.ts";
-import { type Output, Terminal } from "../../src/cli/terminal.ts";
 import { FINDING_CODES } from "../../src/drivers/ext/index.ts";
 import { mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { inProcess } from "./program.ts";
 
-async function fsck(args: readonly string[], isTTY = false) {
-  const streams = { out: "", error: "" };
-  const output = (name: keyof typeof streams): Output => ({
-    isTTY,
-    columns: 100,
-    write: (text: string) => {
-      streams[name] += text;
-    },
-  });
-  const terminal = new Terminal(output("out"), output("error"), {});
-  const code = await runCommandLine(["fsck", ...args], terminal);
-  return { code, ...streams };
-}
+const fsck = (args: readonly string[], isTTY = false) => inProcess(["fsck", ...args], isTTY);
 
 const MIB = 2 ** 20;
 

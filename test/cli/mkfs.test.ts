@@ -2,32 +2,20 @@
 
 import { statSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { runCommandLine } from "../../src/cli/commands.ts";
 import { parseMkfsOptions } from "../../src/cli/mkfs/options.ts";
-import { type Output, Terminal } from "../../src/cli/terminal.ts";
 import { temporaryDirectory } from "../support/tools.ts";
+import { inProcess } from "./program.ts";
 
-interface Captured extends Output {
-  text: string;
-}
-
-function capture(): Captured {
-  const captured: Captured = {
-    text: "",
-    write(text: string) {
-      captured.text += text;
-    },
-  };
-  return captured;
-}
-
-async function runMkfs(...args: string[]) {
-  const [out, error] = [capture(), capture()];
-  const code = await runCommandLine(["mkfs", ...args], new Terminal(out, error, {}));
-  return { code, out: out.text, error: error.text };
-}
+const runMkfs = (...args: string[]) => inProcess(["mkfs", ...args]);
 
 describe("holdfast mkfs", () => {
+  test("where no file can be made, it says where, and why", async () => {
+    using directory = temporaryDirectory();
+    const { code, error } = await runMkfs(directory.file("none/disk.img"), "-s", "16M");
+    expect(code).toBe(1);
+    expect(error).toMatch(/'\S+none\/disk\.img' cannot be opened: no such file or directory\n$/);
+  });
+
   test("--help documents every option, with examples, within 100 columns", async () => {
     const { code, out } = await runMkfs("--help");
     expect(code).toBe(0);

@@ -1,6 +1,8 @@
-// The program as people run it: the built one, in a process of its own.
+// The program as people run it: the built one, in a process of its own. Or that of the sources, in this process.
 
 import { fileURLToPath } from "node:url";
+import { runCommandLine } from "../../src/cli/commands.ts";
+import { type Output, Terminal } from "../../src/cli/terminal.ts";
 import { builtModule, type Outcome, run } from "../support/tools.ts";
 
 export const program = fileURLToPath(builtModule("cli/main.ts"));
@@ -19,6 +21,33 @@ export function holdfastOk(...args: string[]): string {
 /** With something on standard input. */
 export function holdfastWith(input: string | Uint8Array, ...args: string[]): Outcome {
   return run(process.execPath, [program, ...args], input);
+}
+
+export interface Captured extends Output {
+  text: string;
+}
+
+export function capture(isTTY = false, columns = 100): Captured {
+  const captured: Captured = {
+    text: "",
+    isTTY,
+    columns,
+    write(text: string) {
+      captured.text += text;
+    },
+  };
+  return captured;
+}
+
+/** Runs it in this process, as it is in the sources. */
+export async function inProcess(
+  args: readonly string[],
+  isTTY = false,
+  environment: NodeJS.ProcessEnv = {},
+) {
+  const [out, error] = [capture(isTTY), capture(isTTY)];
+  const code = await runCommandLine(args, new Terminal(out, error, environment));
+  return { code, out: out.text, error: error.text };
 }
 
 /** Lines of JSON. */

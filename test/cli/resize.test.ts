@@ -2,24 +2,11 @@
 
 import { statSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { runCommandLine } from "../../src/cli/commands.ts";
-import { type Output, Terminal } from "../../src/cli/terminal.ts";
 import { mountSync } from "../../src/index.ts";
 import { e2fsckClean, mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { inProcess } from "./program.ts";
 
-async function resize(args: readonly string[]) {
-  const streams = { out: "", error: "" };
-  const output = (name: keyof typeof streams): Output => ({
-    isTTY: false,
-    columns: 100,
-    write: (text: string) => {
-      streams[name] += text;
-    },
-  });
-  const terminal = new Terminal(output("out"), output("error"), {});
-  const code = await runCommandLine(["resize", ...args], terminal);
-  return { code, ...streams };
-}
+const resize = (args: readonly string[]) => inProcess(["resize", ...args]);
 
 const MIB = 2 ** 20;
 

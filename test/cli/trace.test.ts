@@ -1,10 +1,10 @@
 // holdfast trace: what a program's volumes do is told beside the program, or recorded and told later.
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { root } from "../../scripts/tree.js";
-import { run, temporaryDirectory } from "../support/tools.ts";
+import { type Outcome, temporaryDirectory } from "../support/tools.ts";
+import { holdfast } from "./program.ts";
 
 /** Pins a page, truncates the file meanwhile; a second volume only if asked. */
 const PROGRAM = `
@@ -31,11 +31,7 @@ const PROGRAM = `
   process.exitCode = 7;
 `;
 
-const main = join(root, "dist/cli/main.js");
-
-function trace(...args: string[]): ReturnType<typeof run> {
-  return run(process.execPath, [main, "trace", ...args]);
-}
+const trace = (...args: string[]): Outcome => holdfast("trace", ...args);
 
 interface Line {
   readonly event: string;

@@ -2,22 +2,12 @@
 
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { runCommandLine } from "../../src/cli/commands.ts";
-import { Terminal } from "../../src/cli/terminal.ts";
 import { e2fsckClean, runOk, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { inProcess } from "./program.ts";
 
 const MIB = 2 ** 20;
 
-async function trim(...args: readonly string[]) {
-  let [out, error] = ["", ""];
-  const terminal = new Terminal(
-    { write: (text) => (out += text) },
-    { write: (text) => (error += text) },
-    {},
-  );
-  const code = await runCommandLine(["trim", ...args], terminal);
-  return { code, out, error };
-}
+const trim = (...args: string[]) => inProcess(["trim", ...args]);
 
 /** An image that takes all of its bytes. */
 function fullImage(path: string): void {

@@ -253,10 +253,10 @@ export function createDriverArea(
   discards: boolean,
 ): void {
   if (facts.type !== "ext") return;
-  const { blocks, groups, blockSize, blocksPerGroup } = facts.facts;
+  const { groups, blockSize, blocksPerGroup } = facts.facts;
   const groupsMax = Math.max(groups, Math.ceil(capacity / (blockSize * blocksPerGroup)));
   createPendingFrees(thread, groupsMax, discards);
-  createVolumeSize(thread, blocks);
+  createVolumeSize(thread);
   createGrowthRooms(thread);
 }
 

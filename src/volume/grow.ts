@@ -3,13 +3,11 @@
  * whole; what repair programs need at last, when all else is durable.
  */
 import { setImmediate } from "node:timers/promises";
-import { AbortError, type ErrorContext, HoldfastError } from "../base/errors.ts";
-import { PAGE_SIZE, roundUp } from "../base/quantities.ts";
-import type { GrowthRun, VolumeGrowth } from "../iomap/contract.ts";
-import { takeTransaction } from "../metadata/transaction.ts";
-import type { Sleeps, Task } from "../sync/sleep.ts";
+import { AbortError, type ErrorContext } from "../base/errors.ts";
+import type { GrowthRun } from "../iomap/contract.ts";
 import { checkInteger, wrongType } from "./arguments.ts";
-import { inTransaction, type VolumeCore } from "./core.ts";
+import type { VolumeCore } from "./core.ts";
+import { beginGrowth, copyPart, takeStep } from "./grow-steps.ts";
 
 export interface GrowProgress {
   /** Bytes that the volume has now, and is to have. */
@@ -34,42 +32,13 @@ function checkOptions(options: GrowOptions): void {
   }
 }
 
-/** Throws: EOPNOTSUPP. */
-function growthOf({ driver }: VolumeCore): VolumeGrowth {
-  if (driver.growth !== null) return driver.growth;
-  throw new HoldfastError("EOPNOTSUPP", `a ${driver.type} volume keeps the size it was made with`);
-}
-
-/** Begins, and gives the device what the volume is to have. */
-function* begin(_task: Task, core: VolumeCore, size: number): Sleeps<GrowthRun> {
-  core.assertWritable();
-  const run = growthOf(core).begin(size);
-  try {
-    core.dax.device.grow(roundUp(run.size, PAGE_SIZE));
-    return run;
-  } catch (error) {
-    run[Symbol.dispose]();
-    throw error;
-  }
-}
-
-/** One step. False: there was none left. Sleeps: for the transaction. */
-function* takeStep(task: Task, core: VolumeCore, run: GrowthRun): Sleeps<boolean> {
-  core.assertWritable();
-  const step = run.prepare();
-  if (step === null) return false;
-  yield* inTransaction(task, core, [], (transaction) => run.apply(transaction, step));
-  return true;
-}
-
-/** One part of the copies. False: there was none left. */
-function* copyPart(task: Task, core: VolumeCore, run: GrowthRun): Sleeps<boolean> {
-  using _unchanged = yield* takeTransaction(task, core.cache);
-  return run.copy();
+/** Bytes of a volume that can grow. */
+function sizeOf({ driver }: VolumeCore): number {
+  return driver.growth!.size;
 }
 
 function tell({ onProgress }: GrowOptions, core: VolumeCore, run: GrowthRun): void {
-  onProgress?.({ size: growthOf(core).size, target: run.size });
+  onProgress?.({ size: sizeOf(core), target: run.size });
 }
 
 function contextOf(core: VolumeCore): ErrorContext {
@@ -85,7 +54,7 @@ export async function grow(
   checkOptions(options);
   const context = contextOf(core);
   const bytes = size === undefined ? core.dax.device.size : checkInteger("size", size);
-  using run = await core.runAsync(context, (task) => begin(task, core, bytes));
+  using run = await core.runAsync(context, (task) => beginGrowth(task, core, bytes));
   const { signal } = options;
   while (!signal?.aborted && (await core.runAsync(context, (task) => takeStep(task, core, run)))) {
     tell(options, core, run);
@@ -94,7 +63,7 @@ export async function grow(
   await core.persistMetadata(context);
   while (await core.runAsync(context, (task) => copyPart(task, core, run))) await setImmediate();
   await core.persistDeviceAsync();
-  const reached = growthOf(core).size;
+  const reached = sizeOf(core);
   if (signal?.aborted && reached < run.size) throw new AbortError(undefined, signal.reason);
   return reached;
 }
@@ -112,7 +81,7 @@ export function growSync(
   checkOptions(options);
   const context = contextOf(core);
   const bytes = size === undefined ? core.dax.device.size : checkInteger("size", size);
-  using run = core.runSync(context, (task) => begin(task, core, bytes));
+  using run = core.runSync(context, (task) => beginGrowth(task, core, bytes));
   const { signal } = options;
   while (!signal?.aborted && core.runSync(context, (task) => takeStep(task, core, run))) {
     tell(options, core, run);
@@ -120,7 +89,7 @@ export function growSync(
   core.persistMetadataSync(context);
   while (core.runSync(context, (task) => copyPart(task, core, run)));
   core.persistDevice();
-  const reached = growthOf(core).size;
+  const reached = sizeOf(core);
   if (signal?.aborted && reached < run.size) throw new AbortError(undefined, signal.reason);
   return reached;
 }

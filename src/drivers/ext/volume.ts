@@ -148,30 +148,26 @@ export class ExtVolume {
 
   /** The superblock's facts; those of the volume's size and groups as they are now. */
   get facts(): SuperblockFacts {
-    if (this.size !== null && !this.size.isOf(this.#facts.blocks)) this.#readFacts();
+    if (this.size?.hasChanged === true) this.#followSize(this.size);
     return this.#facts;
   }
 
   /** The volume has another size, or is being given one: then all stays as it was. */
-  #readFacts(): void {
-    const { block, at } = readSuperblock(this);
-    const superblock = block.bytes.slice(at, at + SUPERBLOCK_SIZE);
-    let facts: SuperblockFacts;
-    try {
-      facts = regrownFacts(this.#facts, superblock, this.device.size);
-    } catch (error) {
-      if (error instanceof CorruptionError) return;
-      throw error;
-    }
-    if (!this.size!.isOf(facts.blocks)) return;
+  #followSize(size: VolumeSize): void {
+    const facts = size.readAnew(this.#readFacts);
+    if (facts === undefined || facts.blocks === this.#facts.blocks) return;
     const tables = new Float64Array(facts.groups);
-    tables.set(this.inodeTables.subarray(0, facts.groups));
-    // It is smaller where growing was undone: what was known of the groups that went may be wrong.
-    if (facts.groups < this.#zonedGroups) this.#zones = null;
+    tables.set(this.inodeTables);
     this.#facts = facts;
     this.inodeTables = tables;
     this.fullGroups = new FullGroups(facts.groups);
   }
+
+  readonly #readFacts = (): SuperblockFacts => {
+    const { block, at } = readSuperblock(this);
+    const superblock = block.bytes.slice(at, at + SUPERBLOCK_SIZE);
+    return regrownFacts(this.#facts, superblock, this.device.size);
+  };
 
   /** The same volume, whose metadata is read by another reader. */
   readBy(reader: BlockReader): ExtVolume {

@@ -135,13 +135,13 @@ class Run implements GrowthRun {
   apply(transaction: Transaction, { from, blocks, groups }: Step): void {
     const volume = this.#volume;
     invariant(volume.facts === from, "a volume has changed its size while it was made larger");
+    volume.size!.beginChange(transaction);
     if (groups === null) this.#extendLastGroup(transaction, from, blocks);
     else {
       changeResizeInode(volume, transaction, from, groups.geometry);
       this.#addDescriptors(transaction, from, groups);
     }
     this.#changeSuperblock(transaction, from, blocks, groups);
-    volume.size!.set(transaction, blocks);
   }
 
   #extendLastGroup(transaction: Transaction, from: SuperblockFacts, blocks: number): void {

@@ -5,9 +5,11 @@
 import { setImmediate } from "node:timers/promises";
 import { AbortError, type ErrorContext } from "../base/errors.ts";
 import type { GrowthRun } from "../iomap/contract.ts";
+import type { Sleeps, Task } from "../sync/sleep.ts";
 import { checkInteger, wrongType } from "./arguments.ts";
 import type { VolumeCore } from "./core.ts";
 import { beginGrowth, copyPart, takeStep } from "./grow-steps.ts";
+import { Scope } from "./paths.ts";
 
 export interface GrowProgress {
   /** Bytes that the volume has now, and is to have. */
@@ -45,6 +47,13 @@ function contextOf(core: VolumeCore): ErrorContext {
   return { syscall: "grow", path: core.dax.device.path };
 }
 
+/** Gives what keeps the volume mounted: an unmount in another thread is refused as long. */
+function* keepMounted(task: Task, core: VolumeCore): Sleeps<Disposable> {
+  using scope = new Scope(core, task);
+  const root = yield* scope.root();
+  return root.again();
+}
+
 /** As `growSync`. */
 export async function grow(
   core: VolumeCore,
@@ -52,7 +61,22 @@ export async function grow(
   options: GrowOptions = {},
 ): Promise<number> {
   checkOptions(options);
+  // Between the steps, too: so this thread does not unmount the volume either.
+  core.running++;
+  try {
+    return await growInSteps(core, size, options);
+  } finally {
+    core.running--;
+  }
+}
+
+async function growInSteps(
+  core: VolumeCore,
+  size: number | undefined,
+  options: GrowOptions,
+): Promise<number> {
   const context = contextOf(core);
+  using _mounted = await core.runAsync(context, (task) => keepMounted(task, core));
   const bytes = size === undefined ? core.dax.device.size : checkInteger("size", size);
   using run = await core.runAsync(context, (task) => beginGrowth(task, core, bytes));
   const { signal } = options;
@@ -80,6 +104,7 @@ export function growSync(
 ): number {
   checkOptions(options);
   const context = contextOf(core);
+  using _mounted = core.runSync(context, (task) => keepMounted(task, core));
   const bytes = size === undefined ? core.dax.device.size : checkInteger("size", size);
   using run = core.runSync(context, (task) => beginGrowth(task, core, bytes));
   const { signal } = options;

@@ -358,6 +358,38 @@ grown("one thread at a time does it; the next one goes on where a dead one was",
   expectSound(image);
 });
 
+// The one who unmounts did not know of it: steps that came after the unmount changed what others had by then.
+grown("a volume is not unmounted while a thread makes it larger", async () => {
+  using directory = temporaryDirectory();
+  const image = directory.file("image");
+  mkfsExt4(image, 20 * MIB, ["-b", "1024", "-g", "1024", "-J", "size=4"]);
+  const volume = mountSync(image, { growTo: 200 * MIB });
+  const worker = await startRunner(volume.share());
+  const steps = new Int32Array(new SharedArrayBuffer(8));
+  const ended = worker.run(
+    (inner, _kept, [counter, end]) => {
+      const onProgress = () => {
+        Atomics.add(counter, 0, 1);
+        Atomics.wait(counter, 1, 0);
+      };
+      return inner.growSync(end, { onProgress });
+    },
+    [steps, 100 * MIB] as const,
+  );
+  while (Atomics.load(steps, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(() => volume.closeSync()).toThrow(expect.objectContaining({ code: "EBUSY" }));
+  await expect(volume.close()).rejects.toMatchObject({ code: "EBUSY" });
+  Atomics.store(steps, 1, 1);
+  Atomics.notify(steps, 1);
+  expect(await ended).toBe(100 * MIB);
+  await worker.run((inner) => inner.close());
+  const growing = volume.grow(200 * MIB);
+  expect(() => volume.closeSync()).toThrow(expect.objectContaining({ code: "EBUSY" }));
+  expect(await growing).toBe(200 * MIB);
+  volume.closeSync();
+  expectSound(image);
+});
+
 grown("it ends early by a signal: the volume is whole, and of a size on the way", async () => {
   using directory = temporaryDirectory();
   const image = directory.file("image");

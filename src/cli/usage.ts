@@ -35,7 +35,7 @@ export interface CommandSpec {
   readonly options: readonly OptionSpec[];
   /** What arguments that are no options stand for. */
   readonly completes: Completes;
-  /** Between the options and the examples; an empty line ends a paragraph. */
+  /** Between the options and the examples; an empty line ends a paragraph, and lines that are indented stay. */
   readonly notes?: string;
   readonly examples: readonly string[];
   /** The sentence on exit codes; by default that of most commands. */
@@ -104,9 +104,10 @@ export function helpOf(spec: CommandSpec): string {
   const examples = ["Examples:", ...spec.examples.map((example) => `  ${example}`)];
   const wrapped = (text: string): string =>
     text
-      .split("\n\n")
-      .map((paragraph) => helper.boxWrap(paragraph.replaceAll("\n", " "), HELP_WIDTH))
-      .join("\n\n");
+      .replaceAll(/(?<!\n)\n(?![ \n])/g, " ")
+      .split("\n")
+      .map((line) => (line.startsWith(" ") ? line : helper.boxWrap(line, HELP_WIDTH)))
+      .join("\n");
   return [
     wrapped(spec.about),
     usage.join("\n"),

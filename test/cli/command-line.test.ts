@@ -56,6 +56,14 @@ describe("the program", () => {
     },
   );
 
+  test("mount --help has each word of -o on a line of its own", async () => {
+    const { out } = await inProcess(["mount", "--help"]);
+    const list = out.slice(out.indexOf("For -o"), out.indexOf("Examples:")).trim().split("\n");
+    for (const word of ["ro, rw", "dax=always|inode|never", "threads=N", "writeback"]) {
+      expect(list.filter((line) => line.startsWith(`  ${word} `))).toHaveLength(1);
+    }
+  });
+
   test("collide --help documents every option that it reads, within 100 columns", async () => {
     const { code, out } = await inProcess(["collide", "--help"]);
     expect(code).toBe(0);

@@ -29,19 +29,20 @@ in the background, until 'holdfast umount DIRECTORY', umount(8), fusermount3 -u,
 the process. By who is not root it is mounted through fusermount3, of Debian's package fuse3.
 
 For -o, as mount(8) has them:
-  ro, rw                  read only, or not                              (rw)
-  allow_other, allow_root_only   whether other users may use it          (allow_other, by root)
-  suid, nosuid            whether set-id bits count                      (nosuid)
-  dev, nodev              whether device files are devices               (nodev)
-  exec, noexec            whether programs can be run                    (exec)
-  fsname=NAME             what is shown as mounted                       (the image)
-  subtype=NAME            the type that is shown is fuse.NAME; empty: fuse   (holdfast)
-  dax=always|inode|never  which files are reached directly               (always)
-  commit=SECONDS          how soon what has changed is durable           (5)
+  ro, rw                  read only, or not (rw)
+  allow_other             everybody may use it (by root)
+  allow_root_only         only who has mounted it may (by others)
+  suid, nosuid            whether set-id bits count (nosuid)
+  dev, nodev              whether device files are devices (nodev)
+  exec, noexec            whether programs can be run (exec)
+  fsname=NAME             what is shown as mounted (the image)
+  subtype=NAME            the type that is shown is fuse.NAME; empty: fuse (holdfast)
+  dax=always|inode|never  which files are reached directly (always)
+  commit=SECONDS          how soon what has changed is durable (5)
+  threads=N               threads that serve it: so many requests can wait at a time (4)
   discard                 tell the device of blocks that were freed
-  writeback               the kernel collects what is written: docs/mount.md says what that costs
-  threads=N               threads that serve it: so many requests can wait at a time   (4)
-  default_permissions, noatime, auto_unmount   always so; accepted`,
+  writeback               the kernel collects what is written: docs/mount.md says the cost
+  default_permissions, noatime, auto_unmount are always so, and accepted`,
   examples: [
     "holdfast mount disk.img /mnt",
     "holdfast mount -o ro,noexec /dev/vdb /mnt",

@@ -84,11 +84,13 @@ import * as pinWriteBack from "./scenarios/pins/write-back.ts";
 import * as tree from "./scenarios/mapping/tree.ts";
 import * as inodeEnds from "./scenarios/volume/inode-ends.ts";
 import * as inodes from "./scenarios/volume/inodes.ts";
+import * as growth from "./scenarios/volume/growth.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as copiedVariants from "./variants/copied.ts";
 import * as daxVariants from "./variants/dax.ts";
 import * as entryVariants from "./variants/entries.ts";
+import * as growthVariants from "./variants/growth.ts";
 import * as inodeVariants from "./variants/inodes.ts";
 import * as journalVariants from "./variants/journal.ts";
 import * as leaseVariants from "./variants/leases.ts";
@@ -173,6 +175,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "ram/extents": extents,
   "volume/inodes": inodes,
   "volume/inode-ends": inodeEnds,
+  "volume/growth": growth,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,
@@ -205,6 +208,7 @@ const VARIANTS: readonly Readonly<Record<string, Variant>>[] = [
   writeBackVariants,
   metadataVariants,
   journalVariants,
+  growthVariants,
 ];
 
 /** A scenario with where its checked build is. Nothing is instrumented to list them. */

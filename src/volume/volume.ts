@@ -324,7 +324,7 @@ export class Volume implements Disposable, AsyncDisposable {
   /**
    * Makes an ext volume larger while it is used: to `size` bytes at most, or as large as its device. An image file
    * grows first, as far as the mount has room for (`MountOptions.growTo`). Returns the bytes that the volume has
-   * then, when that is durable. After a crash it has its old size, or another one on the way.
+   * then, when that is durable. After a crash it has its old size, or another one on the way. It is not unmounted meanwhile.
    * Throws: EINVAL for less than it has; EFBIG beyond `growTo`, or the format; EBUSY when another thread does so;
    * ENOSPC where the device, or what holds the image, has no room; EOPNOTSUPP for other volumes; EROFS, EIO.
    */

@@ -99,7 +99,7 @@ export class JournaledMetadata implements CrashModel {
 
   #attach(self: Self): Journal {
     const cache = this.metadata.cache(self);
-    const storeHome = (block: number, value: number): void => this.#storeHome(block, value);
+    const storeHome = (block: number, value: number): void => this.storeHome(block, value);
     cache.journal = new Journal(cache, new WordLog(this.places, this.medium, storeHome));
     return cache.journal;
   }
@@ -117,7 +117,8 @@ export class JournaledMetadata implements CrashModel {
     return Array.from({ length: HOMES }, (_, block) => words[this.#shared.truth + block]!);
   }
 
-  #storeHome(block: number, value: number): void {
+  /** Stores to a home block, beside the cache. */
+  storeHome(block: number, value: number): void {
     store(this.metadata.words, this.#shared.device + block, value);
     this.noteStored(block, value);
   }
@@ -137,12 +138,13 @@ export class JournaledMetadata implements CrashModel {
     let operation = 0;
     yield* transact(self.task, this.metadata.cache(self), (transaction) => {
       change(transaction);
-      operation = this.#noteOperation(self, transaction);
+      operation = this.noteOperation(self, transaction);
     });
     return operation;
   }
 
-  #noteOperation(self: Self, transaction: Transaction): number {
+  /** The last that an operation does: what the metadata is to be after it. Returns its number. */
+  noteOperation(self: Self, transaction: Transaction): number {
     const { operations, truth } = this.#shared;
     const operation = transaction.getWord(operations) + 1;
     transaction.setWord(operations, operation);
@@ -172,7 +174,7 @@ export class JournaledMetadata implements CrashModel {
   giveToFile(transaction: Transaction, block: number, value: number): void {
     const { truth } = this.#shared;
     ensure(transaction.getWord(truth + block) === FREE, `block ${block} is in use`);
-    this.#storeHome(block, value);
+    this.storeHome(block, value);
     transaction.setWord(truth + block, value);
   }
 
@@ -231,6 +233,11 @@ export class JournaledMetadata implements CrashModel {
   /** What there is to be found, by the number of the operation. What is undone was not committed. */
   #committed(): readonly Row[] {
     return this.#rows.slice(0, this.#counted("committed") + 1);
+  }
+
+  /** What a block is to hold, after all that was committed. */
+  committedValue(block: number): number {
+    return this.#committed().at(-1)!.values[block]!;
   }
 
   /** Demands that a crash now leaves one of the states that it may. */

@@ -5,6 +5,7 @@ import { daxChangeSurvivors } from "./dax-changes.ts";
 import { daxSurvivors } from "./dax.ts";
 import { deviceSurvivors } from "./device.ts";
 import type { Explanation } from "./explanation.ts";
+import { growthSurvivors } from "./growth.ts";
 import { inodeSurvivors } from "./inodes.ts";
 import { layoutSurvivors } from "./layout.ts";
 import { mappingSurvivors } from "./mapping.ts";
@@ -31,6 +32,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   ...ramSurvivors,
   ...sharingSurvivors,
   ...inodeSurvivors,
+  ...growthSurvivors,
 ];
 
 /** The explanation of a mutant, or null. */

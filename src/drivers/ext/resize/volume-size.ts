@@ -10,12 +10,13 @@
  *        (2) Who makes it larger holds word 0 from before its first store to new blocks until its last
  *            transaction has ended: nobody else stores to these, and all who do nothing so see whole groups.
  *            What one that died has stored there is nobody's; the next one stores anew.
- *        (3) Word 0 is taken under the transaction: what one that died was about to do is done by then, or undone.
+ *        (3) Word 0 is taken under the transaction: by one thread at a time, and what one that died was about to do is
+ *            done by then, or undone.
  */
 import { HoldfastError } from "../../../base/errors.ts";
 import { tryReadStable } from "../../../metadata/sequence.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
-import { cas, load } from "../../../sync/atomics.ts";
+import { cas, load, store } from "../../../sync/atomics.ts";
 import { Root } from "../../../sync/region.ts";
 import type { Thread } from "../../../sync/thread.ts";
 
@@ -51,8 +52,8 @@ export class VolumeSize {
     const sequence = this.#area + Area.sequence;
     const now = load(words, sequence);
     const found = tryReadStable(words, sequence, read);
-    // It may be newer than `now`: then it is read once more.
-    if (found !== undefined) this.#known = now;
+    // It may be newer than `now`, or nothing: then the word is another one already, or comes to be.
+    this.#known = now;
     return found;
   }
 
@@ -68,12 +69,12 @@ export class VolumeSize {
   claim(): Disposable {
     const thread = this.#thread;
     const word = this.#area + Area.grower;
-    for (let other = 0; !cas(thread.words, word, other, thread.holder); ) {
-      other = load(thread.words, word);
-      if (other === 0 || (other !== thread.holder && !thread.isAlive(other))) continue;
+    const other = load(thread.words, word);
+    if (other !== 0 && thread.isAlive(other)) {
       const who = thread.describe(other);
       throw new HoldfastError("EBUSY", `the volume is being made larger already, by ${who}`);
     }
+    store(thread.words, word, thread.holder);
     return {
       [Symbol.dispose]: () => {
         cas(thread.words, word, thread.holder, 0);

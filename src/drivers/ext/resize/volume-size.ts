@@ -27,15 +27,21 @@ export function createVolumeSize(thread: Thread): void {
   thread.region.setRoot(Root.volumeSize, thread.region.allocatePages(2));
 }
 
+/** How somebody in a thread follows the size: each object that knows something of the volume by it has its own. */
 export class VolumeSize {
   readonly #thread: Thread;
   readonly #area: number;
-  /** The sequence of what this thread knows. */
+  /** The sequence of what is known. */
   #known = 0;
 
   constructor(thread: Thread) {
     this.#thread = thread;
     this.#area = thread.region.root(Root.volumeSize);
+  }
+
+  /** The same, for somebody else of this thread. */
+  another(): VolumeSize {
+    return new VolumeSize(this.#thread);
   }
 
   /** Whether the volume has got another size since `readAnew` has read it, or is being given one. One load. */

@@ -37,7 +37,7 @@ export class ExtDiscarding implements Discarding {
         read: (block, verify) => cache.readCached(block) ?? cache.readCopy(block, verify),
       });
       this.#looked.pendingFrees = this.#volume.pendingFrees;
-      this.#looked.size = this.#volume.size;
+      this.#looked.size = this.#volume.size?.another() ?? null;
     }
     // Many descriptors lie in a block, which is to be read once.
     readGroup(this.#volume, group);

@@ -255,6 +255,52 @@ describe("find", () => {
   });
 });
 
+describe("what is damaged is a line on standard error, and the rest is told", () => {
+  let damaged: string;
+  const sound = ["lost+found", "ok"];
+
+  beforeAll(() => {
+    damaged = directory.file("damaged.img");
+    const tree = directory.file("damaged");
+    mkdirSync(`${tree}/directory`, { recursive: true });
+    for (const name of ["file", "ok"]) writeFileSync(`${tree}/${name}`, "");
+    symlinkSync("ok", `${tree}/link`);
+    holdfastOk("mkfs", damaged, "--size", "16M", "--from", tree);
+    for (const change of ["/file mode 0", "/link size 0", "/directory block[0] 0"]) {
+      runOk("debugfs", ["-w", "-R", `sif ${change}`, damaged]);
+    }
+  });
+
+  skipUnless("debugfs").each([
+    [
+      ["ls", "-l"],
+      ["file", "link"],
+    ],
+    [
+      ["ls", "--json"],
+      ["file", "link"],
+    ],
+    [["tree"], ["directory", "file", "link"]],
+    [
+      ["tree", "--json"],
+      ["directory", "file", "link"],
+    ],
+    [
+      ["find", "--empty"],
+      ["directory", "directory", "file"],
+    ],
+  ])("%j", (command, names) => {
+    const { code, stdout, stderr } = holdfast(...command, damaged);
+    expect(code).toBe(1);
+    for (const name of sound) expect(stdout).toContain(name);
+    const told = [...stderr.matchAll(/^holdfast: (\S+): .* \(EUCLEAN\)$/gm)].map(
+      ([, path]) => path,
+    );
+    expect(told).toEqual(names.map((name) => `${damaged}:/${name}`));
+    expect(stderr.trimEnd().split("\n")).toHaveLength(names.length);
+  });
+});
+
 describe("what looks changes nothing", () => {
   test("an image that is read-only is looked at, and not one byte of any changes", () => {
     const before = digest(image);

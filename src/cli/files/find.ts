@@ -172,7 +172,10 @@ async function find(job: Job): Promise<void> {
     const place = job.places.volume(text, "image");
     const volume = job.attempt(place.shown, () => job.places.mounted(place, "read").volume);
     if (volume === null) continue;
-    const tests = testsOf(job, ({ path }) => volume.readdirSync(path).length === 0);
+    const tests = testsOf(job, ({ path, shown }) => {
+      const names = job.attempt(textOf(shown), () => volume.readdirSync(path));
+      return names?.length === 0;
+    });
     for (const found of walk(job, volume, place, { depthMax })) {
       await job.breathe();
       if (found.depth < depthMin || !tests.every((holds) => holds(found))) continue;

@@ -16,7 +16,7 @@ import {
   printLine,
   textOf,
 } from "./lines.ts";
-import { below, nameOf, sortedEntries } from "./walk.ts";
+import { below, nameOf, shownOf, sortedEntries } from "./walk.ts";
 
 const SPEC: CommandSpec = {
   name: "ls",
@@ -62,8 +62,7 @@ async function ls(job: Job): Promise<void> {
       const path = Buffer.from(place.path);
       const stats = listing.follows ? volume.statSync(path) : volume.lstatSync(path);
       if (stats.isDirectory() && !job.has("directory")) {
-        const shown = Buffer.from(place.shown === place.image ? `${place.image}:/` : place.shown);
-        directories.push(() => listing.directory(path, shown, isTitled));
+        directories.push(() => listing.directory(path, shownOf(place), isTitled));
         return;
       }
       state.isFirst = false;
@@ -131,20 +130,21 @@ class Listing {
   print(listed: readonly Listed[], shown: Uint8Array | null = null): void {
     const job = this.#job;
     if (job.json) {
-      for (const { name, path, stats } of listed) {
-        const whole = shown === null ? name : below(shown, name);
-        const target = stats!.isSymbolicLink()
-          ? { target: textOf(Buffer.from(this.#target(path))) }
-          : {};
-        job.terminal.print(JSON.stringify({ ...factsOf(whole, stats!), ...target }));
+      for (const each of listed) {
+        const { path, stats } = each;
+        const whole = wholeName(each, shown);
+        const target = stats!.isSymbolicLink() ? this.#target(path, whole) : null;
+        const facts = factsOf(whole, stats!);
+        job.terminal.print(JSON.stringify(target === null ? facts : { ...facts, target }));
       }
-    } else if (this.#long) this.#printLong(listed);
+    } else if (this.#long) this.#printLong(listed, shown);
     else if (job.terminal.isPerson && !job.has("one")) this.#printColumns(listed);
     else for (const each of listed) printLine(job.terminal, this.#inode(each), this.#name(each));
   }
 
-  #target(path: Uint8Array): string {
-    return this.#volume.readlinkSync(path);
+  /** Null of a symlink that is damaged. */
+  #target(path: Uint8Array, shown: Uint8Array): string | null {
+    return this.#job.attempt(textOf(shown), () => this.#volume.readlinkSync(path));
   }
 
   #name({ name, type, stats }: Listed): Part {
@@ -155,7 +155,7 @@ class Listing {
     return this.#job.has("inode") ? `${String(stats!.ino).padStart(width)} ` : "";
   }
 
-  #printLong(listed: readonly Listed[]): void {
+  #printLong(listed: readonly Listed[], shown: Uint8Array | null): void {
     const { terminal } = this.#job;
     const rows = listed.map((each) => {
       const stats = each.stats!;
@@ -187,10 +187,9 @@ class Listing {
         size.padStart(widths.size),
         minuteText(stats.mtime),
       ];
-      const link =
-        each.type === "symlink"
-          ? [" -> ", nameFor(terminal, Buffer.from(this.#target(each.path)))]
-          : [];
+      const target =
+        each.type === "symlink" ? this.#target(each.path, wholeName(each, shown)) : null;
+      const link = target === null ? [] : [" -> ", nameFor(terminal, Buffer.from(target))];
       const start = `${this.#inode(each, widths.ino)}${columns.join(" ")} `;
       printLine(terminal, start, this.#name(each), ...link);
     }
@@ -229,6 +228,11 @@ class Listing {
       return;
     }
   }
+}
+
+/** With the directory that it is in, where that is not in the name already. */
+function wholeName({ name }: Listed, shown: Uint8Array | null): Uint8Array {
+  return shown === null ? name : below(shown, name);
 }
 
 function isDots(name: Uint8Array): boolean {

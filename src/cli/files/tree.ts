@@ -1,10 +1,11 @@
 /** `holdfast tree`. */
+import type { Stats } from "../../volume/stats.ts";
 import type { Volume } from "../../volume/volume.ts";
 import { type Job, someOperands, volumeCommand } from "../job.ts";
 import { formatBytes, plural } from "../terminal.ts";
 import { type CommandSpec, wholeNumber } from "../usage.ts";
 import { colouredName, humanSize, nameFor, printLine, textOf } from "./lines.ts";
-import { below, sortedEntries } from "./walk.ts";
+import { below, shownOf, sortedEntries } from "./walk.ts";
 
 const SPEC: CommandSpec = {
   name: "tree",
@@ -68,18 +69,15 @@ class Drawing {
       await this.#job.breathe();
       const under = below(path, nameBytes);
       const isLast = at === entries.length - 1;
-      const stats = this.#job.attempt(textOf(below(shown, nameBytes)), () =>
-        this.#volume.lstatSync(under),
-      );
-      if (stats === null) continue;
+      const seen = this.#look(under, below(shown, nameBytes));
+      if (seen === null) continue;
+      const { stats } = seen;
       if (type === "directory") this.#directories++;
       else this.#files++;
       this.#bytes += type === "file" ? stats.size : 0;
       const size = this.#job.has("size") ? `[${humanSize(stats.size).padStart(5)}]  ` : "";
       const target =
-        type === "symlink"
-          ? [" -> ", nameFor(terminal, Buffer.from(this.#volume.readlinkSync(under)))]
-          : [];
+        seen.target === null ? [] : [" -> ", nameFor(terminal, Buffer.from(seen.target))];
       const name = colouredName(terminal, nameBytes, type, stats.mode);
       printLine(terminal, `${before}${isLast ? "└── " : "├── "}${size}`, name, ...target);
       if (type !== "directory" || depth >= this.#depthMax) continue;
@@ -88,17 +86,33 @@ class Drawing {
     }
   }
 
-  async node(name: Uint8Array, path: Uint8Array, shown: Uint8Array, depth: number): Promise<Node> {
+  /** Null of what is damaged. */
+  #look(path: Uint8Array, shown: Uint8Array): { stats: Stats; target: string | null } | null {
+    return this.#job.attempt(textOf(shown), () => {
+      const stats = this.#volume.lstatSync(path);
+      return { stats, target: stats.isSymbolicLink() ? this.#volume.readlinkSync(path) : null };
+    });
+  }
+
+  async node(
+    name: Uint8Array,
+    path: Uint8Array,
+    shown: Uint8Array,
+    depth: number,
+  ): Promise<Node | null> {
     await this.#job.breathe();
-    const stats = this.#volume.lstatSync(path);
+    const seen = this.#look(path, shown);
+    if (seen === null) return null;
+    const { stats, target } = seen;
     const { type } = stats;
     const node = { name: textOf(name), type, size: stats.size };
-    if (type === "symlink") return { ...node, target: this.#volume.readlinkSync(path) };
+    if (target !== null) return { ...node, target };
     if (type !== "directory" || depth > this.#depthMax) return node;
     const children: Node[] = [];
     for (const { nameBytes } of this.#entries(path, shown)) {
       const under = below(shown, nameBytes);
-      children.push(await this.node(nameBytes, below(path, nameBytes), under, depth + 1));
+      const child = await this.node(nameBytes, below(path, nameBytes), under, depth + 1);
+      if (child !== null) children.push(child);
     }
     return { ...node, children };
   }
@@ -117,12 +131,13 @@ async function tree(job: Job): Promise<void> {
     });
     if (volume === null) continue;
     const drawing = new Drawing(job, volume, depthMax);
-    const [path, shown] = [Buffer.from(place.path), Buffer.from(place.shown)];
+    const [path, name, shown] = [Buffer.from(place.path), Buffer.from(place.shown), shownOf(place)];
     if (job.json) {
-      job.terminal.print(JSON.stringify(await drawing.node(shown, path, shown, 1)));
+      const root = await drawing.node(name, path, shown, 1);
+      if (root !== null) job.terminal.print(JSON.stringify(root));
       continue;
     }
-    printLine(job.terminal, colouredName(job.terminal, shown, "directory", 0));
+    printLine(job.terminal, colouredName(job.terminal, name, "directory", 0));
     await drawing.draw(path, shown, "", 1);
     job.terminal.print(`\n${drawing.sums}`);
   }

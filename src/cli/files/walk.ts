@@ -26,6 +26,11 @@ export function sortedEntries(volume: Volume, path: Uint8Array): DirectoryEntry[
     .sort((a, b) => Buffer.compare(a.nameBytes, b.nameBytes));
 }
 
+/** A place as it was given; of an image alone its root, so that names can follow. */
+export function shownOf({ shown, image }: VolumePlace): Buffer {
+  return Buffer.from(shown === image ? `${image}:/` : shown);
+}
+
 export interface Found {
   /** In the volume. */
   readonly path: Uint8Array;
@@ -46,9 +51,7 @@ export function* walk(
   place: VolumePlace,
   { order = "before", depthMax = Infinity }: { order?: "before" | "after"; depthMax?: number } = {},
 ): Generator<Found, void> {
-  const start = Buffer.from(place.shown);
-  const shown = place.shown === place.image ? Buffer.from(`${place.image}:/`) : start;
-  yield* walkFrom(job, volume, Buffer.from(place.path), shown, 0, order, depthMax);
+  yield* walkFrom(job, volume, Buffer.from(place.path), shownOf(place), 0, order, depthMax);
 }
 
 function* walkFrom(

@@ -318,10 +318,8 @@ export class InodeTable {
     const entry = mapping === 0 ? 0 : findLookups(words, mapping, mount);
     const isLast = entry !== 0 && addLookups(words, entry, -count) <= 0;
     if (isLast) {
-      const record = load(words, entry + Lookups.record);
-      // What a dead thread has lent is given back with all that it held.
-      const lives = thread.isAlive(load(words, entry + Lookups.lender));
-      if (lives) gone = this.#dropHeld(mapping, ino, record);
+      // Also of a dead lender, as long as nobody has given back what it held: the entry would be gone.
+      gone = this.#dropHeld(mapping, ino, load(words, entry + Lookups.record));
       unlinkLookups(words, mapping, entry);
     }
     this.#leave();
@@ -345,8 +343,12 @@ export class InodeTable {
     for (const { mapping, entry } of entries) {
       const record = load(words, entry + Lookups.record);
       freeObject(thread, mount, entry);
-      this.drop(mapping, inoOf(thread, mapping), record);
+      this.#enter();
+      const gone = this.#dropHeld(mapping, inoOf(thread, mapping), record);
+      this.#leave();
+      if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
     }
+    this.#takeEmptied();
   }
 
   /** Takes an idle record out of the table and returns it, or 0: `settle` has to. Under the guard. */
@@ -541,7 +543,7 @@ export class InodeTable {
       forEachRecord(words, slotBase + Slot.openFiles, 1, (record) => {
         this.#enter();
         const mapping = load(words, record);
-        // Zero: it was lent, and somebody has given it back who had found the lender alive.
+        // Zero: it was lent for lookups, and the last one was given back meanwhile.
         if (mapping !== 0) this.#recoverReference(mapping, record, dead);
         this.#leave();
       });

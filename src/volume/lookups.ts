@@ -15,7 +15,8 @@
  * Rules. (1) Lists and entries are read and changed under the inode table's guard.
  *        (2) An entry lies in its list as long as its reference is held, but for a moment under the guard. Who dies
  *            there leaves an entry whose record is empty: who finds the guard's holder dead takes it out.
- *        (3) A dead lender's references are given back by whoever finds it dead, its entries with them.
+ *        (3) A dead lender's references are given back by whoever finds it dead, and its entries go with them, under the
+ *            guard. He looks there which they are: one may have been given back, with the last lookup, before.
  */
 import type { Mapping } from "../mapping/mapping.ts";
 import { load, store, type Words } from "../sync/atomics.ts";

@@ -37,7 +37,6 @@ const FILES = [
   "volume/grow-steps.ts",
   "volume/inodes.ts",
   "volume/inode-reference.ts",
-  "volume/lookups.ts",
 ];
 
 /** Layers that are mutated: those whose every access scenarios are meant to guard. */

@@ -85,7 +85,7 @@ describe("mkfs refuses", () => {
       { size: 2 ** 45 },
       { size: 20_480 },
       { inodes: 80_000 },
-      { from: "/none" },
+      { from: directory.file("none") },
     ]) {
       expect(() => mkfsSync(path, { force: true, ...wrong })).toThrow();
       expect(digestOf(path)).toBe(before);

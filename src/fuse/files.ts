@@ -17,7 +17,6 @@ import { isDirectory } from "../volume/names.ts";
 import type { Scope } from "../volume/paths.ts";
 import { seek } from "../volume/seek.ts";
 import { FileSync } from "../volume/sync.ts";
-import { isWithout, knownOfCapabilities, noteWithout } from "./capabilities.ts";
 import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
 import {
   CopyFileRangeIn,
@@ -112,18 +111,17 @@ export function* dropPrivileges(
   inode: InodeReference,
   killsSetId: boolean,
 ): Sleeps<void> {
-  const { core } = serving;
-  const { words } = core.thread;
+  const { core, nodes } = serving;
+  const node = nodes.nodeOf(inode.ino);
   const attributes = core.driver.extendedAttributes;
-  const known = knownOfCapabilities(words, inode);
   let capable = false;
-  if (attributes !== null && !(serving.options.isAlone && isWithout(known))) {
+  if (attributes !== null && !(serving.options.isAlone && !nodes.mayHaveCapabilities(node))) {
     const sequence = inode.mapping + MappingWord.sequence;
     const value = yield* readStable(scope.task, sequence, () =>
       attributes.get(inode.ino, CAPABILITIES),
     );
     capable = value !== null;
-    if (!capable) noteWithout(words, inode, known);
+    if (!capable) nodes.noteCapabilities(node, false);
   }
   if (!killsSetId && !capable) return;
   yield* changeAttributes(scope.task, core, inode, (info, transaction) => {

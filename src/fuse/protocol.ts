@@ -106,8 +106,7 @@ export const InHeader = struct(
   {
     length: u32(0),
     opcode: u32(4),
-    uniqueLow: u32(8),
-    uniqueHigh: u32(12),
+    unique: bytes(8, 8),
     node: u64(16),
     uid: u32(24),
     gid: u32(28),
@@ -121,7 +120,7 @@ export const IN_HEADER_SIZE = InHeader.structure.size;
 export const OutHeader = struct(
   "fuse_out_header",
   { endian: little, size: 16 },
-  { length: u32(0), error: s32(4), uniqueLow: u32(8), uniqueHigh: u32(12) },
+  { length: u32(0), error: s32(4), unique: bytes(8, 8) },
 );
 export const OUT_HEADER_SIZE = OutHeader.structure.size;
 
@@ -212,12 +211,6 @@ export const ForgetOne = struct(
   "fuse_forget_one",
   { endian: little, size: 16 },
   { node: u64(0), lookups: u64(8) },
-);
-
-export const InterruptIn = struct(
-  "fuse_interrupt_in",
-  { endian: little, size: 8 },
-  { uniqueLow: u32(0), uniqueHigh: u32(4) },
 );
 
 export const SetAttributesIn = struct(

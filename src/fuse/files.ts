@@ -20,6 +20,7 @@ import { FileSync } from "../volume/sync.ts";
 import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
 import {
   CopyFileRangeIn,
+  type CreateIn,
   FallocateIn,
   LseekIn,
   LseekOut,
@@ -47,30 +48,30 @@ export function openFlagsOf({ options }: Serving): number {
   return options.isAlone ? OpenFlag.KEEP_CACHE : OpenFlag.DIRECT_IO;
 }
 
-/** A file is opened with these flags, perhaps to be changed, or emptied now. Throws: EROFS, EPERM, EISDIR, ENOSPC. */
+/** A file is opened with the flags of the request, perhaps to be changed, or emptied now. Throws: EROFS, EPERM, EISDIR, ENOSPC. */
 export function* prepareOpen(
   serving: Serving,
   scope: Scope,
   inode: InodeReference,
-  flags: number,
-  openFlags: number,
+  asked: typeof OpenIn | typeof CreateIn,
 ): Sleeps<void> {
+  const { view } = serving.request;
+  const flags = asked.flags.get(view, BODY);
   const isEmptied = (flags & O_TRUNC) !== 0;
   if ((flags & O_ACCMODE) === 0 && !isEmptied) return;
   if (inode.isDirectory) throw isDirectory();
   const appends = (flags & O_APPEND) !== 0 && !isEmptied;
   yield* prepareContent(scope.task, serving.core, inode, appends);
   if (!isEmptied) return;
-  yield* dropPrivileges(serving, scope, inode, (openFlags & OPEN_KILL_SUIDGID) !== 0);
+  const killsSetId = (asked.openFlags.get(view, BODY) & OPEN_KILL_SUIDGID) !== 0;
+  yield* dropPrivileges(serving, scope, inode, killsSetId);
   yield* setSize(scope.task, serving.core, inode, 0);
 }
 
 export const open: Operation = function* (serving, scope) {
-  const { request, reply } = serving;
+  const { reply } = serving;
   const inode = yield* serving.inode(scope);
-  const [flags, openFlags] = [OpenIn.flags, OpenIn.openFlags];
-  const { view } = request;
-  yield* prepareOpen(serving, scope, inode, flags.get(view, BODY), openFlags.get(view, BODY));
+  yield* prepareOpen(serving, scope, inode, OpenIn);
   reply.clear(reply.body, OPEN_SIZE);
   OpenOut.openFlags.set(reply.view, reply.body, openFlagsOf(serving));
   return OPEN_SIZE;

@@ -192,8 +192,7 @@ export const create: Operation = function* (serving, scope) {
     if (found === null) continue;
     if (found.isDirectory) throw isDirectory();
     if (found.type !== "file") throw new HoldfastError("ESTALE", `is a ${found.type}`);
-    const openFlags = CreateIn.openFlags.get(request.view, BODY);
-    yield* prepareOpen(serving, scope, found, flags, openFlags);
+    yield* prepareOpen(serving, scope, found, CreateIn);
     return yield* opened(serving, scope, found);
   }
 };

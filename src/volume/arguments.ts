@@ -1,6 +1,7 @@
 /** Checks of what programs pass in: errors as Node gives them, naming the argument and its value. */
 import type { SleepOptions } from "../sync/sleep.ts";
 import type { Time } from "../iomap/contract.ts";
+import { PERMISSIONS } from "./mode-bits.ts";
 
 function withCode<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code });
@@ -82,9 +83,9 @@ export function checkMode(name: string, value: unknown, otherwise: number): numb
     if (!/^[0-7]+$/.test(value)) {
       throw wrongValue(name, "must be a 32-bit unsigned integer or an octal string", value);
     }
-    return Number.parseInt(value, 8) & 0o7777;
+    return Number.parseInt(value, 8) & PERMISSIONS;
   }
-  return checkInteger(name, value, 0, 2 ** 32 - 1) & 0o7777;
+  return checkInteger(name, value, 0, 2 ** 32 - 1) & PERMISSIONS;
 }
 
 /** Seconds since 1970 (fractions allowed), or a Date. */

@@ -147,14 +147,19 @@ export class VolumeCore {
     }
   }
 
-  /** One step on the way to the medium; nobody closes the volume in it. */
-  async step(steps: Persistence): Promise<boolean> {
+  /** Nobody closes the volume until the action has ended. */
+  async whileRunning<T>(action: () => Promise<T>): Promise<T> {
     this.running++;
     try {
-      return await runAsync(this.thread, (task) => steps.step(task));
+      return await action();
     } finally {
       this.running--;
     }
+  }
+
+  /** One step on the way to the medium; nobody closes the volume in it. */
+  step(steps: Persistence): Promise<boolean> {
+    return this.whileRunning(() => runAsync(this.thread, (task) => steps.step(task)));
   }
 
   /** Puts all metadata that has been changed on the medium. Sleeps: for it. Throws: EIO, EROFS. */

@@ -172,12 +172,9 @@ export async function discardFreedAsync(core: VolumeCore): Promise<void> {
   if (!core.driver.discarding?.discardsFreed) return;
   for (let cursor: number | null = 0; cursor !== null && !core.closing; ) {
     const from: number = cursor;
-    core.running++;
-    try {
-      ({ cursor } = await runAsync(core.thread, (task) => discardFreedPart(task, core, from)));
-    } finally {
-      core.running--;
-    }
+    ({ cursor } = await core.whileRunning(() =>
+      runAsync(core.thread, (task) => discardFreedPart(task, core, from)),
+    ));
     if (cursor !== null) await setTimeout(PAUSE_MS);
   }
 }

@@ -62,12 +62,7 @@ export async function grow(
 ): Promise<number> {
   checkOptions(options);
   // Between the steps, too: so this thread does not unmount the volume either.
-  core.running++;
-  try {
-    return await growInSteps(core, size, options);
-  } finally {
-    core.running--;
-  }
+  return await core.whileRunning(() => growInSteps(core, size, options));
 }
 
 async function growInSteps(

@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { checkInteger, outOfRange, wrongType } from "../arguments.ts";
 import { newBuffer } from "../buffer.ts";
 import { unlink } from "../calls.ts";
+import { PERMISSIONS } from "../mode-bits.ts";
 import { isDirectory } from "../names.ts";
 import {
   checkBoolean,
@@ -267,12 +268,12 @@ function* copyContent(
     yield* host.withFile(
       target,
       { ...flags, create: true },
-      stats.mode & 0o7777,
+      stats.mode & PERMISSIONS,
       function* (write) {
         if (write.handle.ino === handle.ino) return;
         try {
           yield* truncate(write, 0);
-          yield* giveMode(write, stats.mode & 0o7777);
+          yield* giveMode(write, stats.mode & PERMISSIONS);
           if (isClone && (yield* clone(read, write, isForced))) return;
           yield* copyBytes(read, write, stats.size);
         } catch (error) {

@@ -3,6 +3,7 @@
 import { resolve } from "node:path/posix";
 import { wrongType } from "../arguments.ts";
 import * as calls from "../calls.ts";
+import { PERMISSIONS } from "../mode-bits.ts";
 import type { Stats } from "../stats.ts";
 import { checkBoolean, optionsOf, pathBytes, pathString } from "./arguments.ts";
 import { copyFile } from "./contents.ts";
@@ -180,7 +181,7 @@ class TreeCopy {
     for (const { nameBytes } of yield* host.call(calls.readdirEntries(from))) {
       yield* this.entry(below(from, nameBytes), below(to, nameBytes), false);
     }
-    if (found === null) yield* host.call(calls.chmod(to, stats.mode & 0o7777));
+    if (found === null) yield* host.call(calls.chmod(to, stats.mode & PERMISSIONS));
   }
 
   *#file(from: Uint8Array, to: Uint8Array, stats: Stats, found: Stats | null): Script<void> {

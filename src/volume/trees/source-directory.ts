@@ -13,6 +13,7 @@ import {
 import { fromSystem } from "../../base/errors.ts";
 import { dataRuns, hostAttributes } from "../../device/index.ts";
 import type { FileType, Time } from "../../iomap/contract.ts";
+import { PERMISSIONS } from "../mode-bits.ts";
 import { attempt, READ_ALL, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
 
 const NANOSECONDS = 1_000_000_000n;
@@ -75,7 +76,7 @@ export class DirectorySource implements Source {
     return {
       names,
       type,
-      mode: Number(stats.mode & 0o7777n),
+      mode: Number(stats.mode) & PERMISSIONS,
       uid: Number(stats.uid),
       gid: Number(stats.gid),
       accessTime: modifyTime,

@@ -1,5 +1,6 @@
 /** A path of a mounted volume as a source: with all below it, in the order of the names' bytes. */
 import type { FileHandle } from "../file.ts";
+import { PERMISSIONS } from "../mode-bits.ts";
 import type { Mounted } from "../mount.ts";
 import type { Stats } from "../stats.ts";
 import { attempt, type ReadOptions, type Source, type SourceEntry } from "./source.ts";
@@ -73,7 +74,7 @@ export class VolumeSource implements Source {
     return {
       names,
       type,
-      mode: stats.mode & 0o7777,
+      mode: stats.mode & PERMISSIONS,
       uid: stats.uid,
       gid: stats.gid,
       accessTime: info.access,

@@ -5,6 +5,7 @@
  * Block"; the manual of GNU tar, "Tar Internals".
  */
 import { HoldfastError } from "../../base/errors.ts";
+import { PERMISSIONS } from "../mode-bits.ts";
 
 export const TAR_BLOCK = 512;
 
@@ -52,7 +53,7 @@ export function parseHeader(bytes: Buffer, at: number): RawHeader {
     type: String.fromCharCode(bytes[Field.type[0]]!),
     name: prefix.length === 0 ? name : Buffer.concat([prefix, Buffer.from("/"), name]),
     linkName: text(bytes, Field.linkName),
-    mode: readNumber(bytes, Field.mode, at) & 0o7777,
+    mode: readNumber(bytes, Field.mode, at) & PERMISSIONS,
     uid: readNumber(bytes, Field.uid, at),
     gid: readNumber(bytes, Field.gid, at),
     size: readNumber(bytes, Field.size, at),

@@ -4,11 +4,11 @@ import type { Scenario, Self } from "../../scenario.ts";
 import type { VolumeShared, WindowSpec } from "../../world/build.ts";
 import type { Volume } from "../../world/volume.ts";
 import { ModelledFile } from "./model.ts";
-import { type Story, volumeStory } from "./play.ts";
+import { type VolumeStory, volumeStory } from "./play.ts";
 
 type Program = (file: ModelledFile, volume: Volume, self: Self) => Sleeps<void>;
 
-interface ContentStory extends Omit<Story, "actors" | "files" | "explore"> {
+interface ContentStory extends Omit<VolumeStory, "actors" | "files" | "explore"> {
   /** The file's pages at first. */
   readonly pages: string;
   readonly program: Program;

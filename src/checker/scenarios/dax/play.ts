@@ -8,32 +8,24 @@ import { type BadRange, handlePoison, type HoldMapping } from "../../../dax/pois
 import { writeBack } from "../../../dax/write-back.ts";
 import type { PoisonReport } from "../../../pages/bad-pages.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
+import { ensure, type Scenario, type Self } from "../../scenario.ts";
 import { buildVolume, type VolumeShared, type VolumeSpec } from "../../world/build.ts";
 import { holdFile } from "../../world/poison.ts";
-import { playedIn } from "../../world/plots.ts";
+import { type Story, storyIn } from "../../world/plots.ts";
 import { Volume } from "../../world/volume.ts";
 
-export interface Story extends Plot<VolumeShared, Volume>, Omit<VolumeSpec, "actors"> {
-  /** What must hold at the end when all actors have played, beside what always must. */
-  readonly finally?: (volume: Volume) => void;
-}
+export type VolumeStory = Story<VolumeShared, Volume> & Omit<VolumeSpec, "actors">;
 
 /** A scenario over a volume. */
-export function volumeStory({ finally: last, ...story }: Story): Scenario<VolumeShared, Volume> {
-  const { actors, files } = story;
-  const shown = files.map(({ name, pages }) => {
+export function volumeStory(story: VolumeStory): Scenario<VolumeShared, Volume> {
+  const shown = story.files.map(({ name, pages }) => {
     const count = Math.min(pages.length + 1, 4);
     return [name, (volume: Volume) => volume.fileShown(volume.file(name), count)] as const;
   });
-  return playedIn(
+  return storyIn(
     {
-      build: (count) => buildVolume({ ...story, actors: count }),
+      build: (actors) => buildVolume({ ...story, actors }),
       begin: (shared, selves) => new Volume(shared, selves),
-      end(volume) {
-        volume.end();
-        if (volume.actors.length === Object.keys(actors).length) last?.(volume);
-      },
       watch: Object.fromEntries(shown),
     },
     { explore: { strategy: "bounded", preemptions: 2 }, ...story },

@@ -2,14 +2,14 @@
 import { HoldfastError } from "../../../base/errors.ts";
 import { ensure, type Scenario, type Self } from "../../scenario.ts";
 import { FAR_BLOCK, type Metadata, type MetadataShared, PAIR } from "../../world/metadata.ts";
-import { metadataStory, type Story } from "./play.ts";
+import { type MetadataStory, metadataStory } from "./play.ts";
 
 /** Blocks 0 to 7, and the far one, which is in the bucket of block 0. */
 const BLOCKS = 9;
 const SOME = 5;
 const OTHER = 6;
 
-interface BlockStory extends Story {
+interface BlockStory extends MetadataStory {
   /** Blocks that are cached from the start. */
   readonly cached: readonly number[];
 }

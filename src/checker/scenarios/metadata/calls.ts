@@ -6,13 +6,13 @@ import { NO_SEAL, type Transaction } from "../../../metadata/transaction.ts";
 import { add, load } from "../../../sync/atomics.ts";
 import { ensure, type Operation, type Scenario, type Self } from "../../scenario.ts";
 import { type Metadata, type MetadataShared, PAIR, SEALED, START } from "../../world/metadata.ts";
-import { metadataStory, type Story } from "./play.ts";
+import { type MetadataStory, metadataStory } from "./play.ts";
 
 const [ONE, TWO] = PAIR;
 const BLOCK = 3;
 const UNCACHED = 4;
 
-interface CallStory extends Omit<Story, "actors"> {
+interface CallStory extends Omit<MetadataStory, "actors"> {
   readonly blocks?: number;
   readonly play: Operation<Metadata>;
 }

@@ -3,7 +3,7 @@ import type { Transaction } from "../../../metadata/transaction.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Scenario, type Self } from "../../scenario.ts";
 import { type Metadata, type MetadataShared, PAIR, START } from "../../world/metadata.ts";
-import { metadataStory, type Story } from "./play.ts";
+import { type MetadataStory, metadataStory } from "./play.ts";
 
 /** A node of a tree. */
 const NODE = 3;
@@ -11,7 +11,7 @@ const UNCACHED = 4;
 const BLOCKS = 6;
 
 /** Blocks 1 to 3 are cached from the start. */
-function transactionStory(story: Story): Scenario<MetadataShared, Metadata> {
+function transactionStory(story: MetadataStory): Scenario<MetadataShared, Metadata> {
   return metadataStory({ blocks: BLOCKS, cached: [...PAIR, NODE] }, story);
 }
 

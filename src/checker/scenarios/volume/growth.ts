@@ -1,39 +1,21 @@
 /** A volume is made larger while others use it: who sees how large it is, and when; deaths and failures on the way. */
 import type { Sleeps } from "../../../sync/sleep.ts";
-import { ensure, type Plot, type Scenario, type Self } from "../../scenario.ts";
+import { ensure, type Scenario, type Self } from "../../scenario.ts";
 import { buildGrowth, GrowableVolume } from "../../world/growth.ts";
 import { codeOf, type JournalShared } from "../../world/journal.ts";
-import { playedIn } from "../../world/plots.ts";
+import { type Story, storyIn } from "../../world/plots.ts";
 import { isDead } from "../../world/threads.ts";
 
-interface Story extends Plot<JournalShared, GrowableVolume> {
-  /** Before the actors begin. */
-  readonly prepare?: (volume: GrowableVolume) => void;
-  /** What must hold at the end when all actors have played, beside what always must. */
-  readonly finally?: (volume: GrowableVolume) => void;
-}
-
-function growthStory({
-  prepare,
-  finally: last,
-  ...plot
-}: Story): Scenario<JournalShared, GrowableVolume> {
-  return playedIn(
+function growthStory(
+  story: Story<JournalShared, GrowableVolume>,
+): Scenario<JournalShared, GrowableVolume> {
+  return storyIn(
     {
       build: buildGrowth,
-      begin(shared, actors) {
-        const volume = new GrowableVolume(shared, actors);
-        prepare?.(volume);
-        return volume;
-      },
-      end(volume) {
-        volume.end();
-        if (volume.actors.length === Object.keys(plot.actors).length) last?.(volume);
-        volume.endOfBuffers();
-      },
+      begin: (shared, actors) => new GrowableVolume(shared, actors),
       watch: { groups: (volume) => volume.groupsCommitted() },
     },
-    plot,
+    story,
   );
 }
 

@@ -1,24 +1,17 @@
 /** What the stories of inodes in use share. */
 import { HoldfastError } from "../../../base/errors.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
-import type { Plot, Scenario, Self } from "../../scenario.ts";
+import type { Scenario, Self } from "../../scenario.ts";
 import { buildInodes, Inodes, type InodesShared, type InodesSpec } from "../../world/inodes.ts";
-import { playedIn } from "../../world/plots.ts";
+import { type Story, storyIn } from "../../world/plots.ts";
 
-interface Story extends Plot<InodesShared, Inodes>, Omit<InodesSpec, "actors"> {
-  /** What must hold at the end when all actors have played, beside what always must. */
-  readonly finally?: (inodes: Inodes) => void;
-}
+type InodeStory = Story<InodesShared, Inodes> & Omit<InodesSpec, "actors">;
 
-export function inodeStory({ finally: last, ...story }: Story): Scenario<InodesShared, Inodes> {
-  return playedIn(
+export function inodeStory(story: InodeStory): Scenario<InodesShared, Inodes> {
+  return storyIn(
     {
       build: (actors) => buildInodes({ ...story, actors }),
       begin: (shared, actors) => new Inodes(shared, actors),
-      end(inodes) {
-        inodes.end();
-        if (inodes.actors.length === Object.keys(story.actors).length) last?.(inodes);
-      },
     },
     { explore: { strategy: "bounded", preemptions: 2 }, ...story },
   );

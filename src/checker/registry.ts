@@ -85,6 +85,7 @@ import * as tree from "./scenarios/mapping/tree.ts";
 import * as inodeEnds from "./scenarios/volume/inode-ends.ts";
 import * as inodes from "./scenarios/volume/inodes.ts";
 import * as growth from "./scenarios/volume/growth.ts";
+import * as inodeLookups from "./scenarios/volume/inode-lookups.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as copiedVariants from "./variants/copied.ts";
@@ -176,6 +177,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "volume/inodes": inodes,
   "volume/inode-ends": inodeEnds,
   "volume/growth": growth,
+  "volume/inode-lookups": inodeLookups,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

@@ -14,6 +14,7 @@ import {
   setAttribute,
 } from "../volume/extended-attributes.ts";
 import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
+import { noteCapabilitiesChange } from "./capabilities.ts";
 import { dropPrivileges, modeAfterChange } from "./files.ts";
 import { BODY, writeStatx } from "./messages.ts";
 import {
@@ -154,8 +155,12 @@ export const setxattr: Operation = function* (serving, scope) {
   const valueAt = SetXattrIn.structure.size + name.length + 1;
   const value = request.bytesAt(valueAt, SetXattrIn.size.get(view, BODY));
   const options = onlyOf(SetXattrIn.flags.get(view, BODY));
-  serving.nodes.noteCapabilities(serving.nodes.nodeOf(inode.ino), true);
-  yield* setAttribute(name, value, options)(core, inode)(scope.task);
+  noteCapabilitiesChange(core.thread.words, inode);
+  try {
+    yield* setAttribute(name, value, options)(core, inode)(scope.task);
+  } finally {
+    noteCapabilitiesChange(core.thread.words, inode);
+  }
   if ((SetXattrIn.extraFlags.get(view, BODY) & SETXATTR_KILL_SGID) !== 0) {
     yield* changeAttributes(scope.task, core, inode, ({ mode }) => ({
       mode: mode & ~SET_GROUP_ID,

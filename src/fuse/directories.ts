@@ -12,7 +12,7 @@ import { readAttributes } from "../volume/attributes.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import { lockDirectoryShared, notDirectory, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
-import { Listing } from "./listings.ts";
+import type { Listings } from "./listings.ts";
 import { BODY } from "./messages.ts";
 import {
   DIRECTORY_RECORD_SIZE,
@@ -86,17 +86,17 @@ interface Start {
   readonly cursor: number;
   /** Names of this cursor that were given before. */
   readonly given: number;
-  readonly listing: Listing;
+  readonly handle: number;
 }
 
-function startOf({ request, listings }: Serving, handle: number): Start {
+function startOf({ request }: Serving, handle: number): Start {
   const at = BODY + ReadIn.offset.offset;
   const low = request.view.getUint32(at, true);
   const high = request.view.getUint32(at + 4, true);
   return {
     cursor: high * 2 ** (32 - GIVEN_BITS) + Math.floor(low / GIVEN_LIMIT),
     given: low % GIVEN_LIMIT,
-    listing: listings.get(handle) ?? new Listing(),
+    handle,
   };
 }
 
@@ -107,7 +107,8 @@ class Answer {
   readonly #serving: Serving;
   readonly #withAttributes: boolean;
   readonly #size: number;
-  readonly #listing: Listing;
+  readonly #listings: Listings;
+  readonly #handle: number;
   /** Still to pass, of the names of the first cursor. */
   #toPass: number;
   readonly #passed: readonly Uint8Array[] | undefined;
@@ -119,10 +120,11 @@ class Answer {
     this.#serving = serving;
     this.#withAttributes = withAttributes;
     this.#size = size;
-    this.#listing = start.listing;
+    this.#listings = serving.listings;
+    this.#handle = start.handle;
     this.cursor = start.cursor;
     this.#toPass = start.given;
-    this.#passed = start.listing.given(start.cursor, start.given);
+    this.#passed = this.#listings.given(start.handle, start.cursor, start.given);
   }
 
   /** Whether the entry was given before. */
@@ -143,7 +145,7 @@ class Answer {
       this.#names = [];
     }
     this.#names.push(name);
-    if (this.#names.length > 1) this.#listing.note(cursor, this.#names);
+    if (this.#names.length > 1) this.#listings.note(this.#handle, cursor, this.#names);
   }
 
   get #recordAt(): number {

@@ -17,6 +17,7 @@ import { isDirectory } from "../volume/names.ts";
 import type { Scope } from "../volume/paths.ts";
 import { seek } from "../volume/seek.ts";
 import { FileSync } from "../volume/sync.ts";
+import { isWithout, knownOfCapabilities, noteWithout } from "./capabilities.ts";
 import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
 import {
   CopyFileRangeIn,
@@ -112,17 +113,18 @@ export function* dropPrivileges(
   inode: InodeReference,
   killsSetId: boolean,
 ): Sleeps<void> {
-  const { core, nodes } = serving;
-  const node = nodes.nodeOf(inode.ino);
+  const { core } = serving;
+  const { words } = core.thread;
   const attributes = core.driver.extendedAttributes;
+  const known = knownOfCapabilities(words, inode);
   let capable = false;
-  if (attributes !== null && !(serving.options.isAlone && !nodes.mayHaveCapabilities(node))) {
+  if (attributes !== null && !(serving.options.isAlone && isWithout(known))) {
     const sequence = inode.mapping + MappingWord.sequence;
     const value = yield* readStable(scope.task, sequence, () =>
       attributes.get(inode.ino, CAPABILITIES),
     );
     capable = value !== null;
-    if (!capable) nodes.noteCapabilities(node, false);
+    if (!capable) noteWithout(words, inode, known);
   }
   if (!killsSetId && !capable) return;
   yield* changeAttributes(scope.task, core, inode, (info, transaction) => {

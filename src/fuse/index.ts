@@ -10,8 +10,9 @@ export {
   type KernelMount,
   type KernelMountOptions,
   mountInKernel,
-  type Trouble,
   type UnmountOptions,
 } from "./kernel-mount.ts";
+export { SERVERS_MAX } from "./mount-area.ts";
 export { type MountEntry, mountOn, mountTable } from "./mount-table.ts";
+export type { Trouble } from "./servers.ts";
 export { unmountFuse } from "./system.ts";

@@ -1,13 +1,13 @@
 /** A volume in the kernel's tree of files. */
 import { realpathSync, writeFileSync } from "node:fs";
-import { Worker } from "node:worker_threads";
 import { HoldfastError, withContext } from "../base/errors.ts";
-import { closeDescriptor } from "../base/libc.ts";
+import { checkInteger } from "../volume/arguments.ts";
 import type { Volume } from "../volume/volume.ts";
 import { Guard } from "./guard.ts";
+import { SERVERS_MAX } from "./mount-area.ts";
 import { mountOn } from "./mount-table.ts";
+import { startServers, type Trouble } from "./servers.ts";
 import { abandonFuse, mountFuse, unmountFuse } from "./system.ts";
-import type { WorkerMessage, WorkerTask } from "./worker-messages.ts";
 
 export interface KernelMountOptions {
   /** What the system shows as mounted: an image's path. Default "holdfast". */
@@ -36,14 +36,10 @@ export interface KernelMountOptions {
   readonly writeback?: boolean;
   /** KiB that are read ahead, where root mounts. Default 1024. */
   readonly readAheadKiB?: number;
+  /** Threads that serve it: as many requests can wait, or run, at a time. 1 to 16; default 4. */
+  readonly threads?: number;
   /** Told of what goes wrong and is no program's own error: damage, a device that fails. Default: a process warning. */
   readonly onTrouble?: (trouble: Trouble) => void;
-}
-
-export interface Trouble {
-  /** The request that met it, by its name in linux/fuse.h: "LOOKUP". */
-  readonly operation: string;
-  readonly text: string;
 }
 
 export interface UnmountOptions {
@@ -54,6 +50,7 @@ export interface UnmountOptions {
 }
 
 const READ_AHEAD_KIB = 1024;
+const THREADS = 4;
 
 /** Names in the mount table end with a blank, and options with a comma; the kernel takes a page of them. */
 function checkName(name: string, value: string): string {
@@ -116,6 +113,7 @@ export class KernelMount implements AsyncDisposable {
     }
     const place = realpathSync(directory);
     const { subtype = "holdfast", source = "holdfast", alone = false, writeback = false } = options;
+    const threads = checkInteger("options.threads", options.threads ?? THREADS, 1, SERVERS_MAX);
     if (writeback && !alone) {
       throw new HoldfastError("EINVAL", "writeback needs a volume that is used by the mount alone");
     }
@@ -128,28 +126,29 @@ export class KernelMount implements AsyncDisposable {
       exec: options.exec !== false,
       allowOther: options.allowOther ?? process.getuid?.() === 0,
     });
-    let served: Served;
-    try {
-      const task = { handle: volume.share(), fd, options: { isAlone: alone, writeback } };
-      served = await startServing(task, options.onTrouble ?? warn);
-    } catch (error) {
-      closeDescriptor(fd);
-      await unmountFuse({ directory: place, device: "" }, "lazy").catch(() => {});
-      throw error;
-    }
     const device = mountOn(place)?.device ?? "";
+    const entry = { directory: place, device };
+    const isThere = (): boolean => mountOn(place)?.device === device;
+    const served = await startServers({
+      handle: volume.share(),
+      fd,
+      count: threads,
+      options: { isAlone: alone, writeback },
+      onTrouble: options.onTrouble ?? warn,
+      endMount: () => {
+        if (isThere()) abandonFuse(entry);
+      },
+    });
     setReadAhead(device, options.readAheadKiB ?? READ_AHEAD_KIB);
     const guard = new Guard(place, device);
-    const entry = { directory: place, device };
-    // A thread that blocks in the kernel keeps the process from ending: it is woken.
+    // Threads that block in the kernel keep the process from ending: they are woken.
     const onExit = (): void => abandonFuse(entry);
     process.on("exit", onExit);
     const ended = served.ended.finally(async () => {
       // Its end may have been another than an unmount: a connection that was aborted, a failure of ours.
-      if (mountOn(place)?.device === device) await unmountFuse(entry, "lazy").catch(() => {});
+      if (isThere()) await unmountFuse(entry, "lazy").catch(() => {});
       process.off("exit", onExit);
       guard[Symbol.dispose]();
-      closeDescriptor(fd);
     });
     return new KernelMount(place, device, ended);
   }
@@ -180,40 +179,8 @@ export class KernelMount implements AsyncDisposable {
   }
 }
 
-interface Served {
-  readonly ended: Promise<void>;
-}
-
 function warn({ operation, text }: Trouble): void {
   process.emitWarning(`serving ${operation}: ${text}`);
-}
-
-/** Starts the thread that serves, and returns when the kernel has been answered. */
-async function startServing(
-  task: WorkerTask,
-  onTrouble: (trouble: Trouble) => void,
-): Promise<Served> {
-  const worker = new Worker(new URL("worker.js", import.meta.url), {
-    workerData: task,
-    name: "holdfast kernel mount",
-    execArgv: [],
-  });
-  const ended = new Promise<void>((resolve, reject) => {
-    worker.on("error", reject);
-    worker.on("exit", () => resolve());
-  });
-  const ready = new Promise<void>((resolve) => {
-    worker.on("message", (message: WorkerMessage) => {
-      if (message.what === "ready") resolve();
-      else onTrouble(message);
-    });
-  });
-  const over = ended.then(() => {
-    throw new HoldfastError("EIO", "the mount ended before it began");
-  });
-  over.catch(() => {});
-  await Promise.race([ready, over]);
-  return { ended };
 }
 
 /** How far the kernel reads ahead of who reads in order: 128 KiB by itself, which is a request of little. */

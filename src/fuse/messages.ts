@@ -29,6 +29,9 @@ export class Request {
   /** Who asks. */
   uid = 0;
   gid = 0;
+  /** What tells it from all others, in two words. */
+  uniqueLow = 0;
+  uniqueHigh = 0;
 
   /** After a message was read into `bytes`. */
   parse(): void {
@@ -37,6 +40,8 @@ export class Request {
     this.node = InHeader.node.get(view, 0);
     this.uid = InHeader.uid.get(view, 0);
     this.gid = InHeader.gid.get(view, 0);
+    this.uniqueLow = InHeader.uniqueLow.get(view, 0);
+    this.uniqueHigh = InHeader.uniqueHigh.get(view, 0);
   }
 
   /** The name that begins `at` bytes behind the header: valid until the next request. */
@@ -78,11 +83,8 @@ export class Reply {
     const whole = OUT_HEADER_SIZE + (errno === 0 ? length : 0);
     OutHeader.length.set(view, 0, whole);
     OutHeader.error.set(view, 0, -errno);
-    for (const word of [0, 4]) {
-      const from = InHeader.unique.offset + word;
-      const to = OutHeader.unique.offset + word;
-      view.setUint32(to, request.view.getUint32(from, true), true);
-    }
+    OutHeader.uniqueLow.set(view, 0, request.uniqueLow);
+    OutHeader.uniqueHigh.set(view, 0, request.uniqueHigh);
     return whole;
   }
 

@@ -106,7 +106,8 @@ export const InHeader = struct(
   {
     length: u32(0),
     opcode: u32(4),
-    unique: bytes(8, 8),
+    uniqueLow: u32(8),
+    uniqueHigh: u32(12),
     node: u64(16),
     uid: u32(24),
     gid: u32(28),
@@ -120,7 +121,7 @@ export const IN_HEADER_SIZE = InHeader.structure.size;
 export const OutHeader = struct(
   "fuse_out_header",
   { endian: little, size: 16 },
-  { length: u32(0), error: s32(4), unique: bytes(8, 8) },
+  { length: u32(0), error: s32(4), uniqueLow: u32(8), uniqueHigh: u32(12) },
 );
 export const OUT_HEADER_SIZE = OutHeader.structure.size;
 
@@ -211,6 +212,12 @@ export const ForgetOne = struct(
   "fuse_forget_one",
   { endian: little, size: 16 },
   { node: u64(0), lookups: u64(8) },
+);
+
+export const InterruptIn = struct(
+  "fuse_interrupt_in",
+  { endian: little, size: 8 },
+  { uniqueLow: u32(0), uniqueHigh: u32(4) },
 );
 
 export const SetAttributesIn = struct(

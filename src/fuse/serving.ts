@@ -10,6 +10,7 @@ import { Listings } from "./listings.ts";
 import { Reply, Request, type Validity } from "./messages.ts";
 import { Nodes } from "./nodes.ts";
 import { ENTRY_SIZE } from "./protocol.ts";
+import type { SharedMount } from "./shared-mount.ts";
 
 /** How a volume is served. */
 export interface ServeOptions {
@@ -32,7 +33,8 @@ export class Serving {
   readonly core: VolumeCore;
   readonly options: ServeOptions;
   readonly nodes: Nodes;
-  readonly listings = new Listings();
+  readonly listings: Listings;
+  readonly mount: SharedMount;
   readonly request = new Request();
   readonly reply = new Reply();
   readonly valid: Validity;
@@ -42,10 +44,12 @@ export class Serving {
   #uid = -1;
   #gid = -1;
 
-  constructor(core: VolumeCore, options: ServeOptions) {
+  constructor(core: VolumeCore, mount: SharedMount, options: ServeOptions) {
     this.core = core;
     this.options = options;
-    this.nodes = new Nodes(core);
+    this.mount = mount;
+    this.nodes = new Nodes(core, mount);
+    this.listings = new Listings(mount);
     this.valid = options.isAlone ? FOREVER : NEVER;
   }
 

@@ -1,11 +1,13 @@
 /**
- * Serving a mount: requests are read from /dev/fuse one after the other, each is run to its end, and answered.
+ * Serving a mount, in each of its threads: requests are read from /dev/fuse one after the other, each is run to its end,
+ * and answered. A thread that waits holds up what it has read, and nothing else, as long as others are left.
  *
- * The thread blocks in the kernel between requests. It ends when the mount does: reading fails with ENODEV then.
+ * The thread blocks in the kernel between requests. It ends when the mount does: reading fails with ENODEV then. When another
+ * one has ended before, by a failure, what is left fails: the kernel may ask for nodes that are nobody's any more.
  */
 import { ERRNO, HoldfastError, systemError } from "../base/errors.ts";
 import { bindFunction, lastErrno } from "../base/libc.ts";
-import type { Sleeps, Task } from "../sync/sleep.ts";
+import type { SleepOptions, Sleeps, Task, Wait, WaitKind } from "../sync/sleep.ts";
 import type { VolumeCore } from "../volume/core.ts";
 import { Scope } from "../volume/paths.ts";
 import * as attributes from "./attributes.ts";
@@ -21,12 +23,14 @@ import {
   InitFlag2,
   InitIn,
   InitOut,
+  InterruptIn,
   KERNEL_MAJOR,
   KERNEL_MINOR,
   KERNEL_MINOR_MIN,
   Opcode,
 } from "./protocol.ts";
 import { type Operation, type ServeOptions, Serving } from "./serving.ts";
+import type { SharedMount } from "./shared-mount.ts";
 
 const readDevice = bindFunction("intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)");
 const writeDevice = bindFunction("intptr_t write(int fd, const uint8_t *buffer, size_t length)");
@@ -86,7 +90,7 @@ const STEPS: ReadonlyMap<number, (serving: Serving) => number> = new Map([
   [Opcode.SYNCFS, files.fsync],
   [Opcode.RELEASE, nothing],
   [Opcode.DESTROY, nothing],
-  [Opcode.INTERRUPT, nothing],
+  [Opcode.INTERRUPT, interrupt],
 ] as [number, (serving: Serving) => number][]);
 
 export interface SessionEvents {
@@ -103,10 +107,11 @@ export interface SessionEvents {
 export function serve(
   core: VolumeCore,
   fd: number,
+  mount: SharedMount,
   options: ServeOptions,
   events: SessionEvents,
 ): void {
-  const serving = new Serving(core, options);
+  const serving = new Serving(core, mount, options);
   try {
     while (serveNext(serving, fd, events));
   } finally {
@@ -151,8 +156,13 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
     if (step !== undefined) return step(serving);
     const operation = OPERATIONS.get(opcode);
     if (operation === undefined) return -ENOSYS;
+    if (serving.mount.isOver && !UNANSWERED.has(opcode)) return -EIO;
     serving.actForCaller();
-    return core.runSync({}, (task) => runOperation(serving, task, operation));
+    return core.runSync(
+      {},
+      (task) => runOperation(serving, task, operation),
+      waitingFor(serving, opcode),
+    );
   } catch (error) {
     for (const node of serving.told) serving.nodes.forget(node, 1);
     serving.told.length = 0;
@@ -172,6 +182,33 @@ function* runOperation(serving: Serving, task: Task, operation: Operation): Slee
   } finally {
     scope[Symbol.dispose]();
   }
+}
+
+/** Waits for what programs or this process hold: they may last. */
+const LONG_WAITS: ReadonlySet<WaitKind | undefined> = new Set(["pins", "leases", "insisting"]);
+/** Any wait has lasted, of a request that is served for as long. Signals that programs handle are to end none before. */
+const LONG_MS = 1000;
+
+/**
+ * A request's waits end when its program is interrupted, or the mount is over. What gives lookups back is asked by nobody,
+ * and always done.
+ */
+function waitingFor({ mount, request }: Serving, opcode: number): SleepOptions {
+  if (UNANSWERED.has(opcode)) return {};
+  const { uniqueLow, uniqueHigh } = request;
+  const begin = performance.now();
+  return {
+    isInterrupted({ kind }: Wait): boolean {
+      if (!LONG_WAITS.has(kind) && performance.now() - begin < LONG_MS) return false;
+      return mount.isInterrupted(uniqueLow, uniqueHigh) || mount.isOver;
+    },
+  };
+}
+
+function interrupt({ mount, request }: Serving): number {
+  const { view } = request;
+  mount.interrupt(InterruptIn.uniqueLow.get(view, BODY), InterruptIn.uniqueHigh.get(view, BODY));
+  return 0;
 }
 
 function nothing(): number {

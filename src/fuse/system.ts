@@ -23,6 +23,10 @@ const socketpair = bindFunction(
 );
 const recvmsg = bindFunction("intptr_t recvmsg(int fd, uintptr_t message, int flags)");
 
+const ioctl = bindFunction("int ioctl(int fd, unsigned long request, _Inout_ uint8_t *argument)");
+
+/** _IOR(229, 0, uint32_t) */
+const FUSE_DEV_IOC_CLONE = 0x8004e500;
 const O_RDWR = 2;
 const O_CLOEXEC = 0o2000000;
 const AF_UNIX = 1;
@@ -73,6 +77,22 @@ function mountAsRoot(directory: string, options: SystemOptions): number {
     throw systemError(errno, "mount", { path: directory });
   }
   return fd;
+}
+
+/**
+ * Another descriptor of /dev/fuse for the same mount, which the kernel was answered for: what is read from it is
+ * answered there. Source: FUSE_DEV_IOC_CLONE of linux/fuse.h. Throws: EACCES, EMFILE.
+ */
+export function cloneDevice(fd: number): number {
+  const clone = openPath("/dev/fuse", O_RDWR | O_CLOEXEC);
+  if (clone < 0) throwLastError("open", { path: "/dev/fuse" });
+  const original = new Uint8Array(Uint32Array.of(fd).buffer);
+  if (ioctl(clone, FUSE_DEV_IOC_CLONE, original) < 0) {
+    const errno = lastErrno();
+    closeDescriptor(clone);
+    throw systemError(errno, "ioctl", { path: "/dev/fuse" });
+  }
+  return clone;
 }
 
 /** Runs fusermount3. Throws: EPERM with what it said, ENOENT where it is not installed. */

@@ -1,14 +1,15 @@
-/** The thread that serves a mount. Loaded by a Worker, never imported. */
+/** A thread that serves a mount. Loaded by a Worker, never imported. */
 import { parentPort, workerData } from "node:worker_threads";
 import { attachCore } from "../volume/mount.ts";
-import type { WorkerMessage, WorkerTask } from "./worker-messages.ts";
 import { Opcode, type OpcodeName } from "./protocol.ts";
 import { serve } from "./session.ts";
+import { SharedMount } from "./shared-mount.ts";
+import type { StartMessage, WorkerMessage, WorkerTask } from "./worker-messages.ts";
 
-const { handle, fd, options } = workerData as WorkerTask;
+const { handle, options, index, fd } = workerData as WorkerTask;
 
 function tell(message: WorkerMessage): void {
-  parentPort?.postMessage(message);
+  parentPort!.postMessage(message);
 }
 
 function opcodeName(opcode: number): string {
@@ -17,14 +18,37 @@ function opcodeName(opcode: number): string {
 }
 
 const { volume, core } = attachCore(handle);
-try {
-  serve(core, fd, options, {
-    onReady: () => tell({ what: "ready" }),
+
+function serveAs(mount: SharedMount, descriptor: number): void {
+  serve(core, descriptor, mount, options, {
+    onReady: () => tell({ what: "ready", mount: mount.handle }),
     onError: (error, opcode) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       tell({ what: "trouble", operation: opcodeName(opcode), text });
     },
   });
-} finally {
-  volume.closeSync();
+}
+
+/** As another than the first thread. */
+function follow(start: StartMessage): void {
+  const mount = start === null ? null : SharedMount.join(core, start.mount, index);
+  if (start === null || mount === null) return;
+  tell({ what: "ready", mount: start.mount });
+  serveAs(mount, start.fd);
+}
+
+if (fd === null) {
+  parentPort!.once("message", (start: StartMessage) => {
+    try {
+      follow(start);
+    } finally {
+      volume.closeSync();
+    }
+  });
+} else {
+  try {
+    serveAs(SharedMount.begin(core), fd);
+  } finally {
+    volume.closeSync();
+  }
 }

@@ -15,7 +15,7 @@
  *     37 the break's entries are being removed | 38 a write-back has not ended | 39 written ranges taken
  *     40..47 write-back lock | 48 leases' head | 49 lease wake (layout/lease.ts) | 50 access: `Access`
  *     51 layout sequence whose layout was last found to be on the medium, 0 for none (dax/sync-fault.ts)
- *     56..60 the inode table's own (volume/inodes.ts)
+ *     56..62 the inode table's own (volume/inodes.ts)
  *
  * The io lock of a directory ranks as `directory`.
  */

@@ -71,6 +71,8 @@ export interface SleepOptions {
   readonly signal?: AbortSignal | undefined;
   /** Ends every wait of the operation with ETIMEDOUT, this many milliseconds after its start. */
   readonly timeoutMs?: number | undefined;
+  /** Ends a wait of the operation with EINTR where it answers true. Asked every slice of time. */
+  readonly isInterrupted?: ((wait: Wait) => boolean) | undefined;
 }
 
 /** Between two looks for dead threads. */
@@ -85,11 +87,13 @@ export class Task {
   readonly deadline: number;
   /** Locks held, in the order taken, which is that of their ranks. */
   readonly held: HeldLock[] = [];
+  readonly #isInterrupted: ((wait: Wait) => boolean) | undefined;
   #enduring = 0;
 
   constructor(thread: Thread, options: SleepOptions | undefined) {
     this.thread = thread;
     this.signal = options?.signal ?? undefined;
+    this.#isInterrupted = options?.isInterrupted;
     this.deadline =
       options?.timeoutMs === undefined ? Infinity : performance.now() + options.timeoutMs;
   }
@@ -122,6 +126,9 @@ export class Task {
       const error = new HoldfastError("ETIMEDOUT", message);
       error.holders = wait.holders?.() ?? null;
       return error;
+    }
+    if (this.#isInterrupted?.(wait)) {
+      return new HoldfastError("EINTR", `the wait for ${wait.what()} was interrupted`);
     }
     return null;
   }

@@ -8,7 +8,15 @@ import { load } from "../sync/atomics.ts";
 import type { InodeTable } from "./inodes.ts";
 
 /** The inode table's words in a record. */
-export const Own = { evictor: 56, discarded: 57, type: 58, nameless: 59, stale: 60 } as const;
+export const Own = {
+  evictor: 56,
+  discarded: 57,
+  type: 58,
+  nameless: 59,
+  stale: 60,
+  lookups: 61,
+  capabilities: 62,
+} as const;
 
 /** The types, by the number in a record. */
 export const TYPES: readonly FileType[] = [

@@ -12,6 +12,8 @@
  *
  *     56 evictor: who takes the record out | 57 discarded | 58 type | 59 no name is left
  *     60 stale: its access is no longer what the inode's flag asks for (access.ts)
+ *     61 what kernels know of it: head of a list (lookups.ts)
+ *     62 whether it may have capabilities (fuse/capabilities.ts)
  *
  * Life of a record:
  *
@@ -54,6 +56,17 @@ import { forEachRecord } from "../sync/table.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
 import { InodeReference, Own, TYPES } from "./inode-reference.ts";
 import { accessOf, type DaxMode } from "./access-mode.ts";
+import {
+  addLookups,
+  findLookups,
+  LentRecords,
+  linkLookups,
+  Lookups,
+  makeLookups,
+  removeEmptiedLookups,
+  removeLookupsOf,
+  unlinkLookups,
+} from "./lookups.ts";
 import { unusable } from "./state.ts";
 
 export const Area = {
@@ -104,6 +117,7 @@ export class InodeTable {
   readonly #idleMax: number;
   /** What this thread has dropped last, and has to evict. Also found by their state. */
   #doomed: { mapping: Mapping; ino: Ino }[] = [];
+  readonly #lent = new LentRecords();
   /** Set in the thread that closes the volume: it goes on when others are refused. */
   closing = false;
 
@@ -226,19 +240,115 @@ export class InodeTable {
   /** For InodeReference.release. */
   drop(mapping: Mapping, ino: Ino, record: number): void {
     const { thread } = this;
-    const { words } = thread;
     this.#enter();
-    const last = addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1;
-    let gone = 0;
-    if (last) {
-      this.#driver.noteUnused(ino);
-      const idle = add(words, this.#area + Area.idle, 1) + 1;
-      if (this.#leavesIdle(mapping)) gone = this.#retire(mapping);
-      else if (idle > this.#idleMax) gone = this.#retire(this.#nextIdle());
-    }
+    const gone = this.#dropHeld(mapping, ino, record);
     this.#leave();
     thread.openFiles.giveEmpty(record);
     if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
+  }
+
+  /** Empties the record of a reference. Returns what has left the table and is to be freed, or 0. Under the guard. */
+  #dropHeld(mapping: Mapping, ino: Ino, record: number): Mapping {
+    const { words } = this.thread;
+    const before = addThenStore(words, mapping + MappingWord.references, -1, record, 0);
+    if (before !== 1) return 0;
+    this.#driver.noteUnused(ino);
+    const idle = add(words, this.#area + Area.idle, 1) + 1;
+    if (this.#leavesIdle(mapping)) return this.#retire(mapping);
+    return idle > this.#idleMax ? this.#retire(this.#nextIdle()) : 0;
+  }
+
+  /** The kernel is told of an inode once more, through a mount (lookups.ts). Throws: ENOMEM. */
+  noteLookup(mount: number, inode: InodeReference): void {
+    const { thread } = this;
+    const { words } = thread;
+    const { mapping } = inode;
+    if (this.#addLookup(mount, mapping, 0)) return;
+    const record = thread.openFiles.take();
+    let spare = 0;
+    try {
+      spare = makeLookups(thread, mount, record);
+    } catch (error) {
+      thread.openFiles.giveEmpty(record);
+      throw error;
+    }
+    addThenStore(words, mapping + MappingWord.references, 1, record, mapping);
+    if (this.#addLookup(mount, mapping, spare)) {
+      freeObject(thread, mount, spare);
+      this.drop(mapping, inode.ino, record);
+      return;
+    }
+    if (this.#lent.add(record)) this.#takeEmptied();
+  }
+
+  /** Counts a lookup where some are counted, and returns true. Else links `spare`, if it is not 0. */
+  #addLookup(mount: number, mapping: Mapping, spare: number): boolean {
+    const { words } = this.thread;
+    this.#enter();
+    const known = findLookups(words, mapping, mount);
+    if (known !== 0) addLookups(words, known, 1);
+    else if (spare !== 0) linkLookups(words, mapping, spare);
+    this.#leave();
+    return known !== 0;
+  }
+
+  #takeEmptied(): void {
+    const emptied = this.#lent.takeEmptied(this.thread.words);
+    // Whoever has emptied one has left the guard after that, or died in it, and then its entry goes now: rule 2.
+    this.#enter();
+    this.#leave();
+    for (const record of emptied) this.thread.openFiles.giveEmpty(record);
+  }
+
+  /** Whether the kernel knows an inode through a mount. */
+  hasLookups(mount: number, { mapping }: InodeReference): boolean {
+    this.#enter();
+    const known = findLookups(this.thread.words, mapping, mount) !== 0;
+    this.#leave();
+    return known;
+  }
+
+  /** The kernel gives lookups back; those of an inode that it does not know are ignored. Call `settle` afterwards. */
+  forgetLookups(mount: number, ino: Ino, count: number): void {
+    const { thread } = this;
+    const { words } = thread;
+    let gone: Mapping = 0;
+    this.#enter();
+    const mapping = this.#find(ino);
+    const entry = mapping === 0 ? 0 : findLookups(words, mapping, mount);
+    const isLast = entry !== 0 && addLookups(words, entry, -count) <= 0;
+    if (isLast) {
+      // Also of a dead lender, as long as nobody has given back what it held: the entry would be gone.
+      gone = this.#dropHeld(mapping, ino, load(words, entry + Lookups.record));
+      unlinkLookups(words, mapping, entry);
+    }
+    this.#leave();
+    if (isLast) freeObject(thread, mount, entry);
+    if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
+  }
+
+  /** A thread that serves a mount ends: what it has lent to lookups is given back. Call `settle` afterwards. */
+  endLookups(mount: number): void {
+    const { thread } = this;
+    const { words } = thread;
+    const entries: { mapping: Mapping; entry: number }[] = [];
+    this.#enter();
+    this.#forEach((mapping) => {
+      const entry = findLookups(words, mapping, mount);
+      if (entry === 0 || load(words, entry + Lookups.lender) !== thread.holder) return;
+      unlinkLookups(words, mapping, entry);
+      entries.push({ mapping, entry });
+    });
+    this.#leave();
+    for (const { mapping, entry } of entries) {
+      const record = load(words, entry + Lookups.record);
+      freeObject(thread, mount, entry);
+      this.#enter();
+      const gone = this.#dropHeld(mapping, inoOf(thread, mapping), record);
+      this.#leave();
+      if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
+    }
+    this.#takeEmptied();
   }
 
   /** Takes an idle record out of the table and returns it, or 0: `settle` has to. Under the guard. */
@@ -431,18 +541,25 @@ export class InodeTable {
     const { words } = thread;
     thread.onThreadDeath((dead, slotBase) => {
       forEachRecord(words, slotBase + Slot.openFiles, 1, (record) => {
-        const mapping = load(words, record);
         this.#enter();
-        if (addThenStore(words, mapping + MappingWord.references, -1, record, 0) === 1) {
-          add(words, this.#area + Area.idle, 1);
-          this.#driver.noteUnused(inoOf(thread, mapping));
-        }
+        const mapping = load(words, record);
+        // Zero: it was lent for lookups, and the last one was given back meanwhile.
+        if (mapping !== 0) this.#recoverReference(mapping, record, dead);
         this.#leave();
       });
       this.#recoverEvictions(dead);
       // Also for what it had dropped last and not yet evicted.
       store(words, this.#area + Area.abandoned, 1);
     });
+  }
+
+  #recoverReference(mapping: Mapping, record: number, dead: number): void {
+    const { thread } = this;
+    const { words } = thread;
+    removeLookupsOf(thread, mapping, dead);
+    if (addThenStore(words, mapping + MappingWord.references, -1, record, 0) !== 1) return;
+    add(words, this.#area + Area.idle, 1);
+    this.#driver.noteUnused(inoOf(thread, mapping));
   }
 
   #recoverEvictions(dead: number): void {
@@ -472,6 +589,7 @@ export class InodeTable {
     if (!enterGuard(this.thread, this.#area + Area.guard)) return;
     let idle = 0;
     this.#forEach((mapping) => {
+      removeEmptiedLookups(this.thread, mapping);
       if (this.#isIdle(mapping)) idle++;
     });
     store(this.thread.words, this.#area + Area.idle, idle);

@@ -21,7 +21,7 @@ import type { InodeReference } from "./inode-reference.ts";
 
 const PATH_BYTES_MAX = 4096;
 /** Bytes in a name, at most: NAME_MAX of Linux. A driver may allow less. */
-const NAME_BYTES_MAX = 255;
+export const NAME_BYTES_MAX = 255;
 const SYMLINKS_MAX = 40;
 const SLASH = 0x2f;
 const DOT = 0x2e;

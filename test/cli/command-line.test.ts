@@ -59,7 +59,7 @@ describe("the program", () => {
   test("mount --help has each word of -o on a line of its own", async () => {
     const { out } = await inProcess(["mount", "--help"]);
     const list = out.slice(out.indexOf("For -o"), out.indexOf("Examples:")).trim().split("\n");
-    for (const word of ["ro, rw", "dax=always|inode|never", "writeback"]) {
+    for (const word of ["ro, rw", "dax=always|inode|never", "threads=N", "writeback"]) {
       expect(list.filter((line) => line.startsWith(`  ${word} `))).toHaveLength(1);
     }
   });

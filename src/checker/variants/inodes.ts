@@ -67,3 +67,19 @@ export const referencesOfTheDeadFirst = variant({
   ],
   caughtBy: { "inode-unlink-dies": "leak" },
 });
+
+export const lentReferenceFoundBefore = variant({
+  name: "lent-reference-found-before",
+  about:
+    "Who gives back a dead thread's references looks which they are before he has the table's guard. One that was " +
+    "lent for lookups is given back meanwhile, with the last of them.",
+  from: "our own core, when no reference was lent; volume/lookups.ts, rule 3",
+  edits: [
+    {
+      file: "volume/inodes.ts",
+      find: "this.#enter();\n                const mapping = load(words, record);",
+      replace: "const mapping = load(words, record);\n                this.#enter();",
+    },
+  ],
+  caughtBy: { "inode-lookups-lender-dies": "check" },
+});

@@ -23,12 +23,13 @@ import {
 import { load, store, type Words } from "../../sync/atomics.ts";
 import { lockExclusive, lockShared, recoverLocks } from "../../sync/lock.ts";
 import { Root } from "../../sync/region.ts";
-import { allocateObject, freeObject, objectsInUse } from "../../sync/slab.ts";
+import { allocateObject, freeObject, objectsInUse, SLAB_WORDS } from "../../sync/slab.ts";
 import type { Sleeps, Task } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { Slot, type Thread } from "../../sync/thread.ts";
 import { Area, createInodeArea, type InodeDriver, InodeTable } from "../../volume/inodes.ts";
 import { InodeReference, Own } from "../../volume/inode-reference.ts";
+import { initLookups, makeLookups } from "../../volume/lookups.ts";
 import { createVolumeArea, VolumeState, VolumeWord, volumeWord } from "../../volume/state.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { contentOf, contentShown } from "./device.ts";
@@ -84,6 +85,8 @@ export interface InodesShared {
   readonly written: number;
   /** A word: whether somebody has a window, made and not yet about to go. */
   readonly mapped: number;
+  /** The slab of a kernel mount's lookups. */
+  readonly lookups: number;
 }
 
 /** What a thread uses of it. */
@@ -122,6 +125,9 @@ function* build(spec: InodesSpec): Sleeps<InodesShared> {
   });
   createVolumeArea(thread);
   const emptied = region.allocatePages(1);
+  const lookups = region.allocatePages(SLAB_WORDS);
+  initLookups(thread, lookups);
+  freeObject(thread, lookups, makeLookups(thread, lookups, 0));
   const user = makeUser(thread, volume, emptied);
   const { task } = taskOf(thread);
   makeFirstRecords(thread, names.length + actors);
@@ -152,6 +158,7 @@ function* build(spec: InodesSpec): Sleeps<InodesShared> {
     unused,
     written: lock + 32,
     mapped: lock + 48,
+    lookups,
   };
 }
 
@@ -450,6 +457,24 @@ export class Inodes {
     ensure(kept === "W", `after a sync, "${kept}" is persistent of what was written`);
   }
 
+  /** Tells the kernel of an inode that is referenced, and gives the reference back: that it was told keeps the inode. */
+  *tell(self: Self, reference: InodeReference): Sleeps<void> {
+    this.user(self).table.noteLookup(this.shared.lookups, reference);
+    yield* this.close(self, reference);
+  }
+
+  /** The kernel gives back what this actor, or another one, has told it once. */
+  *forget(self: Self, { ino }: InodeReference): Sleeps<void> {
+    this.user(self).table.forgetLookups(this.shared.lookups, ino, 1);
+    yield* this.settle(self);
+  }
+
+  /** The actor serves the kernel no more, as all do at the end. */
+  *endServing(self: Self): Sleeps<void> {
+    this.user(self).table.endLookups(this.shared.lookups);
+    yield* this.settle(self);
+  }
+
   /** Gives a reference back, and frees what was dropped last. */
   *close(self: Self, reference: InodeReference): Sleeps<void> {
     reference.release();
@@ -511,6 +536,7 @@ export class Inodes {
     if (anybody === undefined) return;
     const before = this.#recordsElsewhere(anybody);
     anybody.thread.reap();
+    for (const self of alive) this.endServing(self);
     this.settle(anybody);
     // What could not be freed is left to the unmount.
     const failed = alive.some((self) => this.user(self).device.failing.size > 0);
@@ -519,6 +545,8 @@ export class Inodes {
     // One that a dead thread was about to put into the table, or to give back, is lost.
     const dead = this.actors.length - alive.length;
     ensureNoLeak(lost >= 0 && lost <= Math.min(before, dead), `${lost} records are in no table`);
+    const lookups = objectsInUse(anybody.thread, this.shared.lookups);
+    ensureNoLeak(lookups >= 0 && lookups <= dead, `${lookups} entries of lookups are in use`);
     for (const self of alive) assertIdle(self);
     for (const self of this.actors) {
       const { name, thread } = self;

@@ -1,6 +1,6 @@
 /** The options of `holdfast mount` and `holdfast umount`. */
 import type { DaxMode, MountOptions } from "../../index.ts";
-import type { KernelMountOptions } from "../../fuse/index.ts";
+import { type KernelMountOptions, SERVERS_MAX } from "../../fuse/index.ts";
 import { type CommandSpec, oneOf, readArguments, UsageError, wholeNumber } from "../usage.ts";
 
 export interface MountCommandOptions {
@@ -39,6 +39,7 @@ For -o, as mount(8) has them:
   subtype=NAME            the type that is shown is fuse.NAME; empty: fuse (holdfast)
   dax=always|inode|never  which files are reached directly (always)
   commit=SECONDS          how soon what has changed is durable (5)
+  threads=N               threads that serve it: so many requests can wait at a time (4)
   discard                 tell the device of blocks that were freed
   writeback               the kernel collects what is written: docs/mount.md says the cost
   default_permissions, noatime, auto_unmount are always so, and accepted`,
@@ -135,6 +136,9 @@ const SETTINGS: Readonly<Record<string, (chosen: Chosen, value: string) => void>
   },
   commit: ({ volume }, value) => {
     volume.commitSeconds = wholeNumber("options commit", value, 0, COMMIT_SECONDS_MAX);
+  },
+  threads: ({ kernel }, value) => {
+    kernel.threads = wholeNumber("options threads", value, 1, SERVERS_MAX);
   },
 };
 

@@ -10,17 +10,18 @@ import type { Ino } from "../base/quantities.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import type { VolumeCore } from "../volume/core.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
+import { KernelLookups } from "../volume/kernel-lookups.ts";
 import type { Scope } from "../volume/paths.ts";
 import { ROOT_NODE } from "./protocol.ts";
 import type { SharedMount } from "./shared-mount.ts";
 
 export class Nodes implements Disposable {
   readonly #core: VolumeCore;
-  readonly #lookups: number;
+  readonly #lookups: KernelLookups;
 
   constructor(core: VolumeCore, { lookups }: SharedMount) {
     this.#core = core;
-    this.#lookups = lookups;
+    this.#lookups = new KernelLookups(core.inodes, lookups);
   }
 
   inoOf(node: number): Ino {
@@ -39,7 +40,7 @@ export class Nodes implements Disposable {
     try {
       const inode = yield* scope.reference(this.inoOf(node));
       if (!inode.isNameless) return inode;
-      if (this.#core.inodes.hasLookups(this.#lookups, inode)) return inode;
+      if (this.#lookups.has(inode)) return inode;
     } catch (error) {
       if (!(error instanceof HoldfastError && error.code === "ENOENT")) throw error;
     }
@@ -48,17 +49,17 @@ export class Nodes implements Disposable {
 
   /** The kernel is told of it once more. Returns its node. Throws: ENOMEM. */
   note(inode: InodeReference): number {
-    this.#core.inodes.noteLookup(this.#lookups, inode);
+    this.#lookups.note(inode);
     return this.nodeOf(inode.ino);
   }
 
   /** The kernel gives lookups back. Call `settle` of the volume afterwards. */
   forget(node: number, lookups: number): void {
-    this.#core.inodes.forgetLookups(this.#lookups, this.inoOf(node), lookups);
+    this.#lookups.forget(this.inoOf(node), lookups);
   }
 
   /** This thread serves no more. Call `settle` of the volume afterwards. */
   [Symbol.dispose](): void {
-    this.#core.inodes.endLookups(this.#lookups);
+    this.#lookups.end();
   }
 }

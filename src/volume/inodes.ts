@@ -56,17 +56,7 @@ import { forEachRecord } from "../sync/table.ts";
 import { Slot, type Thread } from "../sync/thread.ts";
 import { InodeReference, Own, TYPES } from "./inode-reference.ts";
 import { accessOf, type DaxMode } from "./access-mode.ts";
-import {
-  addLookups,
-  findLookups,
-  LentRecords,
-  linkLookups,
-  Lookups,
-  makeLookups,
-  removeEmptiedLookups,
-  removeLookupsOf,
-  unlinkLookups,
-} from "./lookups.ts";
+import { removeEmptiedLookups, removeLookupsOf } from "./lookups.ts";
 import { unusable } from "./state.ts";
 
 export const Area = {
@@ -117,7 +107,6 @@ export class InodeTable {
   readonly #idleMax: number;
   /** What this thread has dropped last, and has to evict. Also found by their state. */
   #doomed: { mapping: Mapping; ino: Ino }[] = [];
-  readonly #lent = new LentRecords();
   /** Set in the thread that closes the volume: it goes on when others are refused. */
   closing = false;
 
@@ -179,10 +168,15 @@ export class InodeTable {
 
   /** Another reference of a record that has one, of this thread: lock-free (invariant 2). */
   referenceAgain({ mapping, ino, type }: InodeReference): InodeReference {
+    return new InodeReference(this, mapping, ino, type, this.holdAgain(mapping));
+  }
+
+  /** As `referenceAgain`. Returns the reference's record of the thread's `openFiles`, for `drop`. */
+  holdAgain(mapping: Mapping): number {
     const { thread } = this;
     const record = thread.openFiles.take();
     addThenStore(thread.words, mapping + MappingWord.references, 1, record, mapping);
-    return new InodeReference(this, mapping, ino, type, record);
+    return record;
   }
 
   /**
@@ -195,7 +189,7 @@ export class InodeTable {
     const record = thread.openFiles.take();
     this.#enter();
     const refusal = this.closing ? null : unusable(thread);
-    let mapping = refusal === null ? this.#find(ino) : 0;
+    let mapping = refusal === null ? this.find(ino) : 0;
     if (mapping === 0 && spare !== 0 && refusal === null) {
       if (load(words, this.#area + Area.left) === left) {
         const bucket = this.#bucket(ino);
@@ -237,18 +231,18 @@ export class InodeTable {
     return accessOf(this.#mode, this.#driver.blockSize, flag, isInline);
   }
 
-  /** For InodeReference.release. */
+  /** For InodeReference.release, and for what was held again. */
   drop(mapping: Mapping, ino: Ino, record: number): void {
     const { thread } = this;
     this.#enter();
-    const gone = this.#dropHeld(mapping, ino, record);
+    const gone = this.dropHeld(mapping, ino, record);
     this.#leave();
     thread.openFiles.giveEmpty(record);
     if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
   }
 
   /** Empties the record of a reference. Returns what has left the table and is to be freed, or 0. Under the guard. */
-  #dropHeld(mapping: Mapping, ino: Ino, record: number): Mapping {
+  dropHeld(mapping: Mapping, ino: Ino, record: number): Mapping {
     const { words } = this.thread;
     const before = addThenStore(words, mapping + MappingWord.references, -1, record, 0);
     if (before !== 1) return 0;
@@ -256,99 +250,6 @@ export class InodeTable {
     const idle = add(words, this.#area + Area.idle, 1) + 1;
     if (this.#leavesIdle(mapping)) return this.#retire(mapping);
     return idle > this.#idleMax ? this.#retire(this.#nextIdle()) : 0;
-  }
-
-  /** The kernel is told of an inode once more, through a mount (lookups.ts). Throws: ENOMEM. */
-  noteLookup(mount: number, inode: InodeReference): void {
-    const { thread } = this;
-    const { words } = thread;
-    const { mapping } = inode;
-    if (this.#addLookup(mount, mapping, 0)) return;
-    const record = thread.openFiles.take();
-    let spare = 0;
-    try {
-      spare = makeLookups(thread, mount, record);
-    } catch (error) {
-      thread.openFiles.giveEmpty(record);
-      throw error;
-    }
-    addThenStore(words, mapping + MappingWord.references, 1, record, mapping);
-    if (this.#addLookup(mount, mapping, spare)) {
-      freeObject(thread, mount, spare);
-      this.drop(mapping, inode.ino, record);
-      return;
-    }
-    if (this.#lent.add(record)) this.#takeEmptied();
-  }
-
-  /** Counts a lookup where some are counted, and returns true. Else links `spare`, if it is not 0. */
-  #addLookup(mount: number, mapping: Mapping, spare: number): boolean {
-    const { words } = this.thread;
-    this.#enter();
-    const known = findLookups(words, mapping, mount);
-    if (known !== 0) addLookups(words, known, 1);
-    else if (spare !== 0) linkLookups(words, mapping, spare);
-    this.#leave();
-    return known !== 0;
-  }
-
-  #takeEmptied(): void {
-    const emptied = this.#lent.takeEmptied(this.thread.words);
-    // Whoever has emptied one has left the guard after that, or died in it, and then its entry goes now: rule 2.
-    this.#enter();
-    this.#leave();
-    for (const record of emptied) this.thread.openFiles.giveEmpty(record);
-  }
-
-  /** Whether the kernel knows an inode through a mount. */
-  hasLookups(mount: number, { mapping }: InodeReference): boolean {
-    this.#enter();
-    const known = findLookups(this.thread.words, mapping, mount) !== 0;
-    this.#leave();
-    return known;
-  }
-
-  /** The kernel gives lookups back; those of an inode that it does not know are ignored. Call `settle` afterwards. */
-  forgetLookups(mount: number, ino: Ino, count: number): void {
-    const { thread } = this;
-    const { words } = thread;
-    let gone: Mapping = 0;
-    this.#enter();
-    const mapping = this.#find(ino);
-    const entry = mapping === 0 ? 0 : findLookups(words, mapping, mount);
-    const isLast = entry !== 0 && addLookups(words, entry, -count) <= 0;
-    if (isLast) {
-      // Also of a dead lender, as long as nobody has given back what it held: the entry would be gone.
-      gone = this.#dropHeld(mapping, ino, load(words, entry + Lookups.record));
-      unlinkLookups(words, mapping, entry);
-    }
-    this.#leave();
-    if (isLast) freeObject(thread, mount, entry);
-    if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
-  }
-
-  /** A thread that serves a mount ends: what it has lent to lookups is given back. Call `settle` afterwards. */
-  endLookups(mount: number): void {
-    const { thread } = this;
-    const { words } = thread;
-    const entries: { mapping: Mapping; entry: number }[] = [];
-    this.#enter();
-    this.#forEach((mapping) => {
-      const entry = findLookups(words, mapping, mount);
-      if (entry === 0 || load(words, entry + Lookups.lender) !== thread.holder) return;
-      unlinkLookups(words, mapping, entry);
-      entries.push({ mapping, entry });
-    });
-    this.#leave();
-    for (const { mapping, entry } of entries) {
-      const record = load(words, entry + Lookups.record);
-      freeObject(thread, mount, entry);
-      this.#enter();
-      const gone = this.#dropHeld(mapping, inoOf(thread, mapping), record);
-      this.#leave();
-      if (gone !== 0) freeObject(thread, mappingSlab(thread), gone);
-    }
-    this.#takeEmptied();
   }
 
   /** Takes an idle record out of the table and returns it, or 0: `settle` has to. Under the guard. */
@@ -442,7 +343,7 @@ export class InodeTable {
 
   #doomAbandoned(): void {
     this.#enter();
-    this.#forEach((mapping) => {
+    this.visitRecords((mapping) => {
       if (!this.#isIdle(mapping)) return;
       if (!this.#leavesIdle(mapping)) return;
       this.#doomed.push({ mapping, ino: inoOf(this.thread, mapping) });
@@ -453,7 +354,7 @@ export class InodeTable {
   /** At unmount: evicts every idle record. Nothing else may be in use. */
   *evictAll(task: Task): Sleeps<void> {
     this.#enter();
-    this.#forEach((mapping) => {
+    this.visitRecords((mapping) => {
       if (this.#isIdle(mapping)) this.#doomed.push({ mapping, ino: inoOf(this.thread, mapping) });
     });
     this.#leave();
@@ -509,7 +410,7 @@ export class InodeTable {
   #claim(mapping: Mapping, ino: Ino): boolean {
     const { words } = this.thread;
     this.#enter();
-    const mine = this.#find(ino) === mapping && this.#isIdle(mapping);
+    const mine = this.find(ino) === mapping && this.#isIdle(mapping);
     if (mine) {
       add(words, this.#area + Area.idle, -1);
       store(words, mapping + Own.evictor, this.thread.holder);
@@ -518,7 +419,7 @@ export class InodeTable {
     return mine;
   }
 
-  /** Runs `change` under the table's guard: for the volume's state (state.ts, rule 1). */
+  /** Runs `change` under the table's guard: for the volume's state (state.ts, rule 1), and what hangs on records. */
   underGuard(change: () => void): void {
     this.#enter();
     change();
@@ -529,7 +430,7 @@ export class InodeTable {
   count(): { records: number; idle: number } {
     let records = 0;
     this.#enter();
-    this.#forEach(() => records++);
+    this.visitRecords(() => records++);
     const idle = load(this.thread.words, this.#area + Area.idle);
     this.#leave();
     return { records, idle };
@@ -566,7 +467,7 @@ export class InodeTable {
     const { words } = this.thread;
     const discarded: Mapping[] = [];
     this.#enter();
-    this.#forEach((mapping) => {
+    this.visitRecords((mapping) => {
       if (load(words, mapping + Own.evictor) !== dead) return;
       if (load(words, mapping + Own.discarded) !== 0) {
         discarded.push(mapping);
@@ -588,7 +489,7 @@ export class InodeTable {
   #enter(): void {
     if (!enterGuard(this.thread, this.#area + Area.guard)) return;
     let idle = 0;
-    this.#forEach((mapping) => {
+    this.visitRecords((mapping) => {
       removeEmptiedLookups(this.thread, mapping);
       if (this.#isIdle(mapping)) idle++;
     });
@@ -604,7 +505,8 @@ export class InodeTable {
     return this.#area + Area.buckets + (mixed % this.#buckets);
   }
 
-  #find(ino: Ino): Mapping {
+  /** The record of an inode, or 0. Under the guard. */
+  find(ino: Ino): Mapping {
     const { words } = this.thread;
     let mapping = load(words, this.#bucket(ino));
     while (mapping !== 0 && inoOf(this.thread, mapping) !== ino) {
@@ -625,7 +527,8 @@ export class InodeTable {
     add(words, this.#area + Area.left, 1);
   }
 
-  #forEach(visit: (mapping: Mapping) => void): void {
+  /** Every record; the visitor may take it out. Under the guard. */
+  visitRecords(visit: (mapping: Mapping) => void): void {
     const { words } = this.thread;
     for (let bucket = 0; bucket < this.#buckets; bucket++) {
       let mapping = load(words, this.#area + Area.buckets + bucket);

@@ -86,7 +86,8 @@ export function removeEmptiedLookups(thread: Thread, mapping: Mapping): void {
   removeLookups(thread, mapping, (entry) => load(words, load(words, entry + Lookups.record)) === 0);
 }
 
-function removeLookups(
+/** Takes out entries of an inode. Their references are the caller's to give back. Under the guard. */
+export function removeLookups(
   thread: Thread,
   mapping: Mapping,
   isRemoved: (entry: number) => boolean,
@@ -102,13 +103,17 @@ function removeLookups(
   }
 }
 
-/** Lent records at which a thread looks whether some were emptied. */
-const LENT_BEFORE_LOOK = 1024;
-
 /** The records that this thread has lent. */
 export class LentRecords {
+  readonly #lookAtLeast: number;
   #lent: number[] = [];
-  #lookAt = LENT_BEFORE_LOOK;
+  #lookAt: number;
+
+  /** `lookAt`: so many are lent at least, before it looks whether some were emptied. */
+  constructor(lookAt: number) {
+    this.#lookAtLeast = lookAt;
+    this.#lookAt = lookAt;
+  }
 
   /** Adds a record. Returns whether it is time to take emptied ones back. */
   add(record: number): boolean {
@@ -122,7 +127,7 @@ export class LentRecords {
     const kept: number[] = [];
     for (const record of this.#lent) (load(words, record) === 0 ? emptied : kept).push(record);
     this.#lent = kept;
-    this.#lookAt = Math.max(LENT_BEFORE_LOOK, kept.length * 2);
+    this.#lookAt = Math.max(this.#lookAtLeast, kept.length * 2);
     return emptied;
   }
 }

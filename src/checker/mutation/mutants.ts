@@ -37,6 +37,8 @@ const FILES = [
   "volume/grow-steps.ts",
   "volume/inodes.ts",
   "volume/inode-reference.ts",
+  "volume/lookups.ts",
+  "volume/kernel-lookups.ts",
 ];
 
 /** Layers that are mutated: those whose every access scenarios are meant to guard. */

@@ -23,13 +23,13 @@ import {
 import { load, store, type Words } from "../../sync/atomics.ts";
 import { lockExclusive, lockShared, recoverLocks } from "../../sync/lock.ts";
 import { Root } from "../../sync/region.ts";
-import { allocateObject, freeObject, objectsInUse, SLAB_WORDS } from "../../sync/slab.ts";
+import { allocateObject, freeObject, objectsInUse } from "../../sync/slab.ts";
 import type { Sleeps, Task } from "../../sync/sleep.ts";
 import { forEachRecord } from "../../sync/table.ts";
 import { Slot, type Thread } from "../../sync/thread.ts";
 import { Area, createInodeArea, type InodeDriver, InodeTable } from "../../volume/inodes.ts";
 import { InodeReference, Own } from "../../volume/inode-reference.ts";
-import { initLookups, makeLookups } from "../../volume/lookups.ts";
+import { KernelLookups } from "../../volume/kernel-lookups.ts";
 import { createVolumeArea, VolumeState, VolumeWord, volumeWord } from "../../volume/state.ts";
 import { ensure, ensureNoLeak, type Self } from "../scenario.ts";
 import { contentOf, contentShown } from "./device.ts";
@@ -42,6 +42,7 @@ import {
   type VolumeShared,
 } from "./build.ts";
 import { assertGivenBack, assertIdle } from "./leftovers.ts";
+import { assertHeader, countLookups, headerOf, makeMount } from "./kernel-mounts.ts";
 import { fieldName, LOCK_FIELDS } from "./names.ts";
 import { isDead, taskOf, threadAt } from "./threads.ts";
 import { volumeWordName } from "./volume-names.ts";
@@ -73,6 +74,8 @@ export interface InodesShared {
   readonly spec: InodesSpec;
   readonly volume: VolumeShared;
   readonly region: VolumeShared["region"];
+  /** Of the names, as they were built. */
+  readonly inos: ReadonlyMap<string, Ino>;
   /** Of the directory: a word of the region. */
   readonly lock: number;
   /** The first that has lost its name, or 0. */
@@ -85,14 +88,18 @@ export interface InodesShared {
   readonly written: number;
   /** A word: whether somebody has a window, made and not yet about to go. */
   readonly mapped: number;
-  /** The slab of a kernel mount's lookups. */
-  readonly lookups: number;
+  /** The slabs of two kernel mounts' lookups. */
+  readonly mounts: readonly number[];
+  /** Of the region, what no layer changes. */
+  readonly header: readonly number[];
 }
 
 /** What a thread uses of it. */
 interface User extends Hand {
   readonly ram: RamDriver;
   readonly table: InodeTable;
+  /** Of each kernel mount. */
+  readonly lookups: readonly KernelLookups[];
 }
 
 const TIME = { seconds: LONG_AGO, nanoseconds: 0 };
@@ -104,6 +111,8 @@ const DIRECTORY = { rankName: "directory", order: 0 } as const;
 const SECTORS = PAGE_SIZE / 512;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+/** Of two, the first is looked at. */
+const LENT_BEFORE_LOOK = 2;
 /** Blocks of the device that no file has at the start. */
 const BLOCKS_FREE = 2;
 
@@ -125,16 +134,16 @@ function* build(spec: InodesSpec): Sleeps<InodesShared> {
   });
   createVolumeArea(thread);
   const emptied = region.allocatePages(1);
-  const lookups = region.allocatePages(SLAB_WORDS);
-  initLookups(thread, lookups);
-  freeObject(thread, lookups, makeLookups(thread, lookups, 0));
-  const user = makeUser(thread, volume, emptied);
+  const mounts = [0, 1].map(() => makeMount(thread));
+  const user = makeUser(thread, volume, emptied, mounts);
   const { task } = taskOf(thread);
   makeFirstRecords(thread, names.length + actors);
+  const inos = new Map<string, Ino>();
   for (const name of names) {
     const ino = yield* inTransaction(task, user, (transaction) =>
       makeInode(user, transaction, name, spec),
     );
+    inos.set(name, ino);
     const isFresh = fresh === true || fresh.includes(name);
     if (!isFresh) yield* makeRecord(task, user, ino, name, spec);
     if (!nameless.includes(name)) continue;
@@ -152,13 +161,15 @@ function* build(spec: InodesSpec): Sleeps<InodesShared> {
     spec,
     volume,
     region,
+    inos,
     lock,
     nameless: withoutName,
     emptied,
     unused,
     written: lock + 32,
     mapped: lock + 48,
-    lookups,
+    mounts,
+    header: headerOf(thread.words),
   };
 }
 
@@ -205,7 +216,12 @@ function makeFirstRecords(thread: Thread, count: number): void {
   for (const record of records) freeObject(thread, slab, record);
 }
 
-function makeUser(thread: Thread, volume: VolumeShared, emptied: number): User {
+function makeUser(
+  thread: Thread,
+  volume: VolumeShared,
+  emptied: number,
+  mounts: readonly number[],
+): User {
   const hand = makeHand(thread, volume, (device) => RamDriver.attach(thread, device));
   const { device } = hand;
   const ram = RamDriver.attach(thread, device);
@@ -231,7 +247,8 @@ function makeUser(thread: Thread, volume: VolumeShared, emptied: number): User {
   const table = new InodeTable(hand.dax, driver, "inode");
   hand.dax.holdMapping = (ino) => table.tryAcquire(ino as Ino);
   hand.dax.acquireMapping = (ino) => table.acquireKnown(ino as Ino);
-  return { ...hand, ram, table };
+  const lookups = mounts.map((mount) => new KernelLookups(table, mount, LENT_BEFORE_LOOK));
+  return { ...hand, ram, table, lookups };
 }
 
 /** One of the story's names. */
@@ -291,7 +308,7 @@ export class Inodes {
     this.shared = shared;
     this.actors = actors;
     this.#users = actors.map(({ thread }) => {
-      const user = makeUser(thread, shared.volume, shared.emptied);
+      const user = makeUser(thread, shared.volume, shared.emptied, shared.mounts);
       // In the order of volume/assemble.ts.
       user.table.recoverInodes();
       recoverLocks(thread);
@@ -458,20 +475,34 @@ export class Inodes {
   }
 
   /** Tells the kernel of an inode that is referenced, and gives the reference back: that it was told keeps the inode. */
-  *tell(self: Self, reference: InodeReference): Sleeps<void> {
-    this.user(self).table.noteLookup(this.shared.lookups, reference);
+  *tell(self: Self, reference: InodeReference, mount = 0): Sleeps<void> {
+    this.note(self, reference, mount);
     yield* this.close(self, reference);
   }
 
-  /** The kernel gives back what this actor, or another one, has told it once. */
-  *forget(self: Self, { ino }: InodeReference): Sleeps<void> {
-    this.user(self).table.forgetLookups(this.shared.lookups, ino, 1);
+  note(self: Self, reference: InodeReference, mount = 0): void {
+    this.user(self).lookups[mount]!.note(reference);
+  }
+
+  /** As if the first kernel had been told so many times of an inode that it knows. */
+  tellOften(self: Self, { mapping }: InodeReference, count: number): void {
+    countLookups(this.user(self).table, this.shared.mounts[0]!, mapping, count);
+  }
+
+  /** The kernel gives back what this actor, or another one, has told it. */
+  *forget(self: Self, { ino }: { readonly ino: Ino }, mount = 0, count = 1): Sleeps<void> {
+    this.user(self).lookups[mount]!.forget(ino, count);
     yield* this.settle(self);
   }
 
-  /** The actor serves the kernel no more, as all do at the end. */
-  *endServing(self: Self): Sleeps<void> {
-    this.user(self).table.endLookups(this.shared.lookups);
+  /** Whether the kernel was told of an inode, and has not given that back. */
+  isKnown(self: Self, reference: InodeReference, mount = 0): boolean {
+    return this.user(self).lookups[mount]!.has(reference);
+  }
+
+  /** The actor serves a kernel no more. */
+  *endServing(self: Self, mount = 0): Sleeps<void> {
+    this.user(self).lookups[mount]!.end();
     yield* this.settle(self);
   }
 
@@ -536,7 +567,9 @@ export class Inodes {
     if (anybody === undefined) return;
     const before = this.#recordsElsewhere(anybody);
     anybody.thread.reap();
-    for (const self of alive) this.endServing(self);
+    for (const self of alive) {
+      for (const lookups of this.user(self).lookups) lookups.end();
+    }
     this.settle(anybody);
     // What could not be freed is left to the unmount.
     const failed = alive.some((self) => this.user(self).device.failing.size > 0);
@@ -545,8 +578,11 @@ export class Inodes {
     // One that a dead thread was about to put into the table, or to give back, is lost.
     const dead = this.actors.length - alive.length;
     ensureNoLeak(lost >= 0 && lost <= Math.min(before, dead), `${lost} records are in no table`);
-    const lookups = objectsInUse(anybody.thread, this.shared.lookups);
-    ensureNoLeak(lookups >= 0 && lookups <= dead, `${lookups} entries of lookups are in use`);
+    for (const mount of this.shared.mounts) {
+      const lookups = objectsInUse(anybody.thread, mount);
+      ensureNoLeak(lookups >= 0 && lookups <= dead, `${lookups} entries of lookups are in use`);
+    }
+    assertHeader(anybody.thread.words, this.shared.header);
     for (const self of alive) assertIdle(self);
     for (const self of this.actors) {
       const { name, thread } = self;

@@ -8,6 +8,7 @@ import type { Explanation } from "./explanation.ts";
 import { growthSurvivors } from "./growth.ts";
 import { inodeSurvivors } from "./inodes.ts";
 import { layoutSurvivors } from "./layout.ts";
+import { lookupSurvivors } from "./lookups.ts";
 import { mappingSurvivors } from "./mapping.ts";
 import { metadataSurvivors } from "./metadata.ts";
 import { pagesSurvivors } from "./pages.ts";
@@ -32,6 +33,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   ...ramSurvivors,
   ...sharingSurvivors,
   ...inodeSurvivors,
+  ...lookupSurvivors,
   ...growthSurvivors,
 ];
 

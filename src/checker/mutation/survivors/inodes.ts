@@ -156,13 +156,13 @@ export const inodeSurvivors: readonly Explanation[] = [
   },
   {
     file: FILE,
-    function: "drop",
+    function: "dropHeld",
     what: ["left out: this.#driver.noteUnused("],
     why: KEEPS_NO_ROOM,
   },
   {
     file: FILE,
-    function: "recoverInodes",
+    function: "#recoverReference",
     what: [
       "left out: this.#driver.noteUnused(",
       "swapped: add(words, this.#area + Area.idle, 1); this.",
@@ -178,7 +178,7 @@ export const inodeSurvivors: readonly Explanation[] = [
   {
     file: FILE,
     function: "count",
-    what: ["swapped: this.#enter(); this.#forEach("],
+    what: ["swapped: this.#enter(); this.visitRecords("],
     why: "figures may miss what changes meanwhile; and the number of idle records is read under the guard",
   },
   {

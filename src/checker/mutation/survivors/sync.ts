@@ -123,6 +123,12 @@ export const syncSurvivors: readonly Explanation[] = [
       "whether it is put there inside the guard or after.",
   })),
   {
+    file: "sync/sleep.ts",
+    function: "interruption",
+    what: ["always: if (this.#isInterrupted?.(", "never: if (this.#isInterrupted?.("],
+    why: "no scenario interrupts a wait so; it ends as by a signal, which they do. test/fuse/threads.test.ts sees it",
+  },
+  {
     file: "sync/lock.ts",
     function: "unlockShared",
     what: [

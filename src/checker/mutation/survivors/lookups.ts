@@ -1,0 +1,37 @@
+import type { Explanation } from "./explanation.ts";
+
+const LISTS = "volume/lookups.ts";
+const COUNTS = "volume/kernel-lookups.ts";
+
+export const lookupSurvivors: readonly Explanation[] = [
+  {
+    file: LISTS,
+    function: "makeLookups",
+    what: ["swapped: "],
+    why: "equivalent: the entry is in no list yet",
+  },
+  {
+    file: LISTS,
+    function: "addLookups",
+    what: ["swapped: "],
+    why: "equivalent: both lie under the guard, and the mount of a server that dies there is over (fuse/shared-mount.ts, rule 2)",
+  },
+  {
+    file: LISTS,
+    function: "add",
+    what: ["always: return (this.#lent.length", "never: return (this.#lent.length"],
+    why: "costs time, or memory: when the thread ends all records are given back",
+  },
+  {
+    file: COUNTS,
+    function: "note",
+    what: ["never: if (this.#add(mapping, 0))"],
+    why: "costs time only: what was made in vain is given back",
+  },
+  {
+    file: COUNTS,
+    function: "forget",
+    what: ["never: if (mapping === 0)"],
+    why: "equivalent: the word of the region that is looked at then is a root of no layer, and 0",
+  },
+];

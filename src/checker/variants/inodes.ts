@@ -81,5 +81,5 @@ export const lentReferenceFoundBefore = variant({
       replace: "const mapping = load(words, record);\n                this.#enter();",
     },
   ],
-  caughtBy: { "inode-lookups-lender-dies": "check" },
+  caughtBy: { "inode-lookups-found-late": "check" },
 });

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   statfsSync,
   truncateSync,
@@ -60,7 +61,21 @@ export class Place {
       throw new Unmeasurable("no tmpfs was found at /dev/shm or at the temporary directory");
     }
     this.directory = mkdtempSync(join(parent, "holdfast-bench-"));
-    process.on("exit", () => rmSync(this.directory, { recursive: true, force: true }));
+    process.on("exit", () => {
+      this.#unmount();
+      rmSync(this.directory, { recursive: true, force: true });
+    });
+  }
+
+  /** What a run that a signal has ended leaves mounted. */
+  #unmount() {
+    process.chdir("/");
+    const mounted = readFileSync("/proc/self/mounts", "utf8").split("\n");
+    for (const line of mounted) {
+      const [, directory = ""] = line.split(" ");
+      if (!directory.startsWith(`${this.directory}/`)) continue;
+      spawnSync("umount", [directory], { env: environment });
+    }
   }
 
   /**

@@ -55,10 +55,11 @@ export const setattr: Operation = function* (serving, scope) {
     yield* truncateInode(scope.task, core, inode, SetAttributesIn.size.get(view, BODY));
   }
   const others = valid & ~AttributeFlag.SIZE;
-  if ((others & CHANGES) !== 0) {
-    if ((valid & (AttributeFlag.UID | AttributeFlag.GID)) !== 0) {
-      yield* dropPrivileges(serving, scope, inode, false);
-    }
+  // A chown(2) that leaves both as they are says nothing, but perhaps when: it takes set-id bits all the same.
+  const isOfOwner =
+    (valid & OWNER) !== 0 || (valid & (CHANGES | AttributeFlag.SIZE) & ~AttributeFlag.CTIME) === 0;
+  if ((others & CHANGES) !== 0 || isOfOwner) {
+    if (isOfOwner) yield* dropPrivileges(serving, scope, inode, false);
     const change = changeOf(serving, valid);
     yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
       if (change.mode !== undefined) chmodAcl(core, transaction, inode.ino, change.mode);
@@ -66,17 +67,16 @@ export const setattr: Operation = function* (serving, scope) {
       if ((valid & AttributeFlag.KILL_SUIDGID) !== 0) {
         return { ...change, mode: modeAfterChange(serving, info) };
       }
-      const isGiven = (valid & (AttributeFlag.UID | AttributeFlag.GID)) !== 0;
-      return isGiven ? { ...change, mode: withoutSetId(info.mode) } : change;
+      return isOfOwner ? { ...change, mode: withoutSetId(info.mode) } : change;
     });
   }
   return yield* serving.attributes(scope, inode);
 };
 
+const OWNER = AttributeFlag.UID | AttributeFlag.GID;
 const CHANGES =
   AttributeFlag.MODE |
-  AttributeFlag.UID |
-  AttributeFlag.GID |
+  OWNER |
   AttributeFlag.ATIME |
   AttributeFlag.MTIME |
   AttributeFlag.CTIME |

@@ -106,7 +106,10 @@ export const write: Operation = function* (serving, scope) {
   return WriteOut.structure.size;
 };
 
-/** The content or the owner is about to be changed: capabilities go, and set-id bits where the kernel says so. */
+/**
+ * The content or the owner is about to be changed: capabilities go, and set-id bits where the kernel says so. Of FALLOCATE and
+ * COPY_FILE_RANGE it says nothing: then all but the superuser lose them.
+ */
 export function* dropPrivileges(
   serving: Serving,
   scope: Scope,
@@ -177,6 +180,7 @@ export const fallocate: Operation = function* (serving, scope) {
   const length = FallocateIn.length.get(view, BODY);
   const inode = yield* serving.inode(scope);
   core.assertWritable();
+  yield* dropPrivileges(serving, scope, inode, request.uid !== 0);
   if (mode === ZERO_KEEPING_SIZE) {
     const { hasExtents } = yield* readAttributes(scope.task, core, inode);
     if (!hasExtents) throw unsupported(mode);
@@ -227,7 +231,7 @@ export const copyFileRange: Operation = function* (serving, scope) {
   const length = Math.min(CopyFileRangeIn.length.get(view, BODY), COPY_BYTES_MAX);
   const source = yield* serving.inode(scope);
   const target = yield* serving.nodes.find(scope, CopyFileRangeIn.nodeOut.get(view, BODY));
-  yield* dropPrivileges(serving, scope, target, false);
+  yield* dropPrivileges(serving, scope, target, request.uid !== 0);
   // The answer is short: the rest of its buffer is free.
   const buffer = reply.bytes.subarray(reply.body + WriteOut.structure.size);
   let done = 0;

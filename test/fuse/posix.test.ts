@@ -360,6 +360,10 @@ const CASES: Record<string, Case> = {
   },
 };
 
+/** Copies a byte by copy_file_range(2), in perl. Source: asm/unistd.h. */
+const COPY_FILE_RANGE = process.arch === "x64" ? 326 : 285;
+const COPY = `open S, "<s"; open F, "+<f"; exit(syscall(${COPY_FILE_RANGE}, fileno S, 0, fileno F, 0, 1, 0) != 1)`;
+
 const AS_OTHERS: Record<string, Case> = {
   "permissions are those of the mode": (at) => {
     fs.chmodSync(at(), 0o755);
@@ -411,6 +415,7 @@ const AS_OTHERS: Record<string, Case> = {
   "set-id bits go when others write, and with the owner": (at) => {
     fs.chmodSync(at(), 0o777);
     const seen: unknown[] = [];
+    put(at("s"));
     for (const bits of [0o6777, 0o2666, 0o4766]) {
       put(at("f"));
       fs.chmodSync(at("f"), bits);
@@ -421,9 +426,19 @@ const AS_OTHERS: Record<string, Case> = {
       fs.chmodSync(at("f"), bits);
       asUser(1000, ": > f", at());
       seen.push(mode(at("f")));
-      fs.chmodSync(at("f"), bits);
-      fs.chownSync(at("f"), 5, 5);
-      seen.push(mode(at("f")));
+      for (const command of [
+        "fallocate -l 9000 f",
+        "fallocate -p -l 4096 f",
+        `perl -e '${COPY}'`,
+      ]) {
+        fs.chmodSync(at("f"), bits);
+        seen.push(asUser(1000, command, at()), mode(at("f")));
+      }
+      for (const owner of [-1, 5]) {
+        fs.chmodSync(at("f"), bits);
+        fs.chownSync(at("f"), owner, owner);
+        seen.push(mode(at("f")));
+      }
       fs.unlinkSync(at("f"));
     }
     return seen;

@@ -361,9 +361,16 @@ test("attributes are set, and times keep nanoseconds and four centuries", () => 
       gid: 2 ** 31,
       accessTime: time(-5),
       modifyTime: time(2 ** 33),
-      changeTime: time(2 ** 34 - 2 ** 31 - 1),
+      changeTime: { seconds: 2 ** 34 - 2 ** 31 - 1, nanoseconds: 0 },
       birthTime: someTime,
     });
+    const least = { seconds: -(2 ** 31), nanoseconds: 0 };
+    for (const seconds of [-(2 ** 40), -(2 ** 31) - 1, -(2 ** 31)]) {
+      image.change((transaction) =>
+        image.driver.setAttributes(transaction, ino, { modifyTime: time(seconds) }),
+      );
+      expect(image.driver.readInode(ino).modifyTime).toEqual(least);
+    }
     for (const [deviceMajor, deviceMinor] of [
       [5, 1],
       [259, 3],

@@ -333,19 +333,21 @@ export function inodeTime(volume: ExtVolume, raw: RawInode, name: TimeName): Tim
   };
 }
 
-/** Sets a time; what does not fit becomes the nearest that does. */
+/** Sets a time; what does not fit becomes the nearest second that does, and the first and the last are whole: as in Linux. */
 export function setInodeTime(volume: ExtVolume, raw: RawInode, name: TimeName, time: Time): void {
   const { view } = raw.block;
   const fields = timeFields(name);
   if (!hasField(volume, raw, fields.seconds)) return;
   const hasExtra = hasField(volume, raw, fields.extra);
   const most = (hasExtra ? 2 ** 34 : 2 ** 32) - 2 ** 31 - 1;
-  const seconds = Math.max(-(2 ** 31), Math.min(Math.floor(time.seconds), most));
+  const least = -(2 ** 31);
+  const seconds = Math.max(least, Math.min(Math.floor(time.seconds), most));
   const low = seconds | 0;
   fields.seconds.set(view, raw.at, low);
   if (!hasExtra) return;
   const epoch = (seconds - low) / 2 ** 32;
-  const nanoseconds = Math.min(Math.floor(time.nanoseconds), NANOSECONDS_MAX);
+  const isLimit = seconds === least || seconds === most;
+  const nanoseconds = isLimit ? 0 : Math.min(Math.floor(time.nanoseconds), NANOSECONDS_MAX);
   fields.extra.set(view, raw.at, nanoseconds * 4 + epoch);
 }
 

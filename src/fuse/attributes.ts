@@ -1,9 +1,10 @@
 /** GETATTR, STATX, SETATTR, STATFS, and extended attributes, access control lists among them. */
 import { ERRNO, HoldfastError } from "../base/errors.ts";
 import { timeNow } from "../dax/dax.ts";
-import type { AttributeChange, Time } from "../iomap/contract.ts";
+import type { AttributeChange, InodeInfo, Time } from "../iomap/contract.ts";
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable } from "../metadata/sequence.ts";
+import type { Transaction } from "../metadata/transaction.ts";
 import { chmodAcl } from "../volume/acl.ts";
 import { changeAttributes, readAttributes, readSpace, withoutSetId } from "../volume/attributes.ts";
 import { truncateInode } from "../volume/content-change.ts";
@@ -14,6 +15,7 @@ import {
   setAttribute,
 } from "../volume/extended-attributes.ts";
 import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
+import { assertTakesMore, assertUnrestricted } from "../volume/names.ts";
 import { noteCapabilitiesChange } from "./capabilities.ts";
 import { dropPrivileges, modeAfterChange } from "./files.ts";
 import { BODY, writeStatx } from "./messages.ts";
@@ -55,23 +57,41 @@ export const setattr: Operation = function* (serving, scope) {
     yield* truncateInode(scope.task, core, inode, SetAttributesIn.size.get(view, BODY));
   }
   const others = valid & ~AttributeFlag.SIZE;
-  // A chown(2) that leaves both as they are says nothing, but perhaps when: it takes set-id bits all the same.
+  // A chown(2) that leaves both as they are says nothing, but perhaps when; so does a write before it takes set-id bits.
   const isOfOwner =
     (valid & OWNER) !== 0 || (valid & (CHANGES | AttributeFlag.SIZE) & ~AttributeFlag.CTIME) === 0;
   if ((others & CHANGES) !== 0 || isOfOwner) {
     if (isOfOwner) yield* dropPrivileges(serving, scope, inode, false);
     const change = changeOf(serving, valid);
-    yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
+    const modeOf = (info: InodeInfo): number => {
+      if (change.mode !== undefined) return change.mode;
+      if (info.type === "directory") return info.mode;
+      if ((valid & AttributeFlag.KILL_SUIDGID) !== 0) return modeAfterChange(serving, info);
+      return isOfOwner ? withoutSetId(info.mode) : info.mode;
+    };
+    const check = (info: InodeInfo): void => {
+      if (isOfUse(serving, valid) && modeOf(info) === info.mode) assertTakesMore(info);
+      else assertUnrestricted(info);
+    };
+    const apply = (info: InodeInfo, transaction: Transaction): AttributeChange => {
       if (change.mode !== undefined) chmodAcl(core, transaction, inode.ino, change.mode);
-      if (change.mode !== undefined || info.type === "directory") return change;
-      if ((valid & AttributeFlag.KILL_SUIDGID) !== 0) {
-        return { ...change, mode: modeAfterChange(serving, info) };
-      }
-      return isOfOwner ? { ...change, mode: withoutSetId(info.mode) } : change;
-    });
+      return { ...change, mode: modeOf(info) };
+    };
+    yield* changeAttributes(scope.task, core, inode, apply, check);
   }
   return yield* serving.attributes(scope, inode);
 };
+
+/**
+ * Whether an append-only file's flag allows a change that the kernel asks for: nothing but times, and these of now. Where
+ * the kernel collects what is written, it says of now when that was.
+ */
+function isOfUse({ options }: Serving, valid: number): boolean {
+  const has = (flag: number): boolean => (valid & flag) !== 0;
+  if (has(AttributeFlag.MODE | OWNER)) return false;
+  if (has(AttributeFlag.ATIME) && !has(AttributeFlag.ATIME_NOW)) return false;
+  return options.writeback || !has(AttributeFlag.MTIME) || has(AttributeFlag.MTIME_NOW);
+}
 
 const OWNER = AttributeFlag.UID | AttributeFlag.GID;
 const CHANGES =

@@ -129,10 +129,15 @@ export function* dropPrivileges(
     capable = value !== null;
     if (!capable) noteWithout(words, inode, known);
   }
-  if (!killsSetId && !capable) return;
+  let losesBits = false;
+  if (killsSetId) {
+    const info = yield* readAttributes(scope.task, core, inode);
+    losesBits = modeAfterChange(serving, info) !== info.mode;
+  }
+  if (!losesBits && !capable) return;
   yield* changeAttributes(scope.task, core, inode, (info, transaction) => {
     if (capable) attributes?.remove(transaction, inode.ino, CAPABILITIES);
-    return killsSetId ? { mode: modeAfterChange(serving, info) } : {};
+    return losesBits ? { mode: modeAfterChange(serving, info) } : {};
   });
 }
 

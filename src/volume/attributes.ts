@@ -38,19 +38,23 @@ export function* readAttributes(
   );
 }
 
-/** Changes attributes; `change` gets those of now. Sets the change time. Throws: EPERM, EROFS. */
+/**
+ * Changes attributes; `change` gets those of now. Sets the change time. `check` throws where the inode's flags forbid it.
+ * Throws: EPERM, EROFS.
+ */
 export function* changeAttributes(
   task: Task,
   core: VolumeCore,
   inode: InodeReference,
   change: (info: InodeInfo, transaction: Transaction) => AttributeChange,
+  check: (info: InodeInfo) => void = assertUnrestricted,
 ): Sleeps<void> {
   core.assertWritable();
   {
     using _lock = yield* lockInode(task, inode);
     yield* inTransaction(task, core, [inode], (transaction) => {
       const info = core.driver.readInode(inode.ino);
-      assertUnrestricted(info);
+      check(info);
       const changed = change(info, transaction);
       core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
       core.changes.note(ChangeKind.attributes, inode.ino, inode.isDirectory);

@@ -55,6 +55,11 @@ export function assertUnrestricted(info: InodeInfo): void {
   if (info.restriction !== null) refuseRestricted(info.restriction);
 }
 
+/** Throws: EPERM for what may not even be added to ("immutable"). */
+export function assertTakesMore(info: InodeInfo): void {
+  if (info.restriction !== "append-only") assertUnrestricted(info);
+}
+
 function refuseRestricted(restriction: string): never {
   throw new HoldfastError("EPERM", `the inode is marked ${restriction}`);
 }
@@ -68,7 +73,7 @@ function assertUnrestrictedNow({ driver }: VolumeCore, { ino }: InodeReference):
 function assertTakesNames(core: VolumeCore, directory: InodeReference): InodeInfo {
   if (directory.isNameless) throw missing();
   const info = core.driver.readInode(directory.ino);
-  if (info.restriction !== null && info.restriction !== "append-only") assertUnrestricted(info);
+  assertTakesMore(info);
   return info;
 }
 

@@ -18,6 +18,7 @@ import {
   loopMount,
   mkfsExt4,
   run,
+  runOk,
   skipUnless,
   temporaryDirectory,
 } from "../support/tools.ts";
@@ -518,5 +519,61 @@ skipUnless(...needs, "loop mounts").each([[[]], [["-o", "writeback"]], [["-o", "
       if (verdict.startsWith("holes") && options.includes("writeback" as never)) continue;
       expect.soft({ [verdict]: actual[verdict] }).toEqual({ [verdict]: answer });
     }
+  },
+);
+
+/** What may be done with files that are only to be added to, or not to be changed at all (chattr). */
+function answersOfRestricted(root: string): unknown {
+  const at = (name: string): string => join(root, name);
+  const append = (name: string) => (): void => {
+    const fd = fs.openSync(at(name), O_WRONLY | O_APPEND);
+    try {
+      fs.writeSync(fd, "more");
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  };
+  return ["log", "tool", "fixed"].map((name) => [
+    name,
+    codeOf(append(name)),
+    asUser(1000, `echo by another >> ${name}`, root),
+    changes({ [name]: at(name) }, () => run("touch", [at(name)])),
+    codeOf(() => fs.utimesSync(at(name), 5, 5)),
+    codeOf(() => fs.chownSync(at(name), -1, -1)),
+    codeOf(() => fs.chownSync(at(name), 5, 5)),
+    codeOf(() => fs.chmodSync(at(name), 0o644)),
+    codeOf(() => fs.truncateSync(at(name), 2)),
+    codeOf(() => fs.renameSync(at(name), at("else"))),
+    mode(at(name)),
+    fs.readFileSync(at(name), "utf8"),
+  ]);
+}
+
+skipUnless(...needs, "loop mounts", "setpriv", "chattr").each([[[]], [["-o", "writeback"]]])(
+  "append-only and immutable files, mounted with %j, take what the kernel's ext4 lets them take",
+  { timeout: 60_000 },
+  (options) => {
+    using mounted = new Mounted(SIZE);
+    using place = temporaryDirectory();
+    {
+      using kernel = loopMount(mounted.image, place.path);
+      const at = (name: string): string => join(kernel.directory, name);
+      fs.chmodSync(at("."), 0o777);
+      for (const [name, bits, flag] of [
+        ["log", 0o666, "+a"],
+        ["tool", 0o6777, "+a"],
+        ["fixed", 0o666, "+i"],
+      ] as const) {
+        put(at(name));
+        fs.chmodSync(at(name), bits);
+        runOk("chattr", [flag, at(name)]);
+      }
+    }
+    using scratch = temporaryDirectory();
+    fs.copyFileSync(mounted.image, scratch.file("image"));
+    using kernel = loopMount(scratch.file("image"), place.path);
+    const actual = mounted.with(answersOfRestricted, ...options, "-o", "suid");
+    expect(actual).toEqual(answersOfRestricted(kernel.directory));
   },
 );

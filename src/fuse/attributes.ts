@@ -57,9 +57,7 @@ export const setattr: Operation = function* (serving, scope) {
     yield* truncateInode(scope.task, core, inode, SetAttributesIn.size.get(view, BODY));
   }
   const others = valid & ~AttributeFlag.SIZE;
-  // A chown(2) that leaves both as they are says nothing, but perhaps when; so does a write before it takes set-id bits.
-  const isOfOwner =
-    (valid & OWNER) !== 0 || (valid & (CHANGES | AttributeFlag.SIZE) & ~AttributeFlag.CTIME) === 0;
+  const isOfOwner = (valid & OWNER) !== 0 || takesBitsUnsaid(request.uid, valid);
   if ((others & CHANGES) !== 0 || isOfOwner) {
     if (isOfOwner) yield* dropPrivileges(serving, scope, inode, false);
     const change = changeOf(serving, valid);
@@ -81,6 +79,16 @@ export const setattr: Operation = function* (serving, scope) {
   }
   return yield* serving.attributes(scope, inode);
 };
+
+/**
+ * Nothing is asked for, but perhaps a time of change: by a chown(2) that leaves both as they are, and takes set-id bits
+ * all the same; before a write that takes them; and before one of the superuser that takes capabilities, and leaves them.
+ * That one names no time, and his chown(2) does only with writeback; so he may keep bits that he should not.
+ */
+function takesBitsUnsaid(uid: number, valid: number): boolean {
+  if ((valid & (CHANGES | AttributeFlag.SIZE) & ~AttributeFlag.CTIME) !== 0) return false;
+  return uid !== 0 || (valid & AttributeFlag.CTIME) !== 0;
+}
 
 /**
  * Whether an append-only file's flag allows a change that the kernel asks for: nothing but times, and these of now. Where

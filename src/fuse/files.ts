@@ -143,10 +143,12 @@ export function* dropPrivileges(
 
 /**
  * The mode of a file that somebody has changed who may not keep its set-id bits. Set-group-id without group execution
- * is no right; it stays for those whose group it names. (Of the caller's other groups the kernel does not tell.)
+ * is no right; it stays for the superuser, and for those whose group it names. (Of the caller's other groups the kernel
+ * does not tell.)
  */
 export function modeAfterChange({ request }: Serving, { mode, gid }: InodeInfo): number {
-  return withoutSetId(mode) & (request.gid === gid ? PERMISSIONS : ~SET_GROUP_ID);
+  const mayMark = request.uid === 0 || request.gid === gid;
+  return withoutSetId(mode) & (mayMark ? PERMISSIONS : ~SET_GROUP_ID);
 }
 
 /** FSYNC, FSYNCDIR and SYNCFS: what they are asked for, and the metadata of all. No operation: it waits for the medium. */

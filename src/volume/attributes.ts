@@ -12,6 +12,7 @@ import type {
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable, tryReadStable } from "../metadata/sequence.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
+import { store } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { chmodAcl } from "./acl.ts";
 import { ChangeKind } from "./changes.ts";
@@ -58,6 +59,9 @@ export function* changeAttributes(
       const changed = change(info, transaction);
       core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
       core.changes.note(ChangeKind.attributes, inode.ino, inode.isDirectory);
+      // The next write sets the time again, however soon after the last one it comes.
+      if (changed.modifyTime === undefined) return;
+      store(core.thread.words, inode.mapping + MappingWord.timeTick, 0);
     });
   }
   yield* freeUnusedValuesLeft(task, core);

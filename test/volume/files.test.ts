@@ -162,6 +162,20 @@ describe.each(kinds)("$name", (kind) => {
     await expect(file.write(new Uint8Array(1), 0)).rejects.toEqual(code("EBADF"));
   });
 
+  test("a write right after a time was set is one at its own time", async () => {
+    using made = kind.make();
+    using file = open(made);
+    const now = Date.now();
+    for (let time = 1; time <= 20; time++) {
+      file.writeSync(Buffer.from("x"), 0);
+      if (time % 2 === 0) file.utimesSync(time, time);
+      else await made.volume.utimes("/file", time, time);
+      expect(file.statSync().mtimeMs).toBe(time * 1000);
+      file.writeSync(Buffer.from("y"), 0);
+      expect(file.statSync().mtimeMs).toBeGreaterThan(now - 1000);
+    }
+  });
+
   test("directories are opened for reading only, and have no bytes", () => {
     using made = kind.make();
     made.volume.mkdirSync("/directory");

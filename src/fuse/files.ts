@@ -107,9 +107,14 @@ export const write: Operation = function* (serving, scope) {
 };
 
 /**
- * The content or the owner is about to be changed: capabilities go, and set-id bits where the kernel says so. Of FALLOCATE and
- * COPY_FILE_RANGE it says nothing: then all but the superuser lose them.
+ * Whether set-id bits go with a change of content for which the request does not say: they stay for who has
+ * CAP_FSETID, taken to be root.
  */
+function mayNotKeepSetId({ request }: Serving): boolean {
+  return request.uid !== 0;
+}
+
+/** The content or the owner is about to be changed: capabilities go, and set-id bits where the kernel says so. */
 export function* dropPrivileges(
   serving: Serving,
   scope: Scope,
@@ -139,6 +144,7 @@ export function* dropPrivileges(
     if (capable) attributes?.remove(transaction, inode.ino, CAPABILITIES);
     return losesBits ? { mode: modeAfterChange(serving, info) } : {};
   });
+  if (losesBits) serving.disarmed = serving.nodes.nodeOf(inode.ino);
 }
 
 /**
@@ -187,7 +193,7 @@ export const fallocate: Operation = function* (serving, scope) {
   const length = FallocateIn.length.get(view, BODY);
   const inode = yield* serving.inode(scope);
   core.assertWritable();
-  yield* dropPrivileges(serving, scope, inode, request.uid !== 0);
+  yield* dropPrivileges(serving, scope, inode, mayNotKeepSetId(serving));
   if (mode === ZERO_KEEPING_SIZE) {
     const { hasExtents } = yield* readAttributes(scope.task, core, inode);
     if (!hasExtents) throw unsupported(mode);
@@ -238,7 +244,7 @@ export const copyFileRange: Operation = function* (serving, scope) {
   const length = Math.min(CopyFileRangeIn.length.get(view, BODY), COPY_BYTES_MAX);
   const source = yield* serving.inode(scope);
   const target = yield* serving.nodes.find(scope, CopyFileRangeIn.nodeOut.get(view, BODY));
-  yield* dropPrivileges(serving, scope, target, request.uid !== 0);
+  yield* dropPrivileges(serving, scope, target, mayNotKeepSetId(serving));
   // The answer is short: the rest of its buffer is free.
   const buffer = reply.bytes.subarray(reply.body + WriteOut.structure.size);
   let done = 0;

@@ -125,6 +125,15 @@ export const OutHeader = struct(
 );
 export const OUT_HEADER_SIZE = OutHeader.structure.size;
 
+/** What the kernel is told unasked: such a message has no `unique`, and this number in place of an error. */
+export const NOTIFY_INVAL_INODE = 2;
+/** A negative offset: attributes only, no pages. */
+export const NotifyInvalInodeOut = struct(
+  "fuse_notify_inval_inode_out",
+  { endian: little, size: 24 },
+  { node: u64(0), offset: bytes(8, 8), length: bytes(16, 8) },
+);
+
 export const Attributes = struct(
   "fuse_attr",
   { endian: little, size: 88 },

@@ -40,6 +40,8 @@ export class Serving {
   readonly valid: Validity;
   /** Nodes that this reply tells the kernel of: given back when it does not arrive. */
   readonly told: number[] = [];
+  /** A node that lost set-id bits by this request, which the kernel is not to go on believing in; 0: none. */
+  disarmed = 0;
   /** Whom the driver acts for. */
   #uid = -1;
   #gid = -1;

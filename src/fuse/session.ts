@@ -13,7 +13,7 @@ import { Scope } from "../volume/paths.ts";
 import * as attributes from "./attributes.ts";
 import * as directories from "./directories.ts";
 import * as files from "./files.ts";
-import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
+import { attributesNotice, BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
 import * as names from "./names.ts";
 import {
   BatchForgetIn,
@@ -133,7 +133,10 @@ function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean
   request.parse();
   const { opcode } = request;
   serving.told.length = 0;
+  serving.disarmed = 0;
   const answer = perform(serving, events);
+  // Before the answer: who has changed a program does not run it with rights that it has lost.
+  if (serving.disarmed !== 0) forgetAttributes(fd, serving.disarmed);
   if (UNANSWERED.has(opcode)) return true;
   const length = serving.reply.finish(request, answer < 0 ? -answer : 0, answer);
   if (writeDevice(fd, serving.reply.bytes, length) < 0) {
@@ -145,6 +148,15 @@ function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean
   }
   if (opcode === Opcode.INIT && answer >= 0) events.onReady();
   return true;
+}
+
+function forgetAttributes(fd: number, node: number): void {
+  const notice = attributesNotice(node);
+  if (writeDevice(fd, notice, notice.length) >= 0) return;
+  const errno = lastErrno();
+  // ENOENT: it knows of no such inode. ENODEV: the next read says so.
+  if (errno !== ENOENT && errno !== ENODEV)
+    throw systemError(errno, "write", { path: "/dev/fuse" });
 }
 
 /** Runs the request. Returns the bytes of the answer, or an error, negative. */

@@ -452,6 +452,46 @@ const AS_OTHERS: Record<string, Case> = {
     }
     return seen;
   },
+  "a program that others have written to runs with no rights of its owner's": (at) => {
+    fs.chmodSync(at(), 0o777);
+    const id = run("sh", ["-c", "command -v id"]).stdout.trim();
+    const seen: unknown[] = [];
+    for (const change of [`cat ${id} 1<>tool`, "fallocate -l 999999 tool"]) {
+      fs.copyFileSync(id, at("tool"));
+      fs.chmodSync(at("tool"), 0o6777);
+      // What the kernel has seen of it, it keeps.
+      seen.push(asUser(1000, "./tool -u", at()), mode(at("tool")));
+      seen.push(asUser(1000, change, at()), asUser(1000, "./tool -u; ./tool -g", at()));
+      // No more of it than its mode: times are asked for anew.
+      seen.push(run("stat", ["-c", "%a", at("tool")]).stdout);
+    }
+    return seen;
+  },
+  "set-id bits go when others allocate, punch, zero and copy": (at) => {
+    fs.chmodSync(at(), 0o777);
+    put(at("s"));
+    const seen: unknown[] = [];
+    for (const change of [
+      "fallocate -l 8192 f",
+      "fallocate -n -l 65536 f",
+      "fallocate -p -o 0 -l 4096 f",
+      "fallocate -z -o 0 -l 4096 f",
+      "fallocate -z -n -o 0 -l 4096 f",
+      `perl -e '${COPY}'`,
+    ]) {
+      for (const [bits, uid] of [
+        [0o6777, 1000],
+        [0o2666, 1000],
+        [0o6777, 0],
+      ] as const) {
+        put(at("f"), "x".repeat(5000));
+        fs.chmodSync(at("f"), bits);
+        seen.push([change, asUser(uid, change, at()), mode(at("f"))]);
+        fs.unlinkSync(at("f"));
+      }
+    }
+    return seen;
+  },
   "chmod by who is not in the group drops set-group-id": (at) => {
     fs.chmodSync(at(), 0o777);
     put(at("f"));

@@ -250,7 +250,9 @@ function* batchForget(serving: Serving): Sleeps<number> {
 /**
  * What is agreed on.
  *
- * - ASYNC_READ, ASYNC_DIO, BIG_WRITES, MAX_PAGES: as much at a time as there is.
+ * - ASYNC_READ, BIG_WRITES, MAX_PAGES: as much at a time as there is.
+ * - ASYNC_DIO: only where others use the volume, too. When a write past the page cache ends that nobody waited for, the
+ *   kernel leaves the pages that others have read meanwhile, and keeps them for good.
  * - DONT_MASK: new files are cut by the umask of who makes them, or by their directory's default list; that is ours to say.
  * - POSIX_ACL: the kernel checks permissions by the lists, which it asks for and keeps. Implies default_permissions.
  * - HANDLE_KILLPRIV_V2, SETXATTR_EXT: set-id bits and capabilities go here, so that the kernel need not look at each write.
@@ -280,7 +282,7 @@ function init(serving: Serving): number {
   const offered = InitIn.flags.get(view, BODY);
   const extended = (offered & InitFlag.INIT_EXT) !== 0;
   const offered2 = extended ? InitIn.flags2.get(view, BODY) : 0;
-  const wanted = ALWAYS | (options.isAlone ? 0 : InitFlag.AUTO_INVAL_DATA);
+  const wanted = ALWAYS | (options.isAlone ? 0 : InitFlag.AUTO_INVAL_DATA | InitFlag.ASYNC_DIO);
   const flags = (wanted | (options.writeback ? InitFlag.WRITEBACK_CACHE : 0)) & offered;
   const flags2 = (options.isAlone ? 0 : InitFlag2.DIRECT_IO_ALLOW_MMAP) & offered2;
   if ((flags & NEEDED) !== NEEDED) return -EPROTO;
@@ -304,7 +306,6 @@ const ALWAYS =
   InitFlag.EXPORT_SUPPORT |
   InitFlag.DO_READDIRPLUS |
   InitFlag.READDIRPLUS_AUTO |
-  InitFlag.ASYNC_DIO |
   InitFlag.PARALLEL_DIROPS |
   InitFlag.POSIX_ACL |
   InitFlag.CACHE_SYMLINKS |

@@ -6,7 +6,8 @@
  *     0 next area of the volume | 1 leader: the holder that has made the mount | 2 last handle of a directory
  *     3 guard of the listings | 4 listings: names that were given, a list (listings.ts) | 5 next place of an interrupt
  *     8..15 slab of lookups (volume/lookups.ts) | 16..23 slab of names in listings
- *     32..47 servers: holders of the threads that serve, the leader's first
+ *     24 reader: a holder, or 0 | 25 turns: how often somebody began to read | 26 whether the mount ends (turns.ts)
+ *     32..47 servers: holders of the threads that serve, the leader's first | 48..63 whether each of them is parked
  *     64..: requests that are to be interrupted, the last ones: two words of `unique` each
  */
 import { SLAB_WORDS } from "../sync/slab.ts";
@@ -25,7 +26,11 @@ export const MountWord = {
   nextInterrupt: 5,
   lookupSlab: 8,
   nameSlab: 8 + SLAB_WORDS,
+  reader: 24,
+  turns: 25,
+  isEnding: 26,
   servers: 32,
+  parked: 32 + SERVERS_MAX,
   interrupts: 64,
 } as const;
 export const MOUNT_WORDS = MountWord.interrupts + 2 * INTERRUPTS;

@@ -11,6 +11,7 @@ import { Reply, Request, type Validity } from "./messages.ts";
 import { Nodes } from "./nodes.ts";
 import { ENTRY_SIZE } from "./protocol.ts";
 import type { SharedMount } from "./shared-mount.ts";
+import { Turns } from "./turns.ts";
 
 /** How a volume is served. */
 export interface ServeOptions {
@@ -35,6 +36,7 @@ export class Serving {
   readonly nodes: Nodes;
   readonly listings: Listings;
   readonly mount: SharedMount;
+  readonly turns: Turns;
   readonly request = new Request();
   readonly reply = new Reply();
   readonly valid: Validity;
@@ -46,10 +48,12 @@ export class Serving {
   #uid = -1;
   #gid = -1;
 
-  constructor(core: VolumeCore, mount: SharedMount, options: ServeOptions) {
+  /** `fd`: of /dev/fuse. */
+  constructor(core: VolumeCore, fd: number, mount: SharedMount, options: ServeOptions) {
     this.core = core;
     this.options = options;
     this.mount = mount;
+    this.turns = new Turns(mount, fd);
     this.nodes = new Nodes(core, mount);
     this.listings = new Listings(mount);
     this.valid = options.isAlone ? FOREVER : NEVER;

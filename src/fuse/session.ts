@@ -93,6 +93,15 @@ const STEPS: ReadonlyMap<number, (serving: Serving) => number> = new Map([
   [Opcode.INTERRUPT, interrupt],
 ] as [number, (serving: Serving) => number][]);
 
+/** Requests that may last: for the medium, or by what there is to do. */
+const LASTING: ReadonlySet<number> = new Set([
+  Opcode.FSYNC,
+  Opcode.FSYNCDIR,
+  Opcode.SYNCFS,
+  Opcode.FALLOCATE,
+  Opcode.COPY_FILE_RANGE,
+]);
+
 export interface SessionEvents {
   /** The kernel was answered what it asks first: the mount can be used. */
   readonly onReady: () => void;
@@ -111,10 +120,11 @@ export function serve(
   options: ServeOptions,
   events: SessionEvents,
 ): void {
-  const serving = new Serving(core, mount, options);
+  const serving = new Serving(core, fd, mount, options);
   try {
     while (serveNext(serving, fd, events));
   } finally {
+    serving.turns.endAll();
     serving.nodes[Symbol.dispose]();
     core.settleSync();
   }
@@ -122,8 +132,11 @@ export function serve(
 
 /** Serves one request. Returns false at the end. */
 function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean {
-  const { request } = serving;
-  if (readDevice(fd, request.bytes, request.bytes.length) < 0) {
+  const { request, turns } = serving;
+  turns.begin();
+  const isRead = readDevice(fd, request.bytes, request.bytes.length) >= 0;
+  turns.end();
+  if (!isRead) {
     const errno = lastErrno();
     if (errno === ENODEV) return false;
     // ENOENT: the request was taken back meanwhile.
@@ -147,6 +160,7 @@ function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean
     if (errno !== ENOENT) throw systemError(errno, "write", { path: "/dev/fuse" });
   }
   if (opcode === Opcode.INIT && answer >= 0) events.onReady();
+  turns.noteAnswer();
   return true;
 }
 
@@ -163,6 +177,7 @@ function forgetAttributes(fd: number, node: number): void {
 function perform(serving: Serving, { onError }: SessionEvents): number {
   const { core, request } = serving;
   const { opcode } = request;
+  if (LASTING.has(opcode)) serving.turns.relieve();
   try {
     const step = STEPS.get(opcode);
     if (step !== undefined) return step(serving);
@@ -205,12 +220,13 @@ const LONG_MS = 1000;
  * A request's waits end when its program is interrupted, or the mount is over. What gives lookups back is asked by nobody,
  * and always done.
  */
-function waitingFor({ mount, request }: Serving, opcode: number): SleepOptions {
+function waitingFor({ mount, request, turns }: Serving, opcode: number): SleepOptions {
   if (UNANSWERED.has(opcode)) return {};
   const { uniqueLow, uniqueHigh } = request;
   const begin = performance.now();
   return {
     isInterrupted({ kind }: Wait): boolean {
+      turns.relieve();
       if (!LONG_WAITS.has(kind) && performance.now() - begin < LONG_MS) return false;
       return mount.isInterrupted(uniqueLow, uniqueHigh) || mount.isOver;
     },

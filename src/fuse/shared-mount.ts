@@ -25,10 +25,13 @@ export interface SharedMountHandle {
 export class SharedMount {
   readonly thread: Thread;
   readonly area: number;
+  /** Of this thread, among those that serve. */
+  readonly index: number;
 
-  private constructor(thread: Thread, area: number) {
+  private constructor(thread: Thread, area: number, index: number) {
     this.thread = thread;
     this.area = area;
+    this.index = index;
   }
 
   /** Of a new mount, in the thread that serves it first. Throws: ENOMEM. */
@@ -50,7 +53,7 @@ export class SharedMount {
       });
     }
     clearListings(thread, area);
-    return new SharedMount(thread, area);
+    return new SharedMount(thread, area, 0);
   }
 
   /** In another thread that serves it. Returns null when the mount has ended. */
@@ -67,7 +70,7 @@ export class SharedMount {
       store(words, area + MountWord.servers + index, thread.holder);
       isJoined = true;
     });
-    return isJoined ? new SharedMount(thread, area) : null;
+    return isJoined ? new SharedMount(thread, area, index) : null;
   }
 
   get handle(): SharedMountHandle {
@@ -131,6 +134,10 @@ function takeArea(thread: Thread, area: number): void {
   const { words } = thread;
   const servers = area + MountWord.servers;
   for (let word = servers; word < servers + SERVERS_MAX; word++) store(words, word, 0);
+  const parked = area + MountWord.parked;
+  for (let word = parked; word < parked + SERVERS_MAX; word++) store(words, word, 0);
+  store(words, area + MountWord.reader, 0);
+  store(words, area + MountWord.isEnding, 0);
   store(words, servers, thread.holder);
   store(words, area + MountWord.leader, thread.holder);
   const begin = area + MountWord.interrupts;

@@ -1,0 +1,150 @@
+/**
+ * Which of a mount's threads waits for the kernel's next request: one, the reader, while the others are parked. The
+ * kernel would wake them in turns, and each of them would find its caches cold, and its code not compiled. So programs
+ * that ask one thing after another are served by one thread.
+ *
+ * Rules. (1) The first thread begins as the reader. A thread that has read a request is that no more; when it has answered
+ *            it is that again, unless another one has taken over.
+ *        (2) A thread is woken to help by who finds requests waiting whenever he looks, and parks when none is.
+ *        (3) A thread is woken to take over by who is about to wait, or has begun to. Of what lasts unforeseen, a parked
+ *            thread sees itself that nothing has been read for a while and nobody reads.
+ *        (4) Who finds the mount's end wakes all.
+ */
+import { bindFunction } from "../base/libc.ts";
+import { add, cas, exchange, load, sleepWhile, store, wakeAll } from "../sync/atomics.ts";
+import { MountWord, SERVERS_MAX } from "./mount-area.ts";
+import type { SharedMount } from "./shared-mount.ts";
+
+const poll = bindFunction("int poll(_Inout_ uint8_t *fds, unsigned long count, int timeoutMs)");
+
+const POLLIN = 1;
+/** Of struct pollfd: fd, events, revents. Source: poll(2). */
+const POLL_EVENTS = 4;
+const POLL_SIZE = 8;
+
+/** What a thread's word says. */
+const Parked = { no: 0, yes: 1, takesOver: 2 } as const;
+const PARK_MS_MIN = 50;
+/** Where nothing is asked. */
+const PARK_MS_MAX = 1600;
+/** Of so many answers, one is followed by a look whether requests are waiting: no multiple of what a program repeats. */
+const ANSWERS_PER_LOOK = 7;
+/** Looks of which each has found some, when another thread is wanted: what one program asks is often waiting, not always. */
+const LOOKS_BEFORE_WAKE = 8;
+
+/** One thread's turns. */
+export class Turns {
+  readonly #mount: SharedMount;
+  readonly #area: number;
+  /** The word in which this thread is parked. */
+  readonly #parked: number;
+  readonly #pollArgument = new Uint8Array(POLL_SIZE);
+  #answers = 0;
+  #looks = 0;
+  /** Rule 1: whether it is to read, when it has answered, and nobody else does. */
+  #isOnDuty: boolean;
+  #isReader = false;
+
+  constructor(mount: SharedMount, fd: number) {
+    this.#mount = mount;
+    this.#area = mount.area;
+    this.#parked = mount.area + MountWord.parked + mount.index;
+    this.#isOnDuty = mount.index === 0;
+    const view = new DataView(this.#pollArgument.buffer);
+    view.setInt32(0, fd, true);
+    view.setInt16(POLL_EVENTS, POLLIN, true);
+  }
+
+  /** Returns when this thread is to read, which may block; or at the mount's end. Blocks. */
+  begin(): void {
+    const { words, holder } = this.#mount.thread;
+    for (;;) {
+      this.#isOnDuty &&= cas(words, this.#area + MountWord.reader, 0, holder);
+      if (this.#isOnDuty) {
+        this.#isReader = true;
+        add(words, this.#area + MountWord.turns, 1);
+        return;
+      }
+      if (this.#isWaitedFor() || this.#isEnding()) return;
+      this.#isOnDuty = this.#park();
+    }
+  }
+
+  /** This thread has read. */
+  end(): void {
+    if (!this.#isReader) return;
+    this.#isReader = false;
+    store(this.#mount.thread.words, this.#area + MountWord.reader, 0);
+  }
+
+  /** This thread has answered. */
+  noteAnswer(): void {
+    if (++this.#answers % ANSWERS_PER_LOOK !== 0) return;
+    const parked = this.#someoneParked();
+    this.#looks = parked !== 0 && this.#isWaitedFor() ? this.#looks + 1 : 0;
+    if (this.#looks < LOOKS_BEFORE_WAKE) return;
+    this.#looks = 0;
+    this.#wake(parked, Parked.no);
+  }
+
+  /** This thread waits, or is about to: another one takes over, if there is one left. */
+  relieve(): void {
+    if (load(this.#mount.thread.words, this.#area + MountWord.reader) !== 0) return;
+    const parked = this.#someoneParked();
+    if (parked !== 0) this.#wake(parked, Parked.takesOver);
+  }
+
+  /** The mount has ended. */
+  endAll(): void {
+    this.end();
+    const { words } = this.#mount.thread;
+    store(words, this.#area + MountWord.isEnding, 1);
+    for (let parked = this.#someoneParked(); parked !== 0; parked = this.#someoneParked()) {
+      this.#wake(parked, Parked.no);
+    }
+  }
+
+  /** Returns whether this thread is to take over. */
+  #park(): boolean {
+    const { words } = this.#mount.thread;
+    let before = load(words, this.#area + MountWord.turns);
+    let ms = PARK_MS_MIN;
+    store(words, this.#parked, Parked.yes);
+    while (load(words, this.#parked) === Parked.yes && !this.#isEnding()) {
+      sleepWhile(words, this.#parked, Parked.yes, ms);
+      const turns = load(words, this.#area + MountWord.turns);
+      const isStill = turns === before;
+      if (isStill && load(words, this.#area + MountWord.reader) === 0)
+        this.#wake(this.#parked, Parked.takesOver);
+      ms = isStill ? Math.min(ms * 2, PARK_MS_MAX) : PARK_MS_MIN;
+      before = turns;
+    }
+    return exchange(words, this.#parked, Parked.no) === Parked.takesOver;
+  }
+
+  /** The word of one, or 0. */
+  #someoneParked(): number {
+    const { words } = this.#mount.thread;
+    const first = this.#area + MountWord.parked;
+    for (let word = first; word < first + SERVERS_MAX; word++) {
+      if (load(words, word) === Parked.yes) return word;
+    }
+    return 0;
+  }
+
+  #wake(parked: number, how: number): void {
+    const { words } = this.#mount.thread;
+    if (cas(words, parked, Parked.yes, how)) wakeAll(words, parked);
+  }
+
+  #isEnding(): boolean {
+    return (
+      load(this.#mount.thread.words, this.#area + MountWord.isEnding) !== 0 || this.#mount.isOver
+    );
+  }
+
+  /** Whether a request is waiting to be read, or the mount has ended. */
+  #isWaitedFor(): boolean {
+    return poll(this.#pollArgument, 1, 0) !== 0;
+  }
+}

@@ -177,6 +177,17 @@ it("fio")("fio verifies what it has written, by calls and by mappings", PATIENCE
   });
 });
 
+it("python3")(
+  "what is written asynchronously past the page cache is what is read through it",
+  PATIENCE,
+  () => {
+    withMount((directory) => {
+      const script = join(root, "test", "fuse", "stale-reads.py");
+      expect(runOk("python3", [script, join(directory, "file"), "5"])).toBe("no stale reads\n");
+    });
+  },
+);
+
 it("bash")("a directory is emptied while it is read", PATIENCE, () => {
   withMount((directory) => {
     shell(

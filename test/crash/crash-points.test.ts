@@ -29,6 +29,7 @@ import {
   values,
 } from "./operations.ts";
 import { type Random, randomFrom, SEED } from "../support/random.ts";
+import { endTurn } from "../support/turns.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
 
@@ -188,7 +189,7 @@ describe.each(KINDS.map((kind) => [kind.args.join(" "), kind.log, kind] as const
     skipUnless("mkfs.ext4", "e2fsck")(
       "loses nothing that was promised, and leaves a whole volume",
       { timeout: 3_600_000 },
-      () => {
+      async () => {
         using directory = temporaryDirectory();
         const base = directory.file("base");
         makeBase(base, kind, directory);
@@ -219,6 +220,7 @@ describe.each(KINDS.map((kind) => [kind.args.join(" "), kind.log, kind] as const
               verifyByKernel(state, crash, directory.path, told, tally);
             }
             tally.states++;
+            await endTurn();
           }
           tally.sequences++;
         }

@@ -13,6 +13,7 @@ import type { MetadataBlock } from "../../src/metadata/cache.ts";
 import { randomFrom } from "../support/random.ts";
 import { differences, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import { e2fsckClean, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { endTurn } from "../support/turns.ts";
 import { comparable, type Crashed, crashesOf, kernelTree } from "./fast-commit-work.ts";
 import { crashStates, record } from "./recorder.ts";
 
@@ -114,7 +115,7 @@ describe("fast commits of a volume whose log is nearly full", () => {
   withKernel(
     "are recovered when the log's last transaction leaves room",
     { timeout: 600_000 },
-    () => {
+    async () => {
       using directory = temporaryDirectory();
       const random = randomFrom(7);
       const [state, place] = [directory.file("state"), directory.file("kernel")];
@@ -139,6 +140,7 @@ describe("fast commits of a volume whose log is nearly full", () => {
       for (const crash of all) {
         if (random.below(40) !== 0) continue;
         states++;
+        await endTurn();
         writeFileSync(state, crash.image);
         if (states % 4 === 0)
           expect(differ(kernelTree(state, place)!, tree), crash.what).toEqual([]);

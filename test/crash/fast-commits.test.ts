@@ -33,6 +33,7 @@ import {
   skipUnless,
   temporaryDirectory,
 } from "../support/tools.ts";
+import { endTurn } from "../support/turns.ts";
 import {
   comparable,
   countFastCommits,
@@ -84,23 +85,32 @@ describe.each(SHAPES)("fast commits that the kernel left, $blockSize $args", (sh
   withKernel(
     "are recovered in memory, on the device and by the check",
     { timeout: 3_600_000 },
-    () => {
+    async () => {
       const tally = { images: 0, fastCommits: 0, kernel: 0, e2fsck: 0 };
       for (let round = 0; round < ROUNDS; round++) {
         using directory = temporaryDirectory();
         const random = randomFrom(SEED * 1000 + round);
         for (const crashed of crashesOf(directory, shape, random, [1, 3, 8, 20])) {
           verify(crashed, directory.file, tally);
+          await endTurn();
         }
       }
       process.stdout.write(`fast commits, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
       expect(tally.fastCommits).toBeGreaterThan(tally.images);
       expect(tally.kernel).toBeGreaterThan(tally.images / 2);
-      // e2fsck 1.47 itself gets only some of them right: it leaves ranges that were cut off.
+      // Some the kernel refuses, and of some it loses what it had shown: 6.18 was seen to lose a new directory. e2fsck
+      // 1.47 gets even fewer right: it leaves ranges that were cut off.
       expect(tally.e2fsck).toBeGreaterThan(tally.images / 4);
     },
   );
 });
+
+/** Whether the kernel's own recovery of what it has left gives what it had shown. */
+function isRecoveredByKernel(image: string, tree: Tree, root: string): boolean {
+  const kernel = kernelTree(image, root);
+  if (kernel === null) return false;
+  return differences(comparable(tree, true), comparable(kernel, true), ["atime"]).length === 0;
+}
 
 function verify(
   { image, tree, fastCommits, story }: Crashed,
@@ -122,12 +132,7 @@ function verify(
   expectTree(ourTree(ours, false), tree, ["mounted again", ...story]);
 
   copyFileSync(image, theirs);
-  const kernel = kernelTree(theirs, file("kernel"));
-  if (kernel !== null) {
-    const wrong = differences(comparable(kernel, true), comparable(tree, true), ["atime"]);
-    expect(wrong).toEqual([]);
-    tally.kernel++;
-  }
+  if (isRecoveredByKernel(theirs, tree, file("kernel"))) tally.kernel++;
   copyFileSync(image, theirs);
   run("e2fsck", ["-f", "-y", theirs]);
   const repaired = ourTree(theirs, true);
@@ -143,47 +148,52 @@ describe.each([
   { blockSize: 1024, sizeMiB: 8, args: ["-N", "128", "-J", "size=2"] },
   { blockSize: 4096, sizeMiB: 16, args: ["-N", "128", "-J", "size=5", "-O", "orphan_file"] },
 ])("a recovery of fast commits that is interrupted, $blockSize $args", (shape) => {
-  withKernel("is finished by the next one, ours or the kernel's", { timeout: 3_600_000 }, () => {
-    const tally = { images: 0, states: 0, kernel: 0 };
-    for (let round = 0; tally.states < STATES / 32; round++) {
-      using directory = temporaryDirectory();
-      const random = randomFrom(SEED * 1000 + 500 + round);
-      const [state, place] = [directory.file("state"), directory.file("kernel")];
-      for (const { image, tree, fastCommits, story } of crashesOf(
-        directory,
-        shape,
-        random,
-        [6, 6],
-      )) {
-        copyFileSync(image, state);
-        // Where the kernel does not recover the whole, it does not recover the rest.
-        if (fastCommits === 0 || kernelTree(state, place) === null) continue;
-        copyFileSync(image, state);
-        const events = record(state, (mark) => {
-          mark(0);
-          const volume = mountSync(state, { regionBytes: REGION_BYTES });
-          expect(volume.readOnlyReason).toBe(null);
-          volume.closeSync();
-        });
-        const limits = { exhaustive: 8, random: 2 };
-        for (const crash of crashStates(readFileSync(image), events, limits, random)) {
-          const told = [...story, crash.what];
-          writeFileSync(state, crash.image);
-          expectTree(ourTree(state, false), tree, told);
-          const { clean, output } = e2fsckClean(state);
-          expect(clean ? "" : `${told.join("\n")}\n${output}`).toBe("");
-          if (tally.states++ % 5 !== 0) continue;
-          writeFileSync(state, crash.image);
-          const theirs = kernelTree(state, place);
-          expect(theirs, told.join("\n")).not.toBe(null);
-          expectTree(comparable(theirs!, true), comparable(tree, true), told);
-          tally.kernel++;
+  withKernel(
+    "is finished by the next one, ours or the kernel's",
+    { timeout: 3_600_000 },
+    async () => {
+      const tally = { images: 0, states: 0, kernel: 0 };
+      for (let round = 0; tally.states < STATES / 32; round++) {
+        using directory = temporaryDirectory();
+        const random = randomFrom(SEED * 1000 + 500 + round);
+        const [state, place] = [directory.file("state"), directory.file("kernel")];
+        for (const { image, tree, fastCommits, story } of crashesOf(
+          directory,
+          shape,
+          random,
+          [6, 6],
+        )) {
+          copyFileSync(image, state);
+          // Where the kernel does not recover the whole, it does not recover the rest.
+          if (fastCommits === 0 || kernelTree(state, place) === null) continue;
+          copyFileSync(image, state);
+          const events = record(state, (mark) => {
+            mark(0);
+            const volume = mountSync(state, { regionBytes: REGION_BYTES });
+            expect(volume.readOnlyReason).toBe(null);
+            volume.closeSync();
+          });
+          const limits = { exhaustive: 8, random: 2 };
+          for (const crash of crashStates(readFileSync(image), events, limits, random)) {
+            const told = [...story, crash.what];
+            writeFileSync(state, crash.image);
+            await endTurn();
+            expectTree(ourTree(state, false), tree, told);
+            const { clean, output } = e2fsckClean(state);
+            expect(clean ? "" : `${told.join("\n")}\n${output}`).toBe("");
+            if (tally.states++ % 5 !== 0) continue;
+            writeFileSync(state, crash.image);
+            const theirs = kernelTree(state, place);
+            expect(theirs, told.join("\n")).not.toBe(null);
+            expectTree(comparable(theirs!, true), comparable(tree, true), told);
+            tally.kernel++;
+          }
+          tally.images++;
         }
-        tally.images++;
       }
-    }
-    process.stdout.write(`interrupted, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
-  });
+      process.stdout.write(`interrupted, ${JSON.stringify(shape)}: ${JSON.stringify(tally)}\n`);
+    },
+  );
 });
 
 /** An image that the kernel prepared in one mount, and worked on in another, which was not unmounted; and what it showed. */

@@ -17,6 +17,7 @@ import {
 } from "../support/tools.ts";
 import { type CrashState, crashStates, record } from "./recorder.ts";
 import { randomFrom, SEED } from "../support/random.ts";
+import { endTurn } from "../support/turns.ts";
 
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 2400);
 const REGION_BYTES = 2 ** 25;
@@ -103,7 +104,7 @@ describe.each([
   skipUnless("mkfs.ext4", "e2fsck", "dumpe2fs")(
     "leaves a whole volume of a size on the way",
     { timeout: 3_600_000 },
-    () => {
+    async () => {
       using directory = temporaryDirectory();
       const [image, state] = [directory.file("image"), directory.file("state")];
       const geometry = ["-b", String(BLOCK), "-g", "512", "-N", "352", "-J", "size=1"];
@@ -140,6 +141,7 @@ describe.each([
           throw new Error(crash.what.slice(0, 500), { cause });
         }
         tally.states++;
+        await endTurn();
       }
       const sizes = [...tally.sizes].toSorted((one, other) => one - other);
       process.stdout.write(

@@ -7,6 +7,7 @@ import { expect } from "vitest";
 import { mountSync, type Volume } from "../../src/index.ts";
 import { randomFrom, SEED } from "../support/random.ts";
 import { e2fsckClean, mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { endTurn } from "../support/turns.ts";
 import { startRunner } from "../volume/threads.ts";
 import { crashStates, type Event, newClock, startRecording } from "./recorder.ts";
 import { onTheWay, type Snapshot, snapshotOf, whyNotAllowed } from "./snapshots.ts";
@@ -193,6 +194,7 @@ skipUnless("mkfs.ext4", "e2fsck")(
         const { clean, output } = e2fsckClean(state);
         expect(clean ? "" : `${crash.what}: ${output}`).toBe("");
         tally.states++;
+        await endTurn();
       }
       tally.runs++;
     }

@@ -19,6 +19,7 @@ import {
 import { Handed, needs as interopNeeds } from "../interop/handed.ts";
 import { differences, kernelPlace, type Seen, treeOf } from "../interop/trees.ts";
 import { mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { endTurn } from "../support/turns.ts";
 import { Mounted, needs } from "./mounted.ts";
 
 const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 6);
@@ -43,12 +44,13 @@ describe.each([
   skipUnless(...needs, ...interopNeeds)(
     "random programs answer as they do on the kernel's own mount, and leave the same tree",
     { timeout: 3_600_000 },
-    () => {
+    async () => {
       using scratch = temporaryDirectory();
       const base = scratch.file("base");
       mkfsExt4(base, VOLUME_BYTES, ["-t", type, "-b", `${blockSize}`, "-N", "1024"]);
       const tally = { programs: 0, operations: 0, errors: 0 };
-      const check = (batches: readonly (readonly Step[])[]): void => {
+      const check = async (batches: readonly (readonly Step[])[]): Promise<void> => {
+        await endTurn();
         using kernel = new Handed();
         using ours = new Mounted(VOLUME_BYTES);
         copyFileSync(base, kernel.image);
@@ -76,7 +78,7 @@ describe.each([
         expect(differences(actual.at(-1)!.tree, seen, late)).toEqual([]);
         tally.programs++;
       };
-      fc.assert(fc.property(program, check), {
+      await fc.assert(fc.asyncProperty(program, check), {
         numRuns: PROGRAMS,
         // Programs that fail are made shorter no longer than this.
         interruptAfterTimeLimit: 60_000 + PROGRAMS * 10_000,

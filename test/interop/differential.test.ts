@@ -7,6 +7,7 @@ import { copyFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect } from "vitest";
 import { mkfsExt4, runOk, skipUnless, temporaryDirectory } from "../support/tools.ts";
+import { endTurn } from "../support/turns.ts";
 import type { Volume } from "../../src/index.ts";
 import { type Batch, onKernel, OWN, runBatch } from "./batches.ts";
 import {
@@ -133,12 +134,13 @@ describe.each(
   skipUnless(...needs)(
     "random programs answer as they do in the kernel, and leave the same tree",
     { timeout: 3_600_000 },
-    () => {
+    async () => {
       using directory = temporaryDirectory();
       const base = directory.file("base");
       mkfsExt4(base, VOLUME_BYTES, ["-t", type, "-b", `${blockSize}`, "-N", "1024"]);
       const tally = { programs: 0, batches: 0, operations: 0, errors: 0, files: 0 };
-      const run = (batches: readonly (readonly Step[])[]): void => {
+      const run = async (batches: readonly (readonly Step[])[]): Promise<void> => {
+        await endTurn();
         using kernel = new Contestant(base, blockSize);
         using ours = new Contestant(base, blockSize);
         using turns = new Contestant(base, blockSize);
@@ -161,7 +163,7 @@ describe.each(
         }
         tally.programs++;
       };
-      fc.assert(fc.property(program, run), {
+      await fc.assert(fc.asyncProperty(program, run), {
         numRuns: PROGRAMS,
         // Programs that fail are made shorter no longer than this.
         interruptAfterTimeLimit: 60_000 + PROGRAMS * 5000,

@@ -264,7 +264,7 @@ function assertRange(offset: number, length: number): void {
 
 /**
  * Zeroes [offset, end) of a broken range: part blocks in place, which become the file's own, whole ones
- * by `clear`, which sets the times as well.
+ * by `clear`, which sets the times as well, unless that is done.
  */
 function* clearRange(
   task: Task,
@@ -331,15 +331,14 @@ export function* zeroRange(
     return { start: tail?.start ?? offset, end };
   };
   const unwrite = (first: number, last: number): Sleeps<void> =>
-    inTransactions(task, dax, mapping, (transaction) => {
-      touchTimes(dax, transaction, mapping);
-      return dax.driver.unwriteExtents(transaction, ino, first, last);
-    });
+    inTransactions(task, dax, mapping, (transaction) =>
+      dax.driver.unwriteExtents(transaction, ino, first, last),
+    );
   yield* changeLayout(task, dax, mapping, range, function* (size, map) {
     // Blocks first: when there is no room for them, what the file holds is as it was.
     if (grows(size)) yield* unshareBroken(task, dax, mapping, tailOf(size));
     yield* unshareBroken(task, dax, mapping, { start: offset, end });
-    yield* backWithBlocks(task, dax, mapping, offset, end);
+    yield* backWithBlocks(task, dax, mapping, offset, end); // which sets the times
     yield* clearRange(task, dax, mapping, offset, end, unwrite);
     if (!grows(size)) return;
     // First: should this thread die on the way, no window goes on hiding what the file has then.

@@ -248,32 +248,27 @@ export class Pages {
     const deviceChunk = Math.floor(devicePage / HUGE_PAGES);
     const within = devicePage % HUGE_PAGES;
     invariant(within + count <= HUGE_PAGES, "pages of two device chunks are associated at once");
-    this.#enter();
-    let chunk = load(words, this.#directory + deviceChunk) - 1;
-    if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
+    const chunk = this.#enterWithChunk(deviceChunk);
     const first = (chunk << CHUNK_SHIFT) + within;
     let taken: TakenPage | null = null;
-    if (chunk >= 0) {
-      const tells = this.types.of(deviceChunk) !== 0;
-      for (let offset = 0; offset < recordsOf(count); offset++) {
-        const record = this.pinWord(first + offset);
-        const pins = load(words, record) & COUNT; // somebody may wait for pins of its last owner
-        const before = load(words, record + Record.owner);
-        if (before !== 0 || pins !== 0) {
-          taken = { offset, pins, owner: before, index: this.index(first + offset) };
-          break;
-        }
-        store(words, record + Record.index, (index + offset) | 0);
-        // Turns the bit over; what is carried then is a wake-up too many.
-        if (this.isHuge(first + offset) !== huge) add(words, record + Record.wake, HUGE);
-        if (tells) or(words, record, TELLS);
-        store(words, record + Record.owner, owner);
+    const tells = this.types.of(deviceChunk) !== 0;
+    for (let offset = 0; offset < recordsOf(count); offset++) {
+      const record = this.pinWord(first + offset);
+      const pins = load(words, record) & COUNT; // somebody may wait for pins of its last owner
+      const before = load(words, record + Record.owner);
+      if (before !== 0 || pins !== 0) {
+        taken = { offset, pins, owner: before, index: this.index(first + offset) };
+        break;
       }
-      if (taken === null) add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
-      else for (let offset = 0; offset < taken.offset; offset++) this.#disown(first + offset);
+      store(words, record + Record.index, (index + offset) | 0);
+      // Turns the bit over; what is carried then is a wake-up too many.
+      if (this.isHuge(first + offset) !== huge) add(words, record + Record.wake, HUGE);
+      if (tells) or(words, record, TELLS);
+      store(words, record + Record.owner, owner);
     }
+    if (taken === null) add(words, this.#headers + chunk * HEADER_WORDS + 1, count);
+    else for (let offset = 0; offset < taken.offset; offset++) this.#disown(first + offset);
     this.#leave();
-    if (chunk < 0) throw this.#outOfRecords();
     const damage = taken === null ? null : this.#damageOf(devicePage, taken, owner, index);
     if (damage !== null) throw damage;
     invariant(taken === null, () => {
@@ -374,24 +369,17 @@ export class Pages {
   share(devicePage: number, slot: number, entryOf: (page: PageId) => number): PageId {
     const { words } = this.thread;
     const deviceChunk = Math.floor(devicePage / HUGE_PAGES);
-    this.#enter();
-    let chunk = load(words, this.#directory + deviceChunk) - 1;
-    if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
+    const chunk = this.#enterWithChunk(deviceChunk);
     const page = (chunk << CHUNK_SHIFT) + (devicePage % HUGE_PAGES);
-    let before = 0;
-    let pins = 0;
-    if (chunk >= 0) {
-      const record = this.pinWord(page);
-      before = load(words, record + Record.owner);
-      pins = load(words, record) & COUNT;
-      if (before === 0) {
-        if (this.isHuge(page)) add(words, record + Record.wake, HUGE); // as in `associate`
-        add(words, this.#headers + chunk * HEADER_WORDS + 1, 1);
-      }
-      casThenStore(words, record + Record.owner, before, before - 1, slot, entryOf(page));
+    const record = this.pinWord(page);
+    const before = load(words, record + Record.owner);
+    const pins = load(words, record) & COUNT;
+    if (before === 0) {
+      if (this.isHuge(page)) add(words, record + Record.wake, HUGE); // as in `associate`
+      add(words, this.#headers + chunk * HEADER_WORDS + 1, 1);
     }
+    casThenStore(words, record + Record.owner, before, before - 1, slot, entryOf(page));
     this.#leave();
-    if (chunk < 0) throw this.#outOfRecords();
     invariant(before <= 0, () => `device page ${devicePage} is to be shared, and has one owner`);
     invariant(
       before < 0 || pins === 0,
@@ -585,6 +573,19 @@ export class Pages {
     const { words } = this.thread;
     const deviceChunk = load(words, this.#headers + chunk * HEADER_WORDS);
     return load(words, this.#directory + deviceChunk) === chunk + 1;
+  }
+
+  /**
+   * Enters the guard. Returns the chunk of the records of `deviceChunk`, made where it has none.
+   * Throws: ENOMEM, the guard left.
+   */
+  #enterWithChunk(deviceChunk: number): number {
+    this.#enter();
+    let chunk = load(this.thread.words, this.#directory + deviceChunk) - 1;
+    if (chunk < 0) chunk = this.#makeChunk(deviceChunk);
+    if (chunk >= 0) return chunk;
+    this.#leave();
+    throw this.#outOfRecords();
   }
 
   /** The guard is held. Returns -1 when there is no room. */

@@ -456,7 +456,7 @@ export const clearedBeforeBlocks = variant({
     {
       file: "dax/layout-change.ts",
       find:
-        "        yield* backWithBlocks(task, dax, mapping, offset, end);\n" +
+        "        yield* backWithBlocks(task, dax, mapping, offset, end); // which sets the times\n" +
         "        yield* clearRange(task, dax, mapping, offset, end, unwrite);\n",
       replace:
         "        yield* clearRange(task, dax, mapping, offset, end, unwrite);\n" +

@@ -5,9 +5,9 @@ import { variant } from "../variant.ts";
 const IDLE_AT_ONE = [
   {
     file: "pages/pages.ts",
-    find: "                store(words, record + Record.owner, owner);\n",
+    find: "            store(words, record + Record.owner, owner);\n",
     replace:
-      "                store(words, record + Record.owner, owner);\n                store(words, record, 1);\n",
+      "            store(words, record + Record.owner, owner);\n            store(words, record, 1);\n",
   },
   {
     file: "pages/pages.ts",
@@ -213,8 +213,8 @@ export const waiterCountsAsPin = variant({
   edits: [
     {
       file: "pages/pages.ts",
-      find: "const pins = load(words, record) & COUNT;",
-      replace: "const pins = load(words, record);",
+      find: "const pins = load(words, record) & COUNT; //",
+      replace: "const pins = load(words, record); //",
     },
   ],
   caughtBy: { "page-used-again": "invariant" },

@@ -5,13 +5,13 @@ import { variant } from "../variant.ts";
 const UNLOCKED_COUNT = [
   {
     file: "pages/pages.ts",
-    find: "            casThenStore(words, record + Record.owner, before, before - 1, slot, entryOf(page));\n",
+    find: "        casThenStore(words, record + Record.owner, before, before - 1, slot, entryOf(page));\n",
     replace:
-      "            this.#leave();\n" +
-      "            const counted = load(words, record + Record.owner);\n" +
-      "            store(words, record + Record.owner, counted - 1);\n" +
-      "            store(words, slot, entryOf(page));\n" +
-      "            this.#enter();\n",
+      "        this.#leave();\n" +
+      "        const counted = load(words, record + Record.owner);\n" +
+      "        store(words, record + Record.owner, counted - 1);\n" +
+      "        store(words, slot, entryOf(page));\n" +
+      "        this.#enter();\n",
   },
   {
     file: "pages/pages.ts",

@@ -36,6 +36,12 @@ export const metadataSurvivors: readonly Explanation[] = [
   },
   {
     file: "metadata/cache.ts",
+    function: "#view",
+    what: ["always: if (view === undefined)", "left out: this.#views.set(block, view)"],
+    why: "Costs time, and room in a transaction's log: two views of a block show one buffer. What is saved once more is undone last first.",
+  },
+  {
+    file: "metadata/cache.ts",
     function: "#insert",
     what: [
       "swapped: store(words, header + Header.low",

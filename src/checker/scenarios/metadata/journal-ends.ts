@@ -56,6 +56,29 @@ export const journalPersistFails = journalStory(
   },
 );
 
+export const journalGivenUpBeside = journalStory(
+  {},
+  {
+    name: "journal-given-up-beside",
+    about:
+      "A thread gives the journal up while another one commits, in a log that is nearly full, so that its beginning " +
+      "moves. Both are noted in one place: that it is given up stays noted.",
+    from: "metadata/journal.ts, abort",
+    explore: { strategy: "bounded", preemptions: 1 },
+    actors: {
+      *writer(journaled, self) {
+        for (let turn = 0; turn < 3; turn++) {
+          const code = yield* raiseAndCommit(journaled, self);
+          ensure(code === "" || code === "EROFS", `a commit ends with ${code}`);
+        }
+      },
+      *other(journaled, self) {
+        journaled.journal(self).abort(); // without a lock, as who finds that the medium fails
+      },
+    },
+  },
+);
+
 /** Makes a block metadata that is nobody's, as soon as that is durable. */
 function makeFree(
   journaled: JournaledMetadata,

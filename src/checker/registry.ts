@@ -86,6 +86,7 @@ import * as inodeEnds from "./scenarios/volume/inode-ends.ts";
 import * as inodes from "./scenarios/volume/inodes.ts";
 import * as growth from "./scenarios/volume/growth.ts";
 import * as inodeLookups from "./scenarios/volume/inode-lookups.ts";
+import * as recalls from "./scenarios/volume/recalls.ts";
 import type { Variant } from "./variant.ts";
 import * as breakVariants from "./variants/break.ts";
 import * as copiedVariants from "./variants/copied.ts";
@@ -178,6 +179,7 @@ const SCENARIOS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "volume/inode-ends": inodeEnds,
   "volume/growth": growth,
   "volume/inode-lookups": inodeLookups,
+  "volume/recalls": recalls,
   "sync/locks": locks,
   "sync/fairness": fairness,
   "sync/aborts": aborts,

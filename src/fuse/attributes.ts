@@ -17,7 +17,7 @@ import {
 import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
 import { assertTakesMore, assertUnrestricted } from "../volume/names.ts";
 import { noteCapabilitiesChange } from "./capabilities.ts";
-import { dropPrivileges, modeAfterChange } from "./files.ts";
+import { dropPrivileges, keepsSetId, modeAfterChange } from "./files.ts";
 import { BODY, writeStatx } from "./messages.ts";
 import {
   AttributeFlag,
@@ -57,7 +57,7 @@ export const setattr: Operation = function* (serving, scope) {
     yield* truncateInode(scope.task, core, inode, SetAttributesIn.size.get(view, BODY));
   }
   const others = valid & ~AttributeFlag.SIZE;
-  const isOfOwner = (valid & OWNER) !== 0 || takesBitsUnsaid(request.uid, valid);
+  const isOfOwner = (valid & OWNER) !== 0 || takesBitsUnsaid(serving, valid);
   if ((others & CHANGES) !== 0 || isOfOwner) {
     if (isOfOwner) yield* dropPrivileges(serving, scope, inode, false);
     const change = changeOf(serving, valid);
@@ -85,9 +85,9 @@ export const setattr: Operation = function* (serving, scope) {
  * all the same; before a write that takes them; and before one of the superuser that takes capabilities, and leaves them.
  * That one names no time, and his chown(2) does only with writeback; so he may keep bits that he should not.
  */
-function takesBitsUnsaid(uid: number, valid: number): boolean {
+function takesBitsUnsaid(serving: Serving, valid: number): boolean {
   if ((valid & (CHANGES | AttributeFlag.SIZE) & ~AttributeFlag.CTIME) !== 0) return false;
-  return uid !== 0 || (valid & AttributeFlag.CTIME) !== 0;
+  return !keepsSetId(serving) || (valid & AttributeFlag.CTIME) !== 0;
 }
 
 /**

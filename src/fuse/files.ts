@@ -8,10 +8,11 @@ import { MappingWord } from "../mapping/mapping.ts";
 import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { changeAttributes, readAttributes, withoutSetId } from "../volume/attributes.ts";
-import { ChangeKind, changing } from "../volume/changes.ts";
+import { ChangeKind } from "../volume/changes.ts";
 import { prepareContent, setSize } from "../volume/content-change.ts";
 import { checkFallocateMode, type FallocateMode } from "../volume/fallocate.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
+import { changing } from "../volume/kernel-pages.ts";
 import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
 import { isDirectory } from "../volume/names.ts";
 import type { Scope } from "../volume/paths.ts";
@@ -31,13 +32,13 @@ import {
   OpenIn,
   OpenOut,
   ReadIn,
+  ReleaseIn,
   WRITE_KILL_SUIDGID,
   WriteIn,
   WriteOut,
 } from "./protocol.ts";
-import type { Operation, Serving } from "./serving.ts";
+import { type Operation, opensToWrite, type Serving } from "./serving.ts";
 
-const O_ACCMODE = 0o3;
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
 const CAPABILITIES = Buffer.from("security.capability");
@@ -59,7 +60,7 @@ export function* prepareOpen(
   const { view } = serving.request;
   const flags = asked.flags.get(view, BODY);
   const isEmptied = (flags & O_TRUNC) !== 0;
-  if ((flags & O_ACCMODE) === 0 && !isEmptied) return;
+  if (!opensToWrite(flags) && !isEmptied) return;
   if (inode.isDirectory) throw isDirectory();
   const appends = (flags & O_APPEND) !== 0 && !isEmptied;
   yield* prepareContent(scope.task, serving.core, inode, appends);
@@ -75,8 +76,16 @@ export const open: Operation = function* (serving, scope) {
   yield* prepareOpen(serving, scope, inode, OpenIn);
   reply.clear(reply.body, OPEN_SIZE);
   OpenOut.openFlags.set(reply.view, reply.body, openFlagsOf(serving));
+  serving.noteOpen(inode, OpenIn.flags.get(serving.request.view, BODY));
   return OPEN_SIZE;
 };
+
+/** RELEASE. */
+export function release(serving: Serving): number {
+  const { node, view } = serving.request;
+  serving.noteClose(node, ReleaseIn.flags.get(view, BODY));
+  return 0;
+}
 
 export const read: Operation = function* (serving, scope) {
   const { request, reply, core } = serving;
@@ -100,18 +109,15 @@ export const write: Operation = function* (serving, scope) {
   const appends = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_APPEND) !== 0;
   const position = appends ? "append" : WriteIn.offset.get(view, BODY);
   const writing = writeFile(scope.task, core.dax, inode.mapping, source, position);
-  const count = yield* changing(core.changes, inode.ino, writing);
+  const count = yield* changing(scope.task, core, inode, writing);
   reply.clear(reply.body, WriteOut.structure.size);
   WriteOut.size.set(reply.view, reply.body, count);
   return WriteOut.structure.size;
 };
 
-/**
- * Whether set-id bits go with a change of content for which the request does not say: they stay for who has
- * CAP_FSETID, taken to be root.
- */
-function mayNotKeepSetId({ request }: Serving): boolean {
-  return request.uid !== 0;
+/** Whether who asks keeps set-id bits where the request does not say: who has CAP_FSETID, taken to be root. */
+export function keepsSetId({ request }: Serving): boolean {
+  return request.uid === 0;
 }
 
 /** The content or the owner is about to be changed: capabilities go, and set-id bits where the kernel says so. */
@@ -144,7 +150,7 @@ export function* dropPrivileges(
     if (capable) attributes?.remove(transaction, inode.ino, CAPABILITIES);
     return losesBits ? { mode: modeAfterChange(serving, info) } : {};
   });
-  if (losesBits) serving.disarmed = serving.nodes.nodeOf(inode.ino);
+  if (losesBits) serving.outdated = serving.nodes.nodeOf(inode.ino);
 }
 
 /**
@@ -152,8 +158,8 @@ export function* dropPrivileges(
  * is no right; it stays for the superuser, and for those whose group it names. (Of the caller's other groups the kernel
  * does not tell.)
  */
-export function modeAfterChange({ request }: Serving, { mode, gid }: InodeInfo): number {
-  const mayMark = request.uid === 0 || request.gid === gid;
+export function modeAfterChange(serving: Serving, { mode, gid }: InodeInfo): number {
+  const mayMark = keepsSetId(serving) || serving.request.gid === gid;
   return withoutSetId(mode) & (mayMark ? PERMISSIONS : ~SET_GROUP_ID);
 }
 
@@ -165,7 +171,7 @@ export function fsync(serving: Serving): number {
   const sync = core.runSync(context, function* (task) {
     using inode = yield* core.inodes.acquire(ino);
     if (inode.type !== "file") return null;
-    const begun = new FileSync(core, inode.mapping);
+    const begun = new FileSync(core, inode);
     yield* begun.writeBack(task);
     return begun;
   });
@@ -193,12 +199,12 @@ export const fallocate: Operation = function* (serving, scope) {
   const length = FallocateIn.length.get(view, BODY);
   const inode = yield* serving.inode(scope);
   core.assertWritable();
-  yield* dropPrivileges(serving, scope, inode, mayNotKeepSetId(serving));
+  yield* dropPrivileges(serving, scope, inode, !keepsSetId(serving));
   if (mode === ZERO_KEEPING_SIZE) {
     const { hasExtents } = yield* readAttributes(scope.task, core, inode);
     if (!hasExtents) throw unsupported(mode);
     const zeroing = zeroRange(scope.task, core.dax, inode.mapping, offset, length, true);
-    yield* changing(core.changes, inode.ino, zeroing);
+    yield* changing(scope.task, core, inode, zeroing);
     return 0;
   }
   const name = MODES.get(mode);
@@ -207,7 +213,7 @@ export const fallocate: Operation = function* (serving, scope) {
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
   }
   const change = checkFallocateMode(name)(scope.task, core, inode, offset, length);
-  yield* changing(core.changes, inode.ino, change);
+  yield* changing(scope.task, core, inode, change);
   return 0;
 };
 
@@ -244,7 +250,7 @@ export const copyFileRange: Operation = function* (serving, scope) {
   const length = Math.min(CopyFileRangeIn.length.get(view, BODY), COPY_BYTES_MAX);
   const source = yield* serving.inode(scope);
   const target = yield* serving.nodes.find(scope, CopyFileRangeIn.nodeOut.get(view, BODY));
-  yield* dropPrivileges(serving, scope, target, mayNotKeepSetId(serving));
+  yield* dropPrivileges(serving, scope, target, !keepsSetId(serving));
   // The answer is short: the rest of its buffer is free.
   const buffer = reply.bytes.subarray(reply.body + WriteOut.structure.size);
   let done = 0;

@@ -9,8 +9,6 @@ import {
   EntryOut,
   IN_HEADER_SIZE,
   InHeader,
-  NOTIFY_INVAL_INODE,
-  NotifyInvalInodeOut,
   OUT_HEADER_SIZE,
   OutHeader,
   STATX_ALL,
@@ -121,18 +119,6 @@ export class Reply {
     writeAttributes(view, body + AttributesOut.attributes.offset, info, blockSize);
     return size;
   }
-}
-
-/** Has the kernel forget what it knows of an inode's attributes. It takes no lock of the inode, nor looks at its pages. */
-export function attributesNotice(node: number): Uint8Array {
-  const size = OUT_HEADER_SIZE + NotifyInvalInodeOut.structure.size;
-  const message = new Uint8Array(size);
-  const view = new DataView(message.buffer);
-  OutHeader.length.set(view, 0, size);
-  OutHeader.error.set(view, 0, NOTIFY_INVAL_INODE);
-  NotifyInvalInodeOut.node.set(view, OUT_HEADER_SIZE, node);
-  view.setBigInt64(OUT_HEADER_SIZE + NotifyInvalInodeOut.offset.offset, -1n, true);
-  return message;
 }
 
 /** struct fuse_statx_out at byte `at`. */

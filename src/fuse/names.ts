@@ -165,6 +165,7 @@ function* opened(serving: Serving, scope: Scope, inode: InodeReference): Sleeps<
   const at = reply.body + ENTRY_SIZE;
   reply.clear(at, OPEN_SIZE);
   OpenOut.openFlags.set(reply.view, at, openFlagsOf(serving));
+  serving.noteOpen(inode, CreateIn.flags.get(serving.request.view, BODY));
   return ENTRY_SIZE + OPEN_SIZE;
 }
 

@@ -53,6 +53,11 @@ export class Nodes implements Disposable {
     return this.nodeOf(inode.ino);
   }
 
+  /** A program opens a node, or closes it (`change` -1). */
+  countOpen(node: number, toWrite: boolean, change: 1 | -1): void {
+    this.#lookups.countOpen(this.inoOf(node), toWrite, change);
+  }
+
   /** The kernel gives lookups back. Call `settle` of the volume afterwards. */
   forget(node: number, lookups: number): void {
     this.#lookups.forget(this.inoOf(node), lookups);

@@ -46,6 +46,7 @@ export const Opcode = {
   CREATE: 35,
   INTERRUPT: 36,
   DESTROY: 38,
+  IOCTL: 39,
   BATCH_FORGET: 42,
   FALLOCATE: 43,
   READDIRPLUS: 44,
@@ -325,6 +326,36 @@ export const WriteOut = struct(
   "fuse_write_out",
   { endian: little, size: 8 },
   { size: u32(0), padding: u32(4) },
+);
+export const IoctlIn = struct(
+  "fuse_ioctl_in",
+  { endian: little, size: 32 },
+  {
+    handle: u64(0),
+    flags: u32(8),
+    command: u32(12),
+    argument: u64(16),
+    inSize: u32(24),
+    outSize: u32(28),
+  },
+);
+export const IoctlOut = struct(
+  "fuse_ioctl_out",
+  { endian: little, size: 16 },
+  { result: s32(0), flags: u32(4), inVectors: u32(8), outVectors: u32(12) },
+);
+/** What FS_IOC_FSGETXATTR and its counterpart carry. */
+export const ExtendedFlags = struct(
+  "fsxattr",
+  { endian: little, size: 28 },
+  {
+    flags: u32(0),
+    extentSize: u32(4),
+    extents: u32(8),
+    project: u32(12),
+    copyExtentSize: u32(16),
+    padding: bytes(20, 8),
+  },
 );
 export const StatfsOut = struct(
   "fuse_statfs_out",

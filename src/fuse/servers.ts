@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import { HoldfastError } from "../base/errors.ts";
 import { closeDescriptor } from "../base/libc.ts";
 import type { VolumeHandle } from "../volume/handle.ts";
+import { RECALLER } from "./mount-area.ts";
 import type { ServeOptions } from "./serving.ts";
 import type { SharedMountHandle } from "./shared-mount.ts";
 import { cloneDevice } from "./system.ts";
@@ -19,7 +20,7 @@ export interface ServersOptions {
   readonly handle: VolumeHandle;
   /** Of /dev/fuse; closed when its thread has ended. */
   readonly fd: number;
-  /** How many threads. */
+  /** How many threads serve requests. */
   readonly count: number;
   readonly options: ServeOptions;
   readonly onTrouble: (trouble: Trouble) => void;
@@ -82,7 +83,10 @@ export async function startServers(
   options: ServersOptions,
 ): Promise<{ readonly ended: Promise<void> }> {
   const { handle, fd, count, endMount } = options;
-  const servers = Array.from({ length: count }, (_, index) => {
+  const indices = Array.from({ length: count }, (_, index) => index);
+  // Where nobody else changes the volume nothing is recalled.
+  if (!options.options.isAlone) indices.push(RECALLER);
+  const servers = indices.map((index) => {
     const task = { handle, options: options.options, index, fd: index === 0 ? fd : null };
     return new Server(task, options.onTrouble);
   });

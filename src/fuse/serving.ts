@@ -24,6 +24,13 @@ export interface ServeOptions {
   readonly writeback: boolean;
 }
 
+const O_ACCMODE = 0o3;
+
+/** Whether the flags of open(2) open a file to be written to. */
+export function opensToWrite(flags: number): boolean {
+  return (flags & O_ACCMODE) !== 0;
+}
+
 const FOREVER: Validity = { entry: 2 ** 31, attributes: 2 ** 31 };
 const NEVER: Validity = { entry: 0, attributes: 0 };
 
@@ -42,8 +49,11 @@ export class Serving {
   readonly valid: Validity;
   /** Nodes that this reply tells the kernel of: given back when it does not arrive. */
   readonly told: number[] = [];
-  /** A node that lost set-id bits by this request, which the kernel is not to go on believing in; 0: none. */
-  disarmed = 0;
+  /** A node whose attributes this request has changed in a way that the kernel does not know of; 0: none. */
+  outdated = 0;
+  /** A node that a program has open by this reply, 0: none; taken back when it does not arrive. */
+  opened = 0;
+  openedToWrite = false;
   /** Whom the driver acts for. */
   #uid = -1;
   #gid = -1;
@@ -57,6 +67,7 @@ export class Serving {
     this.nodes = new Nodes(core, mount);
     this.listings = new Listings(mount);
     this.valid = options.isAlone ? FOREVER : NEVER;
+    core.recalls = null;
   }
 
   /** Blocks that the format keeps back are for the superuser: it is told who asks. */
@@ -90,6 +101,40 @@ export class Serving {
     const node = this.nodes.note(inode);
     this.told.push(node);
     this.reply.entry(at, node, info, this.core.driver.blockSize, this.valid);
+  }
+
+  /**
+   * A program has an inode open now, by the flags of open(2): what the kernel keeps of it counts, where others use the
+   * volume. Before the answer: others look when it has arrived.
+   */
+  noteOpen({ ino }: InodeReference, flags: number): void {
+    if (this.options.isAlone) return;
+    this.opened = this.nodes.nodeOf(ino);
+    this.openedToWrite = opensToWrite(flags);
+    this.nodes.countOpen(this.opened, this.openedToWrite, 1);
+  }
+
+  /** The program has closed a node. */
+  noteClose(node: number, flags: number): void {
+    if (!this.options.isAlone) this.nodes.countOpen(node, opensToWrite(flags), -1);
+  }
+
+  /** The answer does not arrive. */
+  takeBack(): void {
+    if (this.opened !== 0) this.nodes.countOpen(this.opened, this.openedToWrite, -1);
+    for (const node of this.told) this.nodes.forget(node, 1);
+    this.#tellNothing();
+  }
+
+  /** A new request. */
+  begin(): void {
+    this.#tellNothing();
+    this.outdated = 0;
+  }
+
+  #tellNothing(): void {
+    this.told.length = 0;
+    this.opened = 0;
   }
 
   /** The answer is an inode under a name. */

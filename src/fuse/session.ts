@@ -6,15 +6,17 @@
  * one has ended before, by a failure, what is left fails: the kernel may ask for nodes that are nobody's any more.
  */
 import { ERRNO, HoldfastError, systemError } from "../base/errors.ts";
-import { bindFunction, lastErrno } from "../base/libc.ts";
+import { lastErrno } from "../base/libc.ts";
 import type { SleepOptions, Sleeps, Task, Wait, WaitKind } from "../sync/sleep.ts";
 import type { VolumeCore } from "../volume/core.ts";
 import { Scope } from "../volume/paths.ts";
 import * as attributes from "./attributes.ts";
 import * as directories from "./directories.ts";
 import * as files from "./files.ts";
-import { attributesNotice, BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
+import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
+import { ioctl } from "./ioctls.ts";
 import * as names from "./names.ts";
+import { InodeNotice, readDevice, writeDevice } from "./notices.ts";
 import {
   BatchForgetIn,
   ForgetIn,
@@ -32,10 +34,9 @@ import {
 import { type Operation, type ServeOptions, Serving } from "./serving.ts";
 import type { SharedMount } from "./shared-mount.ts";
 
-const readDevice = bindFunction("intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)");
-const writeDevice = bindFunction("intptr_t write(int fd, const uint8_t *buffer, size_t length)");
-
 const { ENOENT, EINTR, EIO, EAGAIN, ENODEV, ENOSYS, EPROTO } = ERRNO;
+
+const ATTRIBUTES_NOTICE = new InodeNotice({ pages: false });
 
 /** Requests that the kernel keeps waiting here at a time, beyond those that programs wait for. */
 const BACKGROUND_MAX = 32;
@@ -78,6 +79,7 @@ const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [Opcode.READDIR, directories.readdir],
   [Opcode.READDIRPLUS, directories.readdirplus],
   [Opcode.RELEASEDIR, directories.releasedir],
+  [Opcode.IOCTL, ioctl],
   [Opcode.FORGET, forget],
   [Opcode.BATCH_FORGET, batchForget],
 ]);
@@ -88,7 +90,7 @@ const STEPS: ReadonlyMap<number, (serving: Serving) => number> = new Map([
   [Opcode.FSYNC, files.fsync],
   [Opcode.FSYNCDIR, files.fsync],
   [Opcode.SYNCFS, files.fsync],
-  [Opcode.RELEASE, nothing],
+  [Opcode.RELEASE, files.release],
   [Opcode.DESTROY, nothing],
   [Opcode.INTERRUPT, interrupt],
 ] as [number, (serving: Serving) => number][]);
@@ -145,32 +147,22 @@ function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean
   }
   request.parse();
   const { opcode } = request;
-  serving.told.length = 0;
-  serving.disarmed = 0;
+  serving.begin();
   const answer = perform(serving, events);
-  // Before the answer: who has changed a program does not run it with rights that it has lost.
-  if (serving.disarmed !== 0) forgetAttributes(fd, serving.disarmed);
+  // Before the answer: who has changed a program does not run it with set-id bits that it has lost.
+  if (serving.outdated !== 0) ATTRIBUTES_NOTICE.send(fd, serving.outdated);
   if (UNANSWERED.has(opcode)) return true;
   const length = serving.reply.finish(request, answer < 0 ? -answer : 0, answer);
   if (writeDevice(fd, serving.reply.bytes, length) < 0) {
     // ENOENT: whoever asked is gone, so the kernel has not heard of these nodes.
     const errno = lastErrno();
-    for (const node of serving.told) serving.nodes.forget(node, 1);
+    serving.takeBack();
     if (errno === ENODEV) return false;
     if (errno !== ENOENT) throw systemError(errno, "write", { path: "/dev/fuse" });
   }
   if (opcode === Opcode.INIT && answer >= 0) events.onReady();
   turns.noteAnswer();
   return true;
-}
-
-function forgetAttributes(fd: number, node: number): void {
-  const notice = attributesNotice(node);
-  if (writeDevice(fd, notice, notice.length) >= 0) return;
-  const errno = lastErrno();
-  // ENOENT: it knows of no such inode. ENODEV: the next read says so.
-  if (errno !== ENOENT && errno !== ENODEV)
-    throw systemError(errno, "write", { path: "/dev/fuse" });
 }
 
 /** Runs the request. Returns the bytes of the answer, or an error, negative. */
@@ -191,8 +183,7 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
       waitingFor(serving, opcode),
     );
   } catch (error) {
-    for (const node of serving.told) serving.nodes.forget(node, 1);
-    serving.told.length = 0;
+    serving.takeBack();
     if (!(error instanceof HoldfastError)) {
       onError(error, opcode);
       return -EIO;

@@ -11,10 +11,11 @@
 import { add, load, store } from "../sync/atomics.ts";
 import { type Holder, slotOfHolder, type Thread } from "../sync/thread.ts";
 import type { VolumeCore } from "../volume/core.ts";
+import { rouseRecallers } from "../volume/kernel-recalls.ts";
 import { initLookups } from "../volume/lookups.ts";
 import { VolumeWord, volumeWord } from "../volume/state.ts";
 import { clearListings, initListings } from "./listings.ts";
-import { INTERRUPTS, MOUNT_WORDS, MountWord, SERVERS_MAX } from "./mount-area.ts";
+import { INTERRUPTS, MOUNT_WORDS, MountWord, RECALLER } from "./mount-area.ts";
 
 /** How another thread finds the area: numbers, to be posted. */
 export interface SharedMountHandle {
@@ -81,11 +82,22 @@ export class SharedMount {
   get isOver(): boolean {
     const { words } = this.thread;
     const servers = this.area + MountWord.servers;
-    for (let word = servers; word < servers + SERVERS_MAX; word++) {
+    for (let word = servers; word <= servers + RECALLER; word++) {
       const holder = load(words, word);
       if (holder !== 0 && !this.thread.isAlive(holder)) return true;
     }
     return false;
+  }
+
+  /** Whether the mount has ended, or is to. */
+  get isEnding(): boolean {
+    return load(this.thread.words, this.area + MountWord.isEnding) !== 0 || this.isOver;
+  }
+
+  /** The mount has ended: its recaller, and others that are parked, are to find that. */
+  end(): void {
+    store(this.thread.words, this.area + MountWord.isEnding, 1);
+    rouseRecallers(this.thread);
   }
 
   /** The slab by which the inode table knows the mount's lookups. */
@@ -122,7 +134,7 @@ function findFree(thread: Thread): number {
 
 function isUsed(thread: Thread, area: number): boolean {
   const servers = area + MountWord.servers;
-  for (let word = servers; word < servers + SERVERS_MAX; word++) {
+  for (let word = servers; word <= servers + RECALLER; word++) {
     const holder = load(thread.words, word);
     if (holder !== 0 && thread.holderIn(slotOfHolder(holder)) === holder) return true;
   }
@@ -132,16 +144,10 @@ function isUsed(thread: Thread, area: number): boolean {
 /** Under the guard. */
 function takeArea(thread: Thread, area: number): void {
   const { words } = thread;
-  const servers = area + MountWord.servers;
-  for (let word = servers; word < servers + SERVERS_MAX; word++) store(words, word, 0);
-  const parked = area + MountWord.parked;
-  for (let word = parked; word < parked + SERVERS_MAX; word++) store(words, word, 0);
-  store(words, area + MountWord.reader, 0);
-  store(words, area + MountWord.isEnding, 0);
-  store(words, servers, thread.holder);
+  // What comes before is the slabs', the listings', and numbers that go on.
+  for (let word = area + MountWord.reader; word < area + MOUNT_WORDS; word++) store(words, word, 0);
+  store(words, area + MountWord.servers, thread.holder);
   store(words, area + MountWord.leader, thread.holder);
-  const begin = area + MountWord.interrupts;
-  for (let word = begin; word < begin + 2 * INTERRUPTS; word++) store(words, word, 0);
 }
 
 function makeArea(thread: Thread): number {

@@ -10,17 +10,11 @@
  *            thread sees itself that nothing has been read for a while and nobody reads.
  *        (4) Who finds the mount's end wakes all.
  */
-import { bindFunction } from "../base/libc.ts";
+import { Poll } from "../base/poll.ts";
 import { add, cas, exchange, load, sleepWhile, store, wakeAll } from "../sync/atomics.ts";
 import { MountWord, SERVERS_MAX } from "./mount-area.ts";
 import type { SharedMount } from "./shared-mount.ts";
-
-const poll = bindFunction("int poll(_Inout_ uint8_t *fds, unsigned long count, int timeoutMs)");
-
-const POLLIN = 1;
-/** Of struct pollfd: fd, events, revents. Source: poll(2). */
-const POLL_EVENTS = 4;
-const POLL_SIZE = 8;
+import { Spin } from "./spin.ts";
 
 /** What a thread's word says. */
 const Parked = { no: 0, yes: 1, takesOver: 2 } as const;
@@ -38,21 +32,19 @@ export class Turns {
   readonly #area: number;
   /** The word in which this thread is parked. */
   readonly #parked: number;
-  readonly #pollArgument = new Uint8Array(POLL_SIZE);
+  readonly #requests: Poll;
+  readonly #spin = new Spin();
   #answers = 0;
   #looks = 0;
   /** Rule 1: whether it is to read, when it has answered, and nobody else does. */
   #isOnDuty: boolean;
-  #isReader = false;
 
   constructor(mount: SharedMount, fd: number) {
     this.#mount = mount;
     this.#area = mount.area;
     this.#parked = mount.area + MountWord.parked + mount.index;
     this.#isOnDuty = mount.index === 0;
-    const view = new DataView(this.#pollArgument.buffer);
-    view.setInt32(0, fd, true);
-    view.setInt16(POLL_EVENTS, POLLIN, true);
+    this.#requests = new Poll([fd]);
   }
 
   /** Returns when this thread is to read, which may block; or at the mount's end. Blocks. */
@@ -61,19 +53,19 @@ export class Turns {
     for (;;) {
       this.#isOnDuty &&= cas(words, this.#area + MountWord.reader, 0, holder);
       if (this.#isOnDuty) {
-        this.#isReader = true;
         add(words, this.#area + MountWord.turns, 1);
+        this.#spin.look(this.#isWaitedFor);
         return;
       }
-      if (this.#isWaitedFor() || this.#isEnding()) return;
+      if (this.#isWaitedFor() || this.#mount.isEnding) return;
       this.#isOnDuty = this.#park();
     }
   }
 
   /** This thread has read. */
   end(): void {
-    if (!this.#isReader) return;
-    this.#isReader = false;
+    if (!this.#isOnDuty) return;
+    this.#spin.end();
     store(this.#mount.thread.words, this.#area + MountWord.reader, 0);
   }
 
@@ -96,9 +88,7 @@ export class Turns {
 
   /** The mount has ended. */
   endAll(): void {
-    this.end();
-    const { words } = this.#mount.thread;
-    store(words, this.#area + MountWord.isEnding, 1);
+    this.#mount.end();
     for (let parked = this.#someoneParked(); parked !== 0; parked = this.#someoneParked()) {
       this.#wake(parked, Parked.no);
     }
@@ -110,7 +100,7 @@ export class Turns {
     let before = load(words, this.#area + MountWord.turns);
     let ms = PARK_MS_MIN;
     store(words, this.#parked, Parked.yes);
-    while (load(words, this.#parked) === Parked.yes && !this.#isEnding()) {
+    while (load(words, this.#parked) === Parked.yes && !this.#mount.isEnding) {
       sleepWhile(words, this.#parked, Parked.yes, ms);
       const turns = load(words, this.#area + MountWord.turns);
       const isStill = turns === before;
@@ -137,14 +127,6 @@ export class Turns {
     if (cas(words, parked, Parked.yes, how)) wakeAll(words, parked);
   }
 
-  #isEnding(): boolean {
-    return (
-      load(this.#mount.thread.words, this.#area + MountWord.isEnding) !== 0 || this.#mount.isOver
-    );
-  }
-
   /** Whether a request is waiting to be read, or the mount has ended. */
-  #isWaitedFor(): boolean {
-    return poll(this.#pollArgument, 1, 0) !== 0;
-  }
+  readonly #isWaitedFor = (): boolean => this.#requests.wait(0);
 }

@@ -6,7 +6,10 @@ import type { SharedMountHandle } from "./shared-mount.ts";
 export interface WorkerTask {
   readonly handle: VolumeHandle;
   readonly options: ServeOptions;
-  /** Which of the mount's threads it is. The first begins at once, with this descriptor of /dev/fuse; others are told to. */
+  /**
+   * Which of the mount's threads it is; `RECALLER`: that one. The first begins at once, with this descriptor of
+   * /dev/fuse; others are told to.
+   */
   readonly index: number;
   readonly fd: number | null;
 }

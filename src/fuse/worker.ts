@@ -1,7 +1,9 @@
 /** A thread that serves a mount. Loaded by a Worker, never imported. */
 import { parentPort, workerData } from "node:worker_threads";
 import { attachCore } from "../volume/mount.ts";
+import { RECALLER } from "./mount-area.ts";
 import { Opcode, type OpcodeName } from "./protocol.ts";
+import { passRecallsOn } from "./recalls.ts";
 import { serve } from "./session.ts";
 import { SharedMount } from "./shared-mount.ts";
 import type { StartMessage, WorkerMessage, WorkerTask } from "./worker-messages.ts";
@@ -33,8 +35,12 @@ function serveAs(mount: SharedMount, descriptor: number): void {
 function follow(start: StartMessage): void {
   const mount = start === null ? null : SharedMount.join(core, start.mount, index);
   if (start === null || mount === null) return;
-  tell({ what: "ready", mount: start.mount });
-  serveAs(mount, start.fd);
+  const ready = (): void => tell({ what: "ready", mount: start.mount });
+  if (index === RECALLER) passRecallsOn(core, start.fd, mount, ready);
+  else {
+    ready();
+    serveAs(mount, start.fd);
+  }
 }
 
 if (fd === null) {

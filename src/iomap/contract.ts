@@ -101,6 +101,14 @@ export interface DirectoryEntry {
   readonly cursor: number;
 }
 
+/** Flags of inodes, by their numbers in FS_IOC_GETFLAGS. */
+export interface InodeFlags {
+  /** Throws: CorruptionError. */
+  get(ino: Ino): number;
+  /** Gives an inode these, as far as its type can have them. Throws: EOPNOTSUPP for a change that is not kept to. */
+  set(transaction: Transaction, ino: Ino, flags: number): void;
+}
+
 export interface AttributeChange {
   readonly mode?: number;
   readonly uid?: number;
@@ -383,6 +391,8 @@ export interface FilesystemDriver extends IomapDriver {
 
   /** Null where the format has none. */
   readonly extendedAttributes: ExtendedAttributes | null;
+  /** Null where the format has none, or none that programs may set. */
+  readonly inodeFlags: InodeFlags | null;
   /** Null where a volume keeps its size. */
   readonly growth: VolumeGrowth | null;
   /** Null where free space is not discarded. */

@@ -10,11 +10,12 @@ import { HoldfastError } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/quantities.ts";
 import { type Dax, isCopied, noteWrittenBytes } from "../dax/dax.ts";
 import { writeDirect } from "../dax/direct-io.ts";
-import { readDirect, readFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
+import { readDirect, readFile, tryReadFile, tryWriteFile, writeFile } from "../dax/file-io.ts";
 import { firstCachePage, PageCache } from "../dax/page-cache.ts";
 import { attachDevice, type Device, type DeviceHandle, memoryDevice } from "../device/index.ts";
 import type { InodeInfo } from "../iomap/contract.ts";
 import { Access } from "../mapping/mapping.ts";
+import type { Transaction } from "../metadata/transaction.ts";
 import { Root } from "../sync/region.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { DaxMode } from "./access-mode.ts";
@@ -22,6 +23,8 @@ import { changeAttributes } from "./attributes.ts";
 import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { changing, isKnownToKernels, reading } from "./kernel-pages.ts";
+import type { OpenFlags } from "./names.ts";
 import { lockInode } from "./paths.ts";
 import { SharedSegmentTable } from "./segments.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
@@ -66,15 +69,60 @@ export function writerOf({ direct }: { readonly direct: boolean }): typeof write
   return direct ? writeDirect : writeFile;
 }
 
-/** As `tryWriteFile`; that it wrote is told. */
+/** Reads a file that was opened so. Sleeps: while somebody writes it. */
+export function readAt(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+  flags: OpenFlags,
+  target: Uint8Array,
+  position: number,
+): Sleeps<number> {
+  return reading(
+    task,
+    core,
+    inode,
+    readerOf(flags)(task, core.dax, inode.mapping, target, position),
+  );
+}
+
+/** Writes it; at its end, if it was opened for that. Sleeps: while somebody uses it. Throws: EFBIG, ENOSPC. */
+export function writeAt(
+  task: Task,
+  core: VolumeCore,
+  inode: InodeReference,
+  flags: OpenFlags,
+  source: Uint8Array,
+  position: number,
+): Sleeps<number> {
+  const at = flags.append ? "append" : position;
+  return changing(task, core, inode, writerOf(flags)(task, core.dax, inode.mapping, source, at));
+}
+
+/** Of what cannot be had without waiting. */
+const NOT_NOW = -1;
+
+/** As `tryReadFile`, where no kernel may have something to add. */
+export function tryRead(
+  core: VolumeCore,
+  inode: InodeReference,
+  target: Uint8Array,
+  position: number,
+): number {
+  if (isKnownToKernels(core, inode)) return NOT_NOW;
+  return tryReadFile(core.dax, inode.mapping, target, position);
+}
+
+/** As `tryWriteFile`, where no kernel may keep what it changes; that it wrote is told. */
 export function tryWrite(
   core: VolumeCore,
-  { ino, mapping }: InodeReference,
+  inode: InodeReference,
   source: Uint8Array,
   position: number,
 ): number {
-  const count = tryWriteFile(core.dax, mapping, source, position);
-  if (count >= 0) core.changes.note(ChangeKind.content, ino);
+  if (isKnownToKernels(core, inode)) return NOT_NOW;
+  const count = tryWriteFile(core.dax, inode.mapping, source, position);
+  if (count >= 0) core.changes.note(ChangeKind.content, inode.ino);
   return count;
 }
 
@@ -112,10 +160,19 @@ export function* changeDax(
     throw new HoldfastError("EINVAL", `is a ${inode.type}; files and directories have the flag`);
   }
   yield* changeAttributes(task, core, inode, (_info: InodeInfo, transaction) => {
-    const wanted = core.inodes.accessFor(flag);
-    const isStale =
-      inode.type === "file" && isDirect(core.dax, inode) !== (wanted === Access.direct);
-    inode.setStale(transaction, isStale);
+    noteDaxFlag(core, inode, transaction, flag);
     return { dax: flag };
   });
+}
+
+/** The transaction gives an inode this flag: its record goes with its last user if it says otherwise. */
+export function noteDaxFlag(
+  core: VolumeCore,
+  inode: InodeReference,
+  transaction: Transaction,
+  flag: boolean,
+): void {
+  const wanted = core.inodes.accessFor(flag);
+  const isStale = inode.type === "file" && isDirect(core.dax, inode) !== (wanted === Access.direct);
+  inode.setStale(transaction, isStale);
 }

@@ -31,6 +31,7 @@ import type { VolumeHandle } from "./handle.ts";
 import { createInodeArea } from "./inodes.ts";
 import { evictorOf, pagerOf } from "./pager.ts";
 import { SharedSegmentTable } from "./segments.ts";
+import { createRecallsArea } from "./kernel-recalls.ts";
 import { createVolumeArea } from "./state.ts";
 
 export interface Assembled {
@@ -57,6 +58,7 @@ export function assembleMounted(
   try {
     createVolumeArea(thread);
     createChangesArea(thread);
+    createRecallsArea(thread);
     createFailureEvents(thread);
     createReleasedRanges(thread);
     createInodeArea(thread);

@@ -19,7 +19,6 @@ import { add, cas, load, loadUnsigned, store, wakeAll } from "../sync/atomics.ts
 import { enterGuard, leaveGuard } from "../sync/guard.ts";
 import { SLOTS_MAX } from "../sync/region.ts";
 import { untilChanged } from "../sync/runners.ts";
-import type { Sleeps } from "../sync/sleep.ts";
 import { slotOfHolder, type Thread } from "../sync/thread.ts";
 import { VolumeWord, volumeWord } from "./state.ts";
 
@@ -214,11 +213,4 @@ export class Changes {
     }
     this.#isPumping = false;
   }
-}
-
-/** Does something to a file's content, and tells that it has; to write no byte is nothing. */
-export function* changing<T>(changes: Changes, ino: number, work: Sleeps<T>): Sleeps<T> {
-  const result = yield* work;
-  if (result !== 0) changes.note(ChangeKind.content, ino);
-  return result;
 }

@@ -4,9 +4,9 @@ import { truncateFile } from "../dax/layout-change.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { moveOutOfInode } from "./access.ts";
 import { readAttributes } from "./attributes.ts";
-import { changing } from "./changes.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { changing } from "./kernel-pages.ts";
 import { assertUnrestricted, isDirectory } from "./names.ts";
 
 /**
@@ -32,7 +32,7 @@ export function* setSize(
   inode: InodeReference,
   size: number,
 ): Sleeps<void> {
-  yield* changing(core.changes, inode.ino, truncateFile(task, core.dax, inode.mapping, size));
+  yield* changing(task, core, inode, truncateFile(task, core.dax, inode.mapping, size));
 }
 
 /** truncate(2). Sleeps, throws: as `prepareContent` and `setSize`; EISDIR, EINVAL for what is no file. */

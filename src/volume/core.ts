@@ -17,6 +17,7 @@ import { ChangeKind, Changes } from "./changes.ts";
 import type { Committer } from "./committer.ts";
 import { finishRemoval, finishReports } from "./failure.ts";
 import { type InodeDriver, InodeTable } from "./inodes.ts";
+import { Recalls } from "./kernel-recalls.ts";
 import { NameCache } from "./name-cache.ts";
 import type { Service } from "./service.ts";
 import { closedError } from "./state.ts";
@@ -42,6 +43,8 @@ export class VolumeCore {
   readonly cache: MetadataCache;
   readonly inodes: InodeTable;
   readonly changes: Changes;
+  /** Null in threads that serve a kernel mount. */
+  recalls: Recalls | null;
   /** How it was mounted. */
   readonly readOnly: boolean;
   /** Permission bits that new files do not get: the process's when the volume was mounted. */
@@ -83,6 +86,7 @@ export class VolumeCore {
     this.evictor = services.evictor;
     this.cache = dax.cache;
     this.changes = new Changes(dax.thread);
+    this.recalls = new Recalls(dax.thread);
     this.inodes = new InodeTable(dax, tellingOfEnds(driver, this.changes), mode);
     dax.holdMapping = (ino) => this.#held(this.inodes.tryAcquire(ino as Ino));
     dax.acquireMapping = (ino) => this.#acquireMapping(ino);
@@ -173,16 +177,15 @@ export class VolumeCore {
   }
 
   async persistMetadata(context: ErrorContext): Promise<void> {
-    try {
-      this.running++;
-      const steps = persistence(this);
-      while (await this.step(steps)) await this.persistDeviceAsync();
-    } catch (error) {
-      await this.settle();
-      throw withContext(error, context);
-    } finally {
-      this.running--;
-    }
+    await this.whileRunning(async () => {
+      try {
+        const steps = persistence(this);
+        while (await this.step(steps)) await this.persistDeviceAsync();
+      } catch (error) {
+        await this.settle();
+        throw withContext(error, context);
+      }
+    });
   }
 
   /** Runs an operation to its end, blocking; what it was the last to use is freed before it returns. */

@@ -7,12 +7,11 @@
  * the pins are found in its tables.
  */
 import { type ErrorContext, HoldfastError, withContext } from "../base/errors.ts";
-import { tryReadFile } from "../dax/file-io.ts";
 import { truncateFile } from "../dax/layout-change.ts";
 import { type Pin, pinLongTerm, pinRange, pinRanges, tryPinRange } from "../dax/pins.ts";
 import { cloneRange, dedupeRange } from "../dax/reflink.ts";
 import { LeaseKind, requestLease } from "../layout/lease.ts";
-import type { SleepOptions, Sleeps } from "../sync/sleep.ts";
+import type { SleepOptions, Sleeps, Task } from "../sync/sleep.ts";
 import {
   checkBytes,
   checkInteger,
@@ -23,9 +22,8 @@ import {
   type WaitOptions,
   wrongType,
 } from "./arguments.ts";
-import { readerOf, tryWrite, writerOf } from "./access.ts";
+import { readAt, tryRead, tryWrite, writeAt } from "./access.ts";
 import { changeMode, changeOwner, changeTimes } from "./attributes.ts";
-import { changing } from "./changes.ts";
 import type { AttributeName, AttributeValue, SetAttributeOptions } from "./extended-attributes.ts";
 import * as extended from "./extended-attributes.ts";
 import type { OpenThing, Operation, VolumeCore } from "./core.ts";
@@ -33,6 +31,7 @@ import * as extents from "./extents.ts";
 import { checkFallocateMode, type FallocateMode } from "./fallocate.ts";
 import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { changing, isKnownToKernels, recallPages } from "./kernel-pages.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
 import { checkLeaseOptions, FileLease, type LeaseOptions, returnIfGone } from "./lease.ts";
 import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
@@ -133,8 +132,8 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return !this.#closed && this.#flags[mode] && !this.#inode.isDirectory && !this.#core.closing;
   }
 
-  #changing<T>(work: Sleeps<T>): Sleeps<T> {
-    return changing(this.#core.changes, this.ino, work);
+  #changing<T>(task: Task, work: Sleeps<T>): Sleeps<T> {
+    return changing(task, this.#core, this.#inode, work);
   }
 
   #readAt(target: Uint8Array, position: number): Operation<number> {
@@ -142,7 +141,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("position", position);
     return (task) => {
       this.#assertMode("read", "read");
-      return readerOf(this.#flags)(task, this.#core.dax, this.#inode.mapping, target, position);
+      return readAt(task, this.#core, this.#inode, this.#flags, target, position);
     };
   }
 
@@ -158,7 +157,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkBytes("target", target);
     checkInteger("position", position);
     if (this.#mayTry("read") && options === undefined) {
-      const count = tryReadFile(this.#core.dax, this.#inode.mapping, target, position);
+      const count = tryRead(this.#core, this.#inode, target, position);
       if (count >= 0) return count;
     }
     return this.#runSync("read", this.#readAt(target, position), checkWaitOptions(options));
@@ -169,9 +168,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("position", position);
     return (task) => {
       this.#assertMode("write", "write");
-      const at = this.#flags.append ? "append" : position;
-      const writing = writerOf(this.#flags)(task, this.#core.dax, this.#inode.mapping, source, at);
-      return this.#changing(writing);
+      return writeAt(task, this.#core, this.#inode, this.#flags, source, position);
     };
   }
 
@@ -197,7 +194,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #readAll(): Operation<Uint8Array> {
     return (task) => {
       this.#assertMode("read", "read");
-      return readWhole(task, this.#core, this.#inode.mapping, this.#flags);
+      return readWhole(task, this.#core, this.#inode, this.#flags);
     };
   }
 
@@ -233,7 +230,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       if (!this.#flags.write) {
         throw this.#error("EINVAL", "the file was not opened for writing", "ftruncate");
       }
-      return this.#changing(truncateFile(task, this.#core.dax, this.#inode.mapping, size));
+      return this.#changing(task, truncateFile(task, this.#core.dax, this.#inode.mapping, size));
     };
   }
 
@@ -257,7 +254,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("length", length, 1);
     return (task) => {
       this.#assertMode("write", "fallocate");
-      return this.#changing(change(task, this.#core, this.#inode, offset, length));
+      return this.#changing(task, change(task, this.#core, this.#inode, offset, length));
     };
   }
 
@@ -306,7 +303,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const range = checkRangePair(options, null);
     return this.#withOther(source, "ioctl", (task) => {
       const [from, to] = [source.#inode.mapping, this.#inode.mapping];
-      return this.#changing(cloneRange(task, this.#core.dax, from, to, range));
+      return this.#changing(task, cloneRange(task, this.#core.dax, from, to, range));
     });
   }
 
@@ -433,10 +430,8 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   setxattrSync(name: AttributeName, value: AttributeValue, options?: SetAttributeOptions): void {
-    this.#runSync(
-      "fsetxattr",
-      extended.setAttribute(name, value, options)(this.#core, this.#inode),
-    );
+    const operation = extended.setAttribute(name, value, options)(this.#core, this.#inode);
+    this.#runSync("fsetxattr", operation);
   }
 
   async listxattr(): Promise<string[]> {
@@ -477,6 +472,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return function* (task) {
       file.#assertMode("read", "mmap");
       if (range.writable) file.#assertMode("write", "mmap");
+      yield* recallPages(task, file.#core, file.#inode, range.writable);
       const window = yield* showRange(task, file.#core, file.#inode.mapping, range);
       file.#uses++;
       return new FileWindow(file.#core, window, file.path, file.#endUse);
@@ -494,7 +490,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   #tryPin(offset: number, length: number, write: boolean): FilePin | null {
     if (this.#closed) throw this.#error("EBADF", "the file is closed", "pin");
     this.#assertPin(offset, length, write);
-    if (this.#core.closing) return null;
+    if (this.#core.closing || isKnownToKernels(this.#core, this.#inode)) return null;
     const pin = tryPinRange(this.#core.dax, this.#inode.mapping, offset, length, write);
     if (pin === null) return null;
     this.#uses++;
@@ -505,6 +501,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     const file = this;
     return function* (task) {
       const { mapping } = file.#inode;
+      yield* recallPages(task, file.#core, file.#inode, write);
       const pin: Pin = yield* pinRange(task, file.#core.dax, mapping, offset, length, write);
       file.#uses++;
       return new FilePin(file.#core, pin, file.#endUse);
@@ -524,6 +521,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     if (!(lease instanceof FileLease)) throw wrongType("options.lease", "a FileLease", lease);
     const file = this;
     return function* (task) {
+      yield* recallPages(task, file.#core, file.#inode, write);
       const under = lease.forPin(mapping, offset, length);
       const pin = yield* pinLongTerm(task, file.#core.dax, mapping, under, offset, length, write);
       const endHold = lease.holdPin();
@@ -576,6 +574,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
       let used = 0;
       try {
         for (; used < ranges.length; used++) ranges[used]!.file.#use("pin");
+        for (const { file, write } of ranges) yield* recallPages(task, core, file.#inode, write);
         const pins: Pin[] = yield* pinRanges(task, core.dax, ranges);
         for (const { file } of ranges) file.#uses++;
         return pins.map((pin, at) => new FilePin(core, pin, ranges[at]!.file.#endUse));
@@ -640,16 +639,16 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
   }
 
   /**
-   * Puts what was written to the file, and the volume's metadata, on the medium.
-   * Sleeps: for the storage. Throws: EIO.
+   * Puts what was written to the file, in whatever way, and the volume's metadata, on the medium. Programs that
+   * have mapped the file, through a kernel mount, see it. Sleeps: for the storage. Throws: EIO.
    */
   async sync(): Promise<void> {
-    await this.#runAsync("fsync", (task) => writeBackFile(task, this.#core, this.#inode.mapping));
+    await this.#runAsync("fsync", (task) => writeBackFile(task, this.#core, this.#inode));
     if (!this.#core.readOnly) await this.#core.persistMetadata(this.#context("fsync"));
   }
 
   syncSync(): void {
-    const sync = new FileSync(this.#core, this.#inode.mapping);
+    const sync = new FileSync(this.#core, this.#inode);
     this.#runSync("fsync", (task) => sync.writeBack(task));
     sync.persistMetadata(this.#context("fsync"));
   }

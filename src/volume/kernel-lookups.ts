@@ -1,7 +1,7 @@
 /** How one thread counts what a kernel mount has told of inodes, over the inode table: see lookups.ts. */
 import type { Ino } from "../base/quantities.ts";
 import { inoOf, type Mapping, mappingSlab } from "../mapping/mapping.ts";
-import { load } from "../sync/atomics.ts";
+import { add, load } from "../sync/atomics.ts";
 import { freeObject } from "../sync/slab.ts";
 import type { Thread } from "../sync/thread.ts";
 import type { InodeReference } from "./inode-reference.ts";
@@ -25,14 +25,12 @@ export class KernelLookups {
   readonly #thread: Thread;
   /** The mount's slab. */
   readonly #mount: number;
-  readonly #lookAt: number;
-  #lent: LentRecords;
+  readonly #lent: LentRecords;
 
   constructor(table: InodeTable, mount: number, lookAt = LENT_BEFORE_LOOK) {
     this.#table = table;
     this.#thread = table.thread;
     this.#mount = mount;
-    this.#lookAt = lookAt;
     this.#lent = new LentRecords(lookAt);
   }
 
@@ -78,6 +76,18 @@ export class KernelLookups {
     return known !== 0;
   }
 
+  /** A program opens an inode that the kernel knows, or closes it (`change` -1). */
+  countOpen(ino: Ino, toWrite: boolean, change: 1 | -1): void {
+    const { words } = this.#thread;
+    this.#table.underGuard(() => {
+      const mapping = this.#table.find(ino);
+      const known = mapping === 0 ? 0 : findLookups(words, mapping, this.#mount);
+      if (known === 0) return;
+      add(words, known + Lookups.opens, change);
+      if (toWrite) add(words, known + Lookups.writers, change);
+    });
+  }
+
   /** The kernel gives lookups back; those of an inode that it does not know are ignored. Call `settle` afterwards. */
   forget(ino: Ino, count: number): void {
     const { words } = this.#thread;
@@ -111,7 +121,7 @@ export class KernelLookups {
       });
     });
     this.#takeEmptied();
-    this.#lent = new LentRecords(this.#lookAt);
+    this.#lent.clear();
     for (const { mapping, record } of lent) {
       this.#table.drop(mapping, inoOf(this.#thread, mapping), record);
     }

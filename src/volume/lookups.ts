@@ -11,6 +11,7 @@
  *
  *     0 next | 1 mount: the slab that it is of | 2 lookups, low 30 bits | 3 the rest of them
  *     4 the lender, a holder | 5 the record that it lends
+ *     6 how often a program has the inode open, where that counts (kernel-recalls.ts) | 7 of these, to write
  *
  * Rules. (1) Lists and entries are read and changed under the inode table's guard.
  *        (2) An entry lies in its list as long as its reference is held, but for a moment under the guard. Who dies
@@ -24,7 +25,16 @@ import { allocateObject, freeObject, initSlab } from "../sync/slab.ts";
 import type { Holder, Thread } from "../sync/thread.ts";
 import { Own } from "./inode-reference.ts";
 
-export const Lookups = { next: 0, mount: 1, low: 2, high: 3, lender: 4, record: 5 } as const;
+export const Lookups = {
+  next: 0,
+  mount: 1,
+  low: 2,
+  high: 3,
+  lender: 4,
+  record: 5,
+  opens: 6,
+  writers: 7,
+} as const;
 const LOOKUPS_WORDS = 8;
 const LOW_BITS = 30;
 
@@ -42,6 +52,8 @@ export function makeLookups(thread: Thread, mount: number, record: number): numb
   store(words, entry + Lookups.high, 0);
   store(words, entry + Lookups.lender, thread.holder);
   store(words, entry + Lookups.record, record);
+  store(words, entry + Lookups.opens, 0);
+  store(words, entry + Lookups.writers, 0);
   return entry;
 }
 
@@ -52,6 +64,14 @@ export function findLookups(words: Words, mapping: Mapping, mount: number): numb
     entry = load(words, entry + Lookups.next);
   }
   return entry;
+}
+
+/** Whether a program has the inode open through any mount; `toWrite`: to write. Under the guard. */
+export function isOpenInKernels(words: Words, mapping: Mapping, toWrite: boolean): boolean {
+  const count = toWrite ? Lookups.writers : Lookups.opens;
+  let entry = load(words, mapping + Own.lookups);
+  while (entry !== 0 && load(words, entry + count) === 0) entry = load(words, entry + Lookups.next);
+  return entry !== 0;
 }
 
 export function linkLookups(words: Words, mapping: Mapping, entry: number): void {
@@ -119,6 +139,11 @@ export class LentRecords {
   add(record: number): boolean {
     this.#lent.push(record);
     return this.#lent.length >= this.#lookAt;
+  }
+
+  /** None is lent any more. */
+  clear(): void {
+    this.#lent = [];
   }
 
   /** Those that are empty. They are the thread's own again. */

@@ -7,7 +7,6 @@
 import type { ErrorContext } from "../base/errors.ts";
 import { isCopied, timeNow } from "../dax/dax.ts";
 import { type RangeStorage, writeBack } from "../dax/write-back.ts";
-import type { Mapping } from "../mapping/mapping.ts";
 import { Commit, type Journal } from "../metadata/journal.ts";
 import {
   beginTransaction,
@@ -19,6 +18,8 @@ import type { VolumeCondition } from "../iomap/contract.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import type { VolumeCore } from "./core.ts";
 import { discardFreed } from "./discard.ts";
+import type { InodeReference } from "./inode-reference.ts";
+import { betweenRecalls } from "./kernel-pages.ts";
 
 /** Steps on the way to the medium. */
 export interface Persistence {
@@ -159,8 +160,9 @@ export function* persistMetadata(task: Task, core: VolumeCore): Sleeps<void> {
 }
 
 /** Puts a file's data on the medium, where anything may be written. Sleeps: for the storage. Throws: EIO. */
-export function* writeBackFile(task: Task, core: VolumeCore, mapping: Mapping): Sleeps<void> {
-  if (!core.readOnly) yield* writeBack(task, core.dax, mapping);
+export function* writeBackFile(task: Task, core: VolumeCore, inode: InodeReference): Sleeps<void> {
+  if (core.readOnly) return;
+  yield* betweenRecalls(task, core, inode, writeBack(task, core.dax, inode.mapping));
 }
 
 /**
@@ -170,16 +172,16 @@ export function* writeBackFile(task: Task, core: VolumeCore, mapping: Mapping): 
  */
 export class FileSync implements RangeStorage {
   readonly #core: VolumeCore;
-  readonly #mapping: Mapping;
+  readonly #inode: InodeReference;
   readonly #isReadOnly: boolean;
   #steps: Persistence;
   /** Whether the whole device is to be persisted before the next step. */
   #isDue = false;
   #isCopied = false;
 
-  constructor(core: VolumeCore, mapping: Mapping) {
+  constructor(core: VolumeCore, inode: InodeReference) {
     this.#core = core;
-    this.#mapping = mapping;
+    this.#inode = inode;
     this.#isReadOnly = core.readOnly;
     this.#steps = persistence(core);
   }
@@ -187,10 +189,14 @@ export class FileSync implements RangeStorage {
   /** Locks: takes the transaction; after that as `writeBack`. Sleeps: for them, and in the device. Throws: EIO, EROFS. */
   *writeBack(task: Task): Sleeps<void> {
     if (this.#isReadOnly) return;
+    yield* betweenRecalls(task, this.#core, this.#inode, this.#writeBack(task));
+  }
+
+  *#writeBack(task: Task): Sleeps<void> {
     const core = this.#core;
     const begins = core.cache.journal?.isAborted !== true && (yield* this.#steps.step(task));
     this.#isDue = begins;
-    yield* writeBack(task, core.dax, this.#mapping, begins ? this : core.dax.device);
+    yield* writeBack(task, core.dax, this.#inode.mapping, begins ? this : core.dax.device);
     if (!begins || this.#isCopied) this.#steps = persistence(core);
     else if (this.#isDue) core.persistDevice();
   }
@@ -202,7 +208,7 @@ export class FileSync implements RangeStorage {
   persist(at: number, length: number): void {
     const core = this.#core;
     const { device } = core.dax;
-    this.#isCopied = isCopied(core.dax, this.#mapping);
+    this.#isCopied = isCopied(core.dax, this.#inode.mapping);
     if (!this.#isDue || this.#isCopied) {
       device.persist(at, length);
       return;

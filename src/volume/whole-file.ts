@@ -5,9 +5,9 @@ import { readStable } from "../metadata/sequence.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { readerOf, writerOf } from "./access.ts";
 import { newBuffer } from "./buffer.ts";
-import { ChangeKind } from "./changes.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { changing, reading } from "./kernel-pages.ts";
 import type { OpenFlags } from "./names.ts";
 
 function* stableSize(task: Task, core: VolumeCore, mapping: Mapping): Sleeps<number> {
@@ -19,7 +19,16 @@ function* stableSize(task: Task, core: VolumeCore, mapping: Mapping): Sleeps<num
 export function* readWhole(
   task: Task,
   core: VolumeCore,
-  mapping: Mapping,
+  inode: InodeReference,
+  flags: OpenFlags,
+): Sleeps<Uint8Array> {
+  return yield* reading(task, core, inode, readAll(task, core, inode, flags));
+}
+
+function* readAll(
+  task: Task,
+  core: VolumeCore,
+  { mapping }: InodeReference,
   flags: OpenFlags,
 ): Sleeps<Uint8Array> {
   let bytes = newBuffer(yield* stableSize(task, core, mapping));
@@ -41,7 +50,17 @@ export function* readWhole(
 export function* writeWhole(
   task: Task,
   core: VolumeCore,
-  { ino, mapping }: InodeReference,
+  inode: InodeReference,
+  flags: OpenFlags,
+  source: Uint8Array,
+): Sleeps<void> {
+  yield* changing(task, core, inode, writeAll(task, core, inode, flags, source));
+}
+
+function* writeAll(
+  task: Task,
+  core: VolumeCore,
+  { mapping }: InodeReference,
   flags: OpenFlags,
   source: Uint8Array,
 ): Sleeps<void> {
@@ -52,5 +71,4 @@ export function* writeWhole(
     const at = flags.append ? "append" : done;
     done += yield* writerOf(flags)(task, core.dax, mapping, source.subarray(done), at);
   }
-  core.changes.note(ChangeKind.content, ino);
 }

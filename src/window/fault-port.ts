@@ -19,9 +19,10 @@
  *     is read. For the same reason it never waits for a lock that a revoker may hold.
  */
 import { availableParallelism } from "node:os";
-import { ERRNO, HoldfastError, systemError } from "../base/errors.ts";
+import { HoldfastError, systemError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { bindFunction, closeDescriptor, lastErrno } from "../base/libc.ts";
+import { Poll } from "../base/poll.ts";
 import { type Address, HUGE_SIZE, PAGE_SIZE } from "../base/quantities.ts";
 import {
   type MapMode,
@@ -35,19 +36,12 @@ import { Reserve, reserveRegistered } from "./addresses.ts";
 import { type FaultHandler, openUserfaultfd, Userfaultfd } from "./userfaultfd.ts";
 
 const eventfd = bindFunction("int eventfd(unsigned int value, int flags)");
-const poll = bindFunction("int poll(_Inout_ uint8_t *fds, unsigned long count, int timeoutMs)");
 const readCounter = bindFunction("intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)");
 const writeCounter = bindFunction("intptr_t write(int fd, const uint8_t *buffer, size_t length)");
 
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 const COUNTER_SIZE = 8;
-
-/** struct pollfd { int fd; short events; short revents }: its size and what lies where. */
-const POLL_ENTRY = 8;
-const POLL_ASKED = 4;
-const POLL_ANSWER = 6;
-const POLLIN = 1;
 
 /** Looks of about half a microsecond each; on a single processor they would delay what they await. */
 const LOOKS_MAX = availableParallelism() > 1 ? 100 : 0;
@@ -90,8 +84,8 @@ export class FaultPort implements WindowPort {
   readonly #owner: boolean;
   readonly #userfaultfd: Userfaultfd;
   readonly #reserve: Reserve;
-  readonly #pollArgument = new Uint8Array(2 * POLL_ENTRY);
-  readonly #pollView = new DataView(this.#pollArgument.buffer);
+  /** Messages, and kicks. */
+  readonly #poll: Poll;
   readonly #counter = new Uint8Array(COUNTER_SIZE);
   /** Whether this thread is the reader. */
   #reads = false;
@@ -105,10 +99,7 @@ export class FaultPort implements WindowPort {
     this.kernelFaults = handle.kernelFaults;
     this.#userfaultfd = new Userfaultfd(handle.faultFd);
     this.#reserve = new Reserve(this.#userfaultfd);
-    for (const [index, fd] of [handle.faultFd, handle.kickFd].entries()) {
-      this.#pollView.setInt32(index * POLL_ENTRY, fd, true);
-      this.#pollView.setInt16(index * POLL_ENTRY + POLL_ASKED, POLLIN, true);
-    }
+    this.#poll = new Poll([handle.faultFd, handle.kickFd]);
   }
 
   /** A new port, or why this system has none: use PopulatedPort then. Throws: ENOMEM, EMFILE. */
@@ -244,22 +235,17 @@ export class FaultPort implements WindowPort {
     this.#reads = true;
     // Faults come in runs, and waking a thread costs more than serving one.
     for (let looks = this.#looks; looks > 0; looks--) {
-      const seen = this.#poll(0);
+      const seen = this.#look(0);
       if (seen !== "nothing") return seen === "messages";
     }
-    const seen = this.#poll(timeoutMs);
+    const seen = this.#look(timeoutMs);
     this.#looks = seen === "messages" ? LOOKS_MAX : 0;
     return seen === "messages";
   }
 
-  #poll(timeoutMs: number): "messages" | "kick" | "nothing" {
-    if (poll(this.#pollArgument, 2, timeoutMs) < 0) {
-      const errno = lastErrno();
-      if (errno !== ERRNO.EINTR) throw systemError(errno, "poll");
-      return "nothing";
-    }
-    if (this.#pollView.getInt16(POLL_ANSWER, true) !== 0) return "messages";
-    if (this.#pollView.getInt16(POLL_ENTRY + POLL_ANSWER, true) === 0) return "nothing";
+  #look(timeoutMs: number): "messages" | "kick" | "nothing" {
+    if (!this.#poll.wait(timeoutMs)) return "nothing";
+    if (this.#poll.has(0)) return "messages";
     readCounter(this.#handle.kickFd, this.#counter, COUNTER_SIZE);
     return "kick";
   }

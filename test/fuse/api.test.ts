@@ -7,52 +7,32 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, vi } from "vitest";
 import { type KernelMount, mountOn } from "../../src/fuse/index.ts";
 import type { Volume } from "../../src/index.ts";
-import {
-  builtModule,
-  e2fsckClean,
-  mkfsExt4,
-  skipUnless,
-  type TemporaryDirectory,
-  temporaryDirectory,
-} from "../support/tools.ts";
+import { builtModule, skipUnless, type TemporaryDirectory } from "../support/tools.ts";
 import { needs } from "./mounted.ts";
-
-// The threads are started from the built modules, so the volume is theirs, too.
-const { mount, mountRam } = (await import(
-  builtModule("index.ts").href
-)) as typeof import("../../src/index.ts");
-const { mountInKernel } = (await import(
-  builtModule("fuse/index.ts").href
-)) as typeof import("../../src/fuse/index.ts");
+import { endShared, makeShared, mountInKernel, mountRam, type Shared, shellIn } from "./shared.ts";
 
 const it = skipUnless(...needs);
 const SIZE = 64 * 2 ** 20;
 
-let scratch: TemporaryDirectory;
+let shared: Shared;
 let place: TemporaryDirectory;
 let volume: Volume;
 let kernelMount: KernelMount;
 
 /** What a shell command prints that runs in the mount. */
-async function shell(script: string): Promise<string> {
-  const options = { cwd: place.path, encoding: "utf8" } as const;
-  return (await promisify(execFile)("sh", ["-ec", script], options)).stdout;
+function shell(script: string): Promise<string> {
+  return shellIn(place.path, script);
 }
 
 async function begin(options: Parameters<typeof mountInKernel>[2] = {}): Promise<void> {
-  scratch = temporaryDirectory();
-  place = temporaryDirectory();
-  mkfsExt4(scratch.file("image"), SIZE, ["-b", "4096"]);
-  volume = await mount(scratch.file("image"));
+  shared = await makeShared(SIZE);
+  ({ place, volume } = shared);
   kernelMount = await mountInKernel(volume, place.path, options);
 }
 
 afterEach(async () => {
   await kernelMount.unmount({ force: true });
-  await volume.close();
-  expect(e2fsckClean(scratch.file("image"))).toMatchObject({ clean: true });
-  place[Symbol.dispose]();
-  scratch[Symbol.dispose]();
+  await endShared(shared);
 });
 
 describe("a volume shared with programs", () => {
@@ -194,7 +174,7 @@ it("a process that ends without unmounting leaves no mount behind, and does not 
     const { mountInKernel } = await import("${fuse}");
     await mountInKernel(await mount(process.argv[1]), process.argv[2]);
     process.exit(3);`;
-  const args = ["--input-type=module", "-e", program, scratch.file("image"), place.path];
+  const args = ["--input-type=module", "-e", program, shared.scratch.file("image"), place.path];
   const ended = promisify(execFile)(process.execPath, args, { timeout: 60_000 });
   await expect(ended).rejects.toMatchObject({ code: 3 });
   expect(mountOn(place.path)).toBe(null);

@@ -430,14 +430,6 @@ const AS_OTHERS: Record<string, Case> = {
       fs.chmodSync(at("f"), bits);
       asUser(1000, ": > f", at());
       seen.push(mode(at("f")));
-      for (const command of [
-        "fallocate -l 9000 f",
-        "fallocate -p -l 4096 f",
-        `perl -e '${COPY}'`,
-      ]) {
-        fs.chmodSync(at("f"), bits);
-        seen.push(asUser(1000, command, at()), mode(at("f")));
-      }
       for (const [uid, command] of [
         [1000, `perl -e '${KEEP_OWNER}'`],
         [0, `perl -e '${COPY}'`],
@@ -482,6 +474,7 @@ const AS_OTHERS: Record<string, Case> = {
       for (const [bits, uid] of [
         [0o6777, 1000],
         [0o2666, 1000],
+        [0o4766, 1000],
         [0o6777, 0],
       ] as const) {
         put(at("f"), "x".repeat(5000));
@@ -622,5 +615,71 @@ skipUnless(...needs, "loop mounts", "setpriv", "chattr").each([[[]], [["-o", "wr
     using kernel = loopMount(scratch.file("image"), place.path);
     const actual = mounted.with(answersOfRestricted, ...options, "-o", "suid");
     expect(actual).toEqual(answersOfRestricted(kernel.directory));
+  },
+);
+
+/** What chattr changes, and lsattr tells; of what is not there, and not kept to. */
+function answersOfFlags(root: string): unknown {
+  const at = (name: string): string => join(root, name);
+  put(at("file"));
+  fs.mkdirSync(at("directory"));
+  const all = ["file", "directory"].map(at);
+  const flagsOf = (path: string): string => run("lsattr", ["-dp", path]).stdout.slice(0, 30);
+  const steps: unknown[] = [all.map(flagsOf)];
+  for (const change of ["+d", "+A", "+ad", "-a", "+i", "-i", "-dA", "+sut", "-su", "+T", "+c"]) {
+    for (const path of all) steps.push([change, run("chattr", [change, path]).code, flagsOf(path)]);
+  }
+  runOk("chattr", ["+i", at("file"), at("directory")]);
+  steps.push(codeOf(() => fs.appendFileSync(at("file"), "more")));
+  steps.push(codeOf(() => put(at("directory/file"))));
+  steps.push(asUser(1000, "chattr -i file; chattr +d file", root));
+  runOk("chattr", ["-i", at("file"), at("directory")]);
+  fs.appendFileSync(at("file"), "more");
+  fs.chmodSync(at("."), 0o777);
+  fs.chownSync(at("file"), 1000, 1000);
+  steps.push(asUser(1000, "chattr +d file; chattr +a file; lsattr -d file | cut -c 1-22", root));
+  return [
+    steps,
+    flagsOf(at("file")),
+    changes({ file: at("file") }, () => run("chattr", ["+A", at("file")])),
+  ];
+}
+
+skipUnless(...needs, "loop mounts", "setpriv", "chattr").each([[["-t", "ext4"]], [["-t", "ext2"]]])(
+  "chattr and lsattr say what they say on the kernel's ext4, of %j",
+  { timeout: 60_000 },
+  (args) => {
+    using mounted = new Mounted(SIZE, args);
+    using place = temporaryDirectory();
+    using scratch = temporaryDirectory();
+    fs.copyFileSync(mounted.image, scratch.file("image"));
+    const actual = mounted.with(answersOfFlags);
+    using kernel = loopMount(scratch.file("image"), place.path);
+    expect(actual).toEqual(answersOfFlags(kernel.directory));
+  },
+);
+
+skipUnless(...needs, "chattr")(
+  "flags that are not kept to are not changed, and the kernel finds the others on the image",
+  { timeout: 60_000 },
+  () => {
+    using mounted = new Mounted(SIZE);
+    mounted.with((root) => {
+      put(join(root, "file"));
+      fs.mkdirSync(join(root, "directory"));
+      for (const [change, name] of [
+        ["+S", "file"],
+        ["+j", "file"],
+        ["+D", "directory"],
+        ["+P", "directory"],
+        ["-e", "file"],
+      ] as const) {
+        const { code, stderr } = run("chattr", [change, join(root, name)]);
+        expect([change, code]).toEqual([change, 1]);
+        expect(stderr).toContain("Operation not supported");
+      }
+      runOk("chattr", ["+dx", join(root, "file")]);
+    });
+    expect(runOk("debugfs", ["-R", "stat /file", mounted.image])).toMatch(/Flags: 0x2080040/);
   },
 );

@@ -130,7 +130,7 @@ export class Door {
   certain = 0;
   /** The turn up to which it goes on as far as is known or likely. */
   likely = 0;
-  /** By call: the most turns that were come to in it when it had to pause. */
+  /** By call: how many turns in a row it takes at least, by where it had to pause. */
   #turnsOf = new Int32Array(0);
   /** The plain call that is under way, and the turns when it began. */
   #call = 0;
@@ -183,7 +183,7 @@ export class Door {
   /** As `point`, in a plain function: it cannot pause, so if another actor comes next the schedule is run again. */
   readonly pass = (site: number, word: number, access: number): void => {
     if (!this.point(site, word, access)) return;
-    const turns = Math.max(1, this.turns - this.#callBegan);
+    const turns = this.turns - this.#callBegan + 1;
     this.#refuse(Math.max(this.#turnsOf[this.#call]!, turns));
   };
 

@@ -50,7 +50,7 @@ const THREADS = "checker/world/threads.js";
 const AS_BUILT = /^sync\/runners\.js$|\/trace\.js$/;
 /** Layers whose modules are instrumented, below the checked sources, and modules of other layers. */
 const INSTRUMENTED =
-  /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\/|^device\/state\.js$|^volume\/(inodes|inode-reference|lookups|kernel-lookups|state|grow-steps)\.js$|^drivers\/ext\/resize\/volume-size\.js$/;
+  /^(sync|pages|mapping|pin|window|layout|dax|iomap|metadata|drivers\/ram|checker\/scenarios|checker\/world)\/|^device\/state\.js$|^volume\/(inodes|inode-reference|lookups|kernel-lookups|kernel-recalls|state|grow-steps)\.js$|^drivers\/ext\/resize\/volume-size\.js$/;
 
 function* nothing(): Generator<void> {}
 const GeneratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(nothing()));

@@ -39,6 +39,7 @@ const FILES = [
   "volume/inode-reference.ts",
   "volume/lookups.ts",
   "volume/kernel-lookups.ts",
+  "volume/kernel-recalls.ts",
 ];
 
 /** Layers that are mutated: those whose every access scenarios are meant to guard. */

@@ -83,3 +83,33 @@ export const lentReferenceFoundBefore = variant({
   ],
   caughtBy: { "inode-lookups-found-late": "check" },
 });
+
+export const recallNotWaitedFor = variant({
+  name: "recall-not-waited-for",
+  about:
+    "Who has asked for a recall goes on, and kernels give up what they keep when they come to it.",
+  from: "volume/kernel-recalls.ts, rule 1",
+  edits: [
+    {
+      file: "volume/kernel-recalls.ts",
+      find: "for (let index = 0; index < RECALLERS_MAX; index++) {\n            yield*",
+      replace: "for (let index = 0; index < 0; index++) {\n            yield*",
+    },
+  ],
+  caughtBy: { "recall-passed-on": "check" },
+});
+
+export const recallWrittenOver = variant({
+  name: "recall-written-over",
+  about:
+    "Who asks for a recall writes it where another one is that has not been passed on to all yet.",
+  from: "volume/kernel-recalls.ts, rule 2",
+  edits: [
+    {
+      file: "volume/kernel-recalls.ts",
+      find: "behind = area.find((place)",
+      replace: "behind = 0 * area.find((place)",
+    },
+  ],
+  caughtBy: { "recalls-of-two": "check" },
+});

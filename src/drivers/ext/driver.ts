@@ -85,6 +85,7 @@ import {
   unwriteExtents,
 } from "./maps/placement.ts";
 import { isUnusedValue } from "./attributes/value-pool.ts";
+import { ExtInodeFlags } from "./inodes/flags.ts";
 import { usageCounterOf } from "./quotas/quotas.ts";
 import { ExtGrowth } from "./resize/growth.ts";
 import { formatUuid, type ExtType } from "./superblock.ts";
@@ -103,6 +104,7 @@ export class ExtDriver implements FilesystemDriver {
   readonly uuid: string;
   readonly sharing = null;
   readonly extendedAttributes: ExtAttributes;
+  readonly inodeFlags: ExtInodeFlags;
   readonly growth: ExtGrowth;
   readonly discarding: ExtDiscarding;
 
@@ -115,6 +117,7 @@ export class ExtDriver implements FilesystemDriver {
     this.label = volume.facts.label;
     this.uuid = formatUuid(volume.facts.uuid);
     this.extendedAttributes = new ExtAttributes(volume);
+    this.inodeFlags = new ExtInodeFlags(volume);
     this.growth = new ExtGrowth(volume);
     this.discarding = new ExtDiscarding(volume);
   }

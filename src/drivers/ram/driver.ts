@@ -74,6 +74,7 @@ export class RamDriver implements FilesystemDriver {
   readonly sharing: RamSharing;
   readonly extendedAttributes = null;
   readonly growth = null;
+  readonly inodeFlags = null;
   readonly discarding = null;
   readonly #tables: Tables;
   readonly #device: FillingDevice;

@@ -48,6 +48,7 @@ export class RawDriver implements FilesystemDriver {
   readonly sharing = null;
   readonly extendedAttributes = null;
   readonly growth = null;
+  readonly inodeFlags = null;
   readonly discarding = null;
   /** Bytes, whole pages. */
   readonly #size: number;

@@ -230,11 +230,13 @@ test("full groups are not passed by again for each inode, and one that is freed 
     make(0);
     const first = readsOf(() => make(1));
     for (let index = 2; index < 50 * inodesPerGroup; index++) make(index);
-    expect(readsOf(() => make(50 * inodesPerGroup))).toBeLessThan(first + 10);
+    // One of them may split a block of the directory, whose hashes are seeded at random.
+    const later = [0, 1, 2, 3].map((more) => readsOf(() => make(50 * inodesPerGroup + more)));
+    expect(Math.min(...later)).toBeLessThan(first + 10);
 
     const freed = image.find(rootIno, "file-20")!.ino;
     image.unlink(rootIno, "file-20");
-    expect(make(50 * inodesPerGroup + 1)).toBe(freed);
+    expect(make(51 * inodesPerGroup)).toBe(freed);
     // Whatever the hint says, every inode is found in the end.
     const left = image.driver.spaceInfo().inodesFree;
     image.volume.fullGroups.note(0, 63);

@@ -1,6 +1,7 @@
 import type { Explanation } from "./explanation.ts";
 
 const LISTS = "volume/lookups.ts";
+const RECALLS = "volume/kernel-recalls.ts";
 const COUNTS = "volume/kernel-lookups.ts";
 
 export const lookupSurvivors: readonly Explanation[] = [
@@ -33,5 +34,29 @@ export const lookupSurvivors: readonly Explanation[] = [
     function: "forget",
     what: ["never: if (mapping === 0)"],
     why: "equivalent: the word of the region that is looked at then is a root of no layer, and 0",
+  },
+  {
+    file: COUNTS,
+    function: "countOpen",
+    what: ["never: choice (mapping === 0)"],
+    why: "equivalent: as in forget",
+  },
+  {
+    file: RECALLS,
+    function: "#ask",
+    what: ["always: if (behind === 0) (2)"],
+    why: "costs time only: the recallers look in vain",
+  },
+  {
+    file: RECALLS,
+    function: "constructor",
+    what: ["swapped: "],
+    why: "costs time only: who waits for the place's last owner finds the new one there for a moment, and looks again",
+  },
+  {
+    file: RECALLS,
+    function: "end",
+    what: ["swapped: "],
+    why: "equivalent: either of the two lets go who waits, and places are taken under the guard",
   },
 ];

@@ -3,7 +3,7 @@ import { HoldfastError } from "../../../base/errors.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Inodes } from "../../world/inodes.ts";
-import { inodeStory, openAndClose, openUnlessClosed } from "./play.ts";
+import { inodeStory, openAndClose, openUnlessClosed, reapAndSettle } from "./play.ts";
 
 /** Opens a file, if it can be had at once. */
 function* tryAndClose(inodes: Inodes, self: Self): Sleeps<void> {
@@ -329,10 +329,7 @@ export const inodeEvictorDies = inodeStory({
   actors: {
     settler: (inodes, self) => inodes.settle(self),
     opener: openAndClose,
-    *reaper(inodes, self) {
-      self.thread.reap();
-      yield* inodes.settle(self);
-    },
+    reaper: reapAndSettle,
   },
   environment: { kill: { kill: "settler" } },
   explore: { strategy: "pct", depth: 3, schedules: 1000 },
@@ -452,5 +449,5 @@ export const inodesDoomedByTheDead = inodeStory({
     },
   },
   environment: { kill: { kill: "settler" } },
-  explore: { strategy: "pct", depth: 4, schedules: 4000 },
+  explore: { strategy: "pct", depth: 3, schedules: 4000 },
 });

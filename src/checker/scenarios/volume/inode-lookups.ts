@@ -1,9 +1,11 @@
 /** Inodes that a kernel was told of by several threads, and gives back to any of them. */
+import type { Ino } from "../../../base/quantities.ts";
 import type { Sleeps } from "../../../sync/sleep.ts";
 import { ensure, type Self } from "../../scenario.ts";
 import type { Inodes } from "../../world/inodes.ts";
+import { opensOf } from "../../world/kernel-mounts.ts";
 import { endThread, isDead } from "../../world/threads.ts";
-import { inodeStory } from "./play.ts";
+import { inodeStory, reapAndSettle } from "./play.ts";
 
 /** Tells the kernel of the file; as long as it knows of it, it is in use without a reference. */
 function* serve(inodes: Inodes, self: Self): Sleeps<void> {
@@ -13,6 +15,14 @@ function* serve(inodes: Inodes, self: Self): Sleeps<void> {
   yield* inodes.tell(self, reference);
   inodes.use(self, reference);
   yield* inodes.forget(self, reference);
+}
+
+/** Gives back what another one may have told the kernel of the file, which it uses itself meanwhile. */
+function* forget(inodes: Inodes, self: Self): Sleeps<void> {
+  const reference = yield* inodes.find(self, "A");
+  yield* inodes.forget(self, reference!);
+  inodes.use(self, reference!);
+  yield* inodes.close(self, reference!);
 }
 
 export const inodeLookups = inodeStory({
@@ -52,12 +62,7 @@ export const inodeLookupsServerEnds = inodeStory({
       yield* inodes.tell(self, reference!);
       yield* inodes.endServing(self);
     },
-    *other(inodes, self) {
-      const reference = yield* inodes.find(self, "A");
-      yield* inodes.forget(self, reference!);
-      inodes.use(self, reference!);
-      yield* inodes.close(self, reference!);
-    },
+    other: forget,
   },
 });
 
@@ -126,6 +131,49 @@ export const inodeLookupsCounted = inodeStory({
   },
 });
 
+export const inodeOpensCounted = inodeStory({
+  name: "inode-opens-counted",
+  about:
+    "Programs open a file through two kernels, to read it and to write. It is open until all have closed it, or the " +
+    "kernels know it no more; what no kernel knows is not.",
+  from: "volume/kernel-lookups.ts, countOpen",
+  names: ["A", "B"],
+  fresh: ["B"],
+  actors: {
+    *server(inodes, self) {
+      const { table, lookups } = inodes.user(self);
+      const [first, second] = [lookups[0]!, lookups[1]!];
+      const a = (yield* inodes.find(self, "A"))!;
+      const open = (toRead: boolean, toWrite: boolean): void => {
+        const found = opensOf(table, a.mapping);
+        ensure(found[0] === toRead && found[1] === toWrite, `A is open: ${found}`);
+      };
+      first.countOpen(a.ino, true, 1);
+      first.countOpen((a.ino + 1) as Ino, true, 1);
+      open(false, false);
+      yield* inodes.tell(self, a.again(), 0);
+      yield* inodes.tell(self, a.again(), 1);
+      open(false, false);
+      first.countOpen(a.ino, false, 1);
+      open(true, false);
+      second.countOpen(a.ino, true, 1);
+      open(true, true);
+      first.countOpen(a.ino, false, -1);
+      open(true, true);
+      first.countOpen(a.ino, true, 1);
+      second.countOpen(a.ino, true, -1);
+      open(true, true);
+      yield* inodes.forget(self, a, 0);
+      open(false, false);
+      yield* inodes.forget(self, a, 1);
+      yield* inodes.tell(self, a.again(), 0);
+      open(false, false);
+      yield* inodes.forget(self, a, 0);
+      yield* inodes.close(self, a);
+    },
+  },
+});
+
 export const inodeLookupsLenderDies = inodeStory({
   name: "inode-lookups-lender-dies",
   about:
@@ -143,10 +191,7 @@ export const inodeLookupsLenderDies = inodeStory({
       inodes.use(self, again);
       yield* inodes.close(self, again);
     },
-    *finder(inodes, self) {
-      self.thread.reap();
-      yield* inodes.settle(self);
-    },
+    finder: reapAndSettle,
   },
   environment: { kill: { kill: "first" } },
   explore: { strategy: "pct", depth: 3, schedules: 3000 },
@@ -237,15 +282,7 @@ export const inodeLookupsFoundLate = inodeStory({
       yield* inodes.tell(self, reference!);
       endThread(self.thread);
     },
-    *forgetter(inodes, self) {
-      const reference = yield* inodes.find(self, "A");
-      yield* inodes.forget(self, reference!);
-      inodes.use(self, reference!);
-      yield* inodes.close(self, reference!);
-    },
-    *finder(inodes, self) {
-      self.thread.reap();
-      yield* inodes.settle(self);
-    },
+    forgetter: forget,
+    finder: reapAndSettle,
   },
 });

@@ -1,6 +1,6 @@
 /** Inodes in use: their records are found, made, left and freed by several threads at once. */
 import { ensure } from "../../scenario.ts";
-import { inodeStory, makeAndClose, openAndClose, openUnlessClosed } from "./play.ts";
+import { inodeStory, makeAndClose, openAndClose, openUnlessClosed, reapAndSettle } from "./play.ts";
 
 export const inodeRecordMade = inodeStory({
   name: "inode-record-made",
@@ -129,8 +129,7 @@ export const inodeUserDies = inodeStory({
     user: openAndClose,
     *unlink(inodes, self) {
       yield* inodes.unlink(self, "A");
-      self.thread.reap();
-      yield* inodes.settle(self);
+      yield* reapAndSettle(inodes, self);
     },
   },
   environment: { kill: { kill: "user" } },

@@ -33,6 +33,12 @@ export function* makeAndClose(inodes: Inodes, self: Self, name: string): Sleeps<
   yield* inodes.close(self, reference);
 }
 
+/** Finds who is dead, and frees what they had dropped last. */
+export function* reapAndSettle(inodes: Inodes, self: Self): Sleeps<void> {
+  self.thread.reap();
+  yield* inodes.settle(self);
+}
+
 /** Opens a file, or is told that the volume is closed. */
 export function* openUnlessClosed(inodes: Inodes, self: Self): Sleeps<void> {
   try {

@@ -407,7 +407,8 @@ export interface FilesystemDriver extends IomapDriver {
   lookup(directory: Ino, name: Uint8Array): { ino: Ino; type: FileType | null } | null;
   /**
    * Entries from `cursor` (0 at first) on, "." and ".." included, at most `limit`; `cursor` of the
-   * answer continues, null at the end. A name present all along is given exactly once.
+   * answer continues, null at the end. A name present all along is given exactly once. The bytes of names are
+   * the caller's, but for those of "." and "..".
    */
   readDirectory(
     directory: Ino,

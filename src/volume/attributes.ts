@@ -143,7 +143,7 @@ export function* listDirectory(
       if (isDots(name)) continue;
       // The name is in use, and its type never changes: no lock of the inode is needed.
       const known = type ?? (withTypes ? driver.readInode(ino).type : "file");
-      listed.push({ name: Uint8Array.from(name), ino, type: known });
+      listed.push({ name, ino, type: known });
     }
     cursor = part.cursor;
   }

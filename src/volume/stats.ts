@@ -199,7 +199,14 @@ export class DirectoryEntry {
   }
 }
 
+/** Of this thread: a buffer made anew for a name costs more than the text. */
+const scratch = Buffer.alloc(256);
+
 export function textOfName(name: Uint8Array): string {
+  if (name.length <= scratch.length) {
+    scratch.set(name);
+    return scratch.toString("utf8", 0, name.length);
+  }
   return Buffer.from(name.buffer, name.byteOffset, name.length).toString("utf8");
 }
 

@@ -157,7 +157,7 @@ export class RawDriver implements FilesystemDriver {
   ): { entries: DirectoryEntry[]; cursor: number | null } {
     const end = cursor + limit;
     return {
-      entries: ENTRIES.slice(cursor, end),
+      entries: ENTRIES.slice(cursor, end).map((entry) => ({ ...entry, name: entry.name.slice() })),
       cursor: end < ENTRIES.length ? end : null,
     };
   }

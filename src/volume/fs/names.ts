@@ -292,6 +292,9 @@ export function* readdir(
 ): Script<(string | Buffer)[] | Dirent[]> {
   const encoding = nameEncoding(options);
   const given = optionsOf<{ withFileTypes: boolean; recursive: boolean }>(options);
+  if (given.withFileTypes !== true && given.recursive !== true && encoding === "utf8") {
+    return yield* host.call(calls.readdir(pathBytes("path", path)));
+  }
   const listed = yield* list(host, path, given.recursive === true);
   if (given.withFileTypes !== true) return listed.map((each) => encoded(each.path, encoding));
   return listed.map((each) => direntOf(each, encoding));

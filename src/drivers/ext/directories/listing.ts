@@ -36,13 +36,13 @@ import {
   readRoot,
 } from "./htree.ts";
 import {
+  copyNameAt,
   DiskEntry,
   dot,
   dotDot,
   ENTRY_HEADER_SIZE,
   inoAt,
-  isDots,
-  nameAt,
+  isDotsAt,
   type NameFormat,
   recordLengthAt,
   recordLengthFor,
@@ -89,8 +89,12 @@ function entryAt(
   at: number,
   cursor: number,
 ): DirectoryEntry {
-  const name = nameAt(block, at).slice();
-  return { name, ino: inoAt(block, at), type: typeAt(block, directory, at), cursor };
+  return {
+    name: copyNameAt(block, at),
+    ino: inoAt(block, at),
+    type: typeAt(block, directory, at),
+    cursor,
+  };
 }
 
 /** A cursor inside a record that has since been merged is behind that record: it starts before. */
@@ -223,7 +227,7 @@ function recordsFrom(
   for (const { block, format } of names) {
     const { entriesStart, entriesEnd } = format;
     for (let at = entriesStart; at < entriesEnd; at += recordLengthAt(block, format, at)) {
-      if (inoAt(block, at) === 0 || isDots(nameAt(block, at))) continue;
+      if (inoAt(block, at) === 0 || isDotsAt(block, at)) continue;
       const nameLength = DiskEntry.nameLength.get(block.view, at);
       hashIn(directory, version, block.bytes, at + ENTRY_HEADER_SIZE, nameLength, hash);
       if (hash.major < range.least || hash.major >= range.end) {

@@ -247,13 +247,21 @@ function isNameAt(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
 export function holdsNames(block: MetadataBlock, format: NameFormat): boolean {
   const { entriesStart, entriesEnd } = format;
   for (let at = entriesStart; at < entriesEnd; at += recordLengthAt(block, format, at)) {
-    if (inoAt(block, at) !== 0 && !isDots(nameAt(block, at))) return true;
+    if (inoAt(block, at) !== 0 && !isDotsAt(block, at)) return true;
   }
   return false;
 }
 
 export function inoAt(block: MetadataBlock, at: number): Ino {
   return DiskEntry.ino.get(block.view, at) as Ino;
+}
+
+/** Whether the record at `at` is of "." or "..", without a view of its name. */
+export function isDotsAt({ bytes, view }: MetadataBlock, at: number): boolean {
+  const length = DiskEntry.nameLength.get(view, at);
+  const start = at + ENTRY_HEADER_SIZE;
+  if (length > 2 || bytes[start] !== 0x2e) return false;
+  return length === 1 || bytes[start + 1] === 0x2e;
 }
 
 /** The type of the record at `at`; null where the volume or this record does not tell. */
@@ -265,6 +273,12 @@ export function typeAt(block: MetadataBlock, format: NameFormat, at: number): Fi
 export function nameAt(block: MetadataBlock, at: number): Uint8Array {
   const start = at + ENTRY_HEADER_SIZE;
   return block.bytes.subarray(start, start + DiskEntry.nameLength.get(block.view, at));
+}
+
+/** A copy of that name. */
+export function copyNameAt(block: MetadataBlock, at: number): Uint8Array {
+  const start = at + ENTRY_HEADER_SIZE;
+  return block.bytes.slice(start, start + DiskEntry.nameLength.get(block.view, at));
 }
 
 /**

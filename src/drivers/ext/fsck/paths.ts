@@ -3,7 +3,7 @@ import { CorruptionError } from "../../../base/errors.ts";
 import { INO_ROOT, INODE_INLINE_DATA } from "../format.ts";
 import { inlineAreas } from "../directories/inline-areas.ts";
 import { inodeFlags, readRaw } from "../inodes/inode.ts";
-import { DiskEntry, inoAt, isDots, nameAt } from "../directories/names.ts";
+import { DiskEntry, inoAt, isDotsAt, nameAt } from "../directories/names.ts";
 import type { Ino } from "../../../base/quantities.ts";
 import type { MetadataBlock } from "../../../metadata/cache.ts";
 import type { Check } from "./check.ts";
@@ -67,7 +67,7 @@ function noteNames(
       const ino = inoAt(block, at);
       const nameEnd = at + DiskEntry.structure.size + DiskEntry.nameLength.get(block.view, at);
       if (length < DiskEntry.structure.size || nameEnd > block.bytes.length) break;
-      if (wanted.has(ino) && !names.has(ino) && !isDots(nameAt(block, at))) {
+      if (wanted.has(ino) && !names.has(ino) && !isDotsAt(block, at)) {
         names.set(ino, { directory, name: textOf(nameAt(block, at)) });
       }
       at += length;

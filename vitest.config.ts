@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vitest/config";
+import { UnfinishedTests } from "./test/support/unfinished.ts";
 
 const root = dirname(fileURLToPath(import.meta.url));
 const src = join(root, "src");
@@ -63,6 +64,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    reporters: ["default", new UnfinishedTests()],
     server: { deps: { external: [insideDist] } },
   },
 });

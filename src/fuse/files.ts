@@ -41,6 +41,8 @@ import { type Operation, opensToWrite, type Serving } from "./serving.ts";
 
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
+/** Also a part of O_SYNC. */
+const O_DSYNC = 0o10000;
 const CAPABILITIES = Buffer.from("security.capability");
 /** Bytes that one COPY_FILE_RANGE copies, at most: others wait meanwhile. */
 const COPY_BYTES_MAX = 16 * TRANSFER_BYTES_MAX;
@@ -108,6 +110,8 @@ export const write: Operation = function* (serving, scope) {
   const source = request.bytesAt(WriteIn.structure.size, size);
   const appends = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_APPEND) !== 0;
   const position = appends ? "append" : WriteIn.offset.get(view, BODY);
+  // Where it keeps no pages, the kernel itself does not ask for what these flags promise.
+  serving.isDurable = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_DSYNC) !== 0;
   const writing = writeFile(scope.task, core.dax, inode.mapping, source, position);
   const count = yield* changing(scope.task, core, inode, writing);
   reply.clear(reply.body, WriteOut.structure.size);

@@ -49,6 +49,8 @@ export class Serving {
   readonly valid: Validity;
   /** Nodes that this reply tells the kernel of: given back when it does not arrive. */
   readonly told: number[] = [];
+  /** Whether what this request has written is to be durable when it is answered. */
+  isDurable = false;
   /** A node whose attributes this request has changed in a way that the kernel does not know of; 0: none. */
   outdated = 0;
   /** A node that a program has open by this reply, 0: none; taken back when it does not arrive. */
@@ -129,6 +131,7 @@ export class Serving {
   /** A new request. */
   begin(): void {
     this.#tellNothing();
+    this.isDurable = false;
     this.outdated = 0;
   }
 

@@ -177,11 +177,16 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
     if (operation === undefined) return -ENOSYS;
     if (serving.mount.isOver && !UNANSWERED.has(opcode)) return -EIO;
     serving.actForCaller();
-    return core.runSync(
+    const answer = core.runSync(
       {},
       (task) => runOperation(serving, task, operation),
       waitingFor(serving, opcode),
     );
+    if (serving.isDurable) {
+      serving.turns.relieve();
+      files.fsync(serving);
+    }
+    return answer;
   } catch (error) {
     serving.takeBack();
     if (!(error instanceof HoldfastError)) {

@@ -9,7 +9,15 @@ import { type KernelMount, mountOn } from "../../src/fuse/index.ts";
 import type { Volume } from "../../src/index.ts";
 import { builtModule, skipUnless, type TemporaryDirectory } from "../support/tools.ts";
 import { needs } from "./mounted.ts";
-import { endShared, makeShared, mountInKernel, mountRam, type Shared, shellIn } from "./shared.ts";
+import {
+  endShared,
+  makeShared,
+  mount,
+  mountInKernel,
+  mountRam,
+  type Shared,
+  shellIn,
+} from "./shared.ts";
 
 const it = skipUnless(...needs);
 const SIZE = 64 * 2 ** 20;
@@ -178,4 +186,33 @@ it("a process that ends without unmounting leaves no mount behind, and does not 
   const ended = promisify(execFile)(process.execPath, args, { timeout: 60_000 });
   await expect(ended).rejects.toMatchObject({ code: 3 });
   expect(mountOn(place.path)).toBe(null);
+});
+
+it("what is written by O_SYNC and O_DSYNC is there when the server is killed at once", async () => {
+  await begin();
+  await kernelMount.unmount();
+  await volume.close();
+  const [index, fuse] = ["index.ts", "fuse/index.ts"].map((path) => builtModule(path).href);
+  const writes = `import os, sys
+for name, flag in ("dsync", os.O_DSYNC), ("sync", os.O_SYNC):
+    os.write(os.open(name, os.O_CREAT | os.O_WRONLY | flag), name.encode() * 1000)`;
+  const program = `
+    import { execFile } from "node:child_process";
+    import { promisify } from "node:util";
+    const { mount } = await import("${index}");
+    const { mountInKernel } = await import("${fuse}");
+    const [, image, place] = process.argv;
+    await mountInKernel(await mount(image, { commitSeconds: 0 }), place);
+    await promisify(execFile)("python3", ["-c", ${JSON.stringify(writes)}], { cwd: place });
+    process.kill(process.pid, "SIGKILL");`;
+  const image = shared.scratch.file("image");
+  const args = ["--input-type=module", "-e", program, image, place.path];
+  const ended = promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+  await expect(ended).rejects.toMatchObject({ signal: "SIGKILL" });
+  await vi.waitFor(() => expect(mountOn(place.path)).toBe(null), { timeout: 20_000 });
+  volume = await mount(image);
+  for (const name of ["dsync", "sync"]) {
+    expect(await volume.readFile(`/${name}`, "utf8")).toBe(name.repeat(1000));
+  }
+  await volume.close();
 });

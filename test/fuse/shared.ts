@@ -20,7 +20,7 @@ const { mountInKernel } = (await import(
   builtModule("fuse/index.ts").href
 )) as typeof import("../../src/fuse/index.ts");
 
-export { mountInKernel, mountRam };
+export { mount, mountInKernel, mountRam };
 
 /** A new ext4 volume, and where it is to be mounted. */
 export interface Shared {

@@ -12,6 +12,7 @@ import { readAttributes } from "../volume/attributes.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import { lockDirectoryShared, notDirectory, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
+import { isAccessDue, noteAccess } from "./access-times.ts";
 import type { Listings } from "./listings.ts";
 import { BODY } from "./messages.ts";
 import {
@@ -43,10 +44,16 @@ export const opendir: Operation = function* (serving, scope) {
   const { reply } = serving;
   reply.clear(reply.body, OPEN_SIZE);
   OpenOut.handle.set(reply.view, reply.body, serving.listings.open());
-  const kept = serving.options.isAlone ? OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE : 0;
-  OpenOut.openFlags.set(reply.view, reply.body, kept);
+  OpenOut.openFlags.set(reply.view, reply.body, yield* keptOf(serving, scope, directory));
   return OPEN_SIZE;
 };
+
+/** What the kernel may keep of a directory: nothing it has kept before where the time of access is to be set. */
+function* keptOf(serving: Serving, scope: Scope, directory: InodeReference): Sleeps<number> {
+  if (!serving.options.isAlone) return 0;
+  if (yield* isAccessDue(serving, scope, directory, 0)) return OpenFlag.CACHE_DIR;
+  return OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE;
+}
 
 export const releasedir: Operation = function* (serving) {
   serving.listings.close(ReleaseIn.handle.get(serving.request.view, BODY));
@@ -58,10 +65,21 @@ export const readdir: Operation = (serving, scope) => list(serving, scope, false
 export const readdirplus: Operation = (serving, scope) => list(serving, scope, true);
 
 function* list(serving: Serving, scope: Scope, withAttributes: boolean): Sleeps<number> {
+  const directory = yield* serving.inode(scope);
+  const length = yield* listInto(serving, scope, directory, withAttributes);
+  yield* noteAccess(serving, scope, directory, ReadIn.flags.get(serving.request.view, BODY));
+  return length;
+}
+
+function* listInto(
+  serving: Serving,
+  scope: Scope,
+  directory: InodeReference,
+  withAttributes: boolean,
+): Sleeps<number> {
   const { request, reply, core } = serving;
   const size = Math.min(ReadIn.size.get(request.view, BODY), reply.bytes.length - reply.body);
   const handle = ReadIn.handle.get(request.view, BODY);
-  const directory = yield* serving.inode(scope);
   const answer = new Answer(serving, withAttributes, size, startOf(serving, handle));
   using _lock = yield* lockDirectoryShared(scope.task, directory);
   const perEntry = RECORD_BYTES_LIKELY + (withAttributes ? ENTRY_SIZE : 0);

@@ -18,6 +18,7 @@ import { isDirectory } from "../volume/names.ts";
 import type { Scope } from "../volume/paths.ts";
 import { seek } from "../volume/seek.ts";
 import { FileSync } from "../volume/sync.ts";
+import { isAccessDue, noteAccess } from "./access-times.ts";
 import { isWithout, knownOfCapabilities, noteWithout } from "./capabilities.ts";
 import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
 import {
@@ -37,7 +38,7 @@ import {
   WriteIn,
   WriteOut,
 } from "./protocol.ts";
-import { type Operation, opensToWrite, type Serving } from "./serving.ts";
+import { type Operation, opensToRead, opensToWrite, type Serving } from "./serving.ts";
 
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
@@ -47,9 +48,17 @@ const CAPABILITIES = Buffer.from("security.capability");
 /** Bytes that one COPY_FILE_RANGE copies, at most: others wait meanwhile. */
 const COPY_BYTES_MAX = 16 * TRANSFER_BYTES_MAX;
 
-/** How the kernel is to treat an open file. */
-export function openFlagsOf({ options }: Serving): number {
-  return options.isAlone ? OpenFlag.KEEP_CACHE : OpenFlag.DIRECT_IO;
+/** How the kernel is to treat a file that is opened with these flags of open(2). Throws: CorruptionError. */
+export function* openFlagsOf(
+  serving: Serving,
+  scope: Scope,
+  inode: InodeReference,
+  flags: number,
+): Sleeps<number> {
+  if (!serving.options.isAlone) return OpenFlag.DIRECT_IO;
+  return opensToRead(flags) && (yield* isAccessDue(serving, scope, inode, flags))
+    ? 0
+    : OpenFlag.KEEP_CACHE;
 }
 
 /** A file is opened with the flags of the request, perhaps to be changed, or emptied now. Throws: EROFS, EPERM, EISDIR, ENOSPC. */
@@ -77,8 +86,10 @@ export const open: Operation = function* (serving, scope) {
   const inode = yield* serving.inode(scope);
   yield* prepareOpen(serving, scope, inode, OpenIn);
   reply.clear(reply.body, OPEN_SIZE);
-  OpenOut.openFlags.set(reply.view, reply.body, openFlagsOf(serving));
-  serving.noteOpen(inode, OpenIn.flags.get(serving.request.view, BODY));
+  const flags = OpenIn.flags.get(serving.request.view, BODY);
+  const answer = yield* openFlagsOf(serving, scope, inode, flags);
+  OpenOut.openFlags.set(reply.view, reply.body, answer);
+  serving.noteOpen(inode, flags);
   return OPEN_SIZE;
 };
 
@@ -90,14 +101,18 @@ export function release(serving: Serving): number {
 }
 
 export const read: Operation = function* (serving, scope) {
-  const { request, reply, core } = serving;
+  const { request, reply, core, options } = serving;
   const size = Math.min(ReadIn.size.get(request.view, BODY), TRANSFER_BYTES_MAX);
   const offset = ReadIn.offset.get(request.view, BODY);
-  const { mapping } = yield* serving.inode(scope);
+  const inode = yield* serving.inode(scope);
+  const { mapping } = inode;
   const target = reply.bytes.subarray(reply.body, reply.body + size);
-  const count = tryReadFile(core.dax, mapping, target, offset);
-  if (count >= 0) return count;
-  return yield* readFile(scope.task, core.dax, mapping, target, offset);
+  let count = tryReadFile(core.dax, mapping, target, offset);
+  if (count < 0) count = yield* readFile(scope.task, core.dax, mapping, target, offset);
+  if (options.accessTimes !== "never") {
+    yield* noteAccess(serving, scope, inode, ReadIn.flags.get(request.view, BODY));
+  }
+  return count;
 };
 
 export const write: Operation = function* (serving, scope) {

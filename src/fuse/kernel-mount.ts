@@ -7,7 +7,7 @@ import { Guard } from "./guard.ts";
 import { SERVERS_MAX } from "./mount-area.ts";
 import { mountOn } from "./mount-table.ts";
 import { startServers, type Trouble } from "./servers.ts";
-import { abandonFuse, mountFuse, unmountFuse } from "./system.ts";
+import { ACCESS_TIMES, type AccessTimes, abandonFuse, mountFuse, unmountFuse } from "./system.ts";
 
 export interface KernelMountOptions {
   /** What the system shows as mounted: an image's path. Default "holdfast". */
@@ -34,6 +34,10 @@ export interface KernelMountOptions {
    * `alone`. Default false.
    */
   readonly writeback?: boolean;
+  /** Which readings by programs set the time of access. Default "never". */
+  readonly accessTimes?: AccessTimes;
+  /** Whether those of directories do, too. Default true. */
+  readonly directoryAccessTimes?: boolean;
   /** KiB that are read ahead, where root mounts. Default 1024. */
   readonly readAheadKiB?: number;
   /** Threads that serve it: as many requests can wait, or run, at a time. 1 to 16; default 4. */
@@ -117,6 +121,11 @@ export class KernelMount implements AsyncDisposable {
     if (writeback && !alone) {
       throw new HoldfastError("EINVAL", "writeback needs a volume that is used by the mount alone");
     }
+    const { accessTimes = "never", directoryAccessTimes = true } = options;
+    if (!ACCESS_TIMES.includes(accessTimes)) {
+      const what = `options.accessTimes must be one of ${ACCESS_TIMES.join(", ")}`;
+      throw new HoldfastError("EINVAL", what);
+    }
     const fd = await mountFuse(place, {
       source: checkName("options.source", source),
       type: subtype === "" ? "fuse" : `fuse.${checkName("options.subtype", subtype)}`,
@@ -125,6 +134,8 @@ export class KernelMount implements AsyncDisposable {
       dev: options.dev === true,
       exec: options.exec !== false,
       allowOther: options.allowOther ?? process.getuid?.() === 0,
+      accessTimes,
+      directoryAccessTimes,
     });
     const device = mountOn(place)?.device ?? "";
     const entry = { directory: place, device };
@@ -133,7 +144,7 @@ export class KernelMount implements AsyncDisposable {
       handle: volume.share(),
       fd,
       count: threads,
-      options: { isAlone: alone, writeback },
+      options: { isAlone: alone, writeback, accessTimes, directoryAccessTimes },
       onTrouble: options.onTrouble ?? warn,
       endMount: () => {
         if (isThere()) abandonFuse(entry);

@@ -17,6 +17,7 @@ import {
 } from "../volume/names.ts";
 import { type Place, readTarget, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
+import { noteAccess } from "./access-times.ts";
 import { openFlagsOf, prepareOpen } from "./files.ts";
 import { BODY, decodeDevice } from "./messages.ts";
 import {
@@ -104,9 +105,12 @@ export const symlink: Operation = function* (serving, scope) {
 };
 
 export const readlink: Operation = function* (serving, scope) {
-  const target = yield* readTarget(scope, yield* serving.inode(scope));
+  const symlink = yield* serving.inode(scope);
+  const target = yield* readTarget(scope, symlink);
   serving.reply.bytes.set(target, serving.reply.body);
-  return target.length;
+  const { length } = target;
+  yield* noteAccess(serving, scope, symlink, 0);
+  return length;
 };
 
 export const link: Operation = function* (serving, scope) {
@@ -164,8 +168,10 @@ function* opened(serving: Serving, scope: Scope, inode: InodeReference): Sleeps<
   yield* serving.entry(scope, inode);
   const at = reply.body + ENTRY_SIZE;
   reply.clear(at, OPEN_SIZE);
-  OpenOut.openFlags.set(reply.view, at, openFlagsOf(serving));
-  serving.noteOpen(inode, CreateIn.flags.get(serving.request.view, BODY));
+  const flags = CreateIn.flags.get(serving.request.view, BODY);
+  const answer = yield* openFlagsOf(serving, scope, inode, flags);
+  OpenOut.openFlags.set(reply.view, at, answer);
+  serving.noteOpen(inode, flags);
   return ENTRY_SIZE + OPEN_SIZE;
 }
 

@@ -11,6 +11,7 @@ import { Reply, Request, type Validity } from "./messages.ts";
 import { Nodes } from "./nodes.ts";
 import { ENTRY_SIZE } from "./protocol.ts";
 import type { SharedMount } from "./shared-mount.ts";
+import type { AccessTimes } from "./system.ts";
 import { Turns } from "./turns.ts";
 
 /** How a volume is served. */
@@ -22,9 +23,18 @@ export interface ServeOptions {
   readonly isAlone: boolean;
   /** Whether the kernel collects what is written, and sizes and times with it. Needs `isAlone`. */
   readonly writeback: boolean;
+  /** Which readings set times of access, and whether those of directories count. */
+  readonly accessTimes: AccessTimes;
+  readonly directoryAccessTimes: boolean;
 }
 
 const O_ACCMODE = 0o3;
+const O_WRONLY = 0o1;
+
+/** Whether the flags of open(2) open a file to be read. */
+export function opensToRead(flags: number): boolean {
+  return (flags & O_ACCMODE) !== O_WRONLY;
+}
 
 /** Whether the flags of open(2) open a file to be written to. */
 export function opensToWrite(flags: number): boolean {

@@ -270,7 +270,7 @@ function* batchForget(serving: Serving): Sleeps<number> {
  * - HANDLE_KILLPRIV_V2, SETXATTR_EXT: set-id bits and capabilities go here, so that the kernel need not look at each write.
  * - DO_READDIRPLUS, READDIRPLUS_AUTO: attributes with the names, where a program seems to want them.
  * - PARALLEL_DIROPS: names are looked up side by side; the directory's lock is ours.
- * - CACHE_SYMLINKS: targets never change.
+ * - CACHE_SYMLINKS: targets never change. Not where each reading is to be seen.
  * - ATOMIC_O_TRUNC: a file is opened and emptied by one request, and not emptied where it may not be opened.
  * - EXPORT_SUPPORT: nodes can be found again by number, for file handles.
  * - AUTO_INVAL_DATA, DIRECT_IO_ALLOW_MMAP: only where others use the volume, too: pages of mapped files go when the
@@ -295,7 +295,10 @@ function init(serving: Serving): number {
   const extended = (offered & InitFlag.INIT_EXT) !== 0;
   const offered2 = extended ? InitIn.flags2.get(view, BODY) : 0;
   const wanted = ALWAYS | (options.isAlone ? 0 : InitFlag.AUTO_INVAL_DATA | InitFlag.ASYNC_DIO);
-  const flags = (wanted | (options.writeback ? InitFlag.WRITEBACK_CACHE : 0)) & offered;
+  const chosen =
+    (options.writeback ? InitFlag.WRITEBACK_CACHE : 0) |
+    (options.accessTimes === "always" ? 0 : InitFlag.CACHE_SYMLINKS);
+  const flags = (wanted | chosen) & offered;
   const flags2 = (options.isAlone ? 0 : InitFlag2.DIRECT_IO_ALLOW_MMAP) & offered2;
   if ((flags & NEEDED) !== NEEDED) return -EPROTO;
   InitOut.maxReadahead.set(out, body, InitIn.maxReadahead.get(view, BODY));
@@ -320,6 +323,5 @@ const ALWAYS =
   InitFlag.READDIRPLUS_AUTO |
   InitFlag.PARALLEL_DIROPS |
   InitFlag.POSIX_ACL |
-  InitFlag.CACHE_SYMLINKS |
   InitFlag.HANDLE_KILLPRIV_V2 |
   InitFlag.INIT_EXT;

@@ -36,8 +36,25 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 
-const MountFlag = { readOnly: 1, nosuid: 2, nodev: 4, noexec: 8, noatime: 1024 } as const;
+const MountFlag = {
+  readOnly: 1,
+  nosuid: 2,
+  nodev: 4,
+  noexec: 8,
+  noatime: 1 << 10,
+  nodiratime: 1 << 11,
+  relatime: 1 << 21,
+  strictatime: 1 << 24,
+} as const;
 const UnmountFlag = { none: 0, force: 1, lazy: 2 } as const;
+
+/**
+ * Which readings set the time of access, as mount(8) has it: none (noatime); the first one after a change, and one a day
+ * (relatime); all that are asked for (strictatime).
+ */
+export type AccessTimes = "never" | "relative" | "always";
+
+export const ACCESS_TIMES: readonly AccessTimes[] = ["never", "relative", "always"];
 
 /** How it is mounted. */
 export interface SystemOptions {
@@ -49,7 +66,16 @@ export interface SystemOptions {
   readonly dev: boolean;
   readonly exec: boolean;
   readonly allowOther: boolean;
+  readonly accessTimes: AccessTimes;
+  readonly directoryAccessTimes: boolean;
 }
+
+/** The kernel sets no times of access here; so it shows what is done, and need not think that reading changes any. */
+const FLAG_OF_ACCESS_TIMES: Readonly<Record<AccessTimes, number>> = {
+  never: MountFlag.noatime,
+  relative: MountFlag.relatime,
+  always: MountFlag.strictatime,
+};
 
 /** Puts a filesystem on a directory. Returns the descriptor of /dev/fuse that it is served by. Throws: EPERM and others. */
 export async function mountFuse(directory: string, options: SystemOptions): Promise<number> {
@@ -65,8 +91,8 @@ function mountAsRoot(directory: string, options: SystemOptions): number {
     `fd=${fd},rootmode=40000,user_id=0,group_id=0,default_permissions`,
     ...(options.allowOther ? ["allow_other"] : []),
   ];
-  // Without atime: reading changes no times, and the kernel need not think that it does.
-  let flags = MountFlag.noatime;
+  let flags = FLAG_OF_ACCESS_TIMES[options.accessTimes];
+  if (!options.directoryAccessTimes) flags |= MountFlag.nodiratime;
   if (options.readOnly) flags |= MountFlag.readOnly;
   if (!options.suid) flags |= MountFlag.nosuid;
   if (!options.dev) flags |= MountFlag.nodev;
@@ -129,7 +155,8 @@ async function mountByHelper(directory: string, options: SystemOptions): Promise
       ...(options.allowOther ? ["allow_other"] : []),
       ...(options.readOnly ? ["ro"] : []),
       ...(options.exec ? [] : ["noexec"]),
-      "noatime",
+      // fusermount3 knows no other word for it.
+      ...(options.accessTimes === "never" ? ["noatime"] : []),
     ];
     await runHelper(["-o", told.join(","), "--", directory], theirs);
     return receiveDescriptor(ours);

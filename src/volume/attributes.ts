@@ -67,6 +67,15 @@ export function* changeAttributes(
   yield* freeUnusedValuesLeft(task, core);
 }
 
+/** Sets the time of access to now, and nothing else. Locks: takes the inode's, exclusively. Throws: EROFS, ENOSPC. */
+export function* setAccessTime(task: Task, core: VolumeCore, inode: InodeReference): Sleeps<void> {
+  core.assertWritable();
+  using _lock = yield* lockInode(task, inode);
+  yield* inTransaction(task, core, [inode], (transaction) => {
+    core.driver.setAttributes(transaction, inode.ino, { accessTime: timeNow() });
+  });
+}
+
 /** chmod(2); an access control list follows. `mode`: the low 12 bits. */
 export function* changeMode(
   task: Task,

@@ -167,9 +167,9 @@ it("what cannot be mounted is refused", async () => {
   using ram = await mountRam({ size: SIZE });
   await expect(mountInKernel(ram, "/mnt")).rejects.toMatchObject({ code: "EOPNOTSUPP" });
   await expect(mountInKernel(volume, "/nowhere")).rejects.toMatchObject({ code: "ENOENT" });
-  await expect(mountInKernel(volume, "/mnt", { writeback: true })).rejects.toMatchObject({
-    code: "EINVAL",
-  });
+  for (const options of [{ writeback: true }, { accessTimes: "often" as "always" }]) {
+    await expect(mountInKernel(volume, "/mnt", options)).rejects.toMatchObject({ code: "EINVAL" });
+  }
 });
 
 it("a process that ends without unmounting leaves no mount behind, and does not hang", async () => {
@@ -215,4 +215,18 @@ for name, flag in ("dsync", os.O_DSYNC), ("sync", os.O_SYNC):
     expect(await volume.readFile(`/${name}`, "utf8")).toBe(name.repeat(1000));
   }
   await volume.close();
+});
+
+it("each reading by programs sets the time of access where that is asked for, and none by the API", async () => {
+  await begin({ accessTimes: "always" });
+  await volume.writeFile("/f", "text");
+  const changes = async (read: () => Promise<unknown>): Promise<boolean> => {
+    const before = (await volume.stat("/f")).atimeMs;
+    await wait(15);
+    await read();
+    return (await volume.stat("/f")).atimeMs !== before;
+  };
+  expect(await changes(() => volume.readFile("/f"))).toBe(false);
+  for (let turn = 0; turn < 2; turn++) expect(await changes(() => shell("cat f"))).toBe(true);
+  expect(await changes(() => shell("stat f"))).toBe(false);
 });

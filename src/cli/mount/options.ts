@@ -42,7 +42,11 @@ For -o, as mount(8) has them:
   threads=N               threads that serve it: so many requests can wait at a time (4)
   discard                 tell the device of blocks that were freed
   writeback               the kernel collects what is written: docs/mount.md says the cost
-  default_permissions, noatime, auto_unmount are always so, and accepted`,
+  noatime                 reading changes no times of access (so it is without a word)
+  relatime                the first reading after a change does, and one a day
+  strictatime             all reading does that the kernel asks for
+  diratime, nodiratime    whether reading directories does, too (diratime)
+  async, default_permissions, auto_unmount are always so, and accepted, and so is x-anything`,
   examples: [
     "holdfast mount disk.img /mnt",
     "holdfast mount -o ro,noexec /dev/vdb /mnt",
@@ -119,7 +123,22 @@ const WORDS: Readonly<Record<string, (chosen: Chosen) => void>> = {
   },
   defaults: () => {},
   default_permissions: () => {},
-  noatime: () => {},
+  async: () => {},
+  noatime: ({ kernel }) => {
+    kernel.accessTimes = "never";
+  },
+  relatime: ({ kernel }) => {
+    kernel.accessTimes = "relative";
+  },
+  strictatime: ({ kernel }) => {
+    kernel.accessTimes = "always";
+  },
+  diratime: ({ kernel }) => {
+    kernel.directoryAccessTimes = true;
+  },
+  nodiratime: ({ kernel }) => {
+    kernel.directoryAccessTimes = false;
+  },
   auto_unmount: () => {},
 };
 
@@ -145,7 +164,8 @@ const SETTINGS: Readonly<Record<string, (chosen: Chosen, value: string) => void>
 /** Throws: UsageError. */
 function choose(lists: readonly string[], chosen: Chosen): void {
   for (const word of lists.flatMap((list) => list.split(","))) {
-    if (word === "") continue;
+    // mount(8): what begins with x- is for others to read.
+    if (word === "" || /^x-/i.test(word)) continue;
     const equals = word.indexOf("=");
     const name = equals < 0 ? word : word.slice(0, equals);
     const table = equals < 0 ? WORDS : SETTINGS;

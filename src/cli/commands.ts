@@ -71,7 +71,7 @@ async function dispatch(
   session: Session | null,
   onBody: (body: CommandBody) => void,
 ): Promise<number> {
-  const [name, ...rest] = args;
+  const [name, ...rest] = isOfMount(args) ? ["mount", ...args] : args;
   if (name === undefined) throw new UsageError("give a command");
   if (name === "--help" || name === "-h" || name === "help") {
     const topic = name === "help" ? rest[0] : undefined;
@@ -92,6 +92,11 @@ async function dispatch(
   }
   onBody(body);
   return await body.run(rest, terminal, session);
+}
+
+/** By `mount -t fuse.holdfast`, and from /etc/fstab, mount.fuse(8) calls: IMAGE DIRECTORY -o OPTIONS. */
+function isOfMount([image = "", , option]: readonly string[]): boolean {
+  return option === "-o" && !Object.hasOwn(COMMANDS, image);
 }
 
 export async function bodyOf(name: string): Promise<CommandBody> {

@@ -7,7 +7,7 @@ import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect } from "vitest";
 import { mountOn } from "../../src/fuse/mount-table.ts";
-import { e2fsckClean, run, skipUnless } from "../support/tools.ts";
+import { e2fsckClean, run, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { holdfast, Mounted, needs, program } from "./mounted.ts";
 
 const SIZE = 32 * 2 ** 20;
@@ -43,6 +43,24 @@ describe("in the background", () => {
     mounted.unmount();
     expect(readdirSync(mounted.directory)).toEqual([]);
     mounted.with(() => expect(readFileSync(mounted.file("x"), "utf8")).toBe("text"));
+  });
+
+  skipUnless(...needs, "mount.fuse3")("mount(8) and /etc/fstab mount it as a type", () => {
+    using mounted = new Mounted(SIZE);
+    using programs = temporaryDirectory();
+    const script = `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`;
+    writeFileSync(programs.file("holdfast"), script, { mode: 0o755 });
+    const path = `PATH=${programs.path}:/usr/sbin:/sbin:/usr/bin:/bin`;
+    const words = "rw,noexec,relatime,x-systemd.automount,noauto";
+    const args = [mounted.image, mounted.directory, "-t", "fuse.holdfast", "-o", words];
+    expect(run("env", [path, "mount.fuse3", ...args])).toMatchObject({ code: 0, stderr: "" });
+    const { stdout } = run("findmnt", ["-no", "FSTYPE,OPTIONS", mounted.directory]);
+    expect(stdout).toMatch(/^fuse\.holdfast rw,noexec,relatime,/);
+    mounted.unmount();
+    expect(run("env", [path, "mount.fuse3", ...args, "-o", "bad"])).toMatchObject({
+      stderr: expect.stringContaining("-o does not know 'bad'"),
+    });
+    expect(mountOn(mounted.directory)).toBe(null);
   });
 
   it("umount(8) unmounts it, too", async () => {

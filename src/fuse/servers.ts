@@ -75,40 +75,48 @@ class Server {
 }
 
 /**
- * Starts the threads that serve, and returns when the kernel was answered and all of them serve. `ended` settles when all
- * have ended. Throws: EIO when one ends before, EACCES and others when /dev/fuse cannot be opened once more; then all
- * have ended.
+ * Starts the threads that serve, and returns when the mount can be used: the kernel was answered, and what must be recalled
+ * is. The other servers come as soon as they are loaded. `ended` settles when all have ended. Throws: EIO when one ends before,
+ * EACCES and others when /dev/fuse cannot be opened once more; then all have ended.
  */
 export async function startServers(
   options: ServersOptions,
 ): Promise<{ readonly ended: Promise<void> }> {
   const { handle, fd, count, endMount } = options;
-  const indices = Array.from({ length: count }, (_, index) => index);
-  // Where nobody else changes the volume nothing is recalled.
-  if (!options.options.isAlone) indices.push(RECALLER);
-  const servers = indices.map((index) => {
-    const task = { handle, options: options.options, index, fd: index === 0 ? fd : null };
-    return new Server(task, options.onTrouble);
-  });
-  const ends = servers.map(({ ended }) => ended);
-  const ended = untilAll(ends);
-  Promise.all(ends).catch(endMount);
-  const over = Promise.race(ends).then(() => {
-    throw new HoldfastError("EIO", "the mount ended before it began");
-  });
-  const [leader, ...followers] = servers as [Server, ...Server[]];
+  const servers: Server[] = [];
+  const startServer = (index: number): Server => {
+    const isLeader = index === 0;
+    const task = { handle, options: options.options, index, fd: isLeader ? fd : null };
+    const server = new Server(task, options.onTrouble);
+    servers.push(server);
+    server.ended.catch(endMount);
+    return server;
+  };
+  const allEnded = (): Promise<void> => untilAll(servers.map(({ ended }) => ended));
+  /** What a server becomes, if it does not end before. */
+  const unlessOver = <T>(server: Server, becomes: Promise<T>): Promise<T> => {
+    const over = server.ended.then(() => {
+      throw new HoldfastError("EIO", "the mount ended before it began");
+    });
+    return Promise.race([becomes, over]);
+  };
   try {
-    const mount = await Promise.race([leader.ready, over]);
+    const leader = startServer(0);
+    const mount = await unlessOver(leader, leader.ready);
+    // Those who are loaded beside the first one would hold it up.
+    const followers = Array.from({ length: count - 1 }, (_, index) => startServer(index + 1));
+    // Where nobody else changes the volume nothing is recalled.
+    const recaller = options.options.isAlone ? null : startServer(RECALLER);
+    if (recaller !== null) followers.push(recaller);
     for (const follower of followers) follower.start({ mount, fd: cloneDevice(fd) });
-    await Promise.race([Promise.all(followers.map(({ ready }) => ready)), over]);
+    if (recaller !== null) await unlessOver(recaller, recaller.ready);
   } catch (error) {
     endMount();
-    for (const follower of followers) follower.startNothing();
-    await ended.catch(() => {});
+    for (const server of servers) server.startNothing();
+    await allEnded().catch(() => {});
     throw error;
   }
-  over.catch(() => {});
-  return { ended };
+  return { ended: allEnded() };
 }
 
 /** Rejects with the first error when all have settled. */

@@ -2,6 +2,7 @@
 import { AbortError } from "../base/errors.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { Places } from "./places.ts";
+import { reasonOf } from "./reason.ts";
 import type { Terminal } from "./terminal.ts";
 import {
   type CommandBody,
@@ -99,17 +100,6 @@ export function isOfWorld(error: unknown): error is Error & { readonly code: str
   if (error instanceof UsageError || error instanceof AbortError) return false;
   const { code } = error as { code?: unknown };
   return error instanceof Error && typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
-}
-
-/** What an error says, without the names of calls: "no such file or directory (ENOENT)". */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const line = error.message.replace(/\s*\n\s*/g, " ");
-  const { code, syscall } = error as { code?: unknown; syscall?: unknown };
-  if (typeof code !== "string") return line;
-  const text = line.startsWith(`${code}: `) ? line.slice(code.length + 2) : line;
-  const call = text.lastIndexOf(`, ${String(syscall)}`);
-  return `${call > 0 ? text.slice(0, call) : text} (${code})`;
 }
 
 /** A command on volumes: they are unmounted however it ends. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The program `holdfast`. */
 import { runCommandLine } from "./commands.ts";
-import { reasonOf } from "./job.ts";
+import { reasonOf } from "./reason.ts";
 import { Terminal } from "./terminal.ts";
 import { EXIT_FOUND } from "./usage.ts";
 

@@ -5,7 +5,7 @@ import { mountCoreSync } from "../../volume/mount.ts";
 import { COMMANDS } from "../command-table.ts";
 import { runCommandLine } from "../commands.ts";
 import { candidates } from "../completion/candidates.ts";
-import { reasonOf } from "../job.ts";
+import { reasonOf } from "../reason.ts";
 import type { Session } from "../session.ts";
 import { plural, type Terminal } from "../terminal.ts";
 import {

@@ -11,7 +11,8 @@ import {
   type SuperblockText,
 } from "../../drivers/ext/index.ts";
 import type { Mounted } from "../../volume/mount.ts";
-import { isOfWorld, type Job, reasonOf, someOperands, volumeCommand } from "../job.ts";
+import { isOfWorld, type Job, someOperands, volumeCommand } from "../job.ts";
+import { reasonOf } from "../reason.ts";
 import { formatBytes, formatCount, plural, volumeTitle } from "../terminal.ts";
 import { type CommandSpec, EXIT_FOUND, JSON_LINES } from "../usage.ts";
 

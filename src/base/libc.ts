@@ -40,6 +40,14 @@ export function addressOf(bytes: Uint8Array): Address {
   return Number(koffi.address(bytes)) as Address;
 }
 
+/** read(2) and write(2), at once or blocking as the descriptor is: bytes, or -1 and `lastErrno`. */
+export const readDescriptor = bindFunction(
+  "intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)",
+);
+export const writeDescriptor = bindFunction(
+  "intptr_t write(int fd, const uint8_t *buffer, size_t length)",
+);
+
 const close = bindFunction("int close(int fd)");
 
 /**

@@ -4,7 +4,7 @@
  * to begin without what it has cached.
  */
 import { HoldfastError } from "../base/errors.ts";
-import type { InodeInfo, Time } from "../iomap/contract.ts";
+import { FLAG_NO_ACCESS_TIME, type InodeInfo, type Time } from "../iomap/contract.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { readAttributes, setAccessTime } from "../volume/attributes.ts";
 import { readFlags } from "../volume/inode-flags.ts";
@@ -13,8 +13,6 @@ import type { Scope } from "../volume/paths.ts";
 import type { Serving } from "./serving.ts";
 
 const O_NOATIME = 0o1000000;
-/** FS_NOATIME_FL of linux/fs.h. */
-const NO_ACCESS_TIME = 0x80;
 const DAY_SECONDS = 86_400;
 
 /**
@@ -32,7 +30,7 @@ export function* isAccessDue(
   if (inode.isDirectory && !directoryAccessTimes) return false;
   const info = yield* readAttributes(scope.task, core, inode);
   if (accessTimes === "relative" && !isBehind(info)) return false;
-  return ((yield* readFlags(scope.task, core, inode)) & NO_ACCESS_TIME) === 0;
+  return ((yield* readFlags(scope.task, core, inode)) & FLAG_NO_ACCESS_TIME) === 0;
 }
 
 /** Source: mount(8), relatime. */

@@ -10,7 +10,7 @@ import type { DirectoryEntry, FileType } from "../iomap/contract.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { readAttributes } from "../volume/attributes.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
-import { lockDirectoryShared, notDirectory, type Scope } from "../volume/paths.ts";
+import { isDots, lockDirectoryShared, notDirectory, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
 import { isAccessDue, noteAccess } from "./access-times.ts";
 import type { Listings } from "./listings.ts";
@@ -208,8 +208,4 @@ class Answer {
     bytes.set(name, nameAt);
     bytes.fill(0, nameAt + name.length, at + align(DIRECTORY_RECORD_SIZE + name.length));
   }
-}
-
-function isDots(name: Uint8Array): boolean {
-  return name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
 }

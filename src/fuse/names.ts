@@ -15,7 +15,7 @@ import {
   removeFileAt,
   renameAt,
 } from "../volume/names.ts";
-import { type Place, readTarget, type Scope } from "../volume/paths.ts";
+import { isDot, type Place, readTarget, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
 import { noteAccess } from "./access-times.ts";
 import { openFlagsOf, prepareOpen } from "./files.ts";
@@ -38,10 +38,6 @@ const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
 const TYPE_MASK = 0o170000;
 const SYMLINK_MODE = 0o777;
-
-function isDot(name: Uint8Array): boolean {
-  return name.length === 1 && name[0] === 0x2e;
-}
 
 export const lookup: Operation = function* (serving, scope) {
   const { directory, name } = yield* serving.place(scope, 0);

@@ -1,14 +1,7 @@
-/** What the kernel is told without being asked; and how its device is read and written. */
+/** What the kernel is told without being asked. */
 import { ERRNO, systemError } from "../base/errors.ts";
-import { bindFunction, lastErrno } from "../base/libc.ts";
+import { lastErrno, writeDescriptor } from "../base/libc.ts";
 import { NOTIFY_INVAL_INODE, NotifyInvalInodeOut, OUT_HEADER_SIZE, OutHeader } from "./protocol.ts";
-
-export const readDevice = bindFunction(
-  "intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)",
-);
-export const writeDevice = bindFunction(
-  "intptr_t write(int fd, const uint8_t *buffer, size_t length)",
-);
 
 const NODE_AT = OUT_HEADER_SIZE + NotifyInvalInodeOut.node.offset;
 const OFFSET_AT = OUT_HEADER_SIZE + NotifyInvalInodeOut.offset.offset;
@@ -33,7 +26,7 @@ export class InodeNotice {
   /** Tells the kernel behind `fd`, of /dev/fuse. To one that has no such inode, or no mount any more, it is nothing. */
   send(fd: number, node: number): void {
     this.#view.setBigUint64(NODE_AT, BigInt(node), true);
-    if (writeDevice(fd, this.#bytes, this.#bytes.length) >= 0) return;
+    if (writeDescriptor(fd, this.#bytes, this.#bytes.length) >= 0) return;
     const errno = lastErrno();
     if (errno !== ERRNO.ENOENT && errno !== ERRNO.ENODEV)
       throw systemError(errno, "write", { path: "/dev/fuse" });

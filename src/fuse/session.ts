@@ -6,7 +6,7 @@
  * one has ended before, by a failure, what is left fails: the kernel may ask for nodes that are nobody's any more.
  */
 import { ERRNO, HoldfastError, systemError } from "../base/errors.ts";
-import { lastErrno } from "../base/libc.ts";
+import { lastErrno, readDescriptor, writeDescriptor } from "../base/libc.ts";
 import type { SleepOptions, Sleeps, Task, Wait, WaitKind } from "../sync/sleep.ts";
 import type { VolumeCore } from "../volume/core.ts";
 import { Scope } from "../volume/paths.ts";
@@ -16,7 +16,7 @@ import * as files from "./files.ts";
 import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
 import { ioctl } from "./ioctls.ts";
 import * as names from "./names.ts";
-import { InodeNotice, readDevice, writeDevice } from "./notices.ts";
+import { InodeNotice } from "./notices.ts";
 import {
   BatchForgetIn,
   ForgetIn,
@@ -136,7 +136,7 @@ export function serve(
 function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean {
   const { request, turns } = serving;
   turns.begin();
-  const isRead = readDevice(fd, request.bytes, request.bytes.length) >= 0;
+  const isRead = readDescriptor(fd, request.bytes, request.bytes.length) >= 0;
   turns.end();
   if (!isRead) {
     const errno = lastErrno();
@@ -153,7 +153,7 @@ function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean
   if (serving.outdated !== 0) ATTRIBUTES_NOTICE.send(fd, serving.outdated);
   if (UNANSWERED.has(opcode)) return true;
   const length = serving.reply.finish(request, answer < 0 ? -answer : 0, answer);
-  if (writeDevice(fd, serving.reply.bytes, length) < 0) {
+  if (writeDescriptor(fd, serving.reply.bytes, length) < 0) {
     // ENOENT: whoever asked is gone, so the kernel has not heard of these nodes.
     const errno = lastErrno();
     serving.takeBack();

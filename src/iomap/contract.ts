@@ -101,6 +101,9 @@ export interface DirectoryEntry {
   readonly cursor: number;
 }
 
+/** Of `InodeFlags`: reading sets no time of access. */
+export const FLAG_NO_ACCESS_TIME = 0x80;
+
 /** Flags of inodes, by their numbers in FS_IOC_GETFLAGS. */
 export interface InodeFlags {
   /** Throws: CorruptionError. */

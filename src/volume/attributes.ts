@@ -21,7 +21,7 @@ import type { InodeReference } from "./inode-reference.ts";
 import { GROUP_EXECUTE, PERMISSIONS, SET_GROUP_ID, SET_USER_ID } from "./mode-bits.ts";
 import { assertUnrestricted } from "./names.ts";
 import { freeUnusedValuesLeft } from "./unused-values.ts";
-import { lockDirectoryShared, lockInode, notDirectory, type Scope } from "./paths.ts";
+import { isDots, lockDirectoryShared, lockInode, notDirectory, type Scope } from "./paths.ts";
 
 /** Entries asked for at a time. */
 const ENTRIES_AT_ONCE = 512;
@@ -157,10 +157,6 @@ export function* listDirectory(
     cursor = part.cursor;
   }
   return listed;
-}
-
-function isDots(name: Uint8Array): boolean {
-  return name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
 }
 
 /** The volume's space. Locks: the transaction, so that the figures agree with one another. */

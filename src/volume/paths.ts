@@ -57,12 +57,17 @@ export function parsePath(bytes: Uint8Array): Path {
   };
 }
 
-function isDot(name: Uint8Array): boolean {
+export function isDot(name: Uint8Array): boolean {
   return name.length === 1 && name[0] === DOT;
 }
 
 function isDotDot(name: Uint8Array): boolean {
   return name.length === 2 && name[0] === DOT && name[1] === DOT;
+}
+
+/** "." or "..". */
+export function isDots(name: Uint8Array): boolean {
+  return isDot(name) || isDotDot(name);
 }
 
 /** Where a path's last name belongs, before that is looked up. */

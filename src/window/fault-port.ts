@@ -21,7 +21,13 @@
 import { availableParallelism } from "node:os";
 import { HoldfastError, systemError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { bindFunction, closeDescriptor, lastErrno } from "../base/libc.ts";
+import {
+  bindFunction,
+  closeDescriptor,
+  lastErrno,
+  readDescriptor,
+  writeDescriptor,
+} from "../base/libc.ts";
 import { Poll } from "../base/poll.ts";
 import { type Address, HUGE_SIZE, PAGE_SIZE } from "../base/quantities.ts";
 import {
@@ -36,8 +42,6 @@ import { Reserve, reserveRegistered } from "./addresses.ts";
 import { type FaultHandler, openUserfaultfd, Userfaultfd } from "./userfaultfd.ts";
 
 const eventfd = bindFunction("int eventfd(unsigned int value, int flags)");
-const readCounter = bindFunction("intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)");
-const writeCounter = bindFunction("intptr_t write(int fd, const uint8_t *buffer, size_t length)");
 
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
@@ -246,13 +250,13 @@ export class FaultPort implements WindowPort {
   #look(timeoutMs: number): "messages" | "kick" | "nothing" {
     if (!this.#poll.wait(timeoutMs)) return "nothing";
     if (this.#poll.has(0)) return "messages";
-    readCounter(this.#handle.kickFd, this.#counter, COUNTER_SIZE);
+    readDescriptor(this.#handle.kickFd, this.#counter, COUNTER_SIZE);
     return "kick";
   }
 
   /** Ends one `waitForEvents`, the present or the next, from any thread. */
   kick(): void {
-    writeCounter(this.#handle.kickFd, Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0), COUNTER_SIZE);
+    writeDescriptor(this.#handle.kickFd, Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0), COUNTER_SIZE);
   }
 
   /**

@@ -5,14 +5,19 @@
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { ERRNO, systemError } from "../base/errors.ts";
-import { bindFunction, closeDescriptor, lastErrno, throwLastError } from "../base/libc.ts";
+import {
+  bindFunction,
+  closeDescriptor,
+  lastErrno,
+  readDescriptor,
+  throwLastError,
+} from "../base/libc.ts";
 import { type Address, PAGE_SIZE } from "../base/quantities.ts";
 import { bytes, struct, u8, u64 } from "../base/struct.ts";
 
 const syscall = bindFunction("long syscall(long number, int flags)");
 const ioctl = bindFunction("int ioctl(int fd, unsigned long request, _Inout_ uint8_t *argument)");
 const ioctlNumber = bindFunction("int ioctl(int fd, unsigned long request, int argument)");
-const readMemory = bindFunction("intptr_t read(int fd, _Out_ uint8_t *buffer, size_t length)");
 
 const little = { endian: "little" } as const;
 
@@ -264,7 +269,7 @@ export class Userfaultfd {
    * Returns how many messages there were; MESSAGES_MAX at most.
    */
   readMessages(onFault: FaultHandler): number {
-    const length = readMemory(this.fd, this.#messages, this.#messages.length);
+    const length = readDescriptor(this.fd, this.#messages, this.#messages.length);
     if (length < 0) {
       const errno = lastErrno();
       if (errno === ERRNO.EAGAIN || errno === ERRNO.EINTR) return 0;

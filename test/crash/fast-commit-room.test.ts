@@ -11,13 +11,20 @@ import { Jbd2Log } from "../../src/drivers/ext/jbd2/write.ts";
 import { parseSuperblock } from "../../src/drivers/ext/superblock.ts";
 import type { MetadataBlock } from "../../src/metadata/cache.ts";
 import { randomFrom } from "../support/random.ts";
-import { differences, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
+import { treeOf, volumePlace } from "../interop/trees.ts";
 import { e2fsckClean, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { endTurn } from "../support/turns.ts";
-import { comparable, type Crashed, crashesOf, kernelTree } from "./fast-commit-work.ts";
-import { crashStates, record } from "./recorder.ts";
+import {
+  type Crashed,
+  crashesOf,
+  differ,
+  kernelTree,
+  ourTree,
+  recordRecovery,
+  REGION_BYTES,
+} from "./fast-commit-work.ts";
+import { crashStates } from "./recorder.ts";
 
-const REGION_BYTES = 2 ** 26;
 const SHAPE = { blockSize: 1024, sizeMiB: 12, args: ["-N", "128", "-J", "size=2"] };
 
 /** An image in memory. */
@@ -85,18 +92,6 @@ function fillLog(image: string, left: number, inLast: boolean): void {
   writeFileSync(image, bytes);
 }
 
-function ourTree(image: string, readOnly: boolean): Tree {
-  const volume = mountSync(image, { readOnly, regionBytes: REGION_BYTES });
-  try {
-    return treeOf(volumePlace(volume));
-  } finally {
-    volume.closeSync();
-  }
-}
-
-const differ = (found: Tree, expected: Tree): string[] =>
-  differences(comparable(expected, true), comparable(found, true), ["atime"]);
-
 /** The one with the most fast commits that the kernel recovers, too. */
 function withMost(crashes: readonly Crashed[], file: (name: string) => string): Crashed {
   const [most] = crashes
@@ -126,12 +121,7 @@ describe("fast commits of a volume whose log is nearly full", () => {
       expect(differ(kernelTree(state, place)!, tree)).toEqual([]);
       expect(differ(ourTree(image, true), tree)).toEqual([]);
       copyFileSync(image, state);
-      const events = record(state, (mark) => {
-        mark(0);
-        const volume = mountSync(state, { regionBytes: REGION_BYTES });
-        expect(volume.readOnlyReason).toBe(null);
-        volume.closeSync();
-      });
+      const events = recordRecovery(state);
       expect(differ(ourTree(state, true), tree)).toEqual([]);
       const limits = { exhaustive: 4, random: 1 };
       // There are thousands of states, of which most are of blocks that stay as they are.

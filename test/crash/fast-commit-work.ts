@@ -2,10 +2,13 @@
 
 import { copyFileSync, existsSync } from "node:fs";
 import * as fs from "node:fs";
+import { expect } from "vitest";
+import { mountSync } from "../../src/index.ts";
 import type { Random } from "../support/random.ts";
 import { setAttribute } from "../interop/libc.ts";
-import { kernelPlace, type Tree, treeOf } from "../interop/trees.ts";
+import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
 import { loopMount, mkfsExt4, run, runOk, type TemporaryDirectory } from "../support/tools.ts";
+import { type Event, record } from "./recorder.ts";
 
 export interface Shape {
   readonly blockSize: number;
@@ -23,6 +26,7 @@ export interface Crashed {
 }
 
 const MIB = 2 ** 20;
+export const REGION_BYTES = 2 ** 26;
 
 /** Fast commits in an image's journal, as debugfs counts them: those of the transaction that has not come yet. */
 export function countFastCommits(image: string): number {
@@ -226,4 +230,30 @@ export function kernelTree(image: string, root: string): Tree | null {
   } finally {
     runOk("umount", [root]);
   }
+}
+
+/** What happens to an image whose volume is mounted, which recovers it, and unmounted. */
+export function recordRecovery(image: string): Event[] {
+  return record(image, (mark) => {
+    mark(0);
+    const volume = mountSync(image, { regionBytes: REGION_BYTES });
+    expect(volume.readOnlyReason).toBe(null);
+    volume.closeSync();
+  });
+}
+
+/** What is in an image's volume as we mount it; read-only, and recovered in memory, or so that it can be written. */
+export function ourTree(image: string, readOnly: boolean): Tree {
+  const volume = mountSync(image, { readOnly, regionBytes: REGION_BYTES });
+  try {
+    if (!readOnly) expect(volume.readOnlyReason).toBe(null);
+    return treeOf(volumePlace(volume));
+  } finally {
+    volume.closeSync();
+  }
+}
+
+/** How a recovered tree differs from the one that is expected, the space that files take included. */
+export function differ(found: Tree, expected: Tree): string[] {
+  return differences(comparable(expected, true), comparable(found, true), ["atime"]);
 }

@@ -23,7 +23,7 @@ import { fsckSync, mountSync } from "../../src/index.ts";
 import { randomFrom, SEED } from "../support/random.ts";
 import { shown } from "../fsck/referee.ts";
 import { setAttribute } from "../interop/libc.ts";
-import { differences, kernelPlace, type Tree, treeOf, volumePlace } from "../interop/trees.ts";
+import { differences, kernelPlace, type Tree, treeOf } from "../interop/trees.ts";
 import {
   e2fsckClean,
   loopMount,
@@ -39,13 +39,16 @@ import {
   countFastCommits,
   type Crashed,
   crashesOf,
+  differ,
   kernelTree,
+  ourTree,
+  recordRecovery,
+  REGION_BYTES,
   type Shape,
 } from "./fast-commit-work.ts";
-import { crashStates, record } from "./recorder.ts";
+import { crashStates } from "./recorder.ts";
 
 const STATES = Number(process.env["HOLDFAST_CRASH_STATES"] ?? 2400);
-const REGION_BYTES = 2 ** 26;
 const ROUNDS = Math.ceil(STATES / 1200);
 
 const SHAPES: readonly Shape[] = [
@@ -56,16 +59,6 @@ const SHAPES: readonly Shape[] = [
 ];
 
 const withKernel = skipUnless("root", "loop mounts", "mkfs.ext4", "e2fsck", "fallocate");
-
-function ourTree(image: string, readOnly: boolean): Tree {
-  const volume = mountSync(image, { readOnly, regionBytes: REGION_BYTES });
-  try {
-    if (!readOnly) expect(volume.readOnlyReason).toBe(null);
-    return treeOf(volumePlace(volume));
-  } finally {
-    volume.closeSync();
-  }
-}
 
 /**
  * A file may take less space than the kernel's: extents that have become few move into the inode, where the kernel leaves
@@ -109,7 +102,7 @@ describe.each(SHAPES)("fast commits that the kernel left, $blockSize $args", (sh
 function isRecoveredByKernel(image: string, tree: Tree, root: string): boolean {
   const kernel = kernelTree(image, root);
   if (kernel === null) return false;
-  return differences(comparable(tree, true), comparable(kernel, true), ["atime"]).length === 0;
+  return differ(kernel, tree).length === 0;
 }
 
 function verify(
@@ -167,12 +160,7 @@ describe.each([
           // Where the kernel does not recover the whole, it does not recover the rest.
           if (fastCommits === 0 || kernelTree(state, place) === null) continue;
           copyFileSync(image, state);
-          const events = record(state, (mark) => {
-            mark(0);
-            const volume = mountSync(state, { regionBytes: REGION_BYTES });
-            expect(volume.readOnlyReason).toBe(null);
-            volume.closeSync();
-          });
+          const events = recordRecovery(state);
           const limits = { exhaustive: 8, random: 2 };
           for (const crash of crashStates(readFileSync(image), events, limits, random)) {
             const told = [...story, crash.what];

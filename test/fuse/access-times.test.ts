@@ -11,14 +11,12 @@ import {
   skipUnless,
   temporaryDirectory,
 } from "../support/tools.ts";
-import { Mounted, needs } from "./mounted.ts";
+import { Mounted, needs, pause } from "./mounted.ts";
 
 const SIZE = 64 * 2 ** 20;
 const DAYS_MS = 86_400_000;
 /** Source: asm-generic/fcntl.h. */
 const O_NOATIME = 0o1000000;
-
-const pause = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15);
 
 const read = (path: string, flags = fs.constants.O_RDONLY): void => {
   const fd = fs.openSync(path, flags);

@@ -21,6 +21,10 @@ export function holdfast(...args: readonly string[]): Outcome {
   return run(process.execPath, [program, ...args]);
 }
 
+/** Blocks until what changes now has another time than what changed before. */
+export const pause = (): void =>
+  void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15);
+
 /** An image, and where it is mounted when it is. Unmounted and gone when disposed. */
 export class Mounted implements Disposable {
   readonly #scratch = temporaryDirectory();

@@ -22,7 +22,7 @@ import {
   skipUnless,
   temporaryDirectory,
 } from "../support/tools.ts";
-import { Mounted, needs } from "./mounted.ts";
+import { Mounted, needs, pause } from "./mounted.ts";
 
 const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW } =
   fs.constants;
@@ -44,7 +44,6 @@ function codeOf(action: () => unknown): string {
 const put = (path: string, content = "x"): void => fs.writeFileSync(path, content);
 const links = (path: string): number => fs.lstatSync(path).nlink;
 const mode = (path: string): string => fs.lstatSync(path).mode.toString(8);
-const pause = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15);
 
 /** Which times of files an action changes. */
 function changes(paths: Record<string, string>, action: () => void): string[] {

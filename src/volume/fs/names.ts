@@ -301,6 +301,6 @@ export function* readdir(
 }
 
 export function direntOf({ entry }: Listed, encoding: Encoding): Dirent {
-  const { nameBytes, parentPath, type } = entry;
-  return new Dirent(encoded(nameBytes, encoding), parentPath, type);
+  const { name, nameBytes, parentPath, type } = entry;
+  return new Dirent(encoding === "utf8" ? name : encoded(nameBytes, encoding), parentPath, type);
 }

@@ -187,8 +187,12 @@ export const dotDot = new Uint8Array([0x2e, 0x2e]);
 
 /** "." or "..", which name no entry that may be made or removed. */
 export function isDots(name: Uint8Array): boolean {
-  if (name.length === 1) return name[0] === 0x2e;
-  return name.length === 2 && name[0] === 0x2e && name[1] === 0x2e;
+  return areDots(name, 0, name.length);
+}
+
+function areDots(bytes: Uint8Array, start: number, length: number): boolean {
+  if (length === 1) return bytes[start] === 0x2e;
+  return length === 2 && bytes[start] === 0x2e && bytes[start + 1] === 0x2e;
 }
 
 /**
@@ -258,10 +262,7 @@ export function inoAt(block: MetadataBlock, at: number): Ino {
 
 /** Whether the record at `at` is of "." or "..", without a view of its name. */
 export function isDotsAt({ bytes, view }: MetadataBlock, at: number): boolean {
-  const length = DiskEntry.nameLength.get(view, at);
-  const start = at + ENTRY_HEADER_SIZE;
-  if (length > 2 || bytes[start] !== 0x2e) return false;
-  return length === 1 || bytes[start + 1] === 0x2e;
+  return areDots(bytes, at + ENTRY_HEADER_SIZE, DiskEntry.nameLength.get(view, at));
 }
 
 /** The type of the record at `at`; null where the volume or this record does not tell. */

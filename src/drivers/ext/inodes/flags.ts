@@ -1,7 +1,7 @@
 /** Flags of inodes as programs see and set them (chattr). Their numbers are those on the disk. */
 import { HoldfastError } from "../../../base/errors.ts";
 import type { Ino } from "../../../base/quantities.ts";
-import type { InodeFlags } from "../../../iomap/contract.ts";
+import { FLAG_NO_ACCESS_TIME, type InodeFlags } from "../../../iomap/contract.ts";
 import type { Transaction } from "../../../metadata/transaction.ts";
 import {
   INODE_APPEND_ONLY,
@@ -20,7 +20,6 @@ const SECURE_DELETION = 0x1;
 const UNDELETE = 0x2;
 const COMPRESS = 0x4;
 const NO_DUMP = 0x40;
-const NO_ACCESS_TIME = 0x80;
 const NO_TAIL = 0x8000;
 const TOP_DIRECTORY = 0x20000;
 /** The Linux kernel tells programs of these, and lets them try to change those. */
@@ -28,7 +27,7 @@ const VISIBLE = 0x725b_dfff;
 const MODIFIABLE = 0x624b_c0ff;
 
 /** What is kept for whom it concerns, and what is kept to: not S and D (synchronous), j (data in the journal), e (extents). */
-const OF_ALL = NO_DUMP | NO_ACCESS_TIME;
+const OF_ALL = NO_DUMP | FLAG_NO_ACCESS_TIME;
 const OF_FILES =
   OF_ALL |
   SECURE_DELETION |

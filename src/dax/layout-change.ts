@@ -192,7 +192,20 @@ function* changeLayout(
 }
 
 /**
- * Sets the file's size. Down: waits for pins from the page of the new end on, then frees. Up: a hole.
+ * Whether a file whose size of `before` bytes becomes `size` gives blocks back. A file that keeps its size does so
+ * where it has some beyond its end: as in Linux, where a truncate to the same size is how to be rid of them.
+ * Locks: io and map are held.
+ */
+function givesBack(dax: Dax, mapping: Mapping, before: number, size: number): boolean {
+  if (size !== before) return size < before;
+  const from = roundUp(size, dax.driver.blockSize);
+  // Nothing but the hole behind the last block has no end.
+  return dax.driver.extentAt(inoOf(dax.thread, mapping), from, Infinity).length !== Infinity;
+}
+
+/**
+ * Sets the file's size. Down: waits for pins from the page of the new end on, then frees; to the size it has: the same
+ * where it has blocks beyond its end. Up: a hole.
  * Locks: takes io and map. Sleeps: for them, for pins holding neither, and for transactions.
  * Throws: EFBIG, EROFS, the task's abort or deadline (then nothing has changed).
  */
@@ -201,14 +214,16 @@ export function* truncateFile(task: Task, dax: Dax, mapping: Mapping, size: numb
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
   }
   const range = (before: number) =>
-    size < before ? { start: size, end: Infinity } : sharedTail(dax, mapping, before);
+    givesBack(dax, mapping, before, size)
+      ? { start: size, end: Infinity }
+      : sharedTail(dax, mapping, before);
   const change = function* (before: number, map: Held<"map">): Sleeps<void> {
     if (size > before) yield* growTail(task, dax, mapping, before, map);
     const setSize = (transaction: Transaction): void => {
       changeSize(dax, transaction, mapping, size);
       touchTimes(dax, transaction, mapping);
     };
-    if (size < before) {
+    if (givesBack(dax, mapping, before, size)) {
       // The size changes with the last blocks: should this thread die on the way, the file has holes
       // at its end, but never blocks beyond it.
       const from = roundUp(size, dax.driver.blockSize);

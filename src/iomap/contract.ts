@@ -159,8 +159,8 @@ export interface User {
 export interface IomapDriver {
   readonly blockSize: number;
   /**
-   * The extent that covers `byte`, cut at `limit` (both multiples of the block size). Past the last
-   * extent it is a hole up to `limit`. As long as possible: neighbours that continue each other on
+   * The extent that covers `byte`, cut at `limit` (both multiples of the block size; Infinity cuts nothing).
+   * Past the last extent it is a hole up to `limit`. As long as possible: neighbours that continue each other on
    * the device come back as one.
    * Throws: CorruptionError.
    */

@@ -256,6 +256,15 @@ row(
 row("FileHandle.truncate", "truncate to the same size", (_volume, file) =>
   file.truncateSync(FILE_PAGES * PAGE),
 );
+row(
+  "FileHandle.truncate",
+  "truncate to the same size, where something is allocated beyond it",
+  (_volume, file) => {
+    file.fallocateSync("keep-size", 16 * PAGE, 2 * PAGE);
+    file.truncateSync(FILE_PAGES * PAGE);
+  },
+  `${NONE.slice(0, 16)}ww${broken("u", 18).slice(18)}`,
+);
 row("FileHandle.truncate", "truncate up", (_volume, file) =>
   file.truncateSync((FILE_PAGES + 2) * PAGE),
 );

@@ -528,3 +528,17 @@ export const grownBeforeRevoked = variant({
   ],
   caughtBy: { "dax-kill-zero-grows": "check" },
 });
+
+export const beyondEndKept = variant({
+  name: "beyond-end-kept",
+  about: "A truncate to the size that the file has frees nothing.",
+  from: "dax/layout-change.ts, truncateFile, as it was; found by random programs beside the kernel",
+  edits: [
+    {
+      file: "dax/layout-change.ts",
+      find: "    if (size !== before)\n        return size < before;\n",
+      replace: "    return size < before;\n",
+    },
+  ],
+  caughtBy: { "dax-truncate-same": "leak" },
+});

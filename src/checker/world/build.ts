@@ -59,6 +59,8 @@ const TIME: Time = { seconds: LONG_AGO, nanoseconds: 0 };
 export interface FileSpec {
   readonly name: string;
   readonly pages: string;
+  /** Bytes; without it all of its pages. What lies beyond has blocks, and no entry. */
+  readonly size?: number;
   /** Direct although the volume has a page cache. */
   readonly direct?: true;
 }
@@ -231,7 +233,7 @@ function exhaust(thread: Thread, what: true | "page records"): void {
 function* buildFile(task: Task, hand: Hand, ram: RamDriver, spec: FileSpec): Sleeps<BuiltFile> {
   const { thread, dax } = hand;
   let ino = 0 as Ino;
-  const size = spec.pages.length * PAGE_SIZE;
+  const size = spec.size ?? spec.pages.length * PAGE_SIZE;
   {
     using transaction = yield* beginTransaction(task, dax.cache);
     const name = new TextEncoder().encode(spec.name);

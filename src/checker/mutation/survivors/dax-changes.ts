@@ -63,14 +63,6 @@ export const daxChangeSurvivors: readonly Explanation[] = [
   {
     file: "dax/layout-change.ts",
     function: "truncateFile",
-    what: ["always: choice (size < before)"],
-    why:
-      "costs time only: a truncate upwards, or to the same size, breaks from the file's end on as " +
-      "well, and waits for pins of the last page",
-  },
-  {
-    file: "dax/layout-change.ts",
-    function: "truncateFile",
     what: ["always: if (size > before)"],
     why:
       "costs time only: of a truncate downwards the bytes beyond the old end are zeroed as well, " +

@@ -9,10 +9,11 @@ import {
   truncateFile,
   zeroRange,
 } from "../../../dax/layout-change.ts";
+import { pinRange } from "../../../dax/pins.ts";
 import type { Mapping } from "../../../mapping/mapping.ts";
 import type { Sleeps, Task } from "../../../sync/sleep.ts";
 import type { Scenario } from "../../scenario.ts";
-import type { VolumeShared } from "../../world/build.ts";
+import type { FileSpec, VolumeShared } from "../../world/build.ts";
 import type { Volume } from "../../world/volume.ts";
 import { ensureShown, pinnedIo, volumeStory } from "./play.ts";
 
@@ -23,25 +24,27 @@ interface ChangeStory {
   /** What is done to the file. */
   readonly what: string;
   readonly from: string;
+  /** The file; three pages without it. */
+  readonly file?: Omit<FileSpec, "name">;
   readonly change: Change;
   /** What the file may hold at the end. */
   readonly holds: readonly string[];
 }
 
 /**
- * Page 1 of three is pinned and written while the layout changes. The I/O ends in the file's own
+ * Page 1 of the file is pinned and written while the layout changes. The I/O ends in the file's own
  * block: before the change, which waits for it, or in what the file has there afterwards.
  */
 function changeScenario(story: ChangeStory): Scenario<VolumeShared, Volume> {
-  const { name, what, from, change, holds } = story;
+  const { name, what, from, file, change, holds } = story;
   return volumeStory({
     name,
     about:
-      `Page 1 of a file of three pages is pinned and an I/O writes it, while ${what}. The change ` +
+      `Page 1 of a file of ${file === undefined ? "three pages" : "a page and a half"} is pinned and an I/O writes it, while ${what}. The change ` +
       "waits for the I/O, or the I/O finds what is there after the change.",
     from,
     blocks: 5,
-    files: [{ name: "A", pages: "###" }],
+    files: [{ name: "A", pages: "###", ...file }],
     actors: {
       io: (volume, self) => pinnedIo(volume, self, 1, 1),
       *change(volume, self) {
@@ -77,6 +80,37 @@ export const truncateToPart = changeScenario({
   from: LINUX,
   change: (task, dax, mapping) => truncateFile(task, dax, mapping, PAGE_SIZE + PAGE_SIZE / 2),
   holds: ["AA.", "AW.", "AW"],
+});
+
+export const truncateToSame = changeScenario({
+  name: "dax-truncate-same",
+  what: "the file is truncated to the size that it has, which frees a block beyond its end",
+  from: "ext4_setattr, xfs_setattr_size: what is allocated beyond the end goes, also where the size stays",
+  file: { pages: "##u", size: PAGE_SIZE + PAGE_SIZE / 2 },
+  change: (task, dax, mapping) => truncateFile(task, dax, mapping, PAGE_SIZE + PAGE_SIZE / 2),
+  holds: ["AA.", "AW.", "AW"],
+});
+
+export const truncatePinned = volumeStory({
+  name: "dax-truncate-pinned",
+  about:
+    "A thread that has the last page of a file pinned truncates it: to the size that it has, and to more. Nothing " +
+    "is allocated beyond the end, so neither gives blocks back, and neither waits for the pin.",
+  from: "docs/protocol.md: which calls wait for a pinned page",
+  blocks: 2,
+  files: [{ name: "A", pages: "##", size: PAGE_SIZE + PAGE_SIZE / 2 }],
+  actors: {
+    *user(volume, self) {
+      const dax = volume.dax(self);
+      const { mapping } = volume.file("A");
+      using _pin = yield* pinRange(self.task, dax, mapping, PAGE_SIZE, PAGE_SIZE / 2, true);
+      for (const halves of [3, 4]) {
+        yield* truncateFile(self.task, dax, mapping, (halves * PAGE_SIZE) / 2);
+      }
+    },
+  },
+  finally: (volume) => ensureShown(volume, "A", ["AA."]),
+  explore: { strategy: "reduced" },
 });
 
 export const zero = changeScenario({

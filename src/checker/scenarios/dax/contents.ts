@@ -94,6 +94,13 @@ function* allocates(file: ModelledFile): Sleeps<void> {
   yield* file.allocate(6, 9, false);
   yield* file.write(8, "C");
   yield* file.allocate(9, 12, true);
+  yield* file.storeIfShown(4, "S");
+  yield* file.truncate(9);
+  yield* file.allocate(14, 16, true);
+  yield* file.truncate(9);
+  yield* file.allocate(9, 12, true);
+  yield* file.allocate(14, 16, true);
+  yield* file.truncate(10);
   yield* file.write(11, "D");
   yield* file.truncate(11);
   yield* file.allocate(10, 14, false);

@@ -25,9 +25,18 @@ export class FileModel {
     this.#back(at, at + letters.length, () => "#");
   }
 
+  /** What is allocated beyond the end goes, unless the file grows. */
+  truncate(size: number): void {
+    const last = Math.ceil(size / 2);
+    if (size <= this.size && last < this.backing.length) {
+      if (this.backing.slice(last).replaceAll(".", "") !== "") this.tail = ".";
+      this.backing = this.backing.slice(0, last);
+    }
+    this.resize(size);
+  }
+
   resize(size: number): void {
     if (size !== this.size) this.tail = ".";
-    if (size < this.size) this.backing = this.backing.slice(0, Math.ceil(size / 2));
     this.halves = this.halves.slice(0, size).padEnd(size, ".");
   }
 

@@ -113,7 +113,7 @@ export class ModelledFile {
     yield* this.#do(`truncate to ${size}`, { touches: true }, () =>
       truncateFile(this.#self.task, this.#dax, this.#file.mapping, size * HALF),
     );
-    this.model.resize(size);
+    this.model.truncate(size);
     yield* this.check();
   }
 

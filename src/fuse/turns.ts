@@ -8,7 +8,9 @@
  *        (2) A thread is woken to help by who finds requests waiting whenever he looks, and parks when none is.
  *        (3) A thread is woken to take over by who is about to wait, or has begun to. Of what lasts unforeseen, a parked
  *            thread sees itself that nothing has been read for a while and nobody reads.
- *        (4) Who finds the mount's end wakes all.
+ *        (4) A thread that has taken over hands back to one before it, when that is parked: the first threads' code is
+ *            compiled, and a cold thread takes as long as tens of thousands of requests to come to that.
+ *        (5) Who finds the mount's end wakes all.
  */
 import { Poll } from "../base/poll.ts";
 import { add, cas, exchange, load, sleepWhile, store, wakeAll } from "../sync/atomics.ts";
@@ -73,6 +75,10 @@ export class Turns {
   noteAnswer(): void {
     if (++this.#answers % ANSWERS_PER_LOOK !== 0) return;
     const parked = this.#someoneParked();
+    if (this.#isOnDuty && parked !== 0 && parked < this.#parked) {
+      this.#isOnDuty = !this.#wake(parked, Parked.takesOver);
+      return;
+    }
     this.#looks = parked !== 0 && this.#isWaitedFor() ? this.#looks + 1 : 0;
     if (this.#looks < LOOKS_BEFORE_WAKE) return;
     this.#looks = 0;
@@ -112,7 +118,7 @@ export class Turns {
     return exchange(words, this.#parked, Parked.no) === Parked.takesOver;
   }
 
-  /** The word of one, or 0. */
+  /** The word of the first one, or 0. */
   #someoneParked(): number {
     const { words } = this.#mount.thread;
     const first = this.#area + MountWord.parked;
@@ -122,9 +128,12 @@ export class Turns {
     return 0;
   }
 
-  #wake(parked: number, how: number): void {
+  /** Returns whether that one is woken by this. */
+  #wake(parked: number, how: number): boolean {
     const { words } = this.#mount.thread;
-    if (cas(words, parked, Parked.yes, how)) wakeAll(words, parked);
+    if (!cas(words, parked, Parked.yes, how)) return false;
+    wakeAll(words, parked);
+    return true;
   }
 
   /** Whether a request is waiting to be read, or the mount has ended. */

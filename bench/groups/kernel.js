@@ -16,8 +16,9 @@ const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url)
 const IMAGE_BYTES = 2 ** 29;
 const BULK_BYTES = 2 ** 25;
 const FILES_PER_TURN = 100;
-/** Files that each side makes, writes and removes before it is measured. */
-const FILES_TO_WARM = 3000;
+const TURNS = 10;
+/** How often each side does all that is measured before it is. */
+const TIMES_TO_WARM = 4;
 const environment = { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` };
 
 /** Throws when the program fails. @param {string} command @param {readonly string[]} args */
@@ -75,8 +76,12 @@ const STEPS = [
 
 /** Whoever serves the directory has done all of it often enough for its code to be compiled. @param {string} directory */
 function warm(directory) {
-  for (let number = 0; number < FILES_TO_WARM; number++) {
-    for (const [, act] of STEPS) act(join(directory, "warm"));
+  for (let time = 0; time < TIMES_TO_WARM; time++) {
+    for (const [, act] of STEPS) {
+      for (let number = 0; number < TURNS * FILES_PER_TURN; number++) {
+        act(join(directory, `warm-${number}`));
+      }
+    }
   }
 }
 
@@ -139,7 +144,7 @@ async function measureOn(directories, seconds) {
       return contestant;
     });
     // As many turns of each, so that each step finds the files of the one before.
-    const figures = await takeTurnsOnce(contestants, 0, 10);
+    const figures = await takeTurnsOnce(contestants, 0, TURNS);
     rows.push({ what, figures, bytes: undefined });
   }
   for (const [what, act] of BULK) {

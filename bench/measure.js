@@ -12,6 +12,14 @@
  * @property {number} [count] Operations in a turn, for `takeTurnsOnce`. Default 1.
  * @property {() => void} [before] Prepares a turn. Not measured.
  * @property {() => void} [after] Cleans up after a turn. Not measured.
+ * @property {() => Took} [took] What an operation of the turn took, where a program tells it that was run for the turn:
+ *   its start is not part of it, then.
+ */
+
+/**
+ * @typedef {object} Took
+ * @property {number} wallNs
+ * @property {number} cpuNs
  */
 
 /**
@@ -47,7 +55,9 @@ async function turn(contestant, count) {
   if (kept instanceof Promise) kept = await kept;
   const wallNs = Number(process.hrtime.bigint() - start);
   const cpu = process.cpuUsage(cpuBefore);
+  const told = contestant.took?.();
   contestant.after?.();
+  if (told !== undefined) return told;
   return { wallNs: wallNs / count, cpuNs: ((cpu.user + cpu.system) * 1000) / count };
 }
 

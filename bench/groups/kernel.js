@@ -1,5 +1,5 @@
 // Volumes in the kernel's tree: `holdfast mount`, Debian's fuse2fs and the kernel's own ext4 on equal images, each through
-// node:fs and ordinary programs. Another process serves each, so CPU time here is the caller's alone.
+// node:fs, fio and tar. Another process serves each, so CPU time here is the caller's alone.
 
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, rmSync, statSync, unlinkSync, writeSync } from "node:fs";
@@ -14,7 +14,11 @@ import { aimAtRatio, makeRow } from "../report.js";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const IMAGE_BYTES = 2 ** 29;
-const BULK_BYTES = 2 ** 25;
+/** The file that fio reads and writes. */
+const BULK_BYTES = 2 ** 27;
+/** What is packed into an archive, and unpacked: parts of this repository. */
+const TREE = ["src", "test", "bench", "docs"];
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const FILES_PER_TURN = 100;
 const TURNS = 10;
 /** How often each side does all that is measured before it is. */
@@ -23,12 +27,13 @@ const environment = { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin:/s
 
 /** Throws when the program fails. @param {string} command @param {readonly string[]} args */
 function run(command, args) {
-  const { error, status, stderr } = spawnSync(command, args, {
+  const { error, status, stdout, stderr } = spawnSync(command, args, {
     env: environment,
     encoding: "utf8",
   });
   if (error !== undefined) throw new Unmeasurable(`${command} is not installed`);
   if (status !== 0) throw new Unmeasurable(`${command} ended with ${status}: ${stderr.trim()}`);
+  return stdout;
 }
 
 /**
@@ -85,20 +90,73 @@ function warm(directory) {
   }
 }
 
-/** @param {string} directory @param {readonly string[]} args */
-function dd(directory, args) {
-  run("dd", [`${args[0]}=${join(directory, "bulk")}`, "bs=1M", "status=none", ...args.slice(1)]);
+/**
+ * What fio does with one file: its words, and what an operation moves.
+ * @type {readonly (readonly [string, readonly string[], number])[]}
+ */
+const BULK = [
+  ["write by 1 MiB", ["--rw=write", "--bs=1m", "--io_size=32m"], 2 ** 20],
+  [
+    "read by 1 MiB, past the page cache",
+    ["--rw=read", "--bs=1m", "--io_size=32m", "--direct=1"],
+    2 ** 20,
+  ],
+  ["read by 1 MiB", ["--rw=read", "--bs=1m", "--io_size=128m", "--invalidate=0"], 2 ** 20],
+  [
+    "write 4 KiB at random, past the page cache",
+    ["--rw=randwrite", "--bs=4k", "--io_size=8m", "--direct=1"],
+    4096,
+  ],
+  [
+    "read 4 KiB at random, past the page cache",
+    ["--rw=randread", "--bs=4k", "--io_size=8m", "--direct=1"],
+    4096,
+  ],
+];
+
+/**
+ * One program does one operation after the other, and tells how long one took it.
+ * @param {string} directory
+ * @param {readonly string[]} words
+ * @returns {Omit<Contestant, "name">}
+ */
+function fio(directory, words) {
+  const args = [
+    "--name=turn",
+    `--filename=${join(directory, "bulk")}`,
+    `--size=${BULK_BYTES}`,
+    "--ioengine=psync",
+    "--fallocate=none",
+    "--overwrite=1",
+    "--output-format=json",
+    ...words,
+  ];
+  let took = { wallNs: 0, cpuNs: 0 };
+  return {
+    run() {
+      const [job] = JSON.parse(run("fio", args)).jobs;
+      const { total_ios: count, lat_ns: latency } = job.read.total_ios > 0 ? job.read : job.write;
+      const cpuMs = ((job.usr_cpu + job.sys_cpu) / 100) * job.job_runtime;
+      took = { wallNs: latency.mean, cpuNs: (cpuMs * 1e6) / count };
+    },
+    took: () => took,
+  };
 }
 
-/** @type {readonly (readonly [string, (directory: string) => void])[]} */
-const BULK = [
-  ["write 32 MiB by 1 MiB", (on) => dd(on, ["of", "if=/dev/zero", "count=32", "conv=notrunc"])],
-  [
-    "read 32 MiB by 1 MiB, past the page cache",
-    (on) => dd(on, ["if", "of=/dev/null", "iflag=direct"]),
-  ],
-  ["read 32 MiB by 1 MiB", (on) => dd(on, ["if", "of=/dev/null"])],
-];
+/**
+ * A tree is unpacked, with its modes and times.
+ * @param {string} directory
+ * @param {string} archive
+ * @returns {Omit<Contestant, "name">}
+ */
+function unpacking(directory, archive) {
+  const to = join(directory, "tree");
+  return {
+    before: () => mkdirSync(to),
+    run: () => run("tar", ["-xf", archive, "-C", to]),
+    after: () => rmSync(to, { recursive: true }),
+  };
+}
 
 /**
  * @param {Place} place
@@ -107,6 +165,8 @@ const BULK = [
 export async function measureKernel(place) {
   if (process.getuid?.() !== 0) throw new Unmeasurable("this needs root");
   place.assertRoom(3 * (BULK_BYTES + 2 ** 26));
+  const archive = place.path("tree.tar");
+  run("tar", ["-cf", archive, "-C", root, ...TREE]);
   /** @type {(() => void)[]} */
   const ends = [];
   try {
@@ -118,14 +178,14 @@ export async function measureKernel(place) {
       ends.push(() => unmount(directory));
       return directory;
     });
-    return await measureOn(directories, place.seconds);
+    return await measureOn(directories, archive, place.seconds);
   } finally {
     for (const end of ends.reverse()) end();
   }
 }
 
-/** @param {readonly string[]} directories @param {number} seconds */
-async function measureOn(directories, seconds) {
+/** @param {readonly string[]} directories @param {string} archive @param {number} seconds */
+async function measureOn(directories, archive, seconds) {
   const rows = [];
   directories.forEach(warm);
   for (const [what, act] of STEPS) {
@@ -147,14 +207,20 @@ async function measureOn(directories, seconds) {
     const figures = await takeTurnsOnce(contestants, 0, TURNS);
     rows.push({ what, figures, bytes: undefined });
   }
-  for (const [what, act] of BULK) {
+  const unpackers = SIDES.map(({ name }, side) => ({
+    name,
+    ...unpacking(at(directories, side), archive),
+  }));
+  const unpacked = await takeTurnsOnce(unpackers, seconds);
+  rows.push({ what: `unpack ${TREE.join(", ")} by tar`, figures: unpacked, bytes: undefined });
+  for (const [what, words, bytes] of BULK) {
     const contestants = SIDES.map(({ name }, side) => ({
       name,
-      run: () => act(at(directories, side)),
+      ...fio(at(directories, side), words),
     }));
-    rows.push({ what, figures: await takeTurnsOnce(contestants, seconds), bytes: BULK_BYTES });
+    rows.push({ what, figures: await takeTurnsOnce(contestants, seconds), bytes });
   }
-  const read = at(rows, rows.length - 1).figures;
+  const bulkReads = rows.filter(({ what }) => what.startsWith("read by"));
   return {
     title: "volumes in the kernel's tree of files",
     rows: rows.map(({ what, figures, bytes }) =>
@@ -164,7 +230,9 @@ async function measureOn(directories, seconds) {
       ...rows.map(({ what, figures }) =>
         aimAtRatio(`${what}: ahead of fuse2fs`, at(figures, 0), at(figures, 1), 1),
       ),
-      aimAtRatio("bulk reads: within 2 times of the kernel", at(read, 0), at(read, 2), 2),
+      ...bulkReads.map(({ what, figures }) =>
+        aimAtRatio(`${what}: within 2 times of the kernel`, at(figures, 0), at(figures, 2), 2),
+      ),
     ],
     notes: ["fuse2fs writes no journal"],
   };

@@ -126,7 +126,8 @@ export const write: Operation = function* (serving, scope) {
   const appends = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_APPEND) !== 0;
   const position = appends ? "append" : WriteIn.offset.get(view, BODY);
   // Where it keeps no pages, the kernel itself does not ask for what these flags promise.
-  serving.isDurable = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_DSYNC) !== 0;
+  const isSynced = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_DSYNC) !== 0;
+  if (isSynced) serving.durable = request.node;
   const writing = writeFile(scope.task, core.dax, inode.mapping, source, position);
   const count = yield* changing(scope.task, core, inode, writing);
   reply.clear(reply.body, WriteOut.structure.size);
@@ -184,9 +185,14 @@ export function modeAfterChange(serving: Serving, { mode, gid }: InodeInfo): num
 
 /** FSYNC, FSYNCDIR and SYNCFS: what they are asked for, and the metadata of all. No operation: it waits for the medium. */
 export function fsync(serving: Serving): number {
+  return persist(serving, serving.request.node);
+}
+
+/** Makes a node's content durable, and the metadata of all. No operation: it waits for the medium. Returns 0. */
+export function persist(serving: Serving, node: number): number {
   const { core } = serving;
   const context = { syscall: "fsync" };
-  const ino = serving.nodes.inoOf(serving.request.node);
+  const ino = serving.nodes.inoOf(node);
   const sync = core.runSync(context, function* (task) {
     using inode = yield* core.inodes.acquire(ino);
     if (inode.type !== "file") return null;
@@ -283,6 +289,7 @@ export const copyFileRange: Operation = function* (serving, scope) {
     if (written < count) break;
   }
   if (done > 0) core.changes.note(ChangeKind.content, target.ino);
+  if (serving.durable !== 0) serving.durable = CopyFileRangeIn.nodeOut.get(view, BODY);
   reply.clear(reply.body, WriteOut.structure.size);
   WriteOut.size.set(reply.view, reply.body, done);
   return WriteOut.structure.size;

@@ -7,7 +7,15 @@ import { Guard } from "./guard.ts";
 import { SERVERS_MAX } from "./mount-area.ts";
 import { mountOn } from "./mount-table.ts";
 import { startServers, type Trouble } from "./servers.ts";
-import { ACCESS_TIMES, type AccessTimes, abandonFuse, mountFuse, unmountFuse } from "./system.ts";
+import {
+  ACCESS_TIMES,
+  type AccessTimes,
+  abandonFuse,
+  mountFuse,
+  SYNCHRONOUS,
+  type Synchronous,
+  unmountFuse,
+} from "./system.ts";
 
 export interface KernelMountOptions {
   /** What the system shows as mounted: an image's path. Default "holdfast". */
@@ -38,6 +46,8 @@ export interface KernelMountOptions {
   readonly accessTimes?: AccessTimes;
   /** Whether those of directories do, too. Default true. */
   readonly directoryAccessTimes?: boolean;
+  /** What is durable when programs are told that it is done. Default "nothing". */
+  readonly synchronous?: Synchronous;
   /** KiB that are read ahead, where root mounts. Default 1024. */
   readonly readAheadKiB?: number;
   /** Threads that serve it: as many requests can wait, or run, at a time. 1 to 16; default 4. */
@@ -60,6 +70,11 @@ const THREADS = 4;
 function checkName(name: string, value: string): string {
   if (/[\0\n]/.test(value)) throw new HoldfastError("EINVAL", `${name} contains a newline or zero`);
   return value;
+}
+
+function checkWord(name: string, value: string, words: readonly string[]): void {
+  if (words.includes(value)) return;
+  throw new HoldfastError("EINVAL", `${name} must be one of ${words.join(", ")}`);
 }
 
 /**
@@ -122,10 +137,9 @@ export class KernelMount implements AsyncDisposable {
       throw new HoldfastError("EINVAL", "writeback needs a volume that is used by the mount alone");
     }
     const { accessTimes = "never", directoryAccessTimes = true } = options;
-    if (!ACCESS_TIMES.includes(accessTimes)) {
-      const what = `options.accessTimes must be one of ${ACCESS_TIMES.join(", ")}`;
-      throw new HoldfastError("EINVAL", what);
-    }
+    checkWord("options.accessTimes", accessTimes, ACCESS_TIMES);
+    const { synchronous = "nothing" } = options;
+    checkWord("options.synchronous", synchronous, SYNCHRONOUS);
     const fd = await mountFuse(place, {
       source: checkName("options.source", source),
       type: subtype === "" ? "fuse" : `fuse.${checkName("options.subtype", subtype)}`,
@@ -136,6 +150,7 @@ export class KernelMount implements AsyncDisposable {
       allowOther: options.allowOther ?? process.getuid?.() === 0,
       accessTimes,
       directoryAccessTimes,
+      synchronous,
     });
     const device = mountOn(place)?.device ?? "";
     const entry = { directory: place, device };
@@ -144,7 +159,7 @@ export class KernelMount implements AsyncDisposable {
       handle: volume.share(),
       fd,
       count: threads,
-      options: { isAlone: alone, writeback, accessTimes, directoryAccessTimes },
+      options: { isAlone: alone, writeback, accessTimes, directoryAccessTimes, synchronous },
       onTrouble: options.onTrouble ?? warn,
       endMount: () => {
         if (isThere()) abandonFuse(entry);

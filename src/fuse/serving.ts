@@ -11,7 +11,7 @@ import { Reply, Request, type Validity } from "./messages.ts";
 import { Nodes } from "./nodes.ts";
 import { ENTRY_SIZE } from "./protocol.ts";
 import type { SharedMount } from "./shared-mount.ts";
-import type { AccessTimes } from "./system.ts";
+import type { AccessTimes, Synchronous } from "./system.ts";
 import { Turns } from "./turns.ts";
 
 /** How a volume is served. */
@@ -26,6 +26,7 @@ export interface ServeOptions {
   /** Which readings set times of access, and whether those of directories count. */
   readonly accessTimes: AccessTimes;
   readonly directoryAccessTimes: boolean;
+  readonly synchronous: Synchronous;
 }
 
 const O_ACCMODE = 0o3;
@@ -59,8 +60,8 @@ export class Serving {
   readonly valid: Validity;
   /** Nodes that this reply tells the kernel of: given back when it does not arrive. */
   readonly told: number[] = [];
-  /** Whether what this request has written is to be durable when it is answered. */
-  isDurable = false;
+  /** Of what this request has changed, the node that is to be durable when it is answered; 0: none. */
+  durable = 0;
   /** A node whose attributes this request has changed in a way that the kernel does not know of; 0: none. */
   outdated = 0;
   /** A node that a program has open by this reply, 0: none; taken back when it does not arrive. */
@@ -141,7 +142,7 @@ export class Serving {
   /** A new request. */
   begin(): void {
     this.#tellNothing();
-    this.isDurable = false;
+    this.durable = 0;
     this.outdated = 0;
   }
 

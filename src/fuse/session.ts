@@ -33,6 +33,7 @@ import {
 } from "./protocol.ts";
 import { type Operation, type ServeOptions, Serving } from "./serving.ts";
 import type { SharedMount } from "./shared-mount.ts";
+import type { Synchronous } from "./system.ts";
 
 const { ENOENT, EINTR, EIO, EAGAIN, ENODEV, ENOSYS, EPROTO } = ERRNO;
 
@@ -102,6 +103,30 @@ const LASTING: ReadonlySet<number> = new Set([
   Opcode.SYNCFS,
   Opcode.FALLOCATE,
   Opcode.COPY_FILE_RANGE,
+]);
+
+/** Requests that change names. */
+const NAME_CHANGES: ReadonlySet<number> = new Set([
+  Opcode.SYMLINK,
+  Opcode.MKNOD,
+  Opcode.MKDIR,
+  Opcode.UNLINK,
+  Opcode.RMDIR,
+  Opcode.RENAME,
+  Opcode.RENAME2,
+  Opcode.LINK,
+  Opcode.CREATE,
+]);
+
+/** Those that change something else, but for WRITE: what is written the kernel asks for itself, or by a flag. */
+const OTHER_CHANGES: ReadonlySet<number> = new Set([
+  Opcode.SETATTR,
+  Opcode.OPEN,
+  Opcode.FALLOCATE,
+  Opcode.COPY_FILE_RANGE,
+  Opcode.SETXATTR,
+  Opcode.REMOVEXATTR,
+  Opcode.IOCTL,
 ]);
 
 export interface SessionEvents {
@@ -177,14 +202,15 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
     if (operation === undefined) return -ENOSYS;
     if (serving.mount.isOver && !UNANSWERED.has(opcode)) return -EIO;
     serving.actForCaller();
+    if (isSynchronous(serving.options.synchronous, opcode)) serving.durable = request.node;
     const answer = core.runSync(
       {},
       (task) => runOperation(serving, task, operation),
       waitingFor(serving, opcode),
     );
-    if (serving.isDurable) {
+    if (serving.durable !== 0 && answer >= 0) {
       serving.turns.relieve();
-      files.fsync(serving);
+      files.persist(serving, serving.durable);
     }
     return answer;
   } catch (error) {
@@ -196,6 +222,12 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
     if (error.code === "EUCLEAN" || error.code === "EIO") onError(error, opcode);
     return error.errno;
   }
+}
+
+/** Whether what a request changes is to be durable when it is answered. */
+function isSynchronous(synchronous: Synchronous, opcode: number): boolean {
+  if (synchronous === "nothing") return false;
+  return NAME_CHANGES.has(opcode) || (synchronous === "all" && OTHER_CHANGES.has(opcode));
 }
 
 function* runOperation(serving: Serving, task: Task, operation: Operation): Sleeps<number> {

@@ -41,6 +41,8 @@ const MountFlag = {
   nosuid: 2,
   nodev: 4,
   noexec: 8,
+  synchronous: 16,
+  dirsync: 128,
   noatime: 1 << 10,
   nodiratime: 1 << 11,
   relatime: 1 << 21,
@@ -56,6 +58,19 @@ export type AccessTimes = "never" | "relative" | "always";
 
 export const ACCESS_TIMES: readonly AccessTimes[] = ["never", "relative", "always"];
 
+/**
+ * What is durable when it is answered, as mount(8) has it: nothing by itself (async); changes of names (dirsync); all
+ * changes (sync).
+ */
+export type Synchronous = "nothing" | "names" | "all";
+
+const FLAG_OF_SYNCHRONOUS: Readonly<Record<Synchronous, number>> = {
+  nothing: 0,
+  names: MountFlag.dirsync,
+  all: MountFlag.synchronous,
+};
+export const SYNCHRONOUS: readonly Synchronous[] = ["nothing", "names", "all"];
+
 /** How it is mounted. */
 export interface SystemOptions {
   readonly source: string;
@@ -68,6 +83,7 @@ export interface SystemOptions {
   readonly allowOther: boolean;
   readonly accessTimes: AccessTimes;
   readonly directoryAccessTimes: boolean;
+  readonly synchronous: Synchronous;
 }
 
 /** The kernel sets no times of access here; so it shows what is done, and need not think that reading changes any. */
@@ -91,7 +107,7 @@ function mountAsRoot(directory: string, options: SystemOptions): number {
     `fd=${fd},rootmode=40000,user_id=0,group_id=0,default_permissions`,
     ...(options.allowOther ? ["allow_other"] : []),
   ];
-  let flags = FLAG_OF_ACCESS_TIMES[options.accessTimes];
+  let flags = FLAG_OF_ACCESS_TIMES[options.accessTimes] | FLAG_OF_SYNCHRONOUS[options.synchronous];
   if (!options.directoryAccessTimes) flags |= MountFlag.nodiratime;
   if (options.readOnly) flags |= MountFlag.readOnly;
   if (!options.suid) flags |= MountFlag.nosuid;
@@ -157,6 +173,8 @@ async function mountByHelper(directory: string, options: SystemOptions): Promise
       ...(options.exec ? [] : ["noexec"]),
       // fusermount3 knows no other word for it.
       ...(options.accessTimes === "never" ? ["noatime"] : []),
+      ...(options.synchronous === "all" ? ["sync"] : []),
+      ...(options.synchronous === "names" ? ["dirsync"] : []),
     ];
     await runHelper(["-o", told.join(","), "--", directory], theirs);
     return receiveDescriptor(ours);

@@ -167,7 +167,11 @@ it("what cannot be mounted is refused", async () => {
   using ram = await mountRam({ size: SIZE });
   await expect(mountInKernel(ram, "/mnt")).rejects.toMatchObject({ code: "EOPNOTSUPP" });
   await expect(mountInKernel(volume, "/nowhere")).rejects.toMatchObject({ code: "ENOENT" });
-  for (const options of [{ writeback: true }, { accessTimes: "often" as "always" }]) {
+  for (const options of [
+    { writeback: true },
+    { accessTimes: "often" as "always" },
+    { synchronous: "often" as "all" },
+  ]) {
     await expect(mountInKernel(volume, "/mnt", options)).rejects.toMatchObject({ code: "EINVAL" });
   }
 });

@@ -4,7 +4,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect } from "vitest";
-import type { Volume } from "../../src/index.ts";
+import type { MountOptions, Volume } from "../../src/index.ts";
 import {
   builtModule,
   e2fsckClean,
@@ -29,10 +29,10 @@ export interface Shared {
   readonly volume: Volume;
 }
 
-export async function makeShared(sizeBytes: number): Promise<Shared> {
+export async function makeShared(sizeBytes: number, options?: MountOptions): Promise<Shared> {
   const [scratch, place] = [temporaryDirectory(), temporaryDirectory()];
   mkfsExt4(scratch.file("image"), sizeBytes, ["-b", "4096"]);
-  return { scratch, place, volume: await mount(scratch.file("image")) };
+  return { scratch, place, volume: await mount(scratch.file("image"), options) };
 }
 
 /** After the unmount: closes it, and has e2fsck look at what is left. */

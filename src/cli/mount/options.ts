@@ -46,7 +46,8 @@ For -o, as mount(8) has them:
   relatime                the first reading after a change does, and one a day
   strictatime             all reading does that the kernel asks for
   diratime, nodiratime    whether reading directories does, too (diratime)
-  async, default_permissions, auto_unmount are always so, and accepted, and so is x-anything`,
+  sync, dirsync, async    what is durable when it is answered: all, changes of names, nothing (async)
+  default_permissions, auto_unmount are always so, and accepted, and so is x-anything`,
   examples: [
     "holdfast mount disk.img /mnt",
     "holdfast mount -o ro,noexec /dev/vdb /mnt",
@@ -123,7 +124,15 @@ const WORDS: Readonly<Record<string, (chosen: Chosen) => void>> = {
   },
   defaults: () => {},
   default_permissions: () => {},
-  async: () => {},
+  async: ({ kernel }) => {
+    kernel.synchronous = "nothing";
+  },
+  sync: ({ kernel }) => {
+    kernel.synchronous = "all";
+  },
+  dirsync: ({ kernel }) => {
+    kernel.synchronous = "names";
+  },
   noatime: ({ kernel }) => {
     kernel.accessTimes = "never";
   },

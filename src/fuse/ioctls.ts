@@ -1,15 +1,16 @@
 /**
- * IOCTL: the flags of inodes, for lsattr and chattr. Who may change what, the kernel checks, as for filesystems of its own:
- * it asks for the flags that there are first.
+ * IOCTL: the flags of inodes, for lsattr and chattr, and FITRIM, for fstrim. Who may change which flags, the kernel checks, as
+ * for filesystems of its own: it asks for those that there are first.
  */
 import { ERRNO, HoldfastError } from "../base/errors.ts";
 import type { Sleeps } from "../sync/sleep.ts";
 import { readAttributes } from "../volume/attributes.ts";
+import { trimSync } from "../volume/discard.ts";
 import { changeFlags, readFlags } from "../volume/inode-flags.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import type { Scope } from "../volume/paths.ts";
 import { BODY } from "./messages.ts";
-import { ExtendedFlags, IoctlIn, IoctlOut } from "./protocol.ts";
+import { ExtendedFlags, IoctlIn, IoctlOut, TrimRange } from "./protocol.ts";
 import type { Operation, Serving } from "./serving.ts";
 
 /** Of linux/fs.h. Of the first two the kernel passes 4 bytes, whatever their numbers say. */
@@ -17,6 +18,7 @@ const FS_IOC_GETFLAGS = 0x80086601;
 const FS_IOC_SETFLAGS = 0x40086602;
 const FS_IOC_FSGETXATTR = 0x801c581f;
 const FS_IOC_FSSETXATTR = 0x401c5820;
+const FITRIM = 0xc0185879;
 
 const FLAGS_SIZE = 4;
 
@@ -56,6 +58,40 @@ function answerOf(
   const { structure } = IoctlOut;
   reply.clear(reply.body, structure.size + size);
   return { at: reply.body + structure.size, length: structure.size + size };
+}
+
+/** Whether a request is for FITRIM, which is no operation on the volume, but many: see `trim`. */
+export function isTrim({ request }: Serving): boolean {
+  return IoctlIn.command.get(request.view, BODY) === FITRIM;
+}
+
+/**
+ * FITRIM: discards free space, which may last. A signal to the program ends it: what was discarded is.
+ * Throws: EPERM for others than root; EINTR; EINVAL, EROFS, EOPNOTSUPP, EIO.
+ */
+export function trim(serving: Serving): number {
+  const { request, reply, core, mount } = serving;
+  const { view } = request;
+  if (request.uid !== 0) throw new HoldfastError("EPERM", "free space is discarded by root alone");
+  const at = BODY + IoctlIn.structure.size;
+  // The largest of all says: to the end.
+  const length = TrimRange.length.get(view, at);
+  const discarded = trimSync(
+    core,
+    { syscall: "ioctl" },
+    {
+      start: Math.min(TrimRange.start.get(view, at), Number.MAX_SAFE_INTEGER),
+      ...(Number.isSafeInteger(length) ? { length } : {}),
+      minimum: Math.min(TrimRange.minimum.get(view, at), Number.MAX_SAFE_INTEGER),
+      onProgress() {
+        if (!mount.isOver && !mount.isInterrupted(request.uniqueLow, request.uniqueHigh)) return;
+        throw new HoldfastError("EINTR", "the discarding was interrupted");
+      },
+    },
+  );
+  const answer = answerOf(serving, TrimRange.structure.size);
+  TrimRange.length.set(reply.view, answer.at, discarded);
+  return answer.length;
 }
 
 export const ioctl: Operation = function* (serving, scope) {

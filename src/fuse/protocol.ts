@@ -357,6 +357,12 @@ export const ExtendedFlags = struct(
     padding: bytes(20, 8),
   },
 );
+/** What FITRIM carries. */
+export const TrimRange = struct(
+  "fstrim_range",
+  { endian: little, size: 24 },
+  { start: u64(0), length: u64(8), minimum: u64(16) },
+);
 export const StatfsOut = struct(
   "fuse_statfs_out",
   { endian: little, size: 80 },

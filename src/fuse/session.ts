@@ -14,7 +14,7 @@ import * as attributes from "./attributes.ts";
 import * as directories from "./directories.ts";
 import * as files from "./files.ts";
 import { BODY, TRANSFER_BYTES_MAX } from "./messages.ts";
-import { ioctl } from "./ioctls.ts";
+import { ioctl, isTrim, trim } from "./ioctls.ts";
 import * as names from "./names.ts";
 import { InodeNotice } from "./notices.ts";
 import {
@@ -194,9 +194,10 @@ function serveNext(serving: Serving, fd: number, events: SessionEvents): boolean
 function perform(serving: Serving, { onError }: SessionEvents): number {
   const { core, request } = serving;
   const { opcode } = request;
-  if (LASTING.has(opcode)) serving.turns.relieve();
+  const isTrimming = opcode === Opcode.IOCTL && isTrim(serving);
+  if (isTrimming || LASTING.has(opcode)) serving.turns.relieve();
   try {
-    const step = STEPS.get(opcode);
+    const step = isTrimming ? trim : STEPS.get(opcode);
     if (step !== undefined) return step(serving);
     const operation = OPERATIONS.get(opcode);
     if (operation === undefined) return -ENOSYS;

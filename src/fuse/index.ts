@@ -15,4 +15,10 @@ export {
 export { SERVERS_MAX } from "./mount-area.ts";
 export { type MountEntry, mountOn, mountTable } from "./mount-table.ts";
 export type { Trouble } from "./servers.ts";
-export { type AccessTimes, unmountFuse } from "./system.ts";
+export {
+  type AccessTimes,
+  type MountChange,
+  remountFuse,
+  type Synchronous,
+  unmountFuse,
+} from "./system.ts";

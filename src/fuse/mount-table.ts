@@ -10,6 +10,8 @@ export interface MountEntry {
   readonly source: string;
   /** The number that files there have as their device: "0:52". */
   readonly device: string;
+  /** "ro", "nosuid", "sync", "user_id=0": the mount's own, and the filesystem's. */
+  readonly options: readonly string[];
 }
 
 /** Blanks, newlines and backslashes are written as octal numbers there. */
@@ -26,13 +28,14 @@ export function mountTable(): MountEntry[] {
   for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
     const [before, after] = line.split(" - ");
     if (before === undefined || after === undefined) continue;
-    const [, , device, , directory] = before.split(" ") as string[];
-    const [type, source] = after.split(" ") as string[];
+    const [, , device, , directory, own] = before.split(" ") as string[];
+    const [type, source, shared] = after.split(" ") as string[];
     entries.push({
       directory: unescaped(directory!),
       type: type!,
       source: unescaped(source!),
       device: device!,
+      options: [...new Set(`${own},${shared}`.split(","))],
     });
   }
   return entries;

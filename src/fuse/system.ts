@@ -42,6 +42,7 @@ const MountFlag = {
   nodev: 4,
   noexec: 8,
   synchronous: 16,
+  remount: 32,
   dirsync: 128,
   noatime: 1 << 10,
   nodiratime: 1 << 11,
@@ -119,6 +120,50 @@ function mountAsRoot(directory: string, options: SystemOptions): number {
     throw systemError(errno, "mount", { path: directory });
   }
   return fd;
+}
+
+/** What can be changed of a mount while it is used. */
+export interface MountChange {
+  readonly readOnly?: boolean | undefined;
+  readonly suid?: boolean | undefined;
+  readonly dev?: boolean | undefined;
+  readonly exec?: boolean | undefined;
+}
+
+/** Flags by the words that the mount table has for them. */
+const FLAG_OF_WORD: Readonly<Record<string, number>> = {
+  ro: MountFlag.readOnly,
+  nosuid: MountFlag.nosuid,
+  nodev: MountFlag.nodev,
+  noexec: MountFlag.noexec,
+  sync: MountFlag.synchronous,
+  dirsync: MountFlag.dirsync,
+  noatime: MountFlag.noatime,
+  nodiratime: MountFlag.nodiratime,
+  relatime: MountFlag.relatime,
+};
+
+/**
+ * Changes a mount, the rest of which stays as it is. What programs have written is durable when it is read-only.
+ * Throws: EPERM for others than root; EBUSY where files are open to be written to.
+ */
+export function remountFuse(
+  { directory, source, type, options }: MountEntry,
+  change: MountChange,
+): void {
+  let flags: number = MountFlag.remount;
+  for (const word of options) flags |= FLAG_OF_WORD[word] ?? 0;
+  if (!options.includes("noatime") && !options.includes("relatime")) flags |= MountFlag.strictatime;
+  const set = (flag: number, isSet: boolean | undefined): void => {
+    if (isSet !== undefined) flags = isSet ? flags | flag : flags & ~flag;
+  };
+  set(MountFlag.readOnly, change.readOnly);
+  set(MountFlag.nosuid, change.suid === undefined ? undefined : !change.suid);
+  set(MountFlag.nodev, change.dev === undefined ? undefined : !change.dev);
+  set(MountFlag.noexec, change.exec === undefined ? undefined : !change.exec);
+  if (mountAt(source, directory, type, flags, "") < 0) {
+    throwLastError("mount", { path: directory });
+  }
 }
 
 /**

@@ -63,6 +63,33 @@ describe("in the background", () => {
     expect(mountOn(mounted.directory)).toBe(null);
   });
 
+  it("remount changes what can be changed, and refuses the rest", () => {
+    using mounted = new Mounted(SIZE);
+    mounted.mount("-o", "dirsync,nodiratime");
+    const { image, directory } = mounted;
+    const remount = (words: string) =>
+      holdfast("mount", "-o", `remount,${words}`, image, directory);
+    const shown = (): string => mountOn(directory)?.options.join() ?? "";
+    const before = shown();
+    const file = openSync(mounted.file("x"), "w");
+    expect(remount("ro")).toMatchObject({ code: 1, stderr: expect.stringContaining("are open") });
+    closeSync(file);
+    // As mount(8) does, with what the mount table says as well.
+    expect(remount("ro,dirsync,allow_other,user_id=0")).toMatchObject({ code: 0, stderr: "" });
+    expect(shown()).toBe(before.replaceAll("rw", "ro"));
+    expect(() => writeFileSync(mounted.file("y"), "text")).toThrow("EROFS");
+    expect(remount("rw,suid,noexec")).toMatchObject({ code: 0, stderr: "" });
+    expect(shown()).toBe(before.replace("nosuid,nodev", "nodev,noexec"));
+    writeFileSync(mounted.file("y"), "text");
+    for (const word of ["threads=2", "sync", "commit=9"]) {
+      const stderr = expect.stringContaining(`does not change '${word}'`);
+      expect(remount(word)).toMatchObject({ code: 2, stderr });
+    }
+    mounted.unmount();
+    const stderr = expect.stringContaining("nothing is mounted");
+    expect(remount("ro")).toMatchObject({ code: 1, stderr });
+  });
+
   it("umount(8) unmounts it, too", async () => {
     using mounted = new Mounted(SIZE);
     mounted.mount();

@@ -9,11 +9,13 @@ import {
   type MountEntry,
   mountInKernel,
   mountTable,
+  remountFuse,
   unmountFuse,
 } from "../../fuse/index.ts";
 import type { Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../usage.ts";
 import {
+  chooseChange,
   MOUNT_SPEC,
   type MountCommandOptions,
   parseMountOptions,
@@ -34,6 +36,10 @@ async function runMount(args: readonly string[], terminal: Terminal): Promise<nu
   const options = parseMountOptions(args);
   const readyFd = process.env[READY_VARIABLE];
   delete process.env[READY_VARIABLE];
+  if (options.remount !== null) {
+    remount(options.directory, options.remount);
+    return EXIT_OK;
+  }
   if (readyFd !== undefined) return await serveInBackground(options, Number(readyFd), terminal);
   if (!options.foreground) return await startInBackground(args, options, terminal);
   return await serve(options, terminal, () => {
@@ -162,6 +168,18 @@ function asBusy(error: unknown, directory: string): unknown {
   const { code } = error as { code?: unknown };
   if (code !== "EBUSY") return error;
   return new Error(`'${directory}' is in use; end that first, or give --lazy or --force`);
+}
+
+/** Changes what is mounted there by the words of -o. */
+function remount(directory: string, words: readonly string[]): void {
+  const entry = findMount(directory);
+  const change = chooseChange(words, entry.options);
+  try {
+    remountFuse(entry, change);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "EBUSY") throw error;
+    throw new Error(`files in '${directory}' are open to be written to; close them first`);
+  }
 }
 
 async function runUmount(args: readonly string[], terminal: Terminal): Promise<number> {

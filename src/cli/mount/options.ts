@@ -1,6 +1,6 @@
 /** The options of `holdfast mount` and `holdfast umount`. */
 import type { DaxMode, MountOptions } from "../../index.ts";
-import { type KernelMountOptions, SERVERS_MAX } from "../../fuse/index.ts";
+import { type KernelMountOptions, type MountChange, SERVERS_MAX } from "../../fuse/index.ts";
 import { type CommandSpec, oneOf, readArguments, UsageError, wholeNumber } from "../usage.ts";
 
 export interface MountCommandOptions {
@@ -11,6 +11,8 @@ export interface MountCommandOptions {
   readonly foreground: boolean;
   /** Where to append what goes wrong in the background; null: nowhere. */
   readonly log: string | null;
+  /** The words of -o, where they change a mount that is there; else null. */
+  readonly remount: readonly string[] | null;
 }
 
 export const MOUNT_SPEC: CommandSpec = {
@@ -46,6 +48,7 @@ For -o, as mount(8) has them:
   relatime                the first reading after a change does, and one a day
   strictatime             all reading does that the kernel asks for
   diratime, nodiratime    whether reading directories does, too (diratime)
+  remount                 change ro, suid, dev or exec of a mount that is there
   sync, dirsync, async    what is durable when it is answered: all, changes of names, nothing (async)
   default_permissions, auto_unmount are always so, and accepted, and so is x-anything`,
   examples: [
@@ -170,11 +173,37 @@ const SETTINGS: Readonly<Record<string, (chosen: Chosen, value: string) => void>
   },
 };
 
+/** Without what begins with x-, which is for others to read: mount(8). */
+function wordsOf(lists: readonly string[]): string[] {
+  const words = lists.flatMap((list) => list.split(","));
+  return words.filter((word) => word !== "" && !/^x-/i.test(word));
+}
+
+/** Of a mount that is there: words that say nothing of it that could be otherwise. */
+const NO_CHANGE: ReadonlySet<string> = new Set([
+  "remount",
+  "defaults",
+  "default_permissions",
+  "auto_unmount",
+]);
+const CHANGED: ReadonlySet<string> = new Set("ro rw suid nosuid dev nodev exec noexec".split(" "));
+
+/** What words change of a mount that is there, and has these options. Throws: UsageError for what it cannot. */
+export function chooseChange(words: readonly string[], has: readonly string[]): MountChange {
+  const chosen: Chosen = { volume: {}, kernel: {} };
+  for (const word of words) {
+    if (CHANGED.has(word)) WORDS[word]!(chosen);
+    else if (!NO_CHANGE.has(word) && !has.includes(word)) {
+      throw new UsageError(`-o remount does not change '${word}'; unmount it, and mount it so`);
+    }
+  }
+  const { suid, dev, exec } = chosen.kernel;
+  return { readOnly: chosen.volume.readOnly, suid, dev, exec };
+}
+
 /** Throws: UsageError. */
-function choose(lists: readonly string[], chosen: Chosen): void {
-  for (const word of lists.flatMap((list) => list.split(","))) {
-    // mount(8): what begins with x- is for others to read.
-    if (word === "" || /^x-/i.test(word)) continue;
+function choose(words: readonly string[], chosen: Chosen): void {
+  for (const word of words) {
     const equals = word.indexOf("=");
     const name = equals < 0 ? word : word.slice(0, equals);
     const table = equals < 0 ? WORDS : SETTINGS;
@@ -195,12 +224,15 @@ export function parseMountOptions(args: readonly string[]): MountCommandOptions 
     throw new UsageError("give --foreground or --background, not both");
   }
   const chosen: Chosen = { volume: {}, kernel: { alone: true } };
-  choose((values["options"] as readonly string[] | undefined) ?? [], chosen);
+  const words = wordsOf((values["options"] as readonly string[] | undefined) ?? []);
+  const isRemount = words.includes("remount");
+  if (!isRemount) choose(words, chosen);
   const log = values["log"];
   return {
     image,
     directory,
     ...chosen,
+    remount: isRemount ? words : null,
     foreground: values["foreground"] === true,
     log: log === undefined ? null : String(log),
   };

@@ -79,6 +79,7 @@ export function* prepareOpen(
   const killsSetId = (asked.openFlags.get(view, BODY) & OPEN_KILL_SUIDGID) !== 0;
   yield* dropPrivileges(serving, scope, inode, killsSetId);
   yield* setSize(scope.task, serving.core, inode, 0);
+  serving.noteChange();
 }
 
 export const open: Operation = function* (serving, scope) {

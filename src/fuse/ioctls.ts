@@ -116,11 +116,13 @@ export const ioctl: Operation = function* (serving, scope) {
     case FS_IOC_SETFLAGS: {
       const flags = request.view.getUint32(BODY + IoctlIn.structure.size, true);
       yield* changeFlags(scope.task, core, inode, flags);
+      serving.noteChange();
       serving.outdated = serving.nodes.nodeOf(inode.ino);
       return answerOf(serving, 0).length;
     }
     case FS_IOC_FSSETXATTR:
       yield* setExtended(serving, scope, inode);
+      serving.noteChange();
       serving.outdated = serving.nodes.nodeOf(inode.ino);
       return answerOf(serving, 0).length;
     default:

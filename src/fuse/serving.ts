@@ -139,6 +139,16 @@ export class Serving {
     this.#tellNothing();
   }
 
+  /** The request changes names. */
+  noteNames(): void {
+    if (this.options.synchronous !== "nothing") this.durable = this.request.node;
+  }
+
+  /** The request changes something else. */
+  noteChange(): void {
+    if (this.options.synchronous === "all") this.durable = this.request.node;
+  }
+
   /** A new request. */
   begin(): void {
     this.#tellNothing();

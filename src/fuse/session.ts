@@ -33,7 +33,6 @@ import {
 } from "./protocol.ts";
 import { type Operation, type ServeOptions, Serving } from "./serving.ts";
 import type { SharedMount } from "./shared-mount.ts";
-import type { Synchronous } from "./system.ts";
 
 const { ENOENT, EINTR, EIO, EAGAIN, ENODEV, ENOSYS, EPROTO } = ERRNO;
 
@@ -118,15 +117,16 @@ const NAME_CHANGES: ReadonlySet<number> = new Set([
   Opcode.CREATE,
 ]);
 
-/** Those that change something else, but for WRITE: what is written the kernel asks for itself, or by a flag. */
+/**
+ * Those that change something else; others may (`Serving.noteChange`). WRITE is none: what is written the kernel asks for
+ * itself, or by a flag.
+ */
 const OTHER_CHANGES: ReadonlySet<number> = new Set([
   Opcode.SETATTR,
-  Opcode.OPEN,
   Opcode.FALLOCATE,
   Opcode.COPY_FILE_RANGE,
   Opcode.SETXATTR,
   Opcode.REMOVEXATTR,
-  Opcode.IOCTL,
 ]);
 
 export interface SessionEvents {
@@ -203,7 +203,8 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
     if (operation === undefined) return -ENOSYS;
     if (serving.mount.isOver && !UNANSWERED.has(opcode)) return -EIO;
     serving.actForCaller();
-    if (isSynchronous(serving.options.synchronous, opcode)) serving.durable = request.node;
+    if (NAME_CHANGES.has(opcode)) serving.noteNames();
+    else if (OTHER_CHANGES.has(opcode)) serving.noteChange();
     const answer = core.runSync(
       {},
       (task) => runOperation(serving, task, operation),
@@ -223,12 +224,6 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
     if (error.code === "EUCLEAN" || error.code === "EIO") onError(error, opcode);
     return error.errno;
   }
-}
-
-/** Whether what a request changes is to be durable when it is answered. */
-function isSynchronous(synchronous: Synchronous, opcode: number): boolean {
-  if (synchronous === "nothing") return false;
-  return NAME_CHANGES.has(opcode) || (synchronous === "all" && OTHER_CHANGES.has(opcode));
 }
 
 function* runOperation(serving: Serving, task: Task, operation: Operation): Sleeps<number> {

@@ -5,10 +5,10 @@ import { copyFileSync } from "node:fs";
 import { describe, expect } from "vitest";
 import type { Volume } from "../../src/index.ts";
 import { skipUnless } from "../support/tools.ts";
-import { needs } from "./mounted.ts";
+import { needs as mountNeeds } from "./mounted.ts";
 import { endShared, makeShared, mount, mountInKernel, shellIn } from "./shared.ts";
 
-const it = skipUnless(...needs);
+const it = skipUnless(...mountNeeds, "chattr");
 const SIZE = 16 * 2 ** 20;
 
 type Options = Parameters<typeof mountInKernel>[2];
@@ -48,6 +48,11 @@ const NAMES = [
 const open = "fd = os.open('f', os.O_CREAT | os.O_RDWR);";
 const size = async (on: Volume): Promise<number> => (await on.stat("/f")).size;
 const content = (path: string) => (on: Volume) => on.readFile(path, "utf8");
+const writes = (on: Volume): Promise<string> =>
+  on.writeFile("/f", "").then(
+    () => "written",
+    (error) => error.code,
+  );
 /** Other changes, and what they leave. */
 const CHANGES: readonly (readonly [string, (on: Volume) => Promise<unknown>, unknown])[] = [
   [`${open} os.write(fd, b'text')`, content("/f"), "text"],
@@ -58,6 +63,8 @@ const CHANGES: readonly (readonly [string, (on: Volume) => Promise<unknown>, unk
   ["os.chown('f', 7, 8)", async (on) => (await on.stat("/f")).gid, 8],
   ["os.setxattr('f', 'user.a', b'1')", (on) => on.listxattr("/f"), ["user.a"]],
   ["os.removexattr('f', 'user.a')", (on) => on.listxattr("/f"), []],
+  ["os.system('chattr +i f')", writes, "EPERM"],
+  ["os.system('chattr -i f')", writes, "written"],
   [`${open} os.posix_fallocate(fd, 0, 8192)`, size, 8192],
   [`${open} os.pwrite(fd, b'more', 8192)`, size, 8196],
   [

@@ -37,7 +37,7 @@ async function runMount(args: readonly string[], terminal: Terminal): Promise<nu
   const readyFd = process.env[READY_VARIABLE];
   delete process.env[READY_VARIABLE];
   if (options.remount !== null) {
-    remount(options.directory, options.remount);
+    remount(options.directory, options.remount, terminal);
     return EXIT_OK;
   }
   if (readyFd !== undefined) return await serveInBackground(options, Number(readyFd), terminal);
@@ -171,15 +171,16 @@ function asBusy(error: unknown, directory: string): unknown {
 }
 
 /** Changes what is mounted there by the words of -o. */
-function remount(directory: string, words: readonly string[]): void {
+function remount(directory: string, words: readonly string[], terminal: Terminal): void {
   const entry = findMount(directory);
-  const change = chooseChange(words, entry.options);
+  const { change, kept } = chooseChange(words, entry.options);
   try {
     remountFuse(entry, change);
   } catch (error) {
     if ((error as { code?: unknown }).code !== "EBUSY") throw error;
     throw new Error(`files in '${directory}' are open to be written to; close them first`);
   }
+  if (kept.length > 0) terminal.note(`holdfast: remount does not change ${kept.join(", ")}`);
 }
 
 async function runUmount(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -187,18 +187,31 @@ const NO_CHANGE: ReadonlySet<string> = new Set([
   "auto_unmount",
 ]);
 const CHANGED: ReadonlySet<string> = new Set("ro rw suid nosuid dev nodev exec noexec".split(" "));
+/** What the mount table shows, too. */
+const SHOWN: ReadonlySet<string> = new Set("sync dirsync noatime relatime nodiratime".split(" "));
 
-/** What words change of a mount that is there, and has these options. Throws: UsageError for what it cannot. */
-export function chooseChange(words: readonly string[], has: readonly string[]): MountChange {
+/**
+ * What words change of a mount that is there, and has these options. `kept`: what stays as it is, whatever they say: with
+ * mount(8) they may be those of /etc/fstab. Throws: UsageError.
+ */
+export function chooseChange(
+  words: readonly string[],
+  has: readonly string[],
+): { readonly change: MountChange; readonly kept: readonly string[] } {
   const chosen: Chosen = { volume: {}, kernel: {} };
+  const kept: string[] = [];
   for (const word of words) {
     if (CHANGED.has(word)) WORDS[word]!(chosen);
-    else if (!NO_CHANGE.has(word) && !has.includes(word)) {
+    else if (NO_CHANGE.has(word) || has.includes(word)) continue;
+    else if (SHOWN.has(word)) {
       throw new UsageError(`-o remount does not change '${word}'; unmount it, and mount it so`);
+    } else {
+      choose([word], { volume: {}, kernel: {} });
+      kept.push(word);
     }
   }
   const { suid, dev, exec } = chosen.kernel;
-  return { readOnly: chosen.volume.readOnly, suid, dev, exec };
+  return { change: { readOnly: chosen.volume.readOnly, suid, dev, exec }, kept };
 }
 
 /** Throws: UsageError. */

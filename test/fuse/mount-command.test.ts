@@ -92,6 +92,11 @@ describe("in the background", () => {
       });
     }
     mounted.unmount();
+    mounted.mount("-o", "ro");
+    const isRead = expect.stringContaining("is served to be read only");
+    expect(remount("rw")).toMatchObject({ code: 1, stderr: isRead });
+    expect(shown()).toContain("ro,");
+    mounted.unmount();
     const stderr = expect.stringContaining("nothing is mounted");
     expect(remount("ro")).toMatchObject({ code: 1, stderr });
   });

@@ -1,6 +1,6 @@
 /** `holdfast mount` and `holdfast umount`. docs/mount.md says what is promised. */
 import { spawn } from "node:child_process";
-import { closeSync, openSync, realpathSync, writeSync } from "node:fs";
+import { chmodSync, closeSync, openSync, realpathSync, statSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { mount } from "../../index.ts";
@@ -170,6 +170,18 @@ function asBusy(error: unknown, directory: string): unknown {
   return new Error(`'${directory}' is in use; end that first, or give --lazy or --force`);
 }
 
+/** The kernel does not know of a server that it only reads: such a mount is made read-only again. */
+function assertServedToWrite(entry: MountEntry): void {
+  const { directory } = entry;
+  try {
+    chmodSync(directory, statSync(directory).mode & 0o7777);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "EROFS") throw error;
+    remountFuse(entry, { readOnly: true });
+    throw new Error(`'${directory}' is served to be read only; unmount it, and mount it anew`);
+  }
+}
+
 /** Changes what is mounted there by the words of -o. */
 function remount(directory: string, words: readonly string[], terminal: Terminal): void {
   const entry = findMount(directory);
@@ -180,6 +192,7 @@ function remount(directory: string, words: readonly string[], terminal: Terminal
     if ((error as { code?: unknown }).code !== "EBUSY") throw error;
     throw new Error(`files in '${directory}' are open to be written to; close them first`);
   }
+  if (change.readOnly === false && entry.options.includes("ro")) assertServedToWrite(entry);
   if (kept.length > 0) terminal.note(`holdfast: remount does not change ${kept.join(", ")}`);
 }
 

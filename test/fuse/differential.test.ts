@@ -1,7 +1,7 @@
 // Random programs, run through node:fs on an image that the kernel's own driver has mounted and on one like it that
 // Holdfast has: every call has the same answer or the same error, and after each batch the trees are the same, byte by
 // byte and fact by fact; what was seen through the mount is what the kernel finds on the image, and e2fsck finds nothing.
-// HOLDFAST_DIFFERENTIAL: programs for each kind of volume.
+// HOLDFAST_MOUNT_DIFFERENTIAL: programs for each kind of volume.
 
 import { copyFileSync } from "node:fs";
 import fc from "fast-check";
@@ -22,7 +22,7 @@ import { mkfsExt4, skipUnless, temporaryDirectory } from "../support/tools.ts";
 import { endTurn } from "../support/turns.ts";
 import { Mounted, needs } from "./mounted.ts";
 
-const PROGRAMS = Number(process.env["HOLDFAST_DIFFERENTIAL"] ?? 6);
+const PROGRAMS = Number(process.env["HOLDFAST_MOUNT_DIFFERENTIAL"] ?? 6);
 const VOLUME_BYTES = 64 * 2 ** 20;
 
 /** The kernel's own part refuses collapse-range and insert-range before a filesystem in a process is asked. */

@@ -49,7 +49,7 @@ For -o, as mount(8) has them:
   strictatime             all reading does that the kernel asks for
   diratime, nodiratime    whether reading directories does, too (diratime)
   remount                 change ro, suid, dev or exec of a mount that is there
-  sync, dirsync, async    what is durable when it is answered: all, changes of names, nothing (async)
+  sync, dirsync, async    what is durable when answered: all, changes of names, nothing (async)
   default_permissions, auto_unmount are always so, and accepted, and so is x-anything`,
   examples: [
     "holdfast mount disk.img /mnt",

@@ -17,7 +17,7 @@ export { type MountEntry, mountOn, mountTable } from "./mount-table.ts";
 export type { Trouble } from "./servers.ts";
 export {
   type AccessTimes,
-  type MountChange,
+  REMOUNT_WORDS,
   remountFuse,
   type Synchronous,
   unmountFuse,

@@ -139,12 +139,7 @@ export class Serving {
     this.#tellNothing();
   }
 
-  /** The request changes names. */
-  noteNames(): void {
-    if (this.options.synchronous !== "nothing") this.durable = this.request.node;
-  }
-
-  /** The request changes something else. */
+  /** The request changes something else than names. */
   noteChange(): void {
     if (this.options.synchronous === "all") this.durable = this.request.node;
   }

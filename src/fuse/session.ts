@@ -203,8 +203,10 @@ function perform(serving: Serving, { onError }: SessionEvents): number {
     if (operation === undefined) return -ENOSYS;
     if (serving.mount.isOver && !UNANSWERED.has(opcode)) return -EIO;
     serving.actForCaller();
-    if (NAME_CHANGES.has(opcode)) serving.noteNames();
-    else if (OTHER_CHANGES.has(opcode)) serving.noteChange();
+    if (serving.options.synchronous !== "nothing") {
+      if (NAME_CHANGES.has(opcode)) serving.durable = request.node;
+      else if (OTHER_CHANGES.has(opcode)) serving.noteChange();
+    }
     const answer = core.runSync(
       {},
       (task) => runOperation(serving, task, operation),

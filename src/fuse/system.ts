@@ -122,15 +122,7 @@ function mountAsRoot(directory: string, options: SystemOptions): number {
   return fd;
 }
 
-/** What can be changed of a mount while it is used. */
-export interface MountChange {
-  readonly readOnly?: boolean | undefined;
-  readonly suid?: boolean | undefined;
-  readonly dev?: boolean | undefined;
-  readonly exec?: boolean | undefined;
-}
-
-/** Flags by the words that the mount table has for them. */
+/** Flags by the words of mount(8), which the mount table has, too. */
 const FLAG_OF_WORD: Readonly<Record<string, number>> = {
   ro: MountFlag.readOnly,
   nosuid: MountFlag.nosuid,
@@ -142,25 +134,33 @@ const FLAG_OF_WORD: Readonly<Record<string, number>> = {
   nodiratime: MountFlag.nodiratime,
   relatime: MountFlag.relatime,
 };
+/** Of those that can be changed of a mount that is there: the words that take a flag away. */
+const OPPOSITE: Readonly<Record<string, number>> = {
+  rw: MountFlag.readOnly,
+  suid: MountFlag.nosuid,
+  dev: MountFlag.nodev,
+  exec: MountFlag.noexec,
+};
+export const REMOUNT_WORDS: readonly string[] = [
+  "ro",
+  "nosuid",
+  "nodev",
+  "noexec",
+  ...Object.keys(OPPOSITE),
+];
 
 /**
- * Changes a mount, the rest of which stays as it is. What programs have written is durable when it is read-only.
- * Throws: EPERM for others than root; EBUSY where files are open to be written to.
+ * Changes a mount by some of REMOUNT_WORDS; the rest stays as it is. What programs have written is durable when it is
+ * read-only. Throws: EPERM for others than root; EBUSY where files are open to be written to.
  */
 export function remountFuse(
   { directory, source, type, options }: MountEntry,
-  change: MountChange,
+  words: readonly string[],
 ): void {
   let flags: number = MountFlag.remount;
   for (const word of options) flags |= FLAG_OF_WORD[word] ?? 0;
   if (!options.includes("noatime") && !options.includes("relatime")) flags |= MountFlag.strictatime;
-  const set = (flag: number, isSet: boolean | undefined): void => {
-    if (isSet !== undefined) flags = isSet ? flags | flag : flags & ~flag;
-  };
-  set(MountFlag.readOnly, change.readOnly);
-  set(MountFlag.nosuid, change.suid === undefined ? undefined : !change.suid);
-  set(MountFlag.nodev, change.dev === undefined ? undefined : !change.dev);
-  set(MountFlag.noexec, change.exec === undefined ? undefined : !change.exec);
+  for (const word of words) flags = (flags | (FLAG_OF_WORD[word] ?? 0)) & ~(OPPOSITE[word] ?? 0);
   if (mountAt(source, directory, type, flags, "") < 0) {
     throwLastError("mount", { path: directory });
   }

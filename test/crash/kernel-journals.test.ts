@@ -2,8 +2,7 @@
 
 import * as fs from "node:fs";
 import { describe, expect } from "vitest";
-import { mountSync } from "../../src/index.ts";
-import { differences, treeOf, volumePlace } from "../interop/trees.ts";
+import { differences } from "../interop/trees.ts";
 import {
   e2fsckClean,
   loopMount,
@@ -13,8 +12,7 @@ import {
   skipUnless,
   temporaryDirectory,
 } from "../support/tools.ts";
-
-const REGION_BYTES = 2 ** 26;
+import { ourTree } from "./fast-commit-work.ts";
 
 /** Changes of all kinds; directories that grow and go leave revoke records. Returns a file without a name. */
 function work(root: string, round: number): number {
@@ -33,16 +31,6 @@ function work(root: string, round: number): number {
   fs.writeSync(open, Buffer.alloc(30_000, "o"));
   fs.unlinkSync(`${root}/open`);
   return open;
-}
-
-function treeIn(image: string, readOnly: boolean): ReturnType<typeof treeOf> {
-  const volume = mountSync(image, { readOnly, regionBytes: REGION_BYTES });
-  try {
-    if (!readOnly) expect(volume.readOnlyReason).toBe(null);
-    return treeOf(volumePlace(volume));
-  } finally {
-    volume.closeSync();
-  }
 }
 
 describe.each([
@@ -85,12 +73,12 @@ describe.each([
       fs.copyFileSync(path, theirs);
       expect(runOk("dumpe2fs", ["-h", path])).toContain("needs_recovery");
       const before = fs.readFileSync(ours);
-      const inMemory = treeIn(ours, true);
+      const inMemory = ourTree(ours, true);
       expect(fs.readFileSync(ours).equals(before)).toBe(true);
-      const onDevice = treeIn(ours, false);
+      const onDevice = ourTree(ours, false);
       expect(e2fsckClean(ours)).toMatchObject({ clean: true });
       expect(run("e2fsck", ["-f", "-y", theirs]).code).toBeLessThan(2);
-      const expected = treeIn(theirs, true);
+      const expected = ourTree(theirs, true);
       expect(expected.size).toBeGreaterThan(120);
       expect(differences(expected, onDevice, ["atime"])).toEqual([]);
       expect(differences(expected, inMemory, ["atime"])).toEqual([]);

@@ -15,7 +15,7 @@ import {
 import type { Terminal } from "../terminal.ts";
 import { type CommandBody, EXIT_FOUND, EXIT_OK } from "../usage.ts";
 import {
-  chooseChange,
+  chooseChanges,
   MOUNT_SPEC,
   type MountCommandOptions,
   parseMountOptions,
@@ -177,7 +177,7 @@ function assertServedToWrite(entry: MountEntry): void {
     chmodSync(directory, statSync(directory).mode & 0o7777);
   } catch (error) {
     if ((error as { code?: unknown }).code !== "EROFS") throw error;
-    remountFuse(entry, { readOnly: true });
+    remountFuse(entry, ["ro"]);
     throw new Error(`'${directory}' is served to be read only; unmount it, and mount it anew`);
   }
 }
@@ -185,14 +185,15 @@ function assertServedToWrite(entry: MountEntry): void {
 /** Changes what is mounted there by the words of -o. */
 function remount(directory: string, words: readonly string[], terminal: Terminal): void {
   const entry = findMount(directory);
-  const { change, kept } = chooseChange(words, entry.options);
+  const { changes, kept } = chooseChanges(words, entry.options);
   try {
-    remountFuse(entry, change);
+    remountFuse(entry, changes);
   } catch (error) {
     if ((error as { code?: unknown }).code !== "EBUSY") throw error;
     throw new Error(`files in '${directory}' are open to be written to; close them first`);
   }
-  if (change.readOnly === false && entry.options.includes("ro")) assertServedToWrite(entry);
+  const isWritten = changes.lastIndexOf("rw") > changes.lastIndexOf("ro");
+  if (isWritten && entry.options.includes("ro")) assertServedToWrite(entry);
   if (kept.length > 0) terminal.note(`holdfast: remount does not change ${kept.join(", ")}`);
 }
 

@@ -1,6 +1,6 @@
 /** The options of `holdfast mount` and `holdfast umount`. */
 import type { DaxMode, MountOptions } from "../../index.ts";
-import { type KernelMountOptions, type MountChange, SERVERS_MAX } from "../../fuse/index.ts";
+import { type KernelMountOptions, REMOUNT_WORDS, SERVERS_MAX } from "../../fuse/index.ts";
 import { type CommandSpec, oneOf, readArguments, UsageError, wholeNumber } from "../usage.ts";
 
 export interface MountCommandOptions {
@@ -186,22 +186,20 @@ const NO_CHANGE: ReadonlySet<string> = new Set([
   "default_permissions",
   "auto_unmount",
 ]);
-const CHANGED: ReadonlySet<string> = new Set("ro rw suid nosuid dev nodev exec noexec".split(" "));
 /** What the mount table shows, too. */
 const SHOWN: ReadonlySet<string> = new Set("sync dirsync noatime relatime nodiratime".split(" "));
 
 /**
- * What words change of a mount that is there, and has these options. `kept`: what stays as it is, whatever they say: with
+ * Which words change a mount that is there, and has these options. `kept`: what stays as it is, whatever they say: with
  * mount(8) they may be those of /etc/fstab. Throws: UsageError.
  */
-export function chooseChange(
+export function chooseChanges(
   words: readonly string[],
   has: readonly string[],
-): { readonly change: MountChange; readonly kept: readonly string[] } {
-  const chosen: Chosen = { volume: {}, kernel: {} };
-  const kept: string[] = [];
+): { readonly changes: readonly string[]; readonly kept: readonly string[] } {
+  const [changes, kept]: [string[], string[]] = [[], []];
   for (const word of words) {
-    if (CHANGED.has(word)) WORDS[word]!(chosen);
+    if (REMOUNT_WORDS.includes(word)) changes.push(word);
     else if (NO_CHANGE.has(word) || has.includes(word)) continue;
     else if (SHOWN.has(word)) {
       throw new UsageError(`-o remount does not change '${word}'; unmount it, and mount it so`);
@@ -210,8 +208,7 @@ export function chooseChange(
       kept.push(word);
     }
   }
-  const { suid, dev, exec } = chosen.kernel;
-  return { change: { readOnly: chosen.volume.readOnly, suid, dev, exec }, kept };
+  return { changes, kept };
 }
 
 /** Throws: UsageError. */

@@ -48,7 +48,8 @@ const SIDES = [
   },
   {
     name: "fuse2fs",
-    mount: (image, on) => run("fuse2fs", [image, on, "-o", "rw"]),
+    // As ours is: for all users, with the kernel checking what they may do.
+    mount: (image, on) => run("fuse2fs", [image, on, "-o", "rw,allow_other,default_permissions"]),
     unmount: (on) => run("umount", [on]),
   },
   {

@@ -48,8 +48,11 @@ const CAPABILITIES = Buffer.from("security.capability");
 /** Bytes that one COPY_FILE_RANGE copies, at most: others wait meanwhile. */
 const COPY_BYTES_MAX = 16 * TRANSFER_BYTES_MAX;
 
+/** Whether these flags of open(2), or a file's handle, have what is changed be durable when it is answered. */
+const isSynced = (flags: number): boolean => (flags & O_DSYNC) !== 0;
+
 /** How the kernel is to treat a file that is opened with these flags of open(2). Throws: CorruptionError. */
-export function* openFlagsOf(
+function* openFlagsOf(
   serving: Serving,
   scope: Scope,
   inode: InodeReference,
@@ -83,16 +86,30 @@ export function* prepareOpen(
 }
 
 export const open: Operation = function* (serving, scope) {
-  const { reply } = serving;
+  const { reply, request } = serving;
   const inode = yield* serving.inode(scope);
   yield* prepareOpen(serving, scope, inode, OpenIn);
-  reply.clear(reply.body, OPEN_SIZE);
-  const flags = OpenIn.flags.get(serving.request.view, BODY);
-  const answer = yield* openFlagsOf(serving, scope, inode, flags);
-  OpenOut.openFlags.set(reply.view, reply.body, answer);
+  return yield* answerOpen(serving, scope, inode, OpenIn.flags.get(request.view, BODY), reply.body);
+};
+
+/**
+ * Answers, at byte `at`, that a file is open by these flags of open(2). Its handle says what requests without flags need
+ * to know of them: whether what is changed by it is to be durable. Throws: CorruptionError.
+ */
+export function* answerOpen(
+  serving: Serving,
+  scope: Scope,
+  inode: InodeReference,
+  flags: number,
+  at: number,
+): Sleeps<number> {
+  const { reply } = serving;
+  reply.clear(at, OPEN_SIZE);
+  OpenOut.handle.set(reply.view, at, flags & O_DSYNC);
+  OpenOut.openFlags.set(reply.view, at, yield* openFlagsOf(serving, scope, inode, flags));
   serving.noteOpen(inode, flags);
   return OPEN_SIZE;
-};
+}
 
 /** RELEASE. */
 export function release(serving: Serving): number {
@@ -127,8 +144,7 @@ export const write: Operation = function* (serving, scope) {
   const appends = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_APPEND) !== 0;
   const position = appends ? "append" : WriteIn.offset.get(view, BODY);
   // Where it keeps no pages, the kernel itself does not ask for what these flags promise.
-  const isSynced = !options.isAlone && (WriteIn.flags.get(view, BODY) & O_DSYNC) !== 0;
-  if (isSynced) serving.durable = request.node;
+  if (!options.isAlone && isSynced(WriteIn.flags.get(view, BODY))) serving.durable = request.node;
   const writing = writeFile(scope.task, core.dax, inode.mapping, source, position);
   const count = yield* changing(scope.task, core, inode, writing);
   reply.clear(reply.body, WriteOut.structure.size);
@@ -225,6 +241,7 @@ export const fallocate: Operation = function* (serving, scope) {
   const length = FallocateIn.length.get(view, BODY);
   const inode = yield* serving.inode(scope);
   core.assertWritable();
+  if (isSynced(FallocateIn.handle.get(view, BODY))) serving.durable = request.node;
   yield* dropPrivileges(serving, scope, inode, !keepsSetId(serving));
   if (mode === ZERO_KEEPING_SIZE) {
     const { hasExtents } = yield* readAttributes(scope.task, core, inode);
@@ -290,7 +307,9 @@ export const copyFileRange: Operation = function* (serving, scope) {
     if (written < count) break;
   }
   if (done > 0) core.changes.note(ChangeKind.content, target.ino);
-  if (serving.durable !== 0) serving.durable = CopyFileRangeIn.nodeOut.get(view, BODY);
+  if (serving.durable !== 0 || isSynced(CopyFileRangeIn.handleOut.get(view, BODY))) {
+    serving.durable = CopyFileRangeIn.nodeOut.get(view, BODY);
+  }
   reply.clear(reply.body, WriteOut.structure.size);
   WriteOut.size.set(reply.view, reply.body, done);
   return WriteOut.structure.size;

@@ -18,19 +18,9 @@ import {
 import { isDot, type Place, readTarget, type Scope } from "../volume/paths.ts";
 import { TYPE_BITS } from "../volume/stats.ts";
 import { noteAccess } from "./access-times.ts";
-import { openFlagsOf, prepareOpen } from "./files.ts";
+import { answerOpen, prepareOpen } from "./files.ts";
 import { BODY, decodeDevice } from "./messages.ts";
-import {
-  CreateIn,
-  ENTRY_SIZE,
-  LinkIn,
-  MkdirIn,
-  MknodIn,
-  OPEN_SIZE,
-  OpenOut,
-  Rename2In,
-  RenameIn,
-} from "./protocol.ts";
+import { CreateIn, ENTRY_SIZE, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn } from "./protocol.ts";
 import type { Operation, Serving } from "./serving.ts";
 
 const O_EXCL = 0o200;
@@ -160,15 +150,11 @@ function* moveName(
 
 /** The answer to CREATE and TMPFILE: the entry, and how it is opened. */
 function* opened(serving: Serving, scope: Scope, inode: InodeReference): Sleeps<number> {
-  const { reply } = serving;
+  const { reply, request } = serving;
   yield* serving.entry(scope, inode);
+  const flags = CreateIn.flags.get(request.view, BODY);
   const at = reply.body + ENTRY_SIZE;
-  reply.clear(at, OPEN_SIZE);
-  const flags = CreateIn.flags.get(serving.request.view, BODY);
-  const answer = yield* openFlagsOf(serving, scope, inode, flags);
-  OpenOut.openFlags.set(reply.view, at, answer);
-  serving.noteOpen(inode, flags);
-  return ENTRY_SIZE + OPEN_SIZE;
+  return ENTRY_SIZE + (yield* answerOpen(serving, scope, inode, flags, at));
 }
 
 function draftOf(serving: Serving): Draft {

@@ -34,4 +34,5 @@ if (isStale()) {
   runNode(compiler, "-p", "tsconfig.build.json", "--noEmitOnError");
   runNode(compiler, "-p", "tsconfig.checked.json", "--noEmitOnError");
   runNode("scripts/prune-dist.js");
+  runNode("scripts/pack-library.js");
 }

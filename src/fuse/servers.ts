@@ -2,6 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { HoldfastError } from "../base/errors.ts";
 import { closeDescriptor } from "../base/libc.ts";
+import { builtModule } from "../base/modules.ts";
 import type { VolumeHandle } from "../volume/handle.ts";
 import { RECALLER } from "./mount-area.ts";
 import type { ServeOptions } from "./serving.ts";
@@ -38,7 +39,7 @@ class Server {
 
   constructor(task: WorkerTask, onTrouble: ServersOptions["onTrouble"]) {
     this.#fd = task.fd;
-    const worker = new Worker(new URL("worker.js", import.meta.url), {
+    const worker = new Worker(builtModule("fuse/worker.js"), {
       workerData: task,
       name: "holdfast kernel mount",
       execArgv: [],

@@ -10,6 +10,7 @@ import {
   lastErrno,
   throwLastError,
 } from "../base/libc.ts";
+import { builtModule } from "../base/modules.ts";
 import type { MountEntry } from "./mount-table.ts";
 import type { SlowCall } from "./worker-messages.ts";
 
@@ -257,7 +258,7 @@ function receiveDescriptor(socket: number): number {
 
 /** In a thread of its own: the kernel may write to the mount meanwhile, which this process serves. Returns errno. */
 async function callSlowly(call: SlowCall): Promise<number> {
-  const worker = new Worker(new URL("unmount-worker.js", import.meta.url), {
+  const worker = new Worker(builtModule("fuse/unmount-worker.js"), {
     workerData: call,
     execArgv: [],
   });

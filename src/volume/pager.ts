@@ -13,13 +13,13 @@ import { VolumeWord } from "./state.ts";
 
 export const PAGER: ServiceKind = {
   name: "pager",
-  module: "pager-worker.js",
+  module: "volume/pager-worker.js",
   word: VolumeWord.pager,
 };
 
 export const EVICTOR: ServiceKind = {
   name: "evicting thread",
-  module: "evictor-worker.js",
+  module: "volume/evictor-worker.js",
   word: VolumeWord.evictor,
 };
 

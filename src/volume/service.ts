@@ -13,6 +13,7 @@
 import { writeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { HoldfastError } from "../base/errors.ts";
+import { builtModule } from "../base/modules.ts";
 import { add, cas, load, sleepWhile, store, wakeAll } from "../sync/atomics.ts";
 import type { Holder, Thread } from "../sync/thread.ts";
 import type { Assembled } from "./assemble.ts";
@@ -29,7 +30,7 @@ const SLICE_MS = 10;
 export interface ServiceKind {
   /** "pager". */
   readonly name: string;
-  /** Its worker's module, beside this one. */
+  /** Its worker's module, as `builtModule` takes it. */
   readonly module: string;
   /** The first of its words among the volume's. */
   readonly word: number;
@@ -95,7 +96,7 @@ export class Service {
     this.#startedAt = performance.now();
     const { name, module } = this.#kind;
     try {
-      const worker = new Worker(new URL(module, import.meta.url), {
+      const worker = new Worker(builtModule(module), {
         workerData: this.#handle,
         name: `holdfast ${name}`,
         execArgv: [],

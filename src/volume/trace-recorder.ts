@@ -7,6 +7,7 @@
  * volume is mounted, and a line `{"end": ...}` with the records lost when it is closed.
  */
 import { Worker } from "node:worker_threads";
+import { builtModule } from "../base/modules.ts";
 import { load, makeSharedBuffer, sleepWhile, store, wakeAll } from "../sync/atomics.ts";
 import type { Region } from "../sync/region.ts";
 import { TRACE_CLASSES } from "./trace-events.ts";
@@ -48,7 +49,7 @@ export function startRecorder(region: Region, volume: string): (() => void) | nu
   setTracing(region, optionsOf(process.env));
   const words = new Int32Array(makeSharedBuffer(8));
   const task: RecorderTask = { region: region.buffer, words, file, volume };
-  const url = new URL("trace-recorder-worker.js", import.meta.url);
+  const url = builtModule("volume/trace-recorder-worker.js");
   const worker = new Worker(url, { workerData: task, name: "holdfast trace", execArgv: [] });
   worker.unref();
   worker.on("error", (error) => {

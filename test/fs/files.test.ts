@@ -266,6 +266,8 @@ const stories: Readonly<Record<string, (fs: AnyFs, root: string, note: Note) => 
     await note(() => fs.mkdtempSync(`${root}/none/t-`));
     await note(() => fs.statSync(`${root}/none`, { throwIfNoEntry: false }));
     await note(() => fs.lstatSync(`${root}/none`, { throwIfNoEntry: false }));
+    fs.writeFileSync(`${root}/file`, "");
+    await note(() => fs.lstatSync(`${root}/file/none`, { throwIfNoEntry: false }));
     await note(() => fs.realpathSync.native(`${root}/none`));
     await note(() => promisify(fs.exists)(`${root}/none`));
     await note(() => fs.readFile(`${root}/none`));

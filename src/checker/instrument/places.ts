@@ -1,20 +1,14 @@
 /** Where the built modules lie, and the same modules for the checker. */
-import { basename, dirname } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
+import { builtModule } from "../../base/modules.ts";
 
-const built = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const builtRoot = pathToFileURL(`${built}/`);
 /** The sources without their types, everything else as it was written: what is instrumented. */
-const checkedRoot = new URL("checked/", builtRoot);
+const checkedRoot = builtModule("checked/");
 
 /** A module of the checked sources, by its path: "sync/lock.js". */
 export function checkedModule(path: string): URL {
   return new URL(path, checkedRoot);
-}
-
-/** The module as everybody else loads it. */
-export function builtModule(path: string): URL {
-  return new URL(path, builtRoot);
 }
 
 /** The path of a module of the checked sources, or null for any other module. */

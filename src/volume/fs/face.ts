@@ -230,19 +230,22 @@ function watchForms(host: Host): Functions {
   };
 }
 
-/** `stat` and `lstat`, blocking: what is missing may be no error. */
+/** `stat` and `lstat`, blocking: what is missing may be no error; to `lstat` ENOTDIR is one, as in Node. */
 function statSyncForms(operations: ReturnType<typeof pathOperations>): Functions {
   const quiet =
-    (operation: Operation) =>
+    (operation: Operation, isMissing: (error: unknown) => boolean) =>
     (path: unknown, options?: { throwIfNoEntry?: boolean }): unknown => {
       try {
         return runSync(operation(path, options));
       } catch (error) {
-        if (options?.throwIfNoEntry !== false || !names.isMissing(error)) throw error;
+        if (options?.throwIfNoEntry !== false || !isMissing(error)) throw error;
         return undefined;
       }
     };
-  return { statSync: quiet(operations.stat), lstatSync: quiet(operations.lstat) };
+  return {
+    statSync: quiet(operations.stat, names.isMissing),
+    lstatSync: quiet(operations.lstat, (error) => (error as { code?: unknown }).code === "ENOENT"),
+  };
 }
 
 interface StreamOptions {

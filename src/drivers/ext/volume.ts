@@ -16,6 +16,7 @@ import {
   verifySuperblockChecksum,
 } from "./superblock.ts";
 import type { NameSearches } from "./directories/name-searches.ts";
+import { OrphanOrder } from "./inodes/orphan-order.ts";
 import type { PendingFrees } from "./space/pending-frees.ts";
 import { FullGroups } from "./space/full-groups.ts";
 import { findZones, moreZones, overlapsZone, type ZoneFacts } from "./space/zones.ts";
@@ -107,6 +108,8 @@ export class ExtVolume {
   growthRooms: GrowthRooms | null = null;
   /** Where transactions change it: this thread's last searches for names. */
   nameSearches: NameSearches | null = null;
+  /** What this thread knows of the order of the list of orphans. */
+  readonly orphanOrder = new OrphanOrder();
   /** Where there are quotas, and the volume is not only looked at. */
   usage: UsageCounter | null = null;
   /** Whether blocks may be taken that are reserved (space/free-blocks.ts). */

@@ -70,16 +70,37 @@ export function addOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino)
 export function addToOrphanList(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
   const superblock = editSuperblock(volume, transaction);
   const raw = editInode(volume, transaction, ino);
-  const next = DiskSuperblock.lastOrphan.get(superblock.block.view, superblock.at);
+  const next = DiskSuperblock.lastOrphan.get(superblock.block.view, superblock.at) as Ino;
   DiskInode.deletionTime.set(raw.block.view, raw.at, next);
   DiskSuperblock.lastOrphan.set(superblock.block.view, superblock.at, ino);
+  if (next === 0) volume.orphanOrder.forgetAll();
+  else volume.orphanOrder.note(next, ino);
+  volume.orphanOrder.forget(ino);
 }
 
 /** Makes an inode no orphan any more, if it is one. */
 export function removeOrphan(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
   if (removeFromOrphanFile(volume, transaction, ino)) return;
+  const { block, at } = readSuperblock(volume);
+  if (DiskSuperblock.lastOrphan.get(block.view, at) === ino) {
+    takeOff(volume, transaction, ino, null);
+    return;
+  }
+  const before = volume.orphanOrder.find(ino, (each) => isFollowedBy(volume, each, ino));
+  if (before !== null) takeOff(volume, transaction, ino, before);
+  else removeByWalking(volume, transaction, ino);
+}
+
+/** Of an inode that has been on the list: whether it is, and `ino` is the next. Off the list no inode in use names another. */
+function isFollowedBy(volume: ExtVolume, before: Ino, ino: Ino): boolean {
+  const { block, at } = readRaw(volume, before);
+  return DiskInode.deletionTime.get(block.view, at) === ino && isInodeUsed(volume, before);
+}
+
+function removeByWalking(volume: ExtVolume, transaction: Transaction, ino: Ino): void {
   let before: Ino | null = null;
   for (const each of walkList(volume)) {
+    if (before !== null) volume.orphanOrder.note(each, before);
     if (each === ino) {
       takeOff(volume, transaction, ino, before);
       return;
@@ -91,13 +112,16 @@ export function removeOrphan(volume: ExtVolume, transaction: Transaction, ino: I
 /** Takes an inode off the list, on which `before` comes before it; null: it is the first. */
 function takeOff(volume: ExtVolume, transaction: Transaction, ino: Ino, before: Ino | null): void {
   const raw = editInode(volume, transaction, ino);
-  const next = DiskInode.deletionTime.get(raw.block.view, raw.at);
+  const next = DiskInode.deletionTime.get(raw.block.view, raw.at) as Ino;
   DiskInode.deletionTime.set(raw.block.view, raw.at, 0);
+  volume.orphanOrder.forget(ino);
   if (before === null) {
     const { block, at } = editSuperblock(volume, transaction);
     DiskSuperblock.lastOrphan.set(block.view, at, next);
+    volume.orphanOrder.forget(next);
   } else {
     const { block, at } = editInode(volume, transaction, before);
     DiskInode.deletionTime.set(block.view, at, next);
+    if (next !== 0) volume.orphanOrder.note(next, before);
   }
 }

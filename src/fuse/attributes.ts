@@ -68,6 +68,7 @@ export const setattr: Operation = function* (serving, scope) {
       return isOfOwner ? withoutSetId(info.mode) : info.mode;
     };
     const check = (info: InodeInfo): void => {
+      if (isCollected(serving, valid)) return;
       if (isOfUse(serving, valid) && modeOf(info) === info.mode) assertTakesMore(info);
       else assertUnrestricted(info);
     };
@@ -99,6 +100,15 @@ function isOfUse({ options }: Serving, valid: number): boolean {
   if (has(AttributeFlag.MODE | OWNER)) return false;
   if (has(AttributeFlag.ATIME) && !has(AttributeFlag.ATIME_NOW)) return false;
   return options.writeback || !has(AttributeFlag.MTIME) || has(AttributeFlag.MTIME_NOW);
+}
+
+/**
+ * Whether the kernel may say itself when a file was written whose writes it has collected: also of one that is immutable
+ * since. (Who sets the time of modification of an immutable file, and no other, is not told from it.)
+ */
+function isCollected({ options }: Serving, valid: number): boolean {
+  const isOfWrite = (valid & CHANGES & ~AttributeFlag.CTIME) === AttributeFlag.MTIME;
+  return options.writeback && isOfWrite && (valid & AttributeFlag.MTIME_NOW) === 0;
 }
 
 const OWNER = AttributeFlag.UID | AttributeFlag.GID;

@@ -13,6 +13,7 @@ import { prepareContent, setSize } from "../volume/content-change.ts";
 import { checkFallocateMode, type FallocateMode } from "../volume/fallocate.ts";
 import type { InodeReference } from "../volume/inode-reference.ts";
 import { changing } from "../volume/kernel-pages.ts";
+import { assertNotMarked } from "../volume/marks.ts";
 import { PERMISSIONS, SET_GROUP_ID } from "../volume/mode-bits.ts";
 import { isDirectory } from "../volume/names.ts";
 import type { Scope } from "../volume/paths.ts";
@@ -34,6 +35,7 @@ import {
   OpenOut,
   ReadIn,
   ReleaseIn,
+  WRITE_CACHE,
   WRITE_KILL_SUIDGID,
   WriteIn,
   WriteOut,
@@ -145,6 +147,9 @@ export const write: Operation = function* (serving, scope) {
   const position = appends ? "append" : WriteIn.offset.get(view, BODY);
   // Where it keeps no pages, the kernel itself does not ask for what these flags promise.
   if (!options.isAlone && isSynced(WriteIn.flags.get(view, BODY))) serving.durable = request.node;
+  // What the kernel has accepted before is written all the same.
+  const isLate = (WriteIn.writeFlags.get(view, BODY) & WRITE_CACHE) !== 0;
+  if (!isLate) yield* assertNotMarked(scope.task, core, inode, true);
   const writing = writeFile(scope.task, core.dax, inode.mapping, source, position);
   const count = yield* changing(scope.task, core, inode, writing);
   reply.clear(reply.body, WriteOut.structure.size);
@@ -244,6 +249,7 @@ export const fallocate: Operation = function* (serving, scope) {
   if (isSynced(FallocateIn.handle.get(view, BODY))) serving.durable = request.node;
   yield* dropPrivileges(serving, scope, inode, !keepsSetId(serving));
   if (mode === ZERO_KEEPING_SIZE) {
+    yield* assertNotMarked(scope.task, core, inode, false);
     const { hasExtents } = yield* readAttributes(scope.task, core, inode);
     if (!hasExtents) throw unsupported(mode);
     const zeroing = zeroRange(scope.task, core.dax, inode.mapping, offset, length, true);
@@ -255,8 +261,7 @@ export const fallocate: Operation = function* (serving, scope) {
   if (offset + length > DEVICE_BYTES_MAX) {
     throw new HoldfastError("EFBIG", `a file ends at ${DEVICE_BYTES_MAX} bytes at most`);
   }
-  const change = checkFallocateMode(name)(scope.task, core, inode, offset, length);
-  yield* changing(scope.task, core, inode, change);
+  yield* checkFallocateMode(name)(scope.task, core, inode, offset, length);
   return 0;
 };
 
@@ -293,6 +298,7 @@ export const copyFileRange: Operation = function* (serving, scope) {
   const length = Math.min(CopyFileRangeIn.length.get(view, BODY), COPY_BYTES_MAX);
   const source = yield* serving.inode(scope);
   const target = yield* serving.nodes.find(scope, CopyFileRangeIn.nodeOut.get(view, BODY));
+  yield* assertNotMarked(task, core, target, true);
   yield* dropPrivileges(serving, scope, target, !keepsSetId(serving));
   // The answer is short: the rest of its buffer is free.
   const buffer = reply.bytes.subarray(reply.body + WriteOut.structure.size);

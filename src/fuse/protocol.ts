@@ -96,6 +96,8 @@ export const AttributeFlag = {
   KILL_SUIDGID: 1 << 11,
 } as const;
 export const OPEN_KILL_SUIDGID = 1 << 0;
+/** Of pages that the kernel has collected, or that programs have mapped. */
+export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const SETXATTR_KILL_SGID = 1 << 0;
 

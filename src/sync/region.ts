@@ -17,7 +17,7 @@ import { cas, load, makeSharedBuffer, store, type Words } from "./atomics.ts";
 
 const MAGIC = 0x48464453;
 /** Changes with every change of any layout in the region: threads of two builds never mix. */
-const LAYOUT_VERSION = 9;
+const LAYOUT_VERSION = 10;
 
 const Header = {
   magic: 0,

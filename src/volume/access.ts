@@ -24,6 +24,7 @@ import { ChangeKind } from "./changes.ts";
 import { inTransaction, type VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { changing, isKnownToKernels, reading } from "./kernel-pages.ts";
+import { assertNotMarked, hasMarks } from "./marks.ts";
 import type { OpenFlags } from "./names.ts";
 import { lockInode } from "./paths.ts";
 import { SharedSegmentTable } from "./segments.ts";
@@ -86,8 +87,8 @@ export function readAt(
   );
 }
 
-/** Writes it; at its end, if it was opened for that. Sleeps: while somebody uses it. Throws: EFBIG, ENOSPC. */
-export function writeAt(
+/** Writes it; at its end, if it was opened for that. Sleeps: while somebody uses it. Throws: EFBIG, ENOSPC, EPERM. */
+export function* writeAt(
   task: Task,
   core: VolumeCore,
   inode: InodeReference,
@@ -95,8 +96,10 @@ export function writeAt(
   source: Uint8Array,
   position: number,
 ): Sleeps<number> {
+  yield* assertNotMarked(task, core, inode, true);
   const at = flags.append ? "append" : position;
-  return changing(task, core, inode, writerOf(flags)(task, core.dax, inode.mapping, source, at));
+  const writing = writerOf(flags)(task, core.dax, inode.mapping, source, at);
+  return yield* changing(task, core, inode, writing);
 }
 
 /** Of what cannot be had without waiting. */
@@ -113,14 +116,14 @@ export function tryRead(
   return tryReadFile(core.dax, inode.mapping, target, position);
 }
 
-/** As `tryWriteFile`, where no kernel may keep what it changes; that it wrote is told. */
+/** As `tryWriteFile`, where no kernel may keep what it changes, nor a mark forbid it; that it wrote is told. */
 export function tryWrite(
   core: VolumeCore,
   inode: InodeReference,
   source: Uint8Array,
   position: number,
 ): number {
-  if (isKnownToKernels(core, inode)) return NOT_NOW;
+  if (isKnownToKernels(core, inode) || hasMarks(core)) return NOT_NOW;
   const count = tryWriteFile(core.dax, inode.mapping, source, position);
   if (count >= 0) core.changes.note(ChangeKind.content, inode.ino);
   return count;

@@ -13,6 +13,8 @@ import { wrongValue } from "./arguments.ts";
 import { readAttributes } from "./attributes.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { changing } from "./kernel-pages.ts";
+import { assertNotMarked } from "./marks.ts";
 
 /** What `fallocate` does to a range; the names of fallocate(2)'s modes. */
 export type FallocateMode =
@@ -31,6 +33,9 @@ type Change = (
   offset: number,
   length: number,
 ) => Sleeps<void>;
+
+/** Those that an append-only file takes. */
+const ADDING: ReadonlySet<FallocateMode> = new Set(["allocate", "keep-size"]);
 
 /** Those that take a file's blocks away, and no more, are for every file; the others for some. */
 const FALLOCATE: Record<FallocateMode, Change> = {
@@ -75,8 +80,13 @@ function needExtents(change: Change): Change {
   };
 }
 
-/** Throws: ERR_INVALID_ARG_VALUE. */
+/** Throws: ERR_INVALID_ARG_VALUE. The change: EPERM where the file has been marked since it was opened. */
 export function checkFallocateMode(mode: FallocateMode): Change {
-  if (Object.hasOwn(FALLOCATE, mode)) return FALLOCATE[mode];
-  throw wrongValue("mode", `must be one of ${Object.keys(FALLOCATE).join(", ")}`, mode);
+  if (!Object.hasOwn(FALLOCATE, mode)) {
+    throw wrongValue("mode", `must be one of ${Object.keys(FALLOCATE).join(", ")}`, mode);
+  }
+  return function* (task, core, inode, offset, length) {
+    yield* assertNotMarked(task, core, inode, ADDING.has(mode));
+    yield* changing(task, core, inode, FALLOCATE[mode](task, core, inode, offset, length));
+  };
 }

@@ -32,6 +32,7 @@ import { checkFallocateMode, type FallocateMode } from "./fallocate.ts";
 import { type FileHolders, holdersOf } from "./holders.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { changing, isKnownToKernels, recallPages } from "./kernel-pages.ts";
+import { assertNotMarked } from "./marks.ts";
 import { isDirectory, type OpenFlags } from "./names.ts";
 import { checkLeaseOptions, FileLease, type LeaseOptions, returnIfGone } from "./lease.ts";
 import { FilePin, type PinOptions, type PinRequest } from "./pin.ts";
@@ -132,8 +133,9 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     return !this.#closed && this.#flags[mode] && !this.#inode.isDirectory && !this.#core.closing;
   }
 
-  #changing<T>(task: Task, work: Sleeps<T>): Sleeps<T> {
-    return changing(task, this.#core, this.#inode, work);
+  *#changing<T>(task: Task, work: Sleeps<T>): Sleeps<T> {
+    yield* assertNotMarked(task, this.#core, this.#inode, false);
+    return yield* changing(task, this.#core, this.#inode, work);
   }
 
   #readAt(target: Uint8Array, position: number): Operation<number> {
@@ -254,7 +256,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
     checkInteger("length", length, 1);
     return (task) => {
       this.#assertMode("write", "fallocate");
-      return this.#changing(task, change(task, this.#core, this.#inode, offset, length));
+      return change(task, this.#core, this.#inode, offset, length);
     };
   }
 

@@ -8,6 +8,7 @@ import { noteDaxFlag } from "./access.ts";
 import { changeAttributes } from "./attributes.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
+import { noteMark } from "./marks.ts";
 
 function flagsOf({ driver }: VolumeCore): InodeFlags {
   if (driver.inodeFlags !== null) return driver.inodeFlags;
@@ -37,7 +38,8 @@ export function* changeFlags(
     inode,
     ({ dax }, transaction) => {
       change.set(transaction, inode.ino, flags);
-      const isDax = core.driver.readInode(inode.ino).dax;
+      const { dax: isDax, restriction } = core.driver.readInode(inode.ino);
+      if (restriction !== null) noteMark(core);
       if (isDax !== dax) noteDaxFlag(core, inode, transaction, isDax);
       return {};
     },

@@ -6,7 +6,7 @@
  *     0 state | 1 holder that mounted | 2 pager's holder | 3 pager: start lock, the starter's holder
  *     4 pager: told to stop | 5 pager: wake | 6, 7 commits by time (committer.ts) | 8..15 rename lock | 16..19 the evicting thread, as 2..5
  *     20 where changes are told (changes.ts) | 21 areas of kernel mounts: the first one (fuse/shared-mount.ts)
- *     22 where recalls are asked for (kernel-recalls.ts)
+ *     22 where recalls are asked for (kernel-recalls.ts) | 23 whether inodes were marked (marks.ts)
  *
  *     live --close--> closing --nobody uses it--> closed
  *                     closing --somebody does---> live
@@ -33,6 +33,7 @@ export const VolumeWord = {
   changes: 20,
   kernelMounts: 21,
   recalls: 22,
+  marks: 23,
 } as const;
 const AREA_WORDS = 64;
 

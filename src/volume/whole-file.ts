@@ -8,6 +8,7 @@ import { newBuffer } from "./buffer.ts";
 import type { VolumeCore } from "./core.ts";
 import type { InodeReference } from "./inode-reference.ts";
 import { changing, reading } from "./kernel-pages.ts";
+import { assertNotMarked } from "./marks.ts";
 import type { OpenFlags } from "./names.ts";
 
 function* stableSize(task: Task, core: VolumeCore, mapping: Mapping): Sleeps<number> {
@@ -54,6 +55,7 @@ export function* writeWhole(
   flags: OpenFlags,
   source: Uint8Array,
 ): Sleeps<void> {
+  yield* assertNotMarked(task, core, inode, flags.append);
   yield* changing(task, core, inode, writeAll(task, core, inode, flags, source));
 }
 

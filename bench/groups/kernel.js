@@ -91,9 +91,15 @@ function warm(directory) {
   }
 }
 
+/** The kernel has all of a file, read anew: in which of its pages is chance, and what reading them costs with it. @param {string} path */
+function cacheAnew(path) {
+  run("dd", [`of=${path}`, "oflag=nocache", "conv=notrunc,fdatasync", "count=0"]);
+  run("dd", [`if=${path}`, "of=/dev/null", "bs=1M"]);
+}
+
 /**
- * What fio does with one file: its words, and what an operation moves.
- * @type {readonly (readonly [string, readonly string[], number])[]}
+ * What fio does with one file: its words, what an operation moves, and what comes before.
+ * @type {readonly (readonly [string, readonly string[], number, ((path: string) => void)?])[]}
  */
 const BULK = [
   ["write by 1 MiB", ["--rw=write", "--bs=1m", "--io_size=32m"], 2 ** 20],
@@ -102,7 +108,14 @@ const BULK = [
     ["--rw=read", "--bs=1m", "--io_size=32m", "--direct=1"],
     2 ** 20,
   ],
-  ["read by 1 MiB", ["--rw=read", "--bs=1m", "--io_size=128m", "--invalidate=0"], 2 ** 20],
+  // fio has the kernel forget the file first.
+  ["read by 1 MiB, ahead", ["--rw=read", "--bs=1m", "--io_size=128m"], 2 ** 20],
+  [
+    "read by 1 MiB, cached",
+    ["--rw=read", "--bs=1m", "--io_size=128m", "--invalidate=0"],
+    2 ** 20,
+    cacheAnew,
+  ],
   [
     "write 4 KiB at random, past the page cache",
     ["--rw=randwrite", "--bs=4k", "--io_size=8m", "--direct=1"],
@@ -119,12 +132,14 @@ const BULK = [
  * One program does one operation after the other, and tells how long one took it.
  * @param {string} directory
  * @param {readonly string[]} words
+ * @param {(path: string) => void} [before]
  * @returns {Omit<Contestant, "name">}
  */
-function fio(directory, words) {
+function fio(directory, words, before) {
+  const file = join(directory, "bulk");
   const args = [
     "--name=turn",
-    `--filename=${join(directory, "bulk")}`,
+    `--filename=${file}`,
     `--size=${BULK_BYTES}`,
     "--ioengine=psync",
     "--fallocate=none",
@@ -134,6 +149,7 @@ function fio(directory, words) {
   ];
   let took = { wallNs: 0, cpuNs: 0 };
   return {
+    before: () => before?.(file),
     run() {
       const [job] = JSON.parse(run("fio", args)).jobs;
       const { total_ios: count, lat_ns: latency } = job.read.total_ios > 0 ? job.read : job.write;
@@ -214,10 +230,10 @@ async function measureOn(directories, archive, seconds) {
   }));
   const unpacked = await takeTurnsOnce(unpackers, seconds);
   rows.push({ what: `unpack ${TREE.join(", ")} by tar`, figures: unpacked, bytes: undefined });
-  for (const [what, words, bytes] of BULK) {
+  for (const [what, words, bytes, before] of BULK) {
     const contestants = SIDES.map(({ name }, side) => ({
       name,
-      ...fio(at(directories, side), words),
+      ...fio(at(directories, side), words, before),
     }));
     rows.push({ what, figures: await takeTurnsOnce(contestants, seconds), bytes });
   }

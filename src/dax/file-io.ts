@@ -212,7 +212,8 @@ export function tryWriteFile(
 /**
  * Writes `source` at `position`, or at the file's end, growing the file and filling holes. Pages whose
  * bytes were lost are whole again when all of them is written. Returns the bytes written: fewer than
- * asked when the volume filled up on the way, or a lost page is written in part.
+ * asked when the volume filled up on the way, the operation was ended there by its signal, its deadline or its
+ * program, or a lost page is written in part.
  * Blocks that other files own, too, are copied first: all of the range, or nothing is written.
  * Locks: takes the io lock, exclusively. Sleeps: for it, for leases and, holding nothing, for pins of
  * blocks that must be copied (write-lock.ts), for transactions, and for the map lock where windows must
@@ -314,7 +315,7 @@ function* writeExtents(
     }
   } catch (error) {
     const full = error instanceof HoldfastError && error.code === "ENOSPC";
-    if (!full || done === 0) throw error;
+    if (done === 0 || !(full || error === task.ended)) throw error;
   }
   return done;
 }
@@ -376,7 +377,7 @@ function isTimeStale(dax: Dax, mapping: Mapping): boolean {
   return tick === 0 || Math.abs(remainingMs(tick, clockMs())) >= TIME_GRAIN_MS;
 }
 
-/** After the copy: the size and the times. */
+/** After the copy: the size and the times. What has been written is finished, though the operation end. */
 function* finishWrite(
   task: Task,
   dax: Dax,
@@ -384,6 +385,7 @@ function* finishWrite(
   end: number,
   size: number,
 ): Sleeps<void> {
+  using _enduring = task.endure();
   const now = clockMs();
   using transaction = yield* beginLayoutTransaction(task, dax, mapping);
   if (end > size) changeSize(dax, transaction, mapping, end);

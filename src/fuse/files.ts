@@ -303,14 +303,19 @@ export const copyFileRange: Operation = function* (serving, scope) {
   // The answer is short: the rest of its buffer is free.
   const buffer = reply.bytes.subarray(reply.body + WriteOut.structure.size);
   let done = 0;
-  while (done < length) {
-    const wanted = buffer.subarray(0, Math.min(TRANSFER_BYTES_MAX, length - done));
-    const count = yield* readFile(task, core.dax, source.mapping, wanted, from + done);
-    if (count === 0) break;
-    const bytes = wanted.subarray(0, count);
-    const written = yield* writeFile(task, core.dax, target.mapping, bytes, to + done);
-    done += written;
-    if (written < count) break;
+  try {
+    while (done < length) {
+      const wanted = buffer.subarray(0, Math.min(TRANSFER_BYTES_MAX, length - done));
+      const count = yield* readFile(task, core.dax, source.mapping, wanted, from + done);
+      if (count === 0) break;
+      const bytes = wanted.subarray(0, count);
+      const written = yield* writeFile(task, core.dax, target.mapping, bytes, to + done);
+      done += written;
+      if (written < count) break;
+    }
+  } catch (error) {
+    // What is copied is told, and what ended it is met by the next call.
+    if (done === 0 || !(error instanceof HoldfastError)) throw error;
   }
   if (done > 0) core.changes.note(ChangeKind.content, target.ino);
   if (serving.durable !== 0 || isSynced(CopyFileRangeIn.handleOut.get(view, BODY))) {

@@ -87,6 +87,8 @@ export class Task {
   readonly deadline: number;
   /** Locks held, in the order taken, which is that of their ranks. */
   readonly held: HeldLock[] = [];
+  /** What has ended a wait of the operation last. */
+  ended: Error | null = null;
   readonly #isInterrupted: ((wait: Wait) => boolean) | undefined;
   #enduring = 0;
 
@@ -119,18 +121,23 @@ export class Task {
     if (this.signal?.aborted) {
       const error = new AbortError(`the wait for ${wait.what()} was aborted`, this.signal.reason);
       error.holders = wait.holders?.() ?? null;
-      return error;
+      return this.#endBy(error);
     }
     if (performance.now() >= this.deadline) {
       const message = `the deadline passed while waiting for ${wait.what()}`;
       const error = new HoldfastError("ETIMEDOUT", message);
       error.holders = wait.holders?.() ?? null;
-      return error;
+      return this.#endBy(error);
     }
     if (this.#isInterrupted?.(wait)) {
-      return new HoldfastError("EINTR", `the wait for ${wait.what()} was interrupted`);
+      return this.#endBy(new HoldfastError("EINTR", `the wait for ${wait.what()} was interrupted`));
     }
     return null;
+  }
+
+  #endBy(error: Error): Error {
+    this.ended = error;
+    return error;
   }
 
   /** Whether the thread must stay in this wait: rule 4. */

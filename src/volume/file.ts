@@ -176,7 +176,7 @@ export class FileHandle implements OpenThing, Disposable, AsyncDisposable {
 
   /**
    * Writes `source` at byte `position`, by copy; at the end, whatever `position` says, if the file was
-   * opened for appending. Answers the bytes written: fewer when the volume filled up on the way.
+   * opened for appending. Answers the bytes written: fewer when the volume filled up, or `options` ended it, on the way.
    * Sleeps: while somebody uses the file. Throws: EBADF, EFBIG, ENOSPC.
    */
   async write(source: Uint8Array, position: number, options?: WaitOptions): Promise<number> {

@@ -497,6 +497,35 @@ export const refreshAborted = variant({
   caughtBy: { "dax-aborted-write": "check", "dax-aborted-preallocation": "check" },
 });
 
+export const endedForgets = variant({
+  name: "ended-forgets",
+  about:
+    "A write that is ended after it has written some of its data fails, and does not tell how much.",
+  from: "dax/file-io.ts, writeExtents, as it was",
+  edits: [
+    {
+      file: "dax/file-io.ts",
+      find: "!(full || error === task.ended)",
+      replace: "!full",
+    },
+  ],
+  caughtBy: { "dax-end-write": "check" },
+});
+
+export const endedUnfinished = variant({
+  name: "ended-unfinished",
+  about: "A write that is ended may be so before the size and the times are set.",
+  from: "dax/file-io.ts, finishWrite, as it was",
+  edits: [
+    {
+      file: "dax/file-io.ts",
+      find: "    using _enduring = task.endure();\n",
+      replace: "",
+    },
+  ],
+  caughtBy: { "dax-end-write": "check" },
+});
+
 export const failureNotShown = variant({
   name: "failure-not-shown",
   about: "A write that fails after the file has grown leaves windows as they were.",

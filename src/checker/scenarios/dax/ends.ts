@@ -1,7 +1,10 @@
 /** Operations that end before their time: aborted, killed, or for want of room. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
 import { pinRange } from "../../../dax/pins.ts";
+import { Inode } from "../../../drivers/ram/layout.ts";
+import { load, store } from "../../../sync/atomics.ts";
 import { ensure } from "../../scenario.ts";
+import { LONG_AGO } from "../../world/build.ts";
 import {
   ensureShown,
   mayFail,
@@ -32,6 +35,41 @@ export const abortTruncate = volumeStory({
   },
   environment: { abort: { abort: "truncate" } },
   finally: (volume) => ensureShown(volume, "A", ["", "WA"]),
+});
+
+export const endWrite = volumeStory({
+  name: "dax-end-write",
+  about:
+    "A write into a block and the hole after it is aborted while it waits for the transaction. It tells what it has " +
+    "written, and has set the time of modification; or it has written nothing.",
+  from: "write(2): a call that is interrupted after it has written some data tells how much",
+  blocks: 3,
+  files: [
+    { name: "A", pages: "#." },
+    { name: "B", pages: "#" },
+  ],
+  actors: {
+    *write(volume, self) {
+      const file = volume.file("A");
+      const modifyTime = volume.inodeWord(file) + Inode.modifyTime;
+      store(volume.words, modifyTime, LONG_AGO);
+      let written = 0;
+      yield* mayFail(self, ["ABORT_ERR"], function* () {
+        written = yield* writePages(volume, self, "A", 0, 2, "W");
+      });
+      const shown = volume.fileShown(file, 2);
+      const expected = "W".repeat(written / PAGE_SIZE) + "A.".slice(written / PAGE_SIZE);
+      ensure(shown === expected, `${written} bytes are told to be written: the file is "${shown}"`);
+      const isTouched = load(volume.words, modifyTime) !== LONG_AGO;
+      ensure(isTouched === written > 0, `${written} bytes are written at the time before`);
+    },
+    *other(volume, self) {
+      yield* truncate(volume, self, "B");
+    },
+  },
+  environment: { abort: { abort: "write" } },
+  finally: (volume) => ensureShown(volume, "A", ["A.", "W.", "WW"]),
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const killTruncate = volumeStory({

@@ -178,7 +178,7 @@ function* storesToGrown(volume: Volume, self: Self): Sleeps<void> {
 function abortedGrowth(
   name: string,
   what: string,
-  grow: (volume: Volume, self: Self) => Sleeps<void>,
+  grow: (volume: Volume, self: Self) => Sleeps<unknown>,
 ): Scenario<VolumeShared, Volume> {
   return volumeStory({
     name: `dax-aborted-${name}`,

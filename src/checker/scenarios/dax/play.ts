@@ -117,7 +117,7 @@ export function* pinnedIo(
 
 const sources = new Map<string, Uint8Array>();
 
-/** Writes whole pages of `letter` by copy. Returns the pages written. */
+/** Writes whole pages of `letter` by copy. Returns the bytes written. */
 export function* writePages(
   volume: Volume,
   self: Self,
@@ -125,7 +125,7 @@ export function* writePages(
   first: number,
   count: number,
   letter = name,
-): Sleeps<void> {
+): Sleeps<number> {
   const { mapping } = volume.file(name);
   const key = `${letter}${count}`;
   let source = sources.get(key);
@@ -133,7 +133,7 @@ export function* writePages(
     source = new Uint8Array(count * PAGE_SIZE).fill(letter.charCodeAt(0));
     sources.set(key, source);
   }
-  yield* writeFile(self.task, volume.dax(self), mapping, source, first * PAGE_SIZE);
+  return yield* writeFile(self.task, volume.dax(self), mapping, source, first * PAGE_SIZE);
 }
 
 /** Demands that a file holds only what may be there: a letter a page, "." for zeroes. */

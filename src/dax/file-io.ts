@@ -9,8 +9,8 @@ import { DEVICE_BYTES_MAX, PAGE_SIZE, roundUp } from "../base/quantities.ts";
 import type { Extent } from "../iomap/contract.ts";
 import { hasLostUnlisted, inoOf, type Mapping, MappingWord, sizeOf } from "../mapping/mapping.ts";
 import { forEachEntry, isPageKind, kindOf } from "../mapping/tree.ts";
-import { load, store } from "../sync/atomics.ts";
-import { clockMs, remainingMs } from "../sync/clock.ts";
+import { load } from "../sync/atomics.ts";
+import { clockMs } from "../sync/clock.ts";
 import {
   type Held,
   lockShared,
@@ -49,11 +49,10 @@ import {
 import { refreshWindows } from "./refresh.ts";
 import { type ByteRange, isShared, tailOf } from "./unshare.ts";
 import { lockForWrite } from "./write-lock.ts";
+import { isTimeStale, noteTimeSet, timeNoted } from "./write-times.ts";
 
 /** Blocks allocated in one transaction. */
 const ALLOCATE_BYTES_MAX = 2 ** 26;
-/** How exact modification times are: a write within this of the last one does not set them again. */
-const TIME_GRAIN_MS = 4;
 
 /**
  * As `readFile`, if that takes no waiting and one known extent holds the range; else -1.
@@ -194,7 +193,7 @@ export function tryWriteFile(
   try {
     if (load(thread.words, mapping + MappingWord.leases) !== 0) return -1;
     const end = position + length;
-    if (end > sizeOf(thread, mapping) || isTimeStale(dax, mapping)) return -1;
+    if (end > sizeOf(thread, mapping) || isTimeStale(thread, mapping)) return -1;
     const extent = dax.cachedExtent(mapping, position);
     if (extent === null || extent.kind !== "mapped" || extent.shared) return -1;
     if (end > extent.start + extent.length) return -1;
@@ -250,7 +249,7 @@ export function* writeFile(
     let end = start + source.length;
     try {
       end = start + (yield* writeExtents(task, dax, mapping, source, start, change));
-      if (end > size || isTimeStale(dax, mapping)) {
+      if (end > size || isTimeStale(dax.thread, mapping)) {
         yield* finishWrite(task, dax, mapping, end, size);
       }
     } finally {
@@ -371,12 +370,6 @@ function* allocateFor(
   });
 }
 
-/** Whether the modification time was last set so long ago that it has to be set again. */
-function isTimeStale(dax: Dax, mapping: Mapping): boolean {
-  const tick = load(dax.thread.words, mapping + MappingWord.timeTick);
-  return tick === 0 || Math.abs(remainingMs(tick, clockMs())) >= TIME_GRAIN_MS;
-}
-
 /** After the copy: the size and the times. What has been written is finished, though the operation end. */
 function* finishWrite(
   task: Task,
@@ -388,10 +381,11 @@ function* finishWrite(
   using _enduring = task.endure();
   const now = clockMs();
   using transaction = yield* beginLayoutTransaction(task, dax, mapping);
+  const noted = timeNoted(dax.thread, mapping);
   if (end > size) changeSize(dax, transaction, mapping, end);
   touchTimes(dax, transaction, mapping);
   transaction.commit();
-  store(dax.thread.words, mapping + MappingWord.timeTick, now | 1);
+  noteTimeSet(dax.thread, mapping, noted, now);
 }
 
 /** After the copy: the windows over what was a hole or lost, or past the end. */

@@ -1,6 +1,7 @@
 /** Attributes of inodes, and what directories hold. */
 import { HoldfastError } from "../base/errors.ts";
 import { timeNow } from "../dax/dax.ts";
+import { noteTimeChanged } from "../dax/write-times.ts";
 import type {
   AttributeChange,
   DirectoryEntry,
@@ -12,7 +13,6 @@ import type {
 import { MappingWord } from "../mapping/mapping.ts";
 import { readStable, tryReadStable } from "../metadata/sequence.ts";
 import { beginTransaction, type Transaction } from "../metadata/transaction.ts";
-import { store } from "../sync/atomics.ts";
 import type { Sleeps, Task } from "../sync/sleep.ts";
 import { chmodAcl } from "./acl.ts";
 import { ChangeKind } from "./changes.ts";
@@ -59,9 +59,7 @@ export function* changeAttributes(
       const changed = change(info, transaction);
       core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
       core.changes.note(ChangeKind.attributes, inode.ino, inode.isDirectory);
-      // The next write sets the time again, however soon after the last one it comes.
-      if (changed.modifyTime === undefined) return;
-      store(core.thread.words, inode.mapping + MappingWord.timeTick, 0);
+      if (changed.modifyTime !== undefined) noteTimeChanged(core.thread, inode.mapping);
     });
   }
   yield* freeUnusedValuesLeft(task, core);

@@ -526,6 +526,20 @@ export const endedUnfinished = variant({
   caughtBy: { "dax-end-write": "check" },
 });
 
+export const timeHidden = variant({
+  name: "time-hidden",
+  about: "A write that has set the time notes so whatever has happened to the time meanwhile.",
+  from: "dax/file-io.ts, finishWrite, as it was",
+  edits: [
+    {
+      file: "dax/write-times.ts",
+      find: "    cas(words, wordOf(mapping), noted, tick | 1);\n",
+      replace: "    store(words, wordOf(mapping), tick | 1);\n",
+    },
+  ],
+  caughtBy: { "dax-write-beside-times": "check" },
+});
+
 export const failureNotShown = variant({
   name: "failure-not-shown",
   about: "A write that fails after the file has grown leaves windows as they were.",

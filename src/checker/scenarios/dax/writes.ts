@@ -1,12 +1,17 @@
 /** Write calls: how far a file reaches by them, and what a thread leaves that dies in one. */
 import { PAGE_SIZE } from "../../../base/quantities.ts";
+import { changeInTransaction } from "../../../dax/dax.ts";
+import { noteTimeChanged } from "../../../dax/write-times.ts";
 import { Inode } from "../../../drivers/ram/layout.ts";
+import { load } from "../../../sync/atomics.ts";
 import { ensure } from "../../scenario.ts";
 import { LONG_AGO } from "../../world/build.ts";
 import { ensureShown, pinnedIo, truncate, volumeStory, writePages } from "./play.ts";
 
 /** The first page behind 4 GiB. */
 const FAR_PAGE = 2 ** 20;
+/** A time that is set. */
+const SET = { seconds: 99, nanoseconds: 0 };
 
 export const farWrite = volumeStory({
   name: "dax-far-write",
@@ -32,6 +37,34 @@ export const farWrite = volumeStory({
   },
   finally: (volume) => ensureShown(volume, "A", ["A"]),
   explore: { strategy: "reduced" },
+});
+
+export const writeBesideTimes = volumeStory({
+  name: "dax-write-beside-times",
+  about:
+    "A file is written while another thread sets its time of modification, and writes then. The second write sets the " +
+    "time again: what the first one notes does not hide that it was set otherwise.",
+  from: "utimensat(2), write(2); dax/write-times.ts",
+  blocks: 1,
+  files: [{ name: "A", pages: "=" }],
+  actors: {
+    write: (volume, self) => writePages(volume, self, "A", 0, 1, "V"),
+    *times(volume, self) {
+      const { ino, mapping } = volume.file("A");
+      const dax = volume.dax(self);
+      yield* changeInTransaction(self.task, dax, mapping, (transaction) => {
+        dax.driver.setAttributes(transaction, ino, { modifyTime: SET, changeTime: SET });
+        noteTimeChanged(dax.thread, mapping);
+      });
+      yield* writePages(volume, self, "A", 0, 1, "W");
+      const time = load(volume.words, volume.inodeWord(volume.file("A")) + Inode.modifyTime);
+      ensure(
+        time !== 99,
+        "the file was written, and its modification time is one that was set before",
+      );
+    },
+  },
+  explore: { strategy: "bounded", preemptions: 1 },
 });
 
 export const killWriteTime = volumeStory({

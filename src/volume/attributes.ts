@@ -40,14 +40,15 @@ export function* readAttributes(
 }
 
 /**
- * Changes attributes; `change` gets those of now. Sets the change time. `check` throws where the inode's flags forbid it.
+ * Changes attributes; `change` gets those of now, and answers null where they are already what they are to be. Sets the
+ * change time, but not then. `check` throws where the inode's flags forbid it.
  * Throws: EPERM, EROFS.
  */
 export function* changeAttributes(
   task: Task,
   core: VolumeCore,
   inode: InodeReference,
-  change: (info: InodeInfo, transaction: Transaction) => AttributeChange,
+  change: (info: InodeInfo, transaction: Transaction) => AttributeChange | null,
   check: (info: InodeInfo) => void = assertUnrestricted,
 ): Sleeps<void> {
   core.assertWritable();
@@ -57,8 +58,9 @@ export function* changeAttributes(
       const info = core.driver.readInode(inode.ino);
       check(info);
       const changed = change(info, transaction);
-      core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
       core.changes.note(ChangeKind.attributes, inode.ino, inode.isDirectory);
+      if (changed === null) return;
+      core.driver.setAttributes(transaction, inode.ino, { changeTime: timeNow(), ...changed });
       if (changed.modifyTime !== undefined) noteTimeChanged(core.thread, inode.mapping);
     });
   }

@@ -79,6 +79,11 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
+/** Null: there is none. */
+function isSameValue(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  return a === null || b === null ? a === b : isSame(a, b);
+}
+
 function isAcl(name: Uint8Array): boolean {
   return isSame(name, ACL_ACCESS_NAME) || isSame(name, ACL_DEFAULT_NAME);
 }
@@ -142,7 +147,7 @@ export function listAttributes(core: VolumeCore, inode: InodeReference): Operati
   };
 }
 
-/** setxattr(2). Throws: EEXIST, ENODATA, ENOSPC, E2BIG, EPERM, EROFS, EOPNOTSUPP, EINVAL. */
+/** setxattr(2). To the value that it has: nothing changes, as on ext4. Throws: EEXIST, ENODATA, ENOSPC, E2BIG, EPERM, EROFS, EOPNOTSUPP, EINVAL. */
 export function setAttribute(
   name: unknown,
   value: unknown,
@@ -156,13 +161,12 @@ export function setAttribute(
     if (isAcl(wanted)) return setAcl(task, core, inode, wanted, decodeAcl(bytes));
     return changeAttributes(task, core, inode, (info, transaction) => {
       assertMayChange(core, info, wanted);
-      if (only !== null) {
-        const exists = attributes.get(inode.ino, wanted) !== null;
-        if (only === "create" && exists) {
-          throw new HoldfastError("EEXIST", "there is such an extended attribute already");
-        }
-        if (only === "replace" && !exists) throw noData();
+      const before = attributes.get(inode.ino, wanted);
+      if (only === "create" && before !== null) {
+        throw new HoldfastError("EEXIST", "there is such an extended attribute already");
       }
+      if (only === "replace" && before === null) throw noData();
+      if (isSameValue(before, bytes)) return null;
       attributes.set(transaction, inode.ino, wanted, bytes);
       return {};
     });
@@ -185,12 +189,13 @@ function* setAcl(
   if (acl !== null) assertSound(acl);
   const attributes = attributesOf(core);
   yield* changeAttributes(task, core, inode, ({ ino, mode }, transaction) => {
-    if (isAccess && acl !== null) {
-      return { mode: setAccessAcl(core, transaction, ino, mode, acl) };
-    }
+    const before = attributes.get(ino, name);
+    let newMode = mode;
     if (acl === null) attributes.remove(transaction, ino, name);
+    else if (isAccess) newMode = setAccessAcl(core, transaction, ino, mode, acl);
     else attributes.set(transaction, ino, name, formatAcl(acl));
-    return {};
+    const isKept = newMode === mode && isSameValue(before, attributes.get(ino, name));
+    return isKept ? null : { mode: newMode };
   });
 }
 
@@ -204,7 +209,7 @@ export function removeAttribute(name: unknown): OfInode<void> {
       assertMayChange(core, info, wanted);
       const had = attributes.remove(transaction, inode.ino, wanted);
       if (!had && !isAcl(wanted)) throw noData();
-      return {};
+      return had ? {} : null;
     });
   };
 }

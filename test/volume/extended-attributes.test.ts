@@ -68,6 +68,39 @@ test("each change sets the change time, and nothing else", () => {
   ]);
 });
 
+test("what is set to the value that it has does not change, nor does the change time", () => {
+  using directory = temporaryDirectory();
+  using volume = makeVolume(directory.file("image"));
+  volume.writeFileSync("/file", "content");
+  volume.mkdirSync("/directory");
+  const le32 = (id: number) => [id, id >>> 8, id >>> 16, id >>> 24].map((byte) => byte & 255);
+  const entry = (tag: number, rights: number, id = 0xffffffff) => [tag, 0, rights, 0, ...le32(id)];
+  const list = (rights: number) =>
+    Uint8Array.from([
+      ...le32(2),
+      ...[...entry(1, 6), ...entry(2, rights, 5), ...entry(4, 4), ...entry(16, 7), ...entry(32, 4)],
+    ]);
+  const cases: [path: string, name: string, value: Uint8Array, other: Uint8Array][] = [
+    ["/file", "user.short", Buffer.from("a"), Buffer.from("b")],
+    ["/file", "user.long", new Uint8Array(800).fill(1), new Uint8Array(800).fill(2)],
+    ["/file", "system.posix_acl_access", list(6), list(4)],
+    ["/directory", "system.posix_acl_default", list(6), list(4)],
+  ];
+  for (const [path, name, value, other] of cases) {
+    const timeSetting = (to: Uint8Array) => {
+      volume.setxattrSync(path, name, to);
+      return volume.fs.statSync(path, { bigint: true }).ctimeNs;
+    };
+    const first = timeSetting(value);
+    expect([name, timeSetting(value)]).toEqual([name, first]);
+    expect([name, timeSetting(other) > first]).toEqual([name, true]);
+  }
+  volume.removexattrSync("/directory", "system.posix_acl_default");
+  const removed = volume.fs.statSync("/directory", { bigint: true }).ctimeNs;
+  volume.removexattrSync("/directory", "system.posix_acl_default");
+  expect(volume.fs.statSync("/directory", { bigint: true }).ctimeNs).toBe(removed);
+});
+
 test("arguments of wrong kinds are refused before anything is looked up", () => {
   using directory = temporaryDirectory();
   using volume = makeVolume(directory.file("image"));

@@ -221,13 +221,32 @@ class Watch implements OpenThing {
 
   /** A directory has left the tree, with what lies below. */
   #forget(ino: number): void {
-    if (!this.#directories.delete(ino)) return;
-    for (const [found, entries] of [...this.#entries]) {
-      for (const { directory, name } of entries.filter((entry) => entry.directory === ino)) {
-        this.#remove(directory, name);
-        this.#forget(found);
+    if (!this.#directories.has(ino)) return;
+    const lost = this.#treeOf(ino);
+    for (const entries of [...this.#entries.values()]) {
+      for (const { directory, name } of entries) {
+        if (lost.has(directory)) this.#remove(directory, name);
       }
     }
+    for (const directory of lost) this.#directories.delete(directory);
+  }
+
+  /** A directory, and those below; not what is on its way. */
+  #treeOf(top: number): ReadonlySet<number> {
+    const inside = new Set([top]);
+    const outside = new Set<number>();
+    for (const directory of this.#directories.keys()) {
+      const walked: number[] = [];
+      let ino: number | null = directory;
+      while (ino !== null && !inside.has(ino) && !outside.has(ino)) {
+        walked.push(ino);
+        const known = this.#directories.get(ino);
+        ino = known === undefined || known.isAway ? null : known.parent;
+      }
+      const found = ino !== null && inside.has(ino) ? inside : outside;
+      for (const each of walked) found.add(each);
+    }
+    return inside;
   }
 
   #add(directory: number, name: Buffer, ino: number): void {
